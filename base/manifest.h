@@ -1,0 +1,156 @@
+/* What a service says about itself: its manifest, compiled. The worker reads it
+ * from service.yaml (worker/yaml.h), announces it in HELLO, and hands env and
+ * secrets to the service; broker and gateway get the wire's form of it.
+ *
+ * One schema table drives everything: each row is a key, a type with its
+ * converter, a default, bounds and a sentence. base_manifest_new() applies the
+ * table's defaults, a reader walks the table for what may stand where, and
+ * base_manifest_set() converts one value. This file knows nothing of YAML: a
+ * reader hands in keys and text, and puts positions before what *why says.
+ *
+ * A manifest is plain and heap-owned: every pointer in it belongs to it, lists
+ * may be NULL when empty, and texts are UTF-8 without NUL bytes.
+ */
+#ifndef BASE_MANIFEST_H
+#define BASE_MANIFEST_H
+
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+
+#include "base/err.h"
+
+#define BASE_MANIFEST_NAME_MAX 63       /* longest service name: [a-z][a-z0-9-]{0,62} */
+#define BASE_MANIFEST_PATH_MAX 512       /* longest route path */
+#define BASE_MANIFEST_PARAMS_MAX 16      /* parameters of one path */
+#define BASE_MANIFEST_ROUTES_MAX 256      /* routes of one service */
+#define BASE_MANIFEST_PAIRS_MAX 256    /* entries of env, and of secrets */
+
+/* An http entry of events: the gateway answers METHOD PATH by this service. */
+struct base_manifest_route {
+	char *method; /* GET HEAD POST PUT PATCH DELETE OPTIONS */
+	char *path;   /* /a/{id}/{rest*}; see base_manifest_path_check */
+	bool async;   /* every request becomes an event: 202 */
+};
+
+struct base_manifest_pair {
+	char *name;  /* [A-Za-z_][A-Za-z0-9_]* */
+	char *value;
+};
+
+struct base_manifest_pairs {
+	struct base_manifest_pair *items; /* in the order of the manifest */
+	size_t n;
+};
+
+/* Retry and breaker are carried for the broker; see design.md, "The broker". */
+struct base_manifest_retry {
+	uint32_t attempts, base_ms, max_ms, age_ms;
+};
+
+struct base_manifest_breaker {
+	uint32_t window_ms, calls, failure_percent, consecutive, open_ms;
+};
+
+struct base_manifest {
+	char *service;     /* required */
+	char *handler;     /* required: for a native service the file name of its .so, beside the manifest */
+	char *description; /* NULL: none */
+	char *version;     /* NULL: none; for people */
+	struct base_manifest_route *routes;
+	size_t n_routes;
+	uint32_t timeout_ms;        /* of one run, from dispatch */
+	uint32_t concurrency;       /* runs at once in one worker */
+	uint32_t concurrency_total; /* over all workers; 0: no bound */
+	uint32_t queue_items;       /* 0: the broker's own bound */
+	uint32_t max_body_bytes;    /* 0: the gateway's own bound */
+	struct base_manifest_retry retry;
+	struct base_manifest_breaker breaker;
+	/* What the service reads by name through its API. env holds the values themselves; a secret's
+	 * value is a file's path (a relative one starts at the manifest's folder), whose content the
+	 * worker reads at start. A name stands in one of the two only. */
+	struct base_manifest_pairs env, secrets;
+};
+
+/* ---- the schema ---------------------------------------------------------- */
+
+enum base_manifest_type {
+	BASE_MANIFEST_TEXT,     /* char *; not empty; min and max bound its bytes */
+	BASE_MANIFEST_SERVICE,  /* char *: a service's name */
+	BASE_MANIFEST_FILE,     /* char *: a file name, without a folder */
+	BASE_MANIFEST_METHOD,   /* char *: an HTTP method */
+	BASE_MANIFEST_ROUTE,   /* char *: a route's path */
+	BASE_MANIFEST_BOOL,     /* bool: true or false */
+	BASE_MANIFEST_COUNT,    /* uint32_t */
+	BASE_MANIFEST_DURATION, /* uint32_t milliseconds: 500ms 5s 2m 1h 1d */
+	BASE_MANIFEST_BYTES,    /* uint32_t: 1000, 64k, 1m */
+	BASE_MANIFEST_PERCENT,  /* uint32_t: 50% */
+	BASE_MANIFEST_MAP,      /* a mapping with keys of its own, at the row's offset */
+	BASE_MANIFEST_PAIRS,    /* struct base_manifest_pairs: NAME: text */
+	BASE_MANIFEST_EVENTS    /* a list of one-key mappings, each of a kind out of row.keys */
+};
+
+struct base_manifest_key {
+	const char *name;     /* NULL ends a table */
+	enum base_manifest_type type;
+	size_t offset;        /* of the field, in the struct that the table describes */
+	const char *standard; /* the default as it would be typed; NULL: none */
+	uint64_t min, max;    /* inclusive; max 0: unbounded */
+	bool required;
+	const struct base_manifest_key *keys; /* MAP: its keys. EVENTS: its kinds, each a MAP row; a
+	                                       * kind whose keys are NULL is known and not served yet */
+	const char *help;
+};
+
+/* The top-level table; everything else hangs below it. */
+const struct base_manifest_key *base_manifest_schema(void);
+
+/* The row of that name, or NULL. */
+const struct base_manifest_key *base_manifest_find(const struct base_manifest_key *keys, const char *name);
+
+/* The name in the table that name was probably meant to be; NULL when none is near. */
+const char *base_manifest_nearest(const struct base_manifest_key *keys, const char *name);
+
+/* ---- building ------------------------------------------------------------ */
+
+/* A manifest with every default applied, and no service, handler or route; NULL: out of memory. */
+struct base_manifest *base_manifest_new(void);
+void base_manifest_free(struct base_manifest **m); /* takes NULL, leaves NULL */
+
+/* Sets the scalar field of key in record (the struct that key's table describes) from UNTRUSTED
+ * text. An older value is replaced. On an error nothing changed and why says what was expected and
+ * what came: expected a duration such as 5s, got "5 parsecs". */
+BASE_MUSTUSE enum base_err base_manifest_set(const struct base_manifest_key *key, void *record, const char *text,
+                                             char *why, size_t why_room);
+
+/* Applies the defaults of a table to a zeroed record. */
+BASE_MUSTUSE enum base_err base_manifest_defaults(const struct base_manifest_key *keys, void *record);
+
+/* Takes the route's texts on BASE_OK (and zeroes *route); EXISTS when the manifest has that method
+ * with a path of the same shape ({names} do not tell paths apart), FULL at BASE_MANIFEST_ROUTES_MAX. */
+BASE_MUSTUSE enum base_err base_manifest_add_route(struct base_manifest *m, struct base_manifest_route *route,
+                                                   char *why, size_t why_room);
+void base_manifest_route_fini(struct base_manifest_route *route);
+
+/* Copies both. INVALID: not a name. EXISTS: it is there already. FULL: too many. UNTRUSTED texts. */
+BASE_MUSTUSE enum base_err base_manifest_add_pair(struct base_manifest_pairs *pairs, const char *name,
+                                                  const char *value, char *why, size_t why_room);
+const char *base_manifest_pair_get(const struct base_manifest_pairs *pairs, const char *name); /* NULL: none */
+
+/* What holds between fields: required ones are there, retry.base is at most retry.max, no name is
+ * both in env and secrets. *key names the field at fault ("retry.base"), for the reader's position. */
+BASE_MUSTUSE enum base_err base_manifest_check(const struct base_manifest *m, const char **key, char *why,
+                                               size_t why_room);
+
+/* ---- rules that others need, too ------------------------------------------ */
+
+bool base_manifest_is_service(const char *name);  /* [a-z][a-z0-9-]{0,62}; UNTRUSTED */
+bool base_manifest_is_method(const char *method); /* one of the seven; UNTRUSTED */
+
+/* A route's path: begins with /, segments are literals, {name}, or a last {name*} that takes the
+ * rest (one segment at least); a literal is made of A-Z a-z 0-9 and -._~!$&'()*+,;=:@ and is not .
+ * or .. ; no empty segment, so no // and no / at the end, except the path / itself; no name twice;
+ * not /v1 or below it, /healthz, /readyz, /metrics. UNTRUSTED. why may be NULL. */
+BASE_MUSTUSE enum base_err base_manifest_path_check(const char *path, char *why, size_t why_room);
+
+#endif
