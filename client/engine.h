@@ -1,0 +1,77 @@
+/* Calls through brokers, without a thread of its own: the gateway runs one in its
+ * loop, the public library runs one in a thread (client/thread.c).
+ *
+ * A call goes to one broker: of those that are up, not draining and have a worker
+ * for the service, the one with the fewest calls of ours under way (ties in turn).
+ * REFUSED with NO_WORKER or DRAINING while another broker may have one: sent
+ * there, within the deadline, once per broker. A broker that is lost: its
+ * idempotent calls are sent again elsewhere, at most twice; the others fail with
+ * WORKER_LOST (502). With no broker up at all a call waits for one, at most
+ * connect_wait_ms and never past its deadline: brokers restart.
+ *
+ * Records are in a slab; slot and generation travel. Deadlines are enforced here
+ * too (a broker may hang): REASON DEADLINE when the time is up, plus a CANCEL.
+ * Bounded: max_calls and max_bytes; beyond them a call is FULL at once (G6).
+ */
+#ifndef CLIENT_ENGINE_H
+#define CLIENT_ENGINE_H
+
+#include "net/links.h"
+
+struct client_engine;
+
+struct client_engine_conf {
+	const char *brokers;
+	const char *name;
+	uint32_t max_calls;       /* default 65,536 when 0 */
+	uint64_t max_bytes;       /* of requests kept for a resend; default 256 MiB when 0 */
+	uint32_t connect_wait_ms; /* default 2,000 when 0 */
+};
+
+struct client_request {
+	const char *service;
+	uint8_t id[16];
+	const uint8_t *trace;     /* 25 bytes, or NULL */
+	uint32_t timeout_ms;
+	bool idempotent;
+	struct net_payload payload; /* borrowed for the call to client_engine_call only */
+};
+
+struct client_reply {
+	enum _Pirn__Reason reason; /* NONE: the service answered */
+	uint32_t status;           /* the service's, or the HTTP status that goes with reason */
+	uint32_t retry_after_ms;
+	uint32_t attempts;
+	struct net_payload payload; /* borrowed until the callback returns */
+};
+
+/* Called exactly once for each accepted call, in the loop, never from within client_engine_call. */
+typedef void client_reply_fn(void *arg, const struct client_reply *reply);
+
+/* The registry as all brokers together see it: entries by service name, workers added up. */
+struct client_engine_events {
+	void (*on_registry)(void *arg, const Pirn__Registry *registry); /* borrowed until it returns; may be NULL */
+	void *arg;
+};
+
+BASE_MUSTUSE enum base_err client_engine_new(struct net_loop *loop, const struct client_engine_conf *conf,
+                                             const struct client_engine_events *events, struct client_engine **out, char **why);
+/* Calls still open are answered CANCELLED first. */
+void client_engine_free(struct client_engine **e);
+
+/* FULL (bounds), TOO_LARGE (item over the wire's limit), NOMEM. handle may be NULL; it is for client_engine_cancel. */
+BASE_MUSTUSE enum base_err client_engine_call(struct client_engine *e, const struct client_request *request,
+                                              client_reply_fn *fn, void *arg, uint64_t *handle);
+void client_engine_cancel(struct client_engine *e, uint64_t handle); /* fn is not called after it; stale handles are ignored */
+
+/* Asks every broker that is up; fn once per answer, and once with answer NULL at the end (all answered, or timeout_ms). */
+typedef void client_answer_fn(void *arg, const Pirn__Answer *answer);
+BASE_MUSTUSE enum base_err client_engine_query(struct client_engine *e, const Pirn__Query *query, uint32_t timeout_ms,
+                                               client_answer_fn *fn, void *arg);
+
+size_t client_engine_open(const struct client_engine *e);    /* calls under way */
+size_t client_engine_brokers(const struct client_engine *e); /* links up and not draining */
+const char *client_reason_text(enum _Pirn__Reason reason);   /* for people: "no worker is there for the service" */
+unsigned client_reason_status(enum _Pirn__Reason reason);    /* the HTTP status that goes with it */
+
+#endif

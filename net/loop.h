@@ -1,0 +1,61 @@
+/* One libuv loop a process, and ZeroMQ sockets in it.
+ *
+ * A turn has three stages, run in this order before the loop blocks:
+ *
+ *   READ   take everything that has arrived (ZeroMQ sockets until empty)
+ *   RUN    think (libmicrohttpd's MHD_run once, after all resumes; ticks)
+ *   FLUSH  send one message to each destination that has something
+ *
+ * All stages run in a uv_prepare handle. That is where ZMQ_FD's edge trigger is
+ * answered: the descriptor only wakes the loop, and ZMQ_EVENTS is looked at again
+ * every turn, also after sends. A stage that could go on says so, and the loop
+ * does not block but polls and comes back (so no socket starves the timers).
+ *
+ * Timers, signals and child processes are libuv's own; use net_loop_uv().
+ */
+#ifndef NET_LOOP_H
+#define NET_LOOP_H
+
+#include <stdbool.h>
+#include <stdint.h>
+#include <uv.h>
+
+#include "base/err.h"
+
+struct net_loop;
+
+enum net_stage { NET_READ, NET_RUN, NET_FLUSH, NET_STAGE__N };
+
+/* Returns true when there is more to do: the loop then does not block. */
+typedef bool net_stage_fn(void *arg);
+
+struct net_hook; /* one registered function */
+
+BASE_MUSTUSE enum base_err net_loop_new(struct net_loop **out);
+/* Every handle must have been closed by its owner; closes what the loop itself made. Takes NULL. */
+void net_loop_free(struct net_loop **loop);
+uv_loop_t *net_loop_uv(struct net_loop *loop);
+void *net_loop_zmq(struct net_loop *loop); /* the process's ZeroMQ context, made at first use: 1 I/O thread, ZMQ_BLOCKY 0 */
+
+BASE_MUSTUSE enum base_err net_loop_hook(struct net_loop *loop, enum net_stage stage, net_stage_fn *fn, void *arg, struct net_hook **out);
+void net_loop_unhook(struct net_hook **hook); /* safe inside a hook */
+
+/* Watches a ZeroMQ socket's descriptor, only so that the loop wakes up; the owner reads in a READ hook. */
+struct net_wake;
+BASE_MUSTUSE enum base_err net_loop_wake_on(struct net_loop *loop, void *zmq_socket, struct net_wake **out);
+void net_wake_free(struct net_wake **wake); /* before the socket is closed */
+
+/* Makes the next poll not block, from within the loop's thread. */
+void net_loop_again(struct net_loop *loop);
+
+/* Runs until net_loop_stop. now_ms and now_us are monotonic, read once a turn. */
+void net_loop_run(struct net_loop *loop);
+void net_loop_stop(struct net_loop *loop);
+uint64_t net_loop_now_ms(const struct net_loop *loop);
+uint64_t net_loop_now_us(const struct net_loop *loop);
+
+/* SIGTERM and SIGINT call fn(arg, times) in the loop; times counts them. Also ignores SIGPIPE. */
+typedef void net_signal_fn(void *arg, unsigned times);
+BASE_MUSTUSE enum base_err net_loop_on_terminate(struct net_loop *loop, net_signal_fn *fn, void *arg);
+
+#endif
