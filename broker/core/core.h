@@ -1,0 +1,121 @@
+/* The broker's decisions, as a pure machine: one input at a time (a message, a
+ * peer that is gone, a registry entry that was read, a tick) and a list of
+ * actions out. No socket, no clock, no randomness, no thread: time is an argument
+ * and chance comes from a seed. The same core runs in pirn-broker, in the
+ * simulation and in the unit tests; it links with base and the generated heads
+ * and with nothing else.
+ *
+ * Files: core (this seam, the message table), roster (peers and what they
+ * announced), service (one service: queue, workers, credit, figures), queue,
+ * submit, dispatch (deficit round robin, who gets it), settle (results, losses,
+ * deadlines), query.
+ *
+ * All memory of the steady state comes from slabs and pools that were grown
+ * before: no malloc per item (tests/unit counts them).
+ */
+#ifndef BROKER_CORE_CORE_H
+#define BROKER_CORE_CORE_H
+
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+
+#include "base/err.h"
+#include "base/pool.h"
+#include "proto/pirn.pb-c.h"
+
+struct brk_core;
+
+struct brk_conf {
+	const char *name;
+	uint8_t boot[16];
+	uint32_t max_calls;      /* waiting and running together; beyond: OVERLOADED */
+	uint64_t max_bytes;      /* of payloads that wait; beyond: OVERLOADED */
+	uint32_t max_item_bytes;
+	uint32_t beat_ms;        /* 1,000 */
+	uint32_t missed_beats;   /* 3: then a peer is gone */
+	uint32_t max_peers;
+	uint32_t max_services;
+	uint64_t forget_ms;      /* 24 h: a service without workers */
+	uint64_t seed;
+};
+
+/* The payload of an item: meta and data, adjacent bytes. */
+struct brk_payload {
+	const uint8_t *bytes;
+	uint32_t meta_size;
+	uint32_t data_size;
+	struct base_block *block; /* the owner when the bytes can be kept by reference; NULL: copy */
+};
+
+/* One message, as the shell unpacked it. payload i belongs to head->items[i]. All borrowed. */
+struct brk_message {
+	uint32_t peer;
+	const Pirn__Head *head;
+	const uint8_t *body;
+	size_t body_size;
+	struct base_block *block;        /* of the body, when it can be kept; NULL: copy */
+	/* Control bodies, unpacked by the shell, one of them by kind, NULL otherwise: */
+	const Pirn__Hello *hello;
+	const Pirn__Beat *beat;
+};
+
+enum brk_action_kind {
+	BRK_SEND_ITEM,    /* item + payload to peer; the shell batches */
+	BRK_SEND_CREDIT,  /* credit to peer */
+	BRK_SEND_CONTROL, /* kind + control message to peer, in order with the items */
+	BRK_FORGET,       /* the peer is none of ours any more */
+	BRK_KEEP_SERVICE, /* service + packed manifest into the registry in Redis */
+	BRK_DROP_SERVICE, /* forgotten after forget_ms */
+	BRK_LOG,          /* an id of the table in log_ids.h with one text and one number */
+};
+
+struct brk_action {
+	enum brk_action_kind kind;
+	uint32_t peer;
+	uint32_t message;                  /* SEND_ITEM, SEND_CONTROL: a Pirn kind */
+	Pirn__Item item;                   /* SEND_ITEM; its pointers are borrowed like the payload */
+	struct brk_payload payload;        /* SEND_ITEM */
+	Pirn__Credit credit;               /* SEND_CREDIT */
+	const ProtobufCMessage *control;   /* SEND_CONTROL; NULL: empty body */
+	const Pirn__Entry *entry;          /* KEEP_SERVICE, DROP_SERVICE */
+	const char *log_id;                /* LOG */
+	const char *log_text;
+	uint64_t log_number;
+};
+
+/* The actions of one input, in order. Everything they point at is good until the next call into the core. */
+struct brk_actions {
+	struct brk_action *list;
+	size_t n, capacity;
+};
+
+BASE_MUSTUSE enum base_err brk_core_new(const struct brk_conf *conf, struct brk_core **out);
+void brk_core_free(struct brk_core **core);
+
+/* Each returns the actions; the struct is the core's and is reused. now_ms is monotonic, never goes back.
+ * Out of memory in the middle is refused to the sender (OVERLOADED), never half done. */
+const struct brk_actions *brk_core_message(struct brk_core *core, uint64_t now_ms, const struct brk_message *m);
+const struct brk_actions *brk_core_gone(struct brk_core *core, uint64_t now_ms, uint32_t peer);
+const struct brk_actions *brk_core_tick(struct brk_core *core, uint64_t now_ms, uint64_t unix_ms);
+/* An entry that was read from Redis at start or told by another broker; older than what is known: ignored. */
+const struct brk_actions *brk_core_entry(struct brk_core *core, uint64_t now_ms, const Pirn__Entry *entry);
+/* SIGTERM: tells every peer DRAIN, refuses SUBMIT with DRAINING, finishes what it has. */
+const struct brk_actions *brk_core_drain(struct brk_core *core, uint64_t now_ms);
+bool brk_core_drained(const struct brk_core *core); /* nothing waits or runs, and every client answered DRAIN */
+/* The end of a drain: BYE to everybody; what is left is answered DRAINING. */
+const struct brk_actions *brk_core_end(struct brk_core *core, uint64_t now_ms);
+
+uint64_t brk_core_due(const struct brk_core *core); /* when the next tick is wanted, in now_ms's time */
+
+struct brk_figures {
+	uint64_t submitted, refused, dispatched, replied, retried, expired, lost, cancelled, stale, malformed, resyncs;
+	uint64_t peers, clients, workers, services, waiting, running, waiting_bytes;
+};
+void brk_core_figures(const struct brk_core *core, struct brk_figures *out);
+
+/* Asserts every invariant (queues and counts agree, each call in one list, credit conserved, bounds kept).
+ * Slow; the tests call it after every step. */
+void brk_core_check(const struct brk_core *core);
+
+#endif

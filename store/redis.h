@@ -1,0 +1,88 @@
+/* The connection to Redis: asynchronous hiredis with our own libuv adapter, in the
+ * loop. It connects, authenticates, selects, reconnects with jittered back-off,
+ * bounds what is under way, and gives each command a deadline. One connection;
+ * commands are answered in the order they were given (hiredis pipelines).
+ *
+ * A command that is lost with its connection, or whose deadline passes, has an
+ * unknown result: its callback gets STORE_UNKNOWN, and the whole connection is
+ * dropped on a time-out, because replies are positional. While there is no
+ * connection commands are refused at once (UNAVAILABLE), so that callers fail
+ * fast and nothing piles up.
+ *
+ * url: redis://[[user]:password@]host[:port][/db], or unix:///path[?db=n].
+ * The only file that includes hiredis. Works with 0.14 (Debian 12) and 1.x.
+ */
+#ifndef STORE_REDIS_H
+#define STORE_REDIS_H
+
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+
+#include "base/err.h"
+#include "net/loop.h"
+
+struct store_redis;
+
+enum store_reply_type {
+	STORE_NIL,
+	STORE_INT,
+	STORE_STR,
+	STORE_STATUS,
+	STORE_ERROR,   /* text: "ERR increment or decrement would overflow" */
+	STORE_ARRAY,
+	STORE_UNKNOWN, /* the connection broke or the time was up: it may have happened or not */
+};
+
+struct store_reply {
+	enum store_reply_type type;
+	int64_t integer;
+	const char *text; /* STR, STATUS, ERROR: size bytes, NUL-terminated */
+	size_t size;
+	size_t n;         /* ARRAY */
+};
+
+/* Called exactly once for each accepted command, in the loop. reply is borrowed. Element i of an array: */
+typedef void store_reply_fn(void *arg, const struct store_reply *reply);
+struct store_reply store_reply_at(const struct store_reply *array, size_t i);
+
+struct store_arg {
+	const void *data;
+	size_t size;
+};
+#define STORE_ARG(text) ((struct store_arg){ (text), strlen(text) })
+
+struct store_redis_conf {
+	const char *url;
+	const char *name;          /* CLIENT SETNAME */
+	uint32_t connect_ms;       /* 0: 2,000 */
+	uint32_t command_ms;       /* 0: 5,000; per command */
+	uint32_t max_commands;     /* 0: 4,096 under way */
+	uint64_t max_bytes;        /* 0: 4 MiB not yet written */
+	const char *library;       /* source of Redis Functions to load at each connect; NULL: none */
+};
+
+struct store_redis_events {
+	void (*on_up)(void *arg);                     /* connected, authenticated, Functions loaded */
+	void (*on_down)(void *arg, const char *why);  /* once per fall, and once when the first connect fails */
+	void *arg;
+};
+
+/* CONFIG with *why (heap) when the URL is wrong. Connecting happens in the loop. */
+BASE_MUSTUSE enum base_err store_redis_new(struct net_loop *loop, const struct store_redis_conf *conf,
+                                           const struct store_redis_events *events, struct store_redis **out, char **why);
+/* Open commands get UNKNOWN first. */
+void store_redis_free(struct store_redis **r);
+bool store_redis_up(const struct store_redis *r);
+const char *store_redis_why(const struct store_redis *r); /* the last failure, for people; "" when none */
+
+/* UNAVAILABLE: no connection. FULL: bounds. fn may be NULL. All commands of a turn leave in one write. */
+BASE_MUSTUSE enum base_err store_redis_command(struct store_redis *r, const struct store_arg *args, size_t n_args,
+                                               store_reply_fn *fn, void *arg);
+
+struct store_redis_stats {
+	uint64_t commands, errors, unknown, connects, open;
+};
+const struct store_redis_stats *store_redis_stats(const struct store_redis *r);
+
+#endif
