@@ -10,8 +10,8 @@ MODE    ?= release
 BUILD   ?= build
 PREFIX  ?= /usr/local
 JOBS    ?= $(shell nproc 2>/dev/null || echo 2)
-VERSION := 0.1.0
-SONAME  := libpirn.so.0
+VERSION := $(shell sed -n 's/^.define PIRN_VERSION "\(.*\)"/\1/p' base/version.h)
+SONAME  := libpirn.so.$(firstword $(subst ., ,$(VERSION)))
 
 ifeq ($(origin CC),default)
 CC := gcc
@@ -81,7 +81,7 @@ TEST_LIBS    := $(or $(call pkg_libs,cmocka),-lcmocka)
 GEARMAN_LIBS := $(call pkg_libs,gearmand)
 
 # -fPIC for all, so that programs, libpirn.so and the tests share their objects.
-COMMON_CFLAGS := -std=c17 -D_GNU_SOURCE -DPIRN_VERSION='"$(VERSION)"' -fPIC -fno-common \
+COMMON_CFLAGS := -std=c17 -D_GNU_SOURCE -fPIC -fno-common \
 	-fno-semantic-interposition
 ALL_CFLAGS  = $(COMMON_CFLAGS) -I. -Iinclude -isystem $(GEN) $(LIB_CFLAGS) $(WARNINGS) \
 	$(MODE_CFLAGS_$(MODE)) $(CPPFLAGS) $(CFLAGS)
