@@ -1,0 +1,239 @@
+/* Write a service for Pirn.
+ *
+ *	#include <pirn/service.h>
+ *
+ *	static int greet(struct pirn_request *req, struct pirn_response *res)
+ *	{
+ *		int64_t visits;
+ *		int err = pirn_counter_add(req, "visits", 1, &visits);
+ *
+ *		if (err)
+ *			return err;
+ *		return pirn_respond_json(res, 200, "{\"visits\":%lld}", (long long)visits);
+ *	}
+ *
+ *	PIRN_SERVICE(.handler = greet);
+ *
+ * That file and a service.yaml in one folder are a service; `pirn new` makes both, `make` (in
+ * Pirn's tree) or `pirn build DIR` compiles them. A worker loads the shared object, calls init
+ * once, then the handler once for each call or event, and fini once before it ends.
+ *
+ * Threads: up to `concurrency` runs of one service (its manifest says how many) happen at once,
+ * in different threads. What the service keeps in static variables it must guard itself, or set
+ * up in init and only read afterwards. A request and its response belong to the thread that runs
+ * the handler. A handler may block; it must not exit the process, and should not run on when
+ * pirn_request_left_ms() is 0: nobody waits any more.
+ *
+ * Memory: what a function returns lives until the handler returns, unless it says otherwise, and
+ * is never freed by the service. Texts are NUL-terminated. Nothing here returns NULL for want of
+ * memory: the run is then ended with 503 after the handler returned.
+ *
+ * Errors: functions that can fail return 0 (PIRN_OK) or one of enum pirn_err. A handler returns
+ * 0 for "my response stands", or such a code: the response is then dropped, and the caller gets a
+ * problem (RFC 9457) with the status that stands in PIRN_ERRORS below; so `return err;` after a
+ * failed state operation is right, and answers 503 with Retry-After while Redis is down.
+ *
+ * The binary interface is C's, has a number, and only grows: a worker loads services that were
+ * built for its own number and refuses others by name. This header needs C11 or C++20 (C++17 with
+ * GNU extensions), and nothing else of Pirn.
+ */
+#ifndef PIRN_SERVICE_H
+#define PIRN_SERVICE_H
+
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+
+#define PIRN_SERVICE_ABI 1
+
+#if defined(__GNUC__)
+#define PIRN_PRINTF(format, first) __attribute__((format(printf, format, first)))
+#define PIRN_EXPORT __attribute__((visibility("default")))
+#else
+#define PIRN_PRINTF(format, first)
+#define PIRN_EXPORT
+#endif
+
+#ifdef __cplusplus
+extern "C" {
+#endif
+
+/* ---- errors --------------------------------------------------------------- */
+
+/* name, number, whether the same call may succeed later, the status of a handler that returns it,
+ * text for people. Numbers are part of the binary interface. */
+#define PIRN_ERRORS(X) \
+	X(OK, 0, false, 200, "no error") \
+	X(ERR_FAILED, 1, false, 500, "the service failed") \
+	X(ERR_INVALID, 2, false, 400, "invalid value") \
+	X(ERR_NOT_FOUND, 3, false, 404, "not found") \
+	X(ERR_MISMATCH, 4, false, 409, "the stored value is another one") \
+	X(ERR_OVERFLOW, 5, false, 400, "the result would overflow") \
+	X(ERR_TYPE, 6, false, 500, "the stored value is of another type") \
+	X(ERR_TOO_LARGE, 7, false, 413, "too large") \
+	X(ERR_UNAVAILABLE, 8, true, 503, "the state is not available now") \
+	X(ERR_UNKNOWN, 9, true, 503, "the connection broke: the operation may have happened or not") \
+	X(ERR_TIMEOUT, 10, true, 504, "the time of the run is over") \
+	X(ERR_NOMEM, 11, true, 503, "out of memory")
+
+enum pirn_err {
+#define X(name, number, retryable, status, text) PIRN_##name = number,
+	PIRN_ERRORS(X)
+#undef X
+};
+
+const char *pirn_err_name(int err); /* "ERR_NOT_FOUND"; "?" for a number that is none */
+const char *pirn_err_text(int err); /* "not found" */
+bool pirn_err_retryable(int err);
+
+/* ---- the service ---------------------------------------------------------- */
+
+struct pirn_request;
+struct pirn_response;
+
+struct pirn_service {
+	uint32_t abi;  /* PIRN_SERVICE_ABI; PIRN_SERVICE sets both */
+	uint32_t size; /* of this struct */
+
+	/* One run. Required. A run that returns 0 without status and body is answered 204; with a
+	 * body and no status, 200. */
+	int (*handler)(struct pirn_request *req, struct pirn_response *res);
+
+	/* Once, before the first run, in a thread of the worker's: connections, caches, tables.
+	 * pirn_env() and pirn_log() work in it. Not 0: the worker refuses the service. NULL: nothing
+	 * to do. */
+	int (*init)(void);
+
+	/* Once, after the last run, when the worker ends in order. NULL: nothing to do. */
+	void (*fini)(void);
+};
+
+/* The one name that a worker looks up in the shared object. */
+PIRN_EXPORT extern const struct pirn_service pirn_service_main;
+
+/* PIRN_SERVICE(.handler = f, .init = g, .fini = h); once, in one source file of the service. */
+#define PIRN_SERVICE(...) \
+	const struct pirn_service pirn_service_main = { .abi = PIRN_SERVICE_ABI, \
+		.size = (uint32_t)sizeof(struct pirn_service), __VA_ARGS__ }
+
+/* ---- the request ---------------------------------------------------------- */
+
+/* A request that did not come over HTTP (the client library's calls) has method POST, path /,
+ * no query, no headers. */
+const char *pirn_request_method(const struct pirn_request *req);
+const char *pirn_request_target(const struct pirn_request *req); /* as it stood on the request line: raw */
+const char *pirn_request_path(const struct pirn_request *req);   /* the target's part before ?, raw */
+
+/* The body and its size (size may be NULL). Followed by a NUL that size does not count; never NULL. */
+const void *pirn_request_body(const struct pirn_request *req, size_t *size);
+
+/* The first query parameter of that name, decoded (%41 and + are; a broken % stays as it is), or
+ * NULL. The bytes are the caller's: they may be any, a NUL among them, so look at *size (which may be
+ * NULL) when that matters. */
+const char *pirn_request_query(struct pirn_request *req, const char *name, size_t *size);
+
+/* A parameter of the route, decoded: {id} of /orders/{id}; NULL: there is none of that name. */
+const char *pirn_request_param(const struct pirn_request *req, const char *name, size_t *size);
+
+/* The first header of that name, in whatever case, or NULL. */
+const char *pirn_request_header(const struct pirn_request *req, const char *name);
+
+/* All of them in their order: i from 0 until it returns false. The pointers may be NULL. */
+struct pirn_pair {
+	const char *name, *value;
+	size_t name_size, value_size;
+};
+bool pirn_request_query_at(struct pirn_request *req, size_t i, struct pirn_pair *pair);
+bool pirn_request_param_at(const struct pirn_request *req, size_t i, struct pirn_pair *pair);
+bool pirn_request_header_at(const struct pirn_request *req, size_t i, struct pirn_pair *pair);
+
+const char *pirn_request_id(struct pirn_request *req); /* 26 characters, a ULID; the same in every attempt */
+unsigned pirn_request_attempt(const struct pirn_request *req); /* 1 for the first */
+uint64_t pirn_request_left_ms(const struct pirn_request *req); /* until nobody waits any more; 0: over */
+const char *pirn_request_remote(const struct pirn_request *req); /* the client's address, "" when unknown */
+const char *pirn_request_traceparent(struct pirn_request *req); /* W3C trace context, for calls of your own; "" when none */
+
+/* Memory for the length of this run: 16-byte aligned, not zeroed, never NULL (when memory is out it is
+ * a static page that all share, and the run ends with 503). At most 16 MiB a run. */
+void *pirn_scratch(struct pirn_request *req, size_t size);
+
+/* ---- the response --------------------------------------------------------- */
+
+/* These keep what goes wrong (memory, a header with a line break in it, too large a body) until the
+ * handler has returned; it is then logged and answered as an error in the response's place. Those
+ * that return int return 0, so that a handler can end with them. */
+
+void pirn_respond_status(struct pirn_response *res, unsigned status); /* 200 … 599 */
+void pirn_respond_header(struct pirn_response *res, const char *name, const char *value); /* replaces */
+void pirn_respond_header_add(struct pirn_response *res, const char *name, const char *value); /* Set-Cookie */
+
+/* The body, piece by piece. */
+void pirn_respond_write(struct pirn_response *res, const void *data, size_t size);
+void pirn_respond_text(struct pirn_response *res, const char *text);
+void pirn_respond_printf(struct pirn_response *res, const char *format, ...) PIRN_PRINTF(2, 3);
+
+/* Everything set so far is dropped. */
+void pirn_respond_reset(struct pirn_response *res);
+
+/* A whole answer: status, Content-Type: application/json, and the body in place of what was written
+ * before. Texts inside must come from pirn_json_string(). */
+int pirn_respond_json(struct pirn_response *res, unsigned status, const char *format, ...) PIRN_PRINTF(3, 4);
+
+/* A whole answer of type application/problem+json (RFC 9457): drops what was set before. title NULL:
+ * the status's own name. detail is escaped here; NULL: none. */
+int pirn_respond_problem(struct pirn_response *res, unsigned status, const char *title,
+                         const char *detail, ...) PIRN_PRINTF(4, 5);
+
+/* A JSON string of these bytes, quotes included. Broken UTF-8 becomes U+FFFD. */
+const char *pirn_json_string(struct pirn_request *req, const char *text, size_t size);
+bool pirn_utf8_valid(const char *text, size_t size);
+
+/* ---- log and settings ------------------------------------------------------ */
+
+enum pirn_level { PIRN_DEBUG, PIRN_INFO, PIRN_WARN, PIRN_ERROR };
+
+/* One line in the worker's log (id service_log), with the service's name and the run's id. Line
+ * breaks in it are escaped. From any thread; outside of handler and init without those two. */
+void pirn_log(enum pirn_level level, const char *format, ...) PIRN_PRINTF(2, 3);
+
+/* What the manifest gives under `env:`, or the content of the file named under `secrets:` (without
+ * its last line break); NULL: neither. Lives as long as the service. In handler and init only. */
+const char *pirn_env(const char *name);
+
+/* ---- state ----------------------------------------------------------------- */
+
+/* Kept in Redis under the service's name, shared by all workers, and by nobody else. Each operation
+ * is atomic and blocks this thread until Redis answered, the run's time is over (ERR_TIMEOUT), or at
+ * once when Redis is down (ERR_UNAVAILABLE). All workers' runs of a service may do the same at the
+ * same time: add, and swap, rather than get and set. Beside those named below all can return
+ * ERR_UNAVAILABLE, ERR_UNKNOWN, ERR_TIMEOUT, ERR_NOMEM, and ERR_INVALID or ERR_TOO_LARGE for a key
+ * that is not 1 to 512 bytes, or a value over 1 MiB. Outputs are written on success only. One name
+ * is one kind of thing: ERR_TYPE otherwise. Of the handler's own thread only. */
+
+/* A 64-bit counter that starts at 0. ERR_OVERFLOW: nothing changed. value may be NULL. */
+int pirn_counter_add(struct pirn_request *req, const char *counter, int64_t by, int64_t *value);
+int pirn_counter_get(struct pirn_request *req, const char *counter, int64_t *value);
+
+/* A key holds bytes. ttl_ms 0: kept until deleted. get: ERR_NOT_FOUND. */
+int pirn_key_get(struct pirn_request *req, const char *key, const void **value, size_t *size);
+int pirn_key_set(struct pirn_request *req, const char *key, const void *value, size_t size, uint64_t ttl_ms);
+int pirn_key_delete(struct pirn_request *req, const char *key, bool *existed); /* existed may be NULL */
+
+/* Sets the key when it still holds what was expected (expected NULL: when it is absent). ERR_MISMATCH:
+ * somebody else was first, nothing changed. */
+int pirn_key_swap(struct pirn_request *req, const char *key, const void *expected, size_t expected_size,
+                  const void *value, size_t size, uint64_t ttl_ms);
+
+/* A hash holds fields with bytes. get: ERR_NOT_FOUND. add: a field as a counter. all: every field, in
+ * no order, for hashes of moderate size. */
+int pirn_hash_get(struct pirn_request *req, const char *hash, const char *field, const void **value, size_t *size);
+int pirn_hash_set(struct pirn_request *req, const char *hash, const char *field, const void *value, size_t size);
+int pirn_hash_delete(struct pirn_request *req, const char *hash, const char *field, bool *existed);
+int pirn_hash_add(struct pirn_request *req, const char *hash, const char *field, int64_t by, int64_t *value);
+int pirn_hash_all(struct pirn_request *req, const char *hash, const struct pirn_pair **fields, size_t *n_fields);
+
+#ifdef __cplusplus
+}
+#endif
+
+#endif
