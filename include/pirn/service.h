@@ -47,10 +47,10 @@
 #define PIRN_SERVICE_ABI 1
 
 #if defined(__GNUC__)
-#define PIRN_PRINTF(format, first) __attribute__((format(printf, format, first)))
+#define PIRN_PRINTF(text, first) __attribute__((format(printf, text, first)))
 #define PIRN_EXPORT __attribute__((visibility("default")))
 #else
-#define PIRN_PRINTF(format, first)
+#define PIRN_PRINTF(text, first)
 #define PIRN_EXPORT
 #endif
 
