@@ -72,6 +72,8 @@ struct base_manifest {
 	struct base_manifest_pairs env, secrets;
 };
 
+#define BASE_MANIFEST_WHY 512 /* room that holds every sentence of this module */
+
 /* ---- the schema ---------------------------------------------------------- */
 
 enum base_manifest_type {
@@ -111,6 +113,9 @@ const struct base_manifest_key *base_manifest_find(const struct base_manifest_ke
 /* The name in the table that name was probably meant to be; NULL when none is near. */
 const char *base_manifest_nearest(const struct base_manifest_key *keys, const char *name);
 
+/* What the row takes, for messages and for people: a duration such as 5s, from 1ms to 1h. */
+void base_manifest_expected(const struct base_manifest_key *key, char *out, size_t room);
+
 /* ---- building ------------------------------------------------------------ */
 
 /* A manifest with every default applied, and no service, handler or route; NULL: out of memory. */
@@ -138,7 +143,7 @@ BASE_MUSTUSE enum base_err base_manifest_add_pair(struct base_manifest_pairs *pa
 const char *base_manifest_pair_get(const struct base_manifest_pairs *pairs, const char *name); /* NULL: none */
 
 /* What holds between fields: required ones are there, retry.base is at most retry.max, no name is
- * both in env and secrets. *key names the field at fault ("retry.base"), for the reader's position. */
+ * both in env and secrets. *key names the top-level key at fault, for the reader's position. */
 BASE_MUSTUSE enum base_err base_manifest_check(const struct base_manifest *m, const char **key, char *why,
                                                size_t why_room);
 

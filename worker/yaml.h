@@ -7,8 +7,9 @@
  *
  * Lines and columns count from 1, columns in characters. What YAML has beyond
  * plain data is refused: aliases, anchors, tags, several documents, encodings
- * other than UTF-8; so are duplicate and unknown keys, texts with NUL bytes,
- * nesting over WRK_YAML_DEPTH and files over WRK_YAML_BYTES.
+ * other than UTF-8; so are duplicate and unknown keys, texts with NUL bytes, and
+ * files over WRK_YAML_BYTES. Nesting goes exactly as deep as the schema (at most
+ * WRK_YAML_DEPTH, which is asserted): anything deeper is of the wrong type.
  */
 #ifndef WRK_YAML_H
 #define WRK_YAML_H
@@ -20,11 +21,11 @@
 
 #define WRK_YAML_DEPTH 8
 #define WRK_YAML_BYTES (64u * 1024u)
-#define WRK_YAML_WHY 512 /* room that holds every message; a longer value is quoted in part */
+#define WRK_YAML_WHY 1024 /* room that holds every message; a longer value is quoted in part */
 
 /* Compiles UNTRUSTED text. On BASE_OK *out is the caller's, to base_manifest_free(); otherwise *out
  * is unchanged and why holds one line without its newline. CONFIG: a mistake in the text.
- * TOO_LARGE: over WRK_YAML_BYTES. NOMEM. path is only quoted in messages. */
+ * TOO_LARGE: over WRK_YAML_BYTES. NOMEM. path only stands in messages (a long one by its end). */
 BASE_MUSTUSE enum base_err wrk_yaml_read(const char *path, const char *text, size_t size,
                                          struct base_manifest **out, char *why, size_t why_room);
 

@@ -1,0 +1,453 @@
+#include "base/manifest.h"
+
+#include <assert.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "base/conf.h"
+#include "base/text.h"
+
+/* ---- the schema ------------------------------------------------------------- */
+
+#define MINUTE 60000u
+#define HOUR (60u * MINUTE)
+#define DAY (24u * HOUR)
+
+#define FIELD(type, member) offsetof(struct base_manifest##type, member)
+
+static const struct base_manifest_key http_keys[] = {
+	{ "method", BASE_MANIFEST_METHOD, FIELD(_route, method), NULL, 0, 0, true, NULL, "the HTTP method that is answered" },
+	{ "path", BASE_MANIFEST_ROUTE, FIELD(_route, path), NULL, 0, 0, true, NULL, "the path, with {parameters}" },
+	{ "async", BASE_MANIFEST_BOOL, FIELD(_route, async), "false", 0, 0, false, NULL, "answer 202 and run the request as an event" },
+	{ 0 },
+};
+
+/* Kinds without keys are words of the language that this version does not speak yet. */
+static const struct base_manifest_key kinds[] = {
+	{ "http", BASE_MANIFEST_MAP, 0, NULL, 0, 0, false, http_keys, "an HTTP route" },
+	{ "timer", BASE_MANIFEST_MAP, 0, NULL, 0, 0, false, NULL, "a cron timer" },
+	{ "event", BASE_MANIFEST_MAP, 0, NULL, 0, 0, false, NULL, "events of a type" },
+	{ "queue", BASE_MANIFEST_MAP, 0, NULL, 0, 0, false, NULL, "a named queue" },
+	{ 0 },
+};
+
+static const struct base_manifest_key retry_keys[] = {
+	{ "attempts", BASE_MANIFEST_COUNT, FIELD(_retry, attempts), "10", 1, 100, false, NULL, "runs of an event before it is dead" },
+	{ "base", BASE_MANIFEST_DURATION, FIELD(_retry, base_ms), "1s", 1, HOUR, false, NULL, "the first pause, which doubles" },
+	{ "max", BASE_MANIFEST_DURATION, FIELD(_retry, max_ms), "5m", 1, DAY, false, NULL, "the longest pause" },
+	{ "age", BASE_MANIFEST_DURATION, FIELD(_retry, age_ms), "6h", 1000, 30 * (uint64_t)DAY, false, NULL, "an event older than this is dead" },
+	{ 0 },
+};
+
+static const struct base_manifest_key breaker_keys[] = {
+	{ "window", BASE_MANIFEST_DURATION, FIELD(_breaker, window_ms), "10s", 1000, 10 * MINUTE, false, NULL, "how far back runs are counted" },
+	{ "calls", BASE_MANIFEST_COUNT, FIELD(_breaker, calls), "20", 1, 1000000, false, NULL, "fewer runs than this never open it" },
+	{ "failures", BASE_MANIFEST_PERCENT, FIELD(_breaker, failure_percent), "50%", 1, 100, false, NULL, "the share of failed runs that opens it" },
+	{ "consecutive", BASE_MANIFEST_COUNT, FIELD(_breaker, consecutive), "5", 1, 1000000, false, NULL, "failures in a row that open it" },
+	{ "open", BASE_MANIFEST_DURATION, FIELD(_breaker, open_ms), "5s", 100, HOUR, false, NULL, "how long it stays open the first time" },
+	{ 0 },
+};
+
+static const struct base_manifest_key schema[] = {
+	{ "service", BASE_MANIFEST_SERVICE, FIELD(, service), NULL, 0, 0, true, NULL, "the service's name" },
+	{ "handler", BASE_MANIFEST_FILE, FIELD(, handler), NULL, 0, 0, true, NULL, "the shared object beside the manifest" },
+	{ "description", BASE_MANIFEST_TEXT, FIELD(, description), NULL, 1, 1024, false, NULL, "a sentence for people" },
+	{ "version", BASE_MANIFEST_TEXT, FIELD(, version), NULL, 1, 64, false, NULL, "for people" },
+	{ "events", BASE_MANIFEST_EVENTS, 0, NULL, 0, 0, false, kinds, "what runs the service" },
+	{ "timeout", BASE_MANIFEST_DURATION, FIELD(, timeout_ms), "5s", 1, HOUR, false, NULL, "how long one run may take" },
+	{ "concurrency", BASE_MANIFEST_COUNT, FIELD(, concurrency), "32", 1, 10000, false, NULL, "runs at once in one worker" },
+	{ "concurrency_total", BASE_MANIFEST_COUNT, FIELD(, concurrency_total), "0", 0, 1000000, false, NULL, "runs at once over all workers; 0: no bound" },
+	{ "queue_items", BASE_MANIFEST_COUNT, FIELD(, queue_items), "0", 0, 10000000, false, NULL, "how many may wait in a broker; 0: the broker's own bound" },
+	{ "max_body", BASE_MANIFEST_BYTES, FIELD(, max_body_bytes), "0", 0, 64u << 20, false, NULL, "the largest request body; 0: the gateway's own bound" },
+	{ "retry", BASE_MANIFEST_MAP, FIELD(, retry), NULL, 0, 0, false, retry_keys, "how failed events are run again" },
+	{ "breaker", BASE_MANIFEST_MAP, FIELD(, breaker), NULL, 0, 0, false, breaker_keys, "when the circuit breaker opens" },
+	{ "env", BASE_MANIFEST_PAIRS, FIELD(, env), NULL, 0, 0, false, NULL, "NAME: text, for the service to read" },
+	{ "secrets", BASE_MANIFEST_PAIRS, FIELD(, secrets), NULL, 0, 0, false, NULL, "NAME: path of the file that holds the value" },
+	{ 0 },
+};
+
+const struct base_manifest_key *base_manifest_schema(void)
+{
+	return schema;
+}
+
+const struct base_manifest_key *base_manifest_find(const struct base_manifest_key *keys, const char *name)
+{
+	for (; keys->name; keys++)
+		if (strcmp(keys->name, name) == 0)
+			return keys;
+	return NULL;
+}
+
+const char *base_manifest_nearest(const struct base_manifest_key *keys, const char *name)
+{
+	struct base_text_guess guess = { .word = name };
+
+	for (; keys->name; keys++)
+		base_text_offer(&guess, keys->name);
+	return guess.best;
+}
+
+/* ---- life -------------------------------------------------------------------- */
+
+static void pairs_fini(struct base_manifest_pairs *pairs)
+{
+	for (size_t i = 0; i < pairs->n; i++) {
+		free(pairs->items[i].name);
+		free(pairs->items[i].value);
+	}
+	free(pairs->items);
+}
+
+void base_manifest_route_fini(struct base_manifest_route *route)
+{
+	free(route->method);
+	free(route->path);
+	*route = (struct base_manifest_route){ 0 };
+}
+
+struct base_manifest *base_manifest_new(void)
+{
+	struct base_manifest *m = calloc(1, sizeof *m);
+
+	if (m && base_manifest_defaults(schema, m))
+		base_manifest_free(&m);
+	return m;
+}
+
+void base_manifest_free(struct base_manifest **mp)
+{
+	struct base_manifest *m = *mp;
+
+	*mp = NULL;
+	if (!m)
+		return;
+	free(m->service);
+	free(m->handler);
+	free(m->description);
+	free(m->version);
+	for (size_t i = 0; i < m->n_routes; i++)
+		base_manifest_route_fini(&m->routes[i]);
+	free(m->routes);
+	pairs_fini(&m->env);
+	pairs_fini(&m->secrets);
+	free(m);
+}
+
+enum base_err base_manifest_defaults(const struct base_manifest_key *keys, void *record)
+{
+	char why[BASE_MANIFEST_WHY];
+
+	for (; keys->name; keys++) {
+		enum base_err err = BASE_OK;
+		if (keys->type == BASE_MANIFEST_MAP && keys->keys)
+			err = base_manifest_defaults(keys->keys, (char *)record + keys->offset);
+		else if (keys->standard)
+			err = base_manifest_set(keys, record, keys->standard, why, sizeof why);
+		assert(err == BASE_OK || err == BASE_NOMEM); /* a row that refuses its own default is ours */
+		if (err)
+			return err;
+	}
+	return BASE_OK;
+}
+
+/* ---- converters ---------------------------------------------------------------- */
+
+static const char lower[] = "abcdefghijklmnopqrstuvwxyz";
+static const char upper[] = "ABCDEFGHIJKLMNOPQRSTUVWXYZ";
+static const char ten[] = "0123456789";
+
+static size_t span(const char *text, bool capitals, const char *more)
+{
+	size_t n = 0;
+
+	while (text[n] && (strchr(lower, text[n]) || strchr(ten, text[n]) || (capitals && strchr(upper, text[n])) ||
+	                   strchr(more, text[n])))
+		n++;
+	return n;
+}
+
+bool base_manifest_is_service(const char *name)
+{
+	size_t size = span(name, false, "-");
+
+	return size > 0 && name[size] == '\0' && size <= BASE_MANIFEST_NAME_MAX && strchr(lower, name[0]);
+}
+
+bool base_manifest_is_method(const char *method)
+{
+	static const char *const methods[] = { "GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS" };
+
+	for (size_t i = 0; i < sizeof methods / sizeof methods[0]; i++)
+		if (strcmp(methods[i], method) == 0)
+			return true;
+	return false;
+}
+
+/* [A-Za-z_][A-Za-z0-9_]*, at most 63 bytes: environment variables and path parameters. */
+static bool is_identifier(const char *text, size_t size)
+{
+	return size > 0 && size <= BASE_MANIFEST_NAME_MAX && !strchr(ten, text[0]) && span(text, true, "_") >= size;
+}
+
+static bool is_file(const char *text)
+{
+	size_t size = strlen(text);
+
+	return size > 0 && size <= 255 && span(text, true, "-_.+") == size && text[0] != '.';
+}
+
+static bool read_percent(const char *text, uint64_t *n)
+{
+	char digits[8];
+	size_t size = strlen(text);
+
+	if (size < 2 || size > sizeof digits || text[size - 1] != '%')
+		return false;
+	memcpy(digits, text, size - 1);
+	digits[size - 1] = '\0';
+	return base_conf_u64(digits, n);
+}
+
+static const char *describe(enum base_manifest_type type)
+{
+	static const char *const texts[] = {
+		[BASE_MANIFEST_TEXT] = "a text",
+		[BASE_MANIFEST_SERVICE] = "a name of up to 63 characters such as my-service: a-z first, then a-z, 0-9 and -",
+		[BASE_MANIFEST_FILE] = "a file name without a folder, such as hello.so",
+		[BASE_MANIFEST_METHOD] = "one of GET HEAD POST PUT PATCH DELETE OPTIONS",
+		[BASE_MANIFEST_ROUTE] = "a path such as /a/{id}",
+		[BASE_MANIFEST_BOOL] = "true or false",
+		[BASE_MANIFEST_COUNT] = "a whole number",
+		[BASE_MANIFEST_DURATION] = "a duration such as 5s",
+		[BASE_MANIFEST_BYTES] = "a size such as 64k",
+		[BASE_MANIFEST_PERCENT] = "a percentage such as 50%",
+		[BASE_MANIFEST_MAP] = "a mapping",
+		[BASE_MANIFEST_PAIRS] = "a mapping of NAME: text",
+		[BASE_MANIFEST_EVENTS] = "a list",
+	};
+
+	return texts[type];
+}
+
+static void print_bound(enum base_manifest_type type, uint64_t n, char out[32])
+{
+	static const struct {
+		uint64_t factor;
+		const char *unit;
+	} units[] = { { DAY, "d" }, { HOUR, "h" }, { MINUTE, "m" }, { 1000, "s" }, { 1, "ms" } };
+	unsigned i = 0;
+
+	if (type == BASE_MANIFEST_DURATION) {
+		while (n % units[i].factor)
+			i++;
+		(void)snprintf(out, 32, "%llu%s", (unsigned long long)(n / units[i].factor), units[i].unit);
+	} else if (type == BASE_MANIFEST_BYTES && n && n % (1u << 20) == 0) {
+		(void)snprintf(out, 32, "%llum", (unsigned long long)(n >> 20));
+	} else {
+		(void)snprintf(out, 32, "%llu%s", (unsigned long long)n, type == BASE_MANIFEST_PERCENT ? "%" : "");
+	}
+}
+
+static bool is_number(enum base_manifest_type type)
+{
+	return type == BASE_MANIFEST_COUNT || type == BASE_MANIFEST_DURATION || type == BASE_MANIFEST_BYTES ||
+	       type == BASE_MANIFEST_PERCENT;
+}
+
+void base_manifest_expected(const struct base_manifest_key *key, char *out, size_t room)
+{
+	char min[32];
+	char max[32];
+
+	if (is_number(key->type) && key->max) {
+		print_bound(key->type, key->min, min);
+		print_bound(key->type, key->max, max);
+		(void)snprintf(out, room, "%s, from %s to %s", describe(key->type), min, max);
+	} else if (key->type == BASE_MANIFEST_TEXT && key->max) {
+		(void)snprintf(out, room, "a text of %llu to %llu bytes", (unsigned long long)key->min,
+		               (unsigned long long)key->max);
+	} else {
+		(void)snprintf(out, room, "%s", describe(key->type));
+	}
+}
+
+static enum base_err set_text(char **field, const char *text)
+{
+	char *copy = strdup(text);
+
+	if (!copy)
+		return BASE_NOMEM;
+	free(*field);
+	*field = copy;
+	return BASE_OK;
+}
+
+static enum base_err set_bool(bool *field, const char *text)
+{
+	if (strcmp(text, "true") != 0 && strcmp(text, "false") != 0)
+		return BASE_INVALID;
+	*field = text[0] == 't';
+	return BASE_OK;
+}
+
+static enum base_err set_number(const struct base_manifest_key *key, uint32_t *field, const char *text)
+{
+	uint64_t n;
+	uint64_t max = key->max ? key->max : UINT32_MAX;
+	bool ok = key->type == BASE_MANIFEST_DURATION ? base_conf_ms(text, &n) :
+	          key->type == BASE_MANIFEST_BYTES    ? base_conf_bytes(text, &n) :
+	          key->type == BASE_MANIFEST_PERCENT  ? read_percent(text, &n) :
+	                                                base_conf_u64(text, &n);
+
+	if (!ok)
+		return BASE_INVALID;
+	if (n < key->min || n > max)
+		return BASE_RANGE;
+	*field = (uint32_t)n;
+	return BASE_OK;
+}
+
+static enum base_err convert(const struct base_manifest_key *key, void *field, const char *text)
+{
+	size_t size = strlen(text);
+
+	switch (key->type) {
+	case BASE_MANIFEST_TEXT:
+		if (size < key->min || (key->max && size > key->max))
+			return BASE_RANGE;
+		return base_text_is_utf8(text, size) ? set_text(field, text) : BASE_INVALID;
+	case BASE_MANIFEST_SERVICE:
+		return base_manifest_is_service(text) ? set_text(field, text) : BASE_INVALID;
+	case BASE_MANIFEST_FILE:
+		return is_file(text) ? set_text(field, text) : BASE_INVALID;
+	case BASE_MANIFEST_METHOD:
+		return base_manifest_is_method(text) ? set_text(field, text) : BASE_INVALID;
+	case BASE_MANIFEST_ROUTE:
+		return set_text(field, text);
+	case BASE_MANIFEST_BOOL:
+		return set_bool(field, text);
+	case BASE_MANIFEST_COUNT:
+	case BASE_MANIFEST_DURATION:
+	case BASE_MANIFEST_BYTES:
+	case BASE_MANIFEST_PERCENT:
+		return set_number(key, field, text);
+	case BASE_MANIFEST_MAP:
+	case BASE_MANIFEST_PAIRS:
+	case BASE_MANIFEST_EVENTS:
+		break;
+	}
+	return BASE_TYPE;
+}
+
+enum base_err base_manifest_set(const struct base_manifest_key *key, void *record, const char *text, char *why,
+                                size_t why_room)
+{
+	char expected[160];
+	char quoted[BASE_TEXT_QUOTED];
+	enum base_err err;
+
+	if (key->type == BASE_MANIFEST_ROUTE) {
+		err = base_manifest_path_check(text, why, why_room);
+		if (err)
+			return err;
+	}
+	err = convert(key, (char *)record + key->offset, text);
+	if (err == BASE_NOMEM)
+		(void)snprintf(why, why_room, "%s", base_err_text(err));
+	if (err == BASE_OK || err == BASE_NOMEM)
+		return err;
+	base_manifest_expected(key, expected, sizeof expected);
+	base_text_quote(quoted, sizeof quoted, text, strlen(text));
+	(void)snprintf(why, why_room, "expected %s, got %s", expected, quoted);
+	return err;
+}
+
+/* ---- env and secrets -------------------------------------------------------------- */
+
+const char *base_manifest_pair_get(const struct base_manifest_pairs *pairs, const char *name)
+{
+	for (size_t i = 0; i < pairs->n; i++)
+		if (strcmp(pairs->items[i].name, name) == 0)
+			return pairs->items[i].value;
+	return NULL;
+}
+
+/* Lists grow by doubling: a list of n has room for the next power of two. */
+static bool is_full(size_t n)
+{
+	return (n & (n - 1)) == 0;
+}
+
+static enum base_err append_pair(struct base_manifest_pairs *pairs, const char *name, const char *value)
+{
+	struct base_manifest_pair pair = { strdup(name), strdup(value) };
+	struct base_manifest_pair *items = pairs->items;
+
+	if (!pair.name || !pair.value)
+		goto fail;
+	if (is_full(pairs->n)) {
+		items = realloc(items, (pairs->n ? pairs->n * 2 : 1) * sizeof *items);
+		if (!items)
+			goto fail;
+		pairs->items = items;
+	}
+	items[pairs->n++] = pair;
+	return BASE_OK;
+fail:
+	free(pair.name);
+	free(pair.value);
+	return BASE_NOMEM;
+}
+
+enum base_err base_manifest_add_pair(struct base_manifest_pairs *pairs, const char *name, const char *value, char *why,
+                                     size_t why_room)
+{
+	char quoted[BASE_TEXT_QUOTED];
+	enum base_err err;
+
+	base_text_quote(quoted, sizeof quoted, name, strlen(name));
+	if (!is_identifier(name, strlen(name))) {
+		(void)snprintf(why, why_room, "expected a name of letters, digits and _, got %s", quoted);
+		return BASE_INVALID;
+	}
+	if (base_manifest_pair_get(pairs, name)) {
+		(void)snprintf(why, why_room, "is given twice");
+		return BASE_EXISTS;
+	}
+	if (pairs->n == BASE_MANIFEST_PAIRS_MAX) {
+		(void)snprintf(why, why_room, "expected at most %d names", BASE_MANIFEST_PAIRS_MAX);
+		return BASE_FULL;
+	}
+	err = append_pair(pairs, name, value);
+	if (err)
+		(void)snprintf(why, why_room, "%s", base_err_text(err));
+	return err;
+}
+
+/* ---- what holds between fields ------------------------------------------------------- */
+
+static enum base_err blame(const char **key, const char *where, char *why, size_t room, const char *text)
+{
+	*key = where;
+	(void)snprintf(why, room, "%s", text);
+	return BASE_INVALID;
+}
+
+enum base_err base_manifest_check(const struct base_manifest *m, const char **key, char *why, size_t why_room)
+{
+	if (!m->service)
+		return blame(key, "service", why, why_room, "is missing");
+	if (!m->handler)
+		return blame(key, "handler", why, why_room, "is missing");
+	if (m->retry.base_ms > m->retry.max_ms)
+		return blame(key, "retry", why, why_room, "expected base to be at most max");
+	for (size_t i = 0; i < m->secrets.n; i++)
+		if (base_manifest_pair_get(&m->env, m->secrets.items[i].name)) {
+			*key = "secrets";
+			(void)snprintf(why, why_room, "%s is in env, too", m->secrets.items[i].name);
+			return BASE_EXISTS;
+		}
+	return BASE_OK;
+}
