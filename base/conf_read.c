@@ -31,19 +31,6 @@ static enum base_conf_outcome wrong(const struct reading *r, const char *where, 
 	return BASE_CONF_WRONG;
 }
 
-/* A name or a word of the command line in a message: plain when it is harmless. */
-static const char *shown(char out[BASE_TEXT_QUOTED], const char *word)
-{
-	size_t size = strlen(word);
-
-	base_text_quote(out, BASE_TEXT_QUOTED, word, size);
-	if (size > 0 && size + 2 == strlen(out) && memcmp(out + 1, word, size) == 0 && !strchr(word, ' ')) {
-		out[size + 1] = '\0';
-		return out + 1;
-	}
-	return out;
-}
-
 /* ---- the command line ------------------------------------------------------ */
 
 static enum base_conf_outcome unknown_flag(const struct reading *r, const char *word, const char *name)
@@ -56,7 +43,7 @@ static enum base_conf_outcome unknown_flag(const struct reading *r, const char *
 		(void)snprintf(why, sizeof why, "there is no such option; did you mean --%s?", guess);
 	else
 		(void)snprintf(why, sizeof why, "there is no such option; --help lists them");
-	return wrong(r, shown(quoted, word), why);
+	return wrong(r, base_text_word(quoted, sizeof quoted, word), why);
 }
 
 static enum base_conf_outcome take_operand(struct reading *r)
@@ -65,7 +52,7 @@ static enum base_conf_outcome take_operand(struct reading *r)
 	char *word = r->argv[r->at++];
 
 	if (!r->program->operands)
-		return wrong(r, shown(quoted, word), "expected an option that begins with --");
+		return wrong(r, base_text_word(quoted, sizeof quoted, word), "expected an option that begins with --");
 	r->argv[++r->n_operands] = word;
 	return BASE_CONF_RUN;
 }
@@ -259,13 +246,13 @@ static enum base_conf_outcome apply_file(struct reading *r, const char *path)
 
 	if (err) {
 		(void)snprintf(why, sizeof why, "expected a settings file: %s", base_err_text(err));
-		return wrong(r, shown(quoted, path), why);
+		return wrong(r, base_text_word(quoted, sizeof quoted, path), why);
 	}
 	err = base_conf_lines(r->program->rows, r->settings, text, size, &line, why, sizeof why);
 	free(text);
 	if (!err)
 		return BASE_CONF_RUN;
-	(void)snprintf(where, sizeof where, "%s:%u", shown(quoted, path), line);
+	(void)snprintf(where, sizeof where, "%s:%u", base_text_word(quoted, sizeof quoted, path), line);
 	return wrong(r, where, why);
 }
 

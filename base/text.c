@@ -106,6 +106,17 @@ void base_text_quote(char *out, size_t room, const char *text, size_t size)
 	memcpy(out + n, at < size ? cut : "\"", at < size ? sizeof cut : 2);
 }
 
+const char *base_text_word(char *out, size_t room, const char *word)
+{
+	size_t size = strlen(word);
+
+	base_text_quote(out, room, word, size);
+	if (size == 0 || size + 2 != strlen(out) || memcmp(out + 1, word, size) != 0 || strchr(word, ' '))
+		return out;
+	out[size + 1] = '\0';
+	return out + 1;
+}
+
 static unsigned min3(unsigned a, unsigned b, unsigned c)
 {
 	unsigned least = a < b ? a : b;

@@ -23,6 +23,10 @@ bool base_text_is_control(uint32_t code);
  * some 60 characters (then … follows the quote). room of BASE_TEXT_QUOTED or more. */
 void base_text_quote(char *out, size_t room, const char *text, size_t size);
 
+/* The same for a name or a word: without quotes when it reads well without them. Returns where in out
+ * it begins. */
+const char *base_text_word(char *out, size_t room, const char *word);
+
 /* Looks for the candidate that a mistyped word was meant to be:
  *
  *   struct base_text_guess guess = { .word = word };

@@ -230,6 +230,7 @@ static enum base_err take_key(struct reader *r, const char *map, char key[KEY_BY
 static enum base_err read_pairs(struct reader *r, struct base_manifest_pairs *pairs, const char *map)
 {
 	char key[KEY_BYTES];
+	char shown[BASE_TEXT_QUOTED];
 	char name[2 * KEY_BYTES];
 	char why[BASE_MANIFEST_WHY];
 	const char *text;
@@ -240,7 +241,7 @@ static enum base_err read_pairs(struct reader *r, struct base_manifest_pairs *pa
 		place = here(r);
 		if ((err = take_key(r, map, key)) || (err = next(r)))
 			break;
-		(void)snprintf(name, sizeof name, "%s.%s", map, key);
+		(void)snprintf(name, sizeof name, "%.64s.%s", map, base_text_word(shown, sizeof shown, key));
 		err = take_text(r, name, "a text", &text);
 		if (err)
 			break;
@@ -265,18 +266,22 @@ static void list_names(const struct base_manifest_key *keys, char *out, size_t r
 		n += (size_t)snprintf(out + n, room - n, "%s%s", n ? ", " : "", keys->name);
 }
 
+/* prefix: the mapping that it stands in, or nothing at the top. */
 static enum base_err refuse_name(struct reader *r, struct place place, const struct base_manifest_key *keys,
-                                 const char *what, const char *name)
+                                 const char *prefix, const char *what, const char *name)
 {
 	const char *guess = base_manifest_nearest(keys, name);
+	const char *colon = *prefix ? ": " : "";
 	char quoted[BASE_TEXT_QUOTED];
 	char names[256];
 
 	base_text_quote(quoted, sizeof quoted, name, strlen(name));
 	if (guess)
-		return complain(r, BASE_CONFIG, place, "there is no %s %s; did you mean %s?", what, quoted, guess);
+		return complain(r, BASE_CONFIG, place, "%s%sthere is no %s %s; did you mean %s?", prefix, colon, what,
+		                quoted, guess);
 	list_names(keys, names, sizeof names);
-	return complain(r, BASE_CONFIG, place, "there is no %s %s; expected one of %s", what, quoted, names);
+	return complain(r, BASE_CONFIG, place, "%s%sthere is no %s %s; expected one of %s", prefix, colon, what, quoted,
+	                names);
 }
 
 static enum base_err read_entry(struct reader *r, struct map *map)
@@ -293,7 +298,7 @@ static enum base_err read_entry(struct reader *r, struct map *map)
 	full_name(map, key, name);
 	row = base_manifest_find(map->keys, key);
 	if (!row)
-		return refuse_name(r, place, map->keys, "key", key);
+		return refuse_name(r, place, map->keys, map->name, "key", key);
 	first = &map->seen[row - map->keys];
 	if (first->line)
 		return complain(r, BASE_CONFIG, place, "%s: is given twice, first in line %u", name, first->line);
@@ -374,17 +379,17 @@ static enum base_err read_kind(struct reader *r, const struct base_manifest_key 
 		return err;
 	kind = base_manifest_find(kinds, name);
 	if (!kind)
-		return refuse_name(r, place, kinds, "kind of event", name);
+		return refuse_name(r, place, kinds, "events", "kind", name);
 	if (!kind->keys)
 		return complain(r, BASE_CONFIG, place, "%s: not supported by this version", name);
 	err = next(r);
 	if (err)
 		return err;
-	for (size_t i = 0; i < sizeof readers / sizeof readers[0]; i++)
+	for (size_t i = 0;; i++) {
+		assert(i < sizeof readers / sizeof readers[0]); /* a kind with keys has a reader */
 		if (strcmp(readers[i].kind, name) == 0)
 			return readers[i].read(r, kind);
-	assert(!"a kind with keys has a reader");
-	return BASE_BUG;
+	}
 }
 
 /* One entry: a mapping of exactly one kind. */
@@ -392,6 +397,7 @@ static enum base_err read_event(struct reader *r, const struct base_manifest_key
 {
 	char name[KEY_BYTES];
 	char other[KEY_BYTES];
+	char shown[BASE_TEXT_QUOTED];
 	enum base_err err = expect_type(r, YAML_MAPPING_START_EVENT, "events", "an entry such as http: {…}");
 	struct place start = here(r);
 
@@ -404,7 +410,8 @@ static enum base_err read_event(struct reader *r, const struct base_manifest_key
 	if (r->event.type == YAML_MAPPING_END_EVENT)
 		return BASE_OK;
 	err = take_key(r, "events", other);
-	return err ? err : complain(r, BASE_CONFIG, here(r), "events: expected one kind an entry, got %s and %s", name, other);
+	return err ? err : complain(r, BASE_CONFIG, here(r), "events: expected one kind an entry, got %s and %s", name,
+	                            base_text_word(shown, sizeof shown, other));
 }
 
 static enum base_err read_events(struct reader *r, const struct base_manifest_key *kinds, const char *name)
