@@ -172,8 +172,8 @@ fuzz:	## Run each fuzz target (FUZZ_SECONDS=30, TESTS=pattern)
 	@+$(MAKE) --no-print-directory $(parallel) MODE=fuzz CC=clang fuzz-programs
 	@exec tools/fuzz $(BUILD)/fuzz
 
-deps:	## Install the packages that building, running and testing need
-	@tools/setup test
+deps:	## Install what building, running and testing need (SETS="bench lint fuzz compose" for others)
+	@tools/setup $(or $(SETS),test)
 
 clean:	## Remove everything that was built
 	rm -rf $(BUILD)
