@@ -133,10 +133,11 @@ BENCHES           := $(patsubst %.c,$(B)/%,$(wildcard bench/*.c))
 
 # ---- Targets that people type.
 
-.PHONY: all run test check-build test-programs test-sim test-compose bench bench-programs lint fuzz fuzz-programs install clean deps help
+.PHONY: all run test check-build test-programs test-sim test-compose bench bench-programs lint fuzz fuzz-programs install clean deps help generated
 .PHONY: FORCE
 
 all: $(PROGRAMS) $(SERVICE_FILES) $(LIBRARY)	## Build everything (release; MODE=dev, asan, tsan, cov for others)
+	@:
 
 run:	## Install what is missing, build, and run Pirn in the foreground (ARGS="--http 127.0.0.1:9090 ...")
 	@tools/setup run
@@ -186,8 +187,9 @@ help:	## This
 test-programs: $(TEST_PROGRAMS)
 bench-programs: $(BENCHES)
 fuzz-programs: $(FUZZ_TARGETS)
-.PHONY: generated
 generated: $(GEN_HEADERS)
+test-programs bench-programs fuzz-programs generated:
+	@:
 
 # ---- Compiling.
 
@@ -219,7 +221,7 @@ $(B)/obj/services/%.o: services/%.c $(B)/flags
 $(GEN)/proto/%.pb-c.c $(GEN)/proto/%.pb-c.h &: proto/%.proto
 	$(call say,GEN,$<)
 	@mkdir -p $(@D)
-	$(Q)$(PROTOC_C) -Iproto --c_out=$(GEN)/proto $<
+	$(Q)out=$$($(PROTOC_C) -Iproto --c_out=$(GEN)/proto $< 2>&1) || { echo "$$out" >&2; exit 1; }
 
 # store/functions.lua becomes `const char store_functions_lua[]`, ended by a NUL that
 # store_functions_lua_size does not count; #include "store/functions_lua.h".
