@@ -41,6 +41,11 @@ enum base_log_level base_log_level(void)
 	return least_level;
 }
 
+enum base_log_format base_log_format(void)
+{
+	return line_format;
+}
+
 /* For what RESERVE holds room for. */
 static void put(struct line *l, const char *text, size_t size)
 {

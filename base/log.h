@@ -50,5 +50,6 @@ void base_log_fields(enum base_log_level level, const char *id, const struct bas
 /* Once at start, before threads. fd is 2 unless a test says otherwise. */
 void base_log_init(enum base_log_level level, enum base_log_format format, int fd);
 enum base_log_level base_log_level(void);
+enum base_log_format base_log_format(void);
 
 #endif
