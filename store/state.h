@@ -3,8 +3,12 @@
  * turns them into the blocking calls of pirn/service.h. Plain operations: the
  * replay-safe ones of durable events come beside them.
  *
- * Keys are pirn:{0}:state:<service>:<key>. A key is 1 to 512 bytes, a value at
- * most 1 MiB.
+ * Keys are pirn:{0}:state:<service>:<key>. A key or field is 1 to 512 bytes, a value
+ * at most 1 MiB, a time to live at most 100 years. A service's counters, keys and
+ * hashes share one space of names: an operation on the wrong sort is TYPE.
+ *
+ * Counters are signed 64-bit numbers. An addition that would leave that range is
+ * OVERFLOW and changes nothing.
  */
 #ifndef STORE_STATE_H
 #define STORE_STATE_H
@@ -16,14 +20,17 @@ enum store_op_kind {
 	STORE_COUNTER_GET, /* → number; 0 when absent */
 	STORE_KEY_GET,     /* → value; NOT_FOUND */
 	STORE_KEY_SET,     /* ttl_ms 0: keeps for good */
-	STORE_KEY_DELETE,  /* → number: 1 when it was there */
+	STORE_KEY_DELETE,  /* → number: 1 when it was there; takes counters and hashes too */
 	STORE_KEY_CAS,     /* sets value when the stored one is expected (expected NULL: when absent); MISMATCH */
 	STORE_HASH_GET,    /* field → value; NOT_FOUND */
 	STORE_HASH_SET,    /* → number: 1 when the field is new */
 	STORE_HASH_DELETE, /* → number */
 	STORE_HASH_ADD,    /* field += number → number; OVERFLOW */
 	STORE_HASH_ALL,    /* → pairs */
+	STORE_OP__N
 };
+
+#define STORE_VALUE_MAX (1024 * 1024)
 
 struct store_op {
 	enum store_op_kind kind;
@@ -34,7 +41,10 @@ struct store_op {
 };
 
 struct store_result {
-	enum base_err err; /* UNAVAILABLE: Redis is not there; IO: unknown whether it happened; the op's own above */
+	/* UNAVAILABLE: Redis refused it for now, nothing happened; FULL: it is out of memory, nothing happened;
+	 * IO: unknown whether it happened; DENIED: Redis will not let us; the op's own above. */
+	enum base_err err;
+	const char *why;   /* Redis's own words when it refused; NULL otherwise; borrowed */
 	int64_t number;
 	struct store_arg value;           /* borrowed until fn returns */
 	const struct store_reply *pairs;  /* HASH_ALL: field, value, field, … */
@@ -42,7 +52,9 @@ struct store_result {
 
 typedef void store_op_fn(void *arg, const struct store_result *result);
 
-/* RANGE or TOO_LARGE for a key or value outside its limits; UNAVAILABLE, FULL as in redis.h. fn comes later, once. */
+/* RANGE or TOO_LARGE for a key or value outside its limits, INVALID for one that is missing; UNAVAILABLE, FULL as in
+ * redis.h. fn comes later, once; never when an error was returned. UNTRUSTED: everything in op but kind. The
+ * connection must have been made with the library of functions.lua (store/functions_lua.h). */
 BASE_MUSTUSE enum base_err store_op_start(struct store_redis *r, const struct store_op *op, store_op_fn *fn, void *arg);
 
 #endif

@@ -18,9 +18,11 @@
 #include <hiredis/hiredis.h>
 
 #define MAX_OPTIONS 16
-#define START_MS 20000
+#define START_MS    20000
 
 struct harness_redis {
+	struct harness_redis *next;
+	pid_t owner; /* a fork of the test must not stop it */
 	char dir[128];
 	char url[192];
 	char socket[160];
@@ -31,6 +33,9 @@ struct harness_redis {
 	unsigned port;
 	pid_t pid;
 };
+
+/* Those that run: a test that fails jumps out before it could stop its own. */
+static struct harness_redis *running;
 
 static void die(const struct harness_redis *r, const char *what)
 {
@@ -52,11 +57,12 @@ static void nap(void)
 
 static unsigned free_port(void)
 {
-	struct sockaddr_in address = { .sin_family = AF_INET, .sin_addr = { htonl(INADDR_LOOPBACK) } };
+	struct sockaddr_in address = { .sin_family = AF_INET,
+		.sin_addr = { htonl(INADDR_LOOPBACK) } };
 	socklen_t size = sizeof address;
 	int fd = socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC, 0);
 	if (fd < 0 || bind(fd, (struct sockaddr *)&address, sizeof address) != 0 ||
-	        getsockname(fd, (struct sockaddr *)&address, &size) != 0)
+		getsockname(fd, (struct sockaddr *)&address, &size) != 0)
 		die(NULL, "no free port");
 	close(fd);
 	return ntohs(address.sin_port);
@@ -68,9 +74,10 @@ static void become_server(struct harness_redis *r, pid_t parent)
 	char log[160];
 	snprintf(port, sizeof port, "%u", r->port);
 	snprintf(log, sizeof log, "%s/log", r->dir);
-	const char *argv[32 + MAX_OPTIONS] = { "redis-server", "--port", port, "--bind", "127.0.0.1", "--unixsocket",
-		r->socket, "--dir", r->dir, "--appendonly", "yes", "--appendfsync", "always",
-		"--maxmemory-policy", "noeviction", "--save", "", "--daemonize", "no" };
+	const char *argv[32 + MAX_OPTIONS] = { "redis-server", "--port", port, "--bind",
+		"127.0.0.1", "--unixsocket", r->socket, "--dir", r->dir, "--appendonly", "yes",
+		"--appendfsync", "always", "--maxmemory-policy", "noeviction", "--save", "",
+		"--daemonize", "no" };
 	size_t n = 19;
 	for (size_t i = 0; i < r->n_options; i++)
 		argv[n++] = r->options[i];
@@ -125,7 +132,8 @@ static bool answers(const struct harness_redis *r)
 	if (!c)
 		return false;
 	redisReply *reply = redisCommand(c, "PING");
-	bool up = reply && reply->str && (!strcmp(reply->str, "PONG") || !strncmp(reply->str, "NOAUTH", 6));
+	bool up = reply && reply->str &&
+		  (!strcmp(reply->str, "PONG") || !strncmp(reply->str, "NOAUTH", 6));
 	if (reply)
 		freeReplyObject(reply);
 	redisFree(c);
@@ -149,6 +157,14 @@ void harness_redis_restart(struct harness_redis *r)
 	wait_until_up(r);
 }
 
+static void stop_all(void)
+{
+	while (running && running->owner == getpid()) {
+		struct harness_redis *r = running;
+		harness_redis_stop(&r);
+	}
+}
+
 struct harness_redis *harness_redis_start(bool tcp, const char *const *options)
 {
 	struct harness_redis *r = calloc(1, sizeof *r);
@@ -163,7 +179,8 @@ struct harness_redis *harness_redis_start(bool tcp, const char *const *options)
 	snprintf(r->socket, sizeof r->socket, "%s/redis.sock", r->dir);
 	snprintf(r->url, sizeof r->url, "unix://%s", r->socket);
 	for (; options && options[r->n_options]; r->n_options++) {
-		if (r->n_options == MAX_OPTIONS || !(r->options[r->n_options] = strdup(options[r->n_options])))
+		if (r->n_options == MAX_OPTIONS ||
+			!(r->options[r->n_options] = strdup(options[r->n_options])))
 			die(NULL, "too many options");
 		if (r->n_options && !strcmp(r->options[r->n_options - 1], "--requirepass"))
 			r->password = r->options[r->n_options];
@@ -172,6 +189,13 @@ struct harness_redis *harness_redis_start(bool tcp, const char *const *options)
 		r->port = free_port();
 		snprintf(r->tcp, sizeof r->tcp, "redis://127.0.0.1:%u", r->port);
 	}
+	static bool registered;
+	if (!registered)
+		atexit(stop_all);
+	registered = true;
+	r->owner = getpid();
+	r->next = running;
+	running = r;
 	harness_redis_restart(r);
 	return r;
 }
@@ -192,6 +216,12 @@ void harness_redis_stop(struct harness_redis **rp)
 	if (!r)
 		return;
 	*rp = NULL;
+	for (struct harness_redis **at = &running; *at; at = &(*at)->next) {
+		if (*at == r) {
+			*at = r->next;
+			break;
+		}
+	}
 	harness_redis_kill(r);
 	char command[192];
 	snprintf(command, sizeof command, "rm -rf '%s'", r->dir);
@@ -265,7 +295,8 @@ static char *ask(struct harness_redis *r, char *line)
 	const char *words[64];
 	int n = 0;
 	char *rest = NULL;
-	for (char *word = strtok_r(line, " ", &rest); word && n < 64; word = strtok_r(NULL, " ", &rest))
+	for (char *word = strtok_r(line, " ", &rest); word && n < 64;
+		word = strtok_r(NULL, " ", &rest))
 		words[n++] = word;
 	redisContext *c = dial(r);
 	if (!c)
@@ -285,8 +316,8 @@ static char *ask(struct harness_redis *r, char *line)
 	return text;
 }
 
-__attribute__((format(printf, 2, 0)))
-static char *vcommand(struct harness_redis *r, const char *format, va_list args)
+__attribute__((format(printf, 2, 0))) static char *vcommand(
+	struct harness_redis *r, const char *format, va_list args)
 {
 	char *line = NULL;
 	if (vasprintf(&line, format, args) < 0)
