@@ -3,5 +3,6 @@
 #define BASE_VERSION_H
 
 #define PIRN_VERSION "0.1.0"
+#define PIRN_PROTOCOL_VERSION 1 /* of the wire: HELLO and WELCOME carry it */
 
 #endif
