@@ -6,12 +6,18 @@
  * and with nothing else.
  *
  * Files: core (this seam, the message table), roster (peers and what they
- * announced), service (one service: queue, workers, credit, figures), queue,
- * submit, dispatch (deficit round robin, who gets it), settle (results, losses,
- * deadlines), query.
+ * announced), registry (what serves what, and its pushes), service (one service:
+ * its workers, their credit), queue, call (one record: its states, the one function
+ * that changes them), submit, dispatch (deficit round robin, who gets it), credit
+ * (the protocol's two ways), settle (results, losses, deadlines), query, check.
+ * parts.h is the inside; log_ids.h lists what BRK_LOG says.
  *
  * All memory of the steady state comes from slabs and pools that were grown
  * before: no malloc per item (tests/unit counts them).
+ *
+ * What a peer says is UNTRUSTED: what is malformed (a size that does not add up, a
+ * kind that its role may not send, credit for a service it never announced) is
+ * counted and has no effect. Order of the actions is the order of sending.
  */
 #ifndef BROKER_CORE_CORE_H
 #define BROKER_CORE_CORE_H
@@ -30,7 +36,7 @@ struct brk_conf {
 	const char *name;
 	uint8_t boot[16];
 	uint32_t max_calls;      /* waiting and running together; beyond: OVERLOADED */
-	uint64_t max_bytes;      /* of payloads that wait; beyond: OVERLOADED */
+	uint64_t max_bytes;      /* of payloads kept, waiting and running; beyond: OVERLOADED */
 	uint32_t max_item_bytes;
 	uint32_t beat_ms;        /* 1,000 */
 	uint32_t missed_beats;   /* 3: then a peer is gone */
@@ -40,7 +46,8 @@ struct brk_conf {
 	uint64_t seed;
 };
 
-/* The payload of an item: meta and data, adjacent bytes. */
+/* The payload of an item: meta and data, adjacent bytes. In an action they may be the bytes of the
+ * message that caused it: good as long as both that message and the actions are. */
 struct brk_payload {
 	const uint8_t *bytes;
 	uint32_t meta_size;
@@ -48,7 +55,8 @@ struct brk_payload {
 	struct base_block *block; /* the owner when the bytes can be kept by reference; NULL: copy */
 };
 
-/* One message, as the shell unpacked it. payload i belongs to head->items[i]. All borrowed. */
+/* One message, as the shell unpacked it. payload i belongs to head->items[i]. All borrowed.
+ * The core keeps the payload of every open call: by reference when there is a block, else as a copy. */
 struct brk_message {
 	uint32_t peer;
 	const Pirn__Head *head;
@@ -93,20 +101,29 @@ struct brk_actions {
 BASE_MUSTUSE enum base_err brk_core_new(const struct brk_conf *conf, struct brk_core **out);
 void brk_core_free(struct brk_core **core);
 
+/* Optional, before an input: the same moment as its now_ms in microseconds. Only the latency figures use it;
+ * without it they are of whole milliseconds. */
+void brk_core_clock(struct brk_core *core, uint64_t now_us);
+
 /* Each returns the actions; the struct is the core's and is reused. now_ms is monotonic, never goes back.
- * Out of memory in the middle is refused to the sender (OVERLOADED), never half done. */
+ * Out of memory in the middle is refused to the sender (OVERLOADED), never half done. (The list itself has room
+ * for the answers to any one message from the start; when it must grow beyond that and cannot, dispatch and
+ * expiry go on at the next tick, and an answer that must leave now aborts the process.) */
 const struct brk_actions *brk_core_message(struct brk_core *core, uint64_t now_ms, const struct brk_message *m);
 const struct brk_actions *brk_core_gone(struct brk_core *core, uint64_t now_ms, uint32_t peer);
 const struct brk_actions *brk_core_tick(struct brk_core *core, uint64_t now_ms, uint64_t unix_ms);
 /* An entry that was read from Redis at start or told by another broker; older than what is known: ignored. */
 const struct brk_actions *brk_core_entry(struct brk_core *core, uint64_t now_ms, const Pirn__Entry *entry);
-/* SIGTERM: tells every peer DRAIN, refuses SUBMIT with DRAINING, finishes what it has. */
+/* SIGTERM: tells every peer DRAIN, refuses SUBMIT with DRAINING, finishes what it has. The first DRAIN that a
+ * peer sends after ours is its answer (workers go on working for us); any other is a peer's own wish. */
 const struct brk_actions *brk_core_drain(struct brk_core *core, uint64_t now_ms);
 bool brk_core_drained(const struct brk_core *core); /* nothing waits or runs, and every client answered DRAIN */
-/* The end of a drain: BYE to everybody; what is left is answered DRAINING. */
+/* The end of a drain: BYE to everybody; what is left is answered DRAINING (REFUSED when it never ran, so that
+ * the client may send it elsewhere; REPLY when it was running). No peer is known after it. */
 const struct brk_actions *brk_core_end(struct brk_core *core, uint64_t now_ms);
 
-uint64_t brk_core_due(const struct brk_core *core); /* when the next tick is wanted, in now_ms's time */
+/* When the next tick is wanted, in now_ms's time; not later than the next beat. In the past or now: at once. */
+uint64_t brk_core_due(const struct brk_core *core);
 
 struct brk_figures {
 	uint64_t submitted, refused, dispatched, replied, retried, expired, lost, cancelled, stale, malformed, resyncs;

@@ -1,0 +1,139 @@
+/* Walks everything and asserts what must hold between inputs. The numbers are
+ * counted anew from the lists, so that a count and a list that disagree are found
+ * at the step that parted them.
+ */
+#undef NDEBUG
+#include <assert.h>
+#include <string.h>
+#include <utlist.h>
+
+#include "broker/core/parts.h"
+
+struct totals {
+	uint32_t waiting, running, calls, clients, workers, asked;
+	uint64_t bytes;
+};
+
+static void check_call(const struct brk_core *core, const struct brk_call *call, enum brk_call_state state)
+{
+	assert(call->state == state);
+	assert(base_slab_get(&core->slab, call->slot, call->generation) == call);
+	assert(call->deadline.place > 0 && call->deadline.place <= core->deadlines.n);
+	assert(core->deadlines.nodes[call->deadline.place - 1] == &call->deadline);
+	assert(call->attempt <= BRK_MAX_RUNS);
+	assert((call->block != NULL) == (brk_call_size(call) > 0));
+	assert(call->client && brk_roster_find(core, call->client->id) == call->client);
+}
+
+static void check_queue(const struct brk_core *core, const struct brk_service *service, struct totals *t)
+{
+	const struct brk_call *call;
+	uint32_t n = 0;
+
+	DL_FOREACH(service->queue.calls, call) {
+		check_call(core, call, BRK_CALL_WAITING);
+		assert(call->service == service && !call->link);
+		assert(call->attempt < BRK_MAX_RUNS);
+		n++;
+	}
+	assert(n == service->queue.n);
+	t->waiting += n;
+}
+
+static void check_link(const struct brk_core *core, const struct brk_link *link)
+{
+	const struct brk_service *service = link->service;
+	const struct brk_call *call;
+	uint32_t n = 0;
+
+	DL_FOREACH(link->running, call) {
+		check_call(core, call, BRK_CALL_RUNNING);
+		assert(call->link == link && call->service == service && call->attempt > 0);
+		n++;
+	}
+	assert(n == link->n_running);
+	assert(link->used <= link->granted_peak && n <= link->used);
+	assert(link->free == (link->granted > link->used ? link->granted - link->used : 0));
+	assert((link->place > 0) == (link->announced && !link->peer->draining));
+	assert(link->place == 0 || service->ready[link->place - 1] == link);
+	assert(link->place <= 1 || service->ready[link->place / 2 - 1]->free >= link->free);
+	assert(brk_roster_find(core, link->peer->id) == link->peer);
+	assert(brk_service_find(core, service->name) == service);
+}
+
+static void check_service(const struct brk_core *core, const struct brk_service *service, struct totals *t)
+{
+	const struct brk_link *link;
+	uint32_t running = 0, ready = 0;
+
+	check_queue(core, service, t);
+	DL_FOREACH2(service->links, link, service_next) {
+		check_link(core, link);
+		running += link->n_running;
+		ready += link->place > 0;
+	}
+	assert(running == service->n_running && ready == service->n_ready);
+	assert(service->entry.manifest && strcmp(service->entry.manifest->service, service->name) == 0);
+	assert(service->entry.workers == ready);
+	assert(!service->touched);
+	/* Nothing that could run waits, unless the list of actions was full. */
+	assert(service->in_turn || service->queue.n == 0 || !brk_dispatch_is_possible(core, service));
+	t->running += running;
+}
+
+static void check_peer(const struct brk_peer *peer, struct totals *t)
+{
+	const struct brk_call *call;
+	const struct brk_link *link;
+	uint32_t calls = 0, links = 0, running = 0;
+
+	DL_FOREACH2(peer->calls, call, client_next) {
+		assert(call->client == peer);
+		assert(call->state == BRK_CALL_WAITING || call->state == BRK_CALL_RUNNING);
+		t->bytes += brk_call_size(call);
+		calls++;
+	}
+	DL_FOREACH2(peer->links, link, peer_next) {
+		assert(link->peer == peer);
+		running += link->n_running;
+		links++;
+	}
+	assert(calls == peer->n_calls && links == peer->n_links && running == peer->n_running);
+	assert(links == 0 || peer->role == PIRN__ROLE__WORKER);
+	assert(calls == 0 || peer->role == PIRN__ROLE__CLIENT);
+	assert(peer->beat_size <= BRK_MAX_BEAT && peer->n_links <= BRK_MAX_LINKS);
+	t->calls += calls;
+	t->clients += peer->role == PIRN__ROLE__CLIENT;
+	t->workers += peer->role == PIRN__ROLE__WORKER;
+	t->asked += peer->role == PIRN__ROLE__CLIENT && peer->asked_drain && !peer->answered_drain;
+}
+
+static void check_index(const struct brk_core *core)
+{
+	uint32_t n = 0;
+
+	for (size_t i = 0; i <= core->index.mask; i++)
+		for (const struct brk_call *call = core->index.buckets[i]; call; call = call->index_next)
+			n++;
+	assert(n == core->index.n && n == core->slab.n_used);
+}
+
+void brk_core_check(const struct brk_core *core)
+{
+	struct totals t = { 0 };
+
+	for (const struct brk_service *s = core->services; s; s = s->hh.next)
+		check_service(core, s, &t);
+	for (const struct brk_peer *p = core->peers; p; p = p->hh.next)
+		check_peer(p, &t);
+	check_index(core);
+	assert(t.waiting == core->n_waiting && t.running == core->n_running);
+	assert(t.calls == t.waiting + t.running && t.calls == core->slab.n_used);
+	assert(t.calls == core->deadlines.n && t.calls <= core->conf.max_calls);
+	assert(t.bytes == core->kept_bytes && t.bytes <= core->conf.max_bytes);
+	assert(t.clients == core->n_clients && t.workers == core->n_workers && t.asked == core->n_asked);
+	assert(HASH_COUNT(core->peers) == t.clients + t.workers && HASH_COUNT(core->peers) <= core->conf.max_peers);
+	assert(HASH_COUNT(core->services) <= core->conf.max_services);
+	assert(core->figures.submitted == core->figures.replied + core->figures.cancelled + t.calls + core->n_returned);
+	assert(!core->touched);
+}

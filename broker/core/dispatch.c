@@ -1,0 +1,124 @@
+/* Who runs next. Credit is per service, so services do not compete for workers but
+ * for the room in one turn's messages: they take turns in a ring, each with a
+ * quantum of bytes (deficit round robin), so that a service with a long backlog of
+ * large payloads does not hold up the small calls of another.
+ *
+ * In the ring are the services that have something waiting, a worker with free
+ * credit, and room under their concurrency_total. It is empty at the end of an
+ * input unless the list of actions was full.
+ */
+#include <assert.h>
+#include <utlist.h>
+
+#include "broker/core/parts.h"
+
+#define QUANTUM (16u * 1024)
+#define COST_ITEM 256u
+#define COST_MAX (64u * 1024)
+
+bool brk_dispatch_is_possible(const struct brk_core *core, const struct brk_service *service)
+{
+	if (brk_service_is_full(service))
+		return false;
+	if (BRK_FAULTY(core, OVER_CREDIT) && service->n_ready > 0)
+		return true;
+	return brk_service_has_credit(service);
+}
+
+static struct brk_link *choose(struct brk_core *core, struct brk_service *service)
+{
+	struct brk_link *link;
+
+	if (BRK_FAULTY(core, DISPATCH_TO_DRAINING)) {
+		DL_FOREACH2(service->links, link, service_next) {
+			if (link->peer->draining && link->free > 0)
+				return link;
+		}
+	}
+	return service->ready[0];
+}
+
+/* bytes: the payload's, where they are best taken from: the message that is being handled, or what was kept. */
+static void send(struct brk_core *core, struct brk_call *call)
+{
+	struct brk_action *a = brk_act_item(core, call->link->peer->id, PIRN__KIND__DISPATCH);
+	Pirn__Item *item = &a->item;
+
+	item->has_slot = item->has_generation = item->has_attempt = item->has_left_ms = true;
+	item->slot = call->slot;
+	item->generation = call->generation;
+	item->attempt = call->attempt;
+	item->left_ms = (uint32_t)(call->deadline.due - core->now_ms);
+	item->service = call->service->name;
+	item->has_flags = call->flags != 0;
+	item->flags = call->flags;
+	item->has_id = call->has_id;
+	item->id = (ProtobufCBinaryData){ sizeof call->id, call->id };
+	item->has_trace = call->has_trace;
+	item->trace = (ProtobufCBinaryData){ sizeof call->trace, call->trace };
+	a->payload = call->payload;
+	core->figures.dispatched++;
+}
+
+void brk_dispatch_one(struct brk_core *core, struct brk_call *call)
+{
+	call->link = choose(core, call->service);
+	brk_call_apply(core, call, BRK_CALL_EV_DISPATCH);
+	send(core, call);
+}
+
+void brk_dispatch_wake(struct brk_core *core, struct brk_service *service)
+{
+	if (service->in_turn || service->queue.n == 0 || !brk_dispatch_is_possible(core, service))
+		return;
+	service->in_turn = true;
+	DL_APPEND2(core->turns, service, turn_prev, turn_next);
+}
+
+void brk_dispatch_forget(struct brk_core *core, struct brk_service *service)
+{
+	if (!service->in_turn)
+		return;
+	DL_DELETE2(core->turns, service, turn_prev, turn_next);
+	service->in_turn = false;
+	service->deficit = 0;
+}
+
+static uint64_t cost_of(const struct brk_call *call)
+{
+	uint64_t cost = COST_ITEM + brk_call_size(call);
+
+	return cost < COST_MAX ? cost : COST_MAX;
+}
+
+/* Spends the service's deficit; false when it has nothing more to dispatch. */
+static bool take_turn(struct brk_core *core, struct brk_service *service)
+{
+	struct brk_call *call;
+
+	service->deficit += QUANTUM;
+	while ((call = brk_queue_first(&service->queue)) && brk_dispatch_is_possible(core, service)) {
+		if (service->deficit < cost_of(call) || !brk_act_has_room(core))
+			return true;
+		service->deficit -= cost_of(call);
+		if (call->deadline.due <= core->now_ms)
+			brk_settle_expired(core, call);
+		else
+			brk_dispatch_one(core, call);
+	}
+	return false;
+}
+
+void brk_dispatch_run(struct brk_core *core)
+{
+	while (core->turns && brk_act_has_room(core)) {
+		struct brk_service *service = core->turns;
+
+		if (!take_turn(core, service)) {
+			brk_dispatch_forget(core, service);
+			continue;
+		}
+		DL_DELETE2(core->turns, service, turn_prev, turn_next);
+		DL_APPEND2(core->turns, service, turn_prev, turn_next);
+	}
+}

@@ -1,0 +1,43 @@
+/* Bugs that can be switched on, each a mistake that this core could plausibly
+ * have. The simulation runs with every one of them in turn and must find it: a
+ * checker that has never failed proves nothing. Only tests/ call brk_core_break;
+ * in a broker the mask is 0, and a test of it is one predictable branch.
+ */
+#ifndef BROKER_CORE_FAULT_H
+#define BROKER_CORE_FAULT_H
+
+#include <stdint.h>
+
+struct brk_core;
+
+/* name, what the broken core does */
+#define BRK_FAULTS(X) \
+	X(OVER_CREDIT, "dispatches beyond a worker's credit") \
+	X(IGNORE_RETRACTION, "goes on using credit that a worker took back") \
+	X(DISPATCH_TO_DRAINING, "dispatches to a worker whose DRAIN it answered") \
+	X(RERUN_UNSAFE, "runs a call again that is not idempotent") \
+	X(RERUN_FOREVER, "does not count the runs of an idempotent call") \
+	X(FORGET_DEADLINE, "lets a waiting call wait past its deadline") \
+	X(REPLY_TWICE, "answers a call twice") \
+	X(SWALLOW_REPLY, "ends a call without an answer") \
+	X(SWALLOW_LOST, "ends the calls of a dead worker without an answer") \
+	X(WRONG_CLIENT, "answers a call to the client that is next to the right one") \
+	X(FOREIGN_RESULT, "takes a result from a worker that does not have the call") \
+	X(USE_TWICE, "counts a dispatch twice against the credit") \
+	X(WRONG_BYTES, "keeps the payload one byte off when a call has to wait") \
+	X(NO_NOTICE, "does not tell the workers that calls wait for credit") \
+	X(NO_RESYNC, "does not answer an unknown peer")
+
+enum brk_fault {
+#define X(name, text) BRK_FAULT_##name,
+	BRK_FAULTS(X)
+#undef X
+	BRK_FAULT__N
+};
+
+/* mask: 1u << BRK_FAULT_… */
+void brk_core_break(struct brk_core *core, uint32_t mask);
+
+#define BRK_FAULTY(core, name) __builtin_expect(((core)->faults & (1u << BRK_FAULT_##name)) != 0, 0)
+
+#endif

@@ -1,0 +1,329 @@
+/* QUERY → ANSWER: what this broker knows, for /metrics and `pirn services`. An
+ * answer is built once an input however often it is asked for in it, in an arena,
+ * and packed into a buffer of the core's.
+ */
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <utlist.h>
+
+#include "base/stats.h"
+#include "broker/core/parts.h"
+
+/* name, type, field of brk_figures, help */
+#define FIGURES(X) \
+	X("pirn_broker_submitted_total", COUNTER, submitted, "Calls that were taken.") \
+	X("pirn_broker_refused_total", COUNTER, refused, "Calls that were refused.") \
+	X("pirn_broker_dispatched_total", COUNTER, dispatched, "Runs that were sent to workers.") \
+	X("pirn_broker_replied_total", COUNTER, replied, "Calls that were answered.") \
+	X("pirn_broker_retried_total", COUNTER, retried, "Runs again after a worker was lost.") \
+	X("pirn_broker_expired_total", COUNTER, expired, "Calls whose deadline passed.") \
+	X("pirn_broker_lost_total", COUNTER, lost, "Calls that were lost with their worker.") \
+	X("pirn_broker_cancelled_total", COUNTER, cancelled, "Calls whose client did not want the answer.") \
+	X("pirn_broker_stale_total", COUNTER, stale, "Results of runs that nobody waits for.") \
+	X("pirn_broker_malformed_total", COUNTER, malformed, "Messages or parts that broke the protocol.") \
+	X("pirn_broker_resyncs_total", COUNTER, resyncs, "Unknown peers that were asked for HELLO.") \
+	X("pirn_broker_clients", GAUGE, clients, "Clients that are linked.") \
+	X("pirn_broker_workers", GAUGE, workers, "Workers that are linked.") \
+	X("pirn_broker_services", GAUGE, services, "Services that are known.") \
+	X("pirn_broker_waiting", GAUGE, waiting, "Calls that wait for a worker.") \
+	X("pirn_broker_running", GAUGE, running, "Calls that run in workers.") \
+	X("pirn_broker_kept_bytes", GAUGE, waiting_bytes, "Payloads of open calls.")
+
+static const struct figure {
+	const char *name, *help;
+	uint32_t type;
+	size_t offset;
+} figures[] = {
+#define X(name, type, field, help) { name, help, BASE_STAT_##type, offsetof(struct brk_figures, field) },
+	FIGURES(X)
+#undef X
+};
+
+#define N_FIGURES (sizeof figures / sizeof figures[0])
+#define PER_SERVICE 6
+
+/* ---- memory --------------------------------------------------------------- */
+
+static void *arena_alloc(void *arena, size_t size)
+{
+	return base_arena_alloc(arena, size ? size : 1);
+}
+
+static void arena_free(void *arena, void *p)
+{
+	(void)arena;
+	(void)p;
+}
+
+static ProtobufCAllocator allocator_of(struct brk_core *core)
+{
+	return (ProtobufCAllocator){ arena_alloc, arena_free, &core->arena };
+}
+
+static void *get(struct brk_core *core, size_t n, size_t size)
+{
+	void *p = base_arena_alloc(&core->arena, n * size + 1);
+
+	if (p)
+		memset(p, 0, n * size);
+	return p;
+}
+
+/* protobuf-c's messages hold no const; packing only reads. */
+static char *text_of(const char *text)
+{
+	return (char *)(uintptr_t)text;
+}
+
+/* ---- SERVICES ------------------------------------------------------------- */
+
+static size_t used_buckets(const struct base_hist *hist)
+{
+	size_t n = BASE_HIST_BUCKETS;
+
+	while (n > 0 && hist->counts[n - 1] == 0)
+		n--;
+	return n;
+}
+
+static bool list_workers(struct brk_core *core, struct brk_service *service, Pirn__ServiceState *state)
+{
+	struct brk_link *link;
+	size_t n = 0;
+
+	DL_COUNT2(service->links, link, n, service_next);
+	state->workers = get(core, n, sizeof *state->workers);
+	if (!state->workers)
+		return false;
+	DL_FOREACH2(service->links, link, service_next) {
+		if (link->place > 0)
+			state->workers[state->n_workers++] =
+				(ProtobufCBinaryData){ sizeof link->peer->boot, link->peer->boot };
+	}
+	return true;
+}
+
+static bool fill_service(struct brk_core *core, struct brk_service *service, Pirn__ServiceState *state)
+{
+	pirn__service_state__init(state);
+	state->service = service->name;
+	state->has_running = state->has_waiting = state->has_done = state->has_failed = true;
+	state->running = service->n_running;
+	state->waiting = service->queue.n;
+	state->done = service->done;
+	state->failed = service->failed;
+	state->n_latency = used_buckets(&service->latency);
+	state->latency = service->latency.counts;
+	state->has_first_ms = state->has_announced_ms = true;
+	state->first_ms = service->entry.first_ms;
+	state->announced_ms = service->entry.announced_ms;
+	return list_workers(core, service, state);
+}
+
+static bool fill_services(struct brk_core *core, Pirn__Answer *answer)
+{
+	size_t n = HASH_COUNT(core->services);
+	Pirn__ServiceState *states = get(core, n, sizeof *states);
+	struct brk_service *service, *next;
+
+	answer->services = get(core, n, sizeof *answer->services);
+	if (!states || !answer->services)
+		return false;
+	HASH_ITER(hh, core->services, service, next) {
+		answer->services[answer->n_services] = &states[answer->n_services];
+		if (!fill_service(core, service, &states[answer->n_services++]))
+			return false;
+	}
+	return true;
+}
+
+/* ---- METRICS -------------------------------------------------------------- */
+
+struct metrics {
+	Pirn__Metric *next;
+	Pirn__Metric **list;
+	size_t n;
+};
+
+static Pirn__Metric *add(struct metrics *to, const char *name, const char *help, uint32_t type, double value)
+{
+	Pirn__Metric *m = to->next++;
+
+	pirn__metric__init(m);
+	m->name = text_of(name);
+	m->help = text_of(help);
+	m->has_type = m->has_value = true;
+	m->type = type;
+	m->value = value;
+	to->list[to->n++] = m;
+	return m;
+}
+
+static bool add_service(struct brk_core *core, struct metrics *to, struct brk_service *s)
+{
+	size_t room = sizeof "service=\"\"" + BRK_NAME_SIZE, first = to->n;
+	char *labels = get(core, 1, room);
+	Pirn__Metric *m;
+
+	if (!labels)
+		return false;
+	snprintf(labels, room, "service=\"%s\"", s->name); /* a name needs no escapes */
+	add(to, "pirn_service_workers", "Workers of the service, linked to this broker.", BASE_STAT_GAUGE, (double)s->n_ready);
+	add(to, "pirn_service_waiting", "Calls of the service that wait.", BASE_STAT_GAUGE, s->queue.n);
+	add(to, "pirn_service_running", "Calls of the service that run.", BASE_STAT_GAUGE, s->n_running);
+	add(to, "pirn_service_done_total", "Calls of the service that went well.", BASE_STAT_COUNTER, (double)s->done);
+	add(to, "pirn_service_failed_total", "Calls of the service that failed.", BASE_STAT_COUNTER, (double)s->failed);
+	m = add(to, "pirn_service_call_seconds", "From a call's arrival to its answer.", BASE_STAT_HISTOGRAM, 0);
+	m->has_value = false;
+	m->has_sum = true;
+	m->sum = (double)s->latency.sum_us / 1e6;
+	m->n_buckets = used_buckets(&s->latency);
+	m->buckets = s->latency.counts;
+	for (size_t i = first; i < to->n; i++)
+		to->list[i]->labels = labels;
+	return true;
+}
+
+static bool add_broker(struct brk_core *core, Pirn__Instance *instance)
+{
+	size_t n = N_FIGURES + PER_SERVICE * HASH_COUNT(core->services);
+	struct metrics to = { .next = get(core, n, sizeof *to.next), .list = get(core, n, sizeof *to.list) };
+	struct brk_service *service, *next;
+	struct brk_figures now;
+
+	if (!to.next || !to.list)
+		return false;
+	brk_core_figures(core, &now);
+	for (size_t i = 0; i < N_FIGURES; i++) {
+		const uint64_t *value = (const void *)((const char *)&now + figures[i].offset);
+		add(&to, figures[i].name, figures[i].help, figures[i].type, (double)*value);
+	}
+	HASH_ITER(hh, core->services, service, next)
+		if (!add_service(core, &to, service))
+			return false;
+	instance->name = core->name;
+	instance->boot = (ProtobufCBinaryData){ sizeof core->conf.boot, core->conf.boot };
+	instance->has_role = true;
+	instance->role = PIRN__ROLE__BROKER;
+	instance->metrics = to.list;
+	instance->n_metrics = to.n;
+	return true;
+}
+
+/* A worker's own word, as its last BEAT gave it. */
+static bool add_worker(struct brk_core *core, struct brk_peer *peer, Pirn__Instance *instance)
+{
+	ProtobufCAllocator allocator = allocator_of(core);
+	Pirn__Beat *beat = pirn__beat__unpack(&allocator, peer->beat_size, peer->beat);
+
+	if (!beat)
+		return false;
+	instance->name = peer->name;
+	instance->boot = (ProtobufCBinaryData){ sizeof peer->boot, peer->boot };
+	instance->has_role = true;
+	instance->role = peer->role;
+	instance->metrics = beat->metrics;
+	instance->n_metrics = beat->n_metrics;
+	return true;
+}
+
+static bool fill_metrics(struct brk_core *core, Pirn__Answer *answer)
+{
+	size_t n = 1 + core->n_workers;
+	Pirn__Instance *instances = get(core, n, sizeof *instances);
+	struct brk_peer *peer, *next;
+
+	answer->instances = get(core, n, sizeof *answer->instances);
+	if (!instances || !answer->instances)
+		return false;
+	for (size_t i = 0; i < n; i++) {
+		pirn__instance__init(&instances[i]);
+		answer->instances[i] = &instances[i];
+	}
+	if (!add_broker(core, &instances[answer->n_instances++]))
+		return false;
+	HASH_ITER(hh, core->peers, peer, next)
+		if (peer->beat_size > 0 && !add_worker(core, peer, &instances[answer->n_instances++]))
+			return false;
+	return true;
+}
+
+/* ---- the message ---------------------------------------------------------- */
+
+static bool build(struct brk_core *core, uint32_t what, struct base_buf *out)
+{
+	Pirn__Answer answer = PIRN__ANSWER__INIT;
+	uint8_t *room;
+	size_t size;
+	bool filled;
+
+	base_arena_reset(&core->arena);
+	base_buf_reset(out);
+	answer.broker = core->name;
+	filled = what == PIRN__QUERY_KIND__SERVICES ? fill_services(core, &answer) : fill_metrics(core, &answer);
+	if (!filled)
+		return false;
+	size = pirn__answer__get_packed_size(&answer);
+	room = base_buf_room(out, size);
+	if (room)
+		base_buf_grew(out, pirn__answer__pack(&answer, room));
+	base_arena_reset(&core->arena);
+	return room != NULL;
+}
+
+/* UNTRUSTED bytes. 0: not a question that this broker knows. */
+static uint32_t read_query(struct brk_core *core, const struct brk_payload *payload)
+{
+	ProtobufCAllocator allocator = allocator_of(core);
+	Pirn__Query *query;
+	uint32_t what = 0;
+
+	base_arena_reset(&core->arena);
+	if (payload->meta_size == 0 && payload->data_size <= 256) {
+		query = pirn__query__unpack(&allocator, payload->data_size, payload->bytes);
+		if (query && (query->what == PIRN__QUERY_KIND__SERVICES || query->what == PIRN__QUERY_KIND__METRICS))
+			what = query->what;
+	}
+	return what;
+}
+
+static void answer_one(struct brk_core *core, const struct brk_peer *peer, const Pirn__Item *item, uint32_t what)
+{
+	struct base_buf *buf = &core->answers[what - 1];
+	struct brk_action *a;
+
+	if (!core->answered[what - 1]) {
+		if (!build(core, what, buf)) {
+			brk_refuse(core, peer, item, PIRN__REASON__OVERLOADED, 0);
+			return;
+		}
+		core->answered[what - 1] = true;
+	}
+	if (buf->size > core->conf.max_item_bytes) {
+		brk_refuse(core, peer, item, PIRN__REASON__TOO_LARGE, 0);
+		return;
+	}
+	a = brk_act_item(core, peer->id, PIRN__KIND__ANSWER);
+	a->item.has_slot = a->item.has_generation = true;
+	a->item.slot = item->slot;
+	a->item.generation = item->generation;
+	a->payload.bytes = buf->data;
+	a->payload.data_size = (uint32_t)buf->size;
+}
+
+void brk_query(struct brk_core *core, struct brk_peer *peer, const struct brk_message *m)
+{
+	size_t offset = 0;
+
+	for (size_t i = 0; i < m->head->n_items; i++) {
+		const Pirn__Item *item = m->head->items[i];
+		struct brk_payload payload = brk_payload_next(m, item, &offset);
+		uint32_t what = read_query(core, &payload);
+
+		if (what == 0)
+			brk_refuse(core, peer, item, PIRN__REASON__MALFORMED, 0);
+		else
+			answer_one(core, peer, item, what);
+	}
+}

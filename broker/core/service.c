@@ -1,0 +1,257 @@
+#include "broker/core/service.h"
+
+#include <assert.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <utlist.h>
+
+#include "broker/core/parts.h"
+
+/* ---- services ------------------------------------------------------------- */
+
+struct brk_service *brk_service_find(const struct brk_core *core, const char *name)
+{
+	struct brk_service *service = NULL;
+
+	if (name)
+		HASH_FIND_STR(core->services, name, service);
+	return service;
+}
+
+struct brk_service *brk_service_new(struct brk_core *core, const char *name)
+{
+	struct brk_service *service;
+
+	assert(strlen(name) < sizeof service->name);
+	if (HASH_COUNT(core->services) >= core->conf.max_services)
+		return NULL;
+	if (base_heap_reserve(&core->notices, HASH_COUNT(core->services) + 1))
+		return NULL;
+	service = calloc(1, sizeof *service);
+	if (!service)
+		return NULL;
+	snprintf(service->name, sizeof service->name, "%s", name);
+	pirn__entry__init(&service->entry);
+	service->workerless_ms = core->now_ms;
+	HASH_ADD_STR(core->services, name, service);
+	if (!service->hh.tbl) {
+		free(service);
+		return NULL;
+	}
+	return service;
+}
+
+void brk_service_bury(struct brk_core *core, struct brk_service *service)
+{
+	assert(!service->links && service->queue.n == 0 && service->n_running == 0 && !service->touched);
+	brk_dispatch_forget(core, service);
+	base_heap_remove(&core->notices, &service->notice);
+	HASH_DEL(core->services, service);
+	LL_PREPEND2(core->buried_services, service, touched_next);
+}
+
+void brk_service_free(struct brk_service *service)
+{
+	if (service->entry.manifest)
+		pirn__manifest__free_unpacked(service->entry.manifest, NULL);
+	free(service->packed);
+	free(service->ready);
+	free(service);
+}
+
+void brk_service_touch(struct brk_core *core, struct brk_service *service)
+{
+	if (service->touched)
+		return;
+	service->touched = true;
+	LL_PREPEND2(core->touched, service, touched_next);
+}
+
+bool brk_service_has_credit(const struct brk_service *service)
+{
+	return service->n_ready > 0 && service->ready[0]->free > 0;
+}
+
+bool brk_service_is_full(const struct brk_service *service)
+{
+	return service->concurrency_total > 0 && service->n_running >= service->concurrency_total;
+}
+
+/* ---- the heap of workers by free credit ----------------------------------- */
+
+static void put(struct brk_service *s, size_t place, struct brk_link *link)
+{
+	s->ready[place - 1] = link;
+	link->place = place;
+}
+
+static void rise(struct brk_service *s, struct brk_link *link)
+{
+	size_t place = link->place;
+
+	while (place > 1 && link->free > s->ready[place / 2 - 1]->free) {
+		put(s, place, s->ready[place / 2 - 1]);
+		place /= 2;
+	}
+	put(s, place, link);
+}
+
+static void sink(struct brk_service *s, struct brk_link *link)
+{
+	size_t place = link->place;
+
+	for (;;) {
+		size_t child = place * 2;
+
+		if (child > s->n_ready)
+			break;
+		if (child < s->n_ready && s->ready[child]->free > s->ready[child - 1]->free)
+			child++;
+		if (s->ready[child - 1]->free <= link->free)
+			break;
+		put(s, place, s->ready[child - 1]);
+		place = child;
+	}
+	put(s, place, link);
+}
+
+/* The room was made in brk_link_get: a link always finds a place. */
+static void ready_add(struct brk_service *s, struct brk_link *link)
+{
+	assert(s->n_ready < s->ready_capacity);
+	s->n_ready++;
+	put(s, s->n_ready, link);
+	rise(s, link);
+}
+
+static void ready_remove(struct brk_service *s, struct brk_link *link)
+{
+	struct brk_link *last = s->ready[s->n_ready - 1];
+	size_t place = link->place;
+
+	s->n_ready--;
+	link->place = 0;
+	if (last == link)
+		return;
+	put(s, place, last);
+	rise(s, last);
+	sink(s, last);
+}
+
+static bool ready_reserve(struct brk_service *s, size_t n)
+{
+	struct brk_link **ready;
+
+	if (n <= s->ready_capacity)
+		return true;
+	ready = realloc(s->ready, 2 * n * sizeof *ready);
+	if (!ready)
+		return false;
+	s->ready = ready;
+	s->ready_capacity = 2 * n;
+	return true;
+}
+
+/* ---- links ---------------------------------------------------------------- */
+
+struct brk_link *brk_link_find(const struct brk_peer *peer, const char *service)
+{
+	struct brk_link *link = NULL;
+
+	if (service)
+		HASH_FIND_STR(peer->links_by_name, service, link);
+	return link;
+}
+
+struct brk_link *brk_link_get(struct brk_core *core, struct brk_peer *peer, struct brk_service *service)
+{
+	struct brk_link *link = brk_link_find(peer, service->name), *other;
+	size_t n = 0;
+
+	(void)core;
+	if (link)
+		return link;
+	DL_COUNT2(service->links, other, n, service_next);
+	if (peer->n_links >= BRK_MAX_LINKS || !ready_reserve(service, n + 1))
+		return NULL;
+	link = calloc(1, sizeof *link);
+	if (!link)
+		return NULL;
+	link->service = service;
+	link->peer = peer;
+	HASH_ADD_KEYPTR(hh, peer->links_by_name, service->name, strlen(service->name), link);
+	if (!link->hh.tbl) {
+		free(link);
+		return NULL;
+	}
+	DL_APPEND2(peer->links, link, peer_prev, peer_next);
+	DL_APPEND2(service->links, link, service_prev, service_next);
+	peer->n_links++;
+	return link;
+}
+
+void brk_link_remove(struct brk_core *core, struct brk_link *link)
+{
+	struct brk_peer *peer = link->peer;
+
+	assert(!link->running);
+	link->announced = false;
+	brk_link_refresh(core, link);
+	HASH_DEL(peer->links_by_name, link);
+	DL_DELETE2(peer->links, link, peer_prev, peer_next);
+	DL_DELETE2(link->service->links, link, service_prev, service_next);
+	peer->n_links--;
+	free(link);
+}
+
+void brk_link_refresh(struct brk_core *core, struct brk_link *link)
+{
+	struct brk_service *service = link->service;
+	bool wanted = link->announced && !link->peer->draining;
+	size_t before = service->n_ready;
+
+	if (wanted == (link->place > 0))
+		return;
+	if (wanted)
+		ready_add(service, link);
+	else
+		ready_remove(service, link);
+	service->told_some = true;
+	service->entry.has_workers = true;
+	service->entry.workers = (uint32_t)service->n_ready;
+	brk_service_touch(core, service);
+	if (service->n_ready == 0)
+		service->workerless_ms = core->now_ms;
+	if (before == 0 || service->n_ready == 0)
+		brk_registry_changed(core);
+}
+
+static void set_free(struct brk_link *link)
+{
+	uint64_t before = link->free;
+
+	link->free = link->granted > link->used ? link->granted - link->used : 0;
+	if (link->place == 0 || link->free == before)
+		return;
+	if (link->free > before)
+		rise(link->service, link);
+	else
+		sink(link->service, link);
+}
+
+void brk_link_use(struct brk_core *core, struct brk_link *link)
+{
+	assert(link->free > 0 || BRK_FAULTY(core, OVER_CREDIT));
+	link->used += BRK_FAULTY(core, USE_TWICE) ? 2 : 1;
+	set_free(link);
+}
+
+void brk_link_grant(struct brk_core *core, struct brk_link *link, uint64_t granted)
+{
+	link->granted = granted;
+	if (granted > link->granted_peak)
+		link->granted_peak = granted;
+	set_free(link);
+	brk_service_touch(core, link->service);
+}

@@ -1,0 +1,130 @@
+/* SUBMIT and CANCEL: what a client sends. An item is refused before anything of it
+ * is kept, or becomes a call that will be answered exactly once.
+ */
+#include "broker/core/parts.h"
+
+#define RETRY_AFTER_MS 1000u
+
+struct brk_payload brk_payload_next(const struct brk_message *m, const Pirn__Item *item, size_t *offset)
+{
+	struct brk_payload payload = {
+		.bytes = m->body + *offset,
+		.meta_size = item->meta_size,
+		.data_size = item->data_size,
+		.block = m->block,
+	};
+
+	*offset += (size_t)item->meta_size + item->data_size;
+	return payload;
+}
+
+void brk_refuse(struct brk_core *core, const struct brk_peer *peer, const Pirn__Item *item, uint32_t reason,
+	uint32_t retry_after_ms)
+{
+	struct brk_action *a = brk_act_item(core, peer->id, PIRN__KIND__REFUSED);
+
+	a->item.has_slot = a->item.has_generation = a->item.has_reason = true;
+	a->item.slot = item->slot;
+	a->item.generation = item->generation;
+	a->item.reason = reason;
+	a->item.has_retry_after_ms = retry_after_ms > 0;
+	a->item.retry_after_ms = retry_after_ms;
+	core->figures.refused++;
+}
+
+/* Of the item alone, in the order of what a client can do about it. */
+static uint32_t judge_item(const struct brk_core *core, const Pirn__Item *item)
+{
+	if (item->flags & PIRN__ITEM_FLAG__EVENT)
+		return PIRN__REASON__UNSUPPORTED;
+	if (item->has_id && item->id.len != 16)
+		return PIRN__REASON__MALFORMED;
+	if (item->has_trace && item->trace.len != BRK_TRACE_SIZE)
+		return PIRN__REASON__MALFORMED;
+	if ((uint64_t)item->meta_size + item->data_size > core->conf.max_item_bytes)
+		return PIRN__REASON__TOO_LARGE;
+	if (core->draining)
+		return PIRN__REASON__DRAINING;
+	if (item->has_left_ms && item->left_ms == 0)
+		return PIRN__REASON__DEADLINE;
+	return PIRN__REASON__NONE;
+}
+
+static uint32_t judge_service(const struct brk_core *core, const struct brk_service *service)
+{
+	if (!service)
+		return PIRN__REASON__UNKNOWN_SERVICE;
+	if (service->n_ready == 0)
+		return PIRN__REASON__NO_WORKER;
+	if (service->queue_items == 0 || service->queue.n < service->queue_items)
+		return PIRN__REASON__NONE;
+	if (service->queue.n == 0 && brk_dispatch_is_possible(core, service))
+		return PIRN__REASON__NONE;
+	return PIRN__REASON__QUEUE_FULL;
+}
+
+static uint32_t retry_after(uint32_t reason)
+{
+	switch (reason) {
+	case PIRN__REASON__NO_WORKER:
+	case PIRN__REASON__OVERLOADED:
+	case PIRN__REASON__QUEUE_FULL:
+		return RETRY_AFTER_MS;
+	default:
+		return 0;
+	}
+}
+
+static void submit(struct brk_core *core, struct brk_peer *peer, struct brk_service *service,
+	const Pirn__Item *item, const struct brk_payload *payload)
+{
+	uint32_t reason = judge_item(core, item);
+	struct brk_call *call;
+
+	if (reason == PIRN__REASON__NONE)
+		reason = judge_service(core, service);
+	if (reason == PIRN__REASON__NONE && brk_call_new(core, peer, service, item, payload, &call))
+		reason = PIRN__REASON__OVERLOADED;
+	if (reason != PIRN__REASON__NONE) {
+		brk_refuse(core, peer, item, reason, retry_after(reason));
+		return;
+	}
+	core->figures.submitted++;
+	if (service->queue.n == 0 && brk_dispatch_is_possible(core, service))
+		brk_dispatch_one(core, call);
+	else
+		brk_call_apply(core, call, BRK_CALL_EV_QUEUE);
+}
+
+/* A batch mostly names one service: it is looked up when the name changes. */
+void brk_submit(struct brk_core *core, struct brk_peer *peer, const struct brk_message *m)
+{
+	struct brk_service *service = NULL;
+	size_t offset = 0;
+
+	for (size_t i = 0; i < m->head->n_items; i++) {
+		const Pirn__Item *item = m->head->items[i];
+		struct brk_payload payload = brk_payload_next(m, item, &offset);
+
+		if (!service || !item->service || strcmp(service->name, item->service) != 0)
+			service = brk_service_find(core, item->service);
+		/* Two open calls under one name could not be told apart in the answers. */
+		if (brk_call_find(core, peer, item->slot, item->generation))
+			core->figures.malformed++;
+		else
+			submit(core, peer, service, item, &payload);
+	}
+}
+
+void brk_submit_cancel(struct brk_core *core, struct brk_peer *peer, const struct brk_message *m)
+{
+	for (size_t i = 0; i < m->head->n_items; i++) {
+		const Pirn__Item *item = m->head->items[i];
+		struct brk_call *call = brk_call_find(core, peer, item->slot, item->generation);
+
+		if (!call)
+			continue; /* its answer is on the way: the two have crossed */
+		core->figures.cancelled++;
+		brk_settle_dropped(core, call);
+	}
+}
