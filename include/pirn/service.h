@@ -25,8 +25,8 @@
  * pirn_request_left_ms() is 0: nobody waits any more.
  *
  * Memory: what a function returns lives until the handler returns, unless it says otherwise, and
- * is never freed by the service. Texts are NUL-terminated. Nothing here returns NULL for want of
- * memory: the run is then ended with 503 after the handler returned.
+ * is never freed by the service. Texts are NUL-terminated. When memory is out, functions that may
+ * return NULL do so, and the run is answered 503 whatever the handler does then.
  *
  * Errors: functions that can fail return 0 (PIRN_OK) or one of enum pirn_err. A handler returns
  * 0 for "my response stands", or such a code: the response is then dropped, and the caller gets a
@@ -147,14 +147,14 @@ bool pirn_request_query_at(struct pirn_request *req, size_t i, struct pirn_pair 
 bool pirn_request_param_at(const struct pirn_request *req, size_t i, struct pirn_pair *pair);
 bool pirn_request_header_at(const struct pirn_request *req, size_t i, struct pirn_pair *pair);
 
-const char *pirn_request_id(struct pirn_request *req); /* 26 characters, a ULID; the same in every attempt */
+const char *pirn_request_id(const struct pirn_request *req); /* 26 characters, a ULID; the same in every attempt */
 unsigned pirn_request_attempt(const struct pirn_request *req); /* 1 for the first */
 uint64_t pirn_request_left_ms(const struct pirn_request *req); /* until nobody waits any more; 0: over */
 const char *pirn_request_remote(const struct pirn_request *req); /* the client's address, "" when unknown */
-const char *pirn_request_traceparent(struct pirn_request *req); /* W3C trace context, for calls of your own; "" when none */
+const char *pirn_request_traceparent(const struct pirn_request *req); /* W3C trace context, for calls of your own; "" when none */
 
-/* Memory for the length of this run: 16-byte aligned, not zeroed, never NULL (when memory is out it is
- * a static page that all share, and the run ends with 503). At most 16 MiB a run. */
+/* Memory for the length of this run: 16-byte aligned, not zeroed. NULL: out of memory, or more than
+ * 32 MiB in one run. */
 void *pirn_scratch(struct pirn_request *req, size_t size);
 
 /* ---- the response --------------------------------------------------------- */
@@ -164,6 +164,9 @@ void *pirn_scratch(struct pirn_request *req, size_t size);
  * that return int return 0, so that a handler can end with them. */
 
 void pirn_respond_status(struct pirn_response *res, unsigned status); /* 200 … 599 */
+
+/* What frames a message (Content-Length, Transfer-Encoding, Connection and its kin) is the gateway's
+ * and is left out. */
 void pirn_respond_header(struct pirn_response *res, const char *name, const char *value); /* replaces */
 void pirn_respond_header_add(struct pirn_response *res, const char *name, const char *value); /* Set-Cookie */
 
@@ -184,7 +187,7 @@ int pirn_respond_json(struct pirn_response *res, unsigned status, const char *fo
 int pirn_respond_problem(struct pirn_response *res, unsigned status, const char *title,
                          const char *detail, ...) PIRN_PRINTF(4, 5);
 
-/* A JSON string of these bytes, quotes included. Broken UTF-8 becomes U+FFFD. */
+/* A JSON string of these bytes, quotes included; never NULL. Broken UTF-8 becomes U+FFFD. */
 const char *pirn_json_string(struct pirn_request *req, const char *text, size_t size);
 bool pirn_utf8_valid(const char *text, size_t size);
 

@@ -1,0 +1,76 @@
+/* The credit of one service: how its runs at once are shared out over the
+ * brokers. Pure: no link, no clock; link numbers are the session's.
+ *
+ * A service may run `total` at once in this worker. Each unit of that is in one
+ * place: a run that was dispatched and has not ended, a free credit at a broker
+ * (granted, not used yet), or spare for the length of a call in here. The
+ * invariant, at any time and whatever is on its way:
+ *
+ *   runs + what the brokers may still send <= total
+ *
+ * granted and used are cumulative since WELCOME, so a message that is repeated or
+ * summed up with the next changes nothing. To raise `granted` is a gift and takes
+ * effect when it arrives. To lower it is a question, because the broker may have
+ * used the credit meanwhile: until its answer (a CREDIT with the lowered number)
+ * the old number counts, and that link is given nothing.
+ *
+ * Who gets a spare unit: the links that reported a backlog, in turns; if none
+ * did, the link whose run has ended. When somebody has a backlog and nothing is
+ * spare, links without one are asked for up to half of their free credit. A link
+ * that comes up counts as one with a backlog of its even share. There is no
+ * timer: credit moves when it is asked for.
+ *
+ * A link that falls takes its free credit with it, which thereby is ours again;
+ * its runs still count until they end.
+ */
+#ifndef WRK_CREDIT_H
+#define WRK_CREDIT_H
+
+#include <stdbool.h>
+#include <stdint.h>
+
+#define WRK_CREDIT_LINKS 64
+#define WRK_CREDIT_NONE UINT32_MAX /* no link: the one whose run it was is gone */
+
+struct wrk_credit_link {
+	uint64_t granted;  /* the highest number the broker may still go by */
+	uint64_t target;   /* what it was asked to go down to; equal to granted otherwise */
+	uint64_t told;     /* what the broker was last told */
+	uint64_t received; /* dispatches */
+	uint64_t waiting;  /* items that wait there for credit, as far as we know */
+};
+
+struct wrk_credit {
+	uint32_t total;
+	uint32_t running; /* dispatched and not ended, of links that fell, too */
+	uint32_t turn;    /* the link after the one that was last served among the hungry */
+	bool stopped;
+	uint64_t up, dirty; /* a bit a link */
+	struct wrk_credit_link links[WRK_CREDIT_LINKS];
+};
+
+void wrk_credit_init(struct wrk_credit *c, uint32_t total);
+
+void wrk_credit_up(struct wrk_credit *c, uint32_t link); /* WELCOME: all counts start at 0 */
+void wrk_credit_down(struct wrk_credit *c, uint32_t link);
+
+/* A dispatch arrived. False: beyond what was granted, which a correct broker never does; it counts all
+ * the same. UNTRUSTED: the caller must bound what runs at once by itself. */
+bool wrk_credit_dispatch(struct wrk_credit *c, uint32_t link);
+
+/* A run ended, that came from link (WRK_CREDIT_NONE when that fell since). */
+void wrk_credit_result(struct wrk_credit *c, uint32_t link);
+
+/* CREDIT came from a broker: the granted that it goes by, and how many items wait there. UNTRUSTED. */
+void wrk_credit_report(struct wrk_credit *c, uint32_t link, uint64_t granted, uint64_t waiting);
+
+/* Nothing is granted any more. */
+void wrk_credit_stop(struct wrk_credit *c);
+
+/* The next link that has to be told its `granted`; false: none. */
+bool wrk_credit_next(struct wrk_credit *c, uint32_t *link, uint64_t *granted);
+
+uint64_t wrk_credit_free(const struct wrk_credit *c, uint32_t link); /* that the broker may still send */
+void wrk_credit_check(const struct wrk_credit *c); /* asserts what the essay says */
+
+#endif

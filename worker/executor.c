@@ -1,0 +1,404 @@
+/* See executor.h for the rules. Everything in struct wrk_executor below the lock
+ * is guarded by it.
+ *
+ * A thread is counted as active from the moment it is signalled or started, not
+ * from when it gets going: otherwise every batch that arrives in between would
+ * wake one more.
+ */
+#include "worker/executor.h"
+
+#include <assert.h>
+#include <errno.h>
+#include <pthread.h>
+#include <stdlib.h>
+#include <time.h>
+#include <unistd.h>
+
+struct thread {
+	struct wrk_executor *executor;
+	pthread_t id;
+	pthread_cond_t cond;
+	bool woken;
+	struct thread *next; /* among the idle, or the ended */
+};
+
+struct wrk_executor {
+	struct wrk_executor_conf conf;
+	pthread_mutex_t lock;
+	struct wrk_task *first, *last; /* waiting */
+	struct wrk_task *done_first, *done_last;
+	struct thread *idle;  /* last in, first out */
+	struct thread *ended; /* to be joined */
+	pthread_cond_t quiet; /* a thread ended */
+	uint32_t max_threads;
+	uint32_t n_threads, n_active, n_waiting;
+	uint64_t started, spawned;
+	uint64_t look_us, started_at_look; /* when the last look was, and what `started` was then */
+	bool stopping;
+};
+
+/* ---- the queue, under the lock --------------------------------------------- */
+
+static void queue_remove(struct wrk_executor *e, struct wrk_task *t)
+{
+	assert(t->queued);
+	*(t->prev ? &t->prev->next : &e->first) = t->next;
+	*(t->next ? &t->next->prev : &e->last) = t->prev;
+	t->prev = t->next = NULL;
+	t->queued = false;
+	e->n_waiting--;
+}
+
+static void queue_append(struct wrk_executor *e, struct wrk_task *t, uint64_t now_us)
+{
+	assert(!t->queued);
+	t->queued = true;
+	t->queued_us = now_us;
+	t->prev = e->last;
+	t->next = NULL;
+	*(e->last ? &e->last->next : &e->first) = t;
+	e->last = t;
+	e->n_waiting++;
+}
+
+static struct wrk_task *queue_take(struct wrk_executor *e)
+{
+	struct wrk_task *t = e->first;
+
+	if (t) {
+		queue_remove(e, t);
+		e->started++;
+	}
+	return t;
+}
+
+/* Returns whether it is the first since the last collection. */
+static bool done_append(struct wrk_executor *e, struct wrk_task *t)
+{
+	bool first = !e->done_first;
+
+	t->next = NULL;
+	*(first ? &e->done_first : &e->done_last->next) = t;
+	e->done_last = t;
+	return first;
+}
+
+/* ---- threads --------------------------------------------------------------- */
+
+static void idle_remove(struct wrk_executor *e, struct thread *t)
+{
+	struct thread **at = &e->idle;
+
+	while (*at != t)
+		at = &(*at)->next;
+	*at = t->next;
+}
+
+/* Sleeps until woken; false: the time was up and the thread is one too many. Lock held. */
+static bool thread_sleep(struct wrk_executor *e, struct thread *t)
+{
+	struct timespec until;
+
+	e->n_active--;
+	t->woken = false;
+	t->next = e->idle;
+	e->idle = t;
+	while (!t->woken) {
+		int rc;
+
+		clock_gettime(CLOCK_MONOTONIC, &until);
+		until.tv_sec += e->conf.idle_ms / 1000;
+		until.tv_nsec += (long)(e->conf.idle_ms % 1000) * 1000000;
+		if (until.tv_nsec >= 1000000000) {
+			until.tv_sec++;
+			until.tv_nsec -= 1000000000;
+		}
+		rc = pthread_cond_timedwait(&t->cond, &e->lock, &until);
+		if (rc == ETIMEDOUT && !t->woken && e->n_threads > e->conf.min_threads) {
+			idle_remove(e, t);
+			e->n_active++; /* as if woken: it goes once more through its end */
+			return false;
+		}
+	}
+	return true;
+}
+
+/* Runs tasks until there are none. Lock held at entry and exit. */
+static void thread_work(struct wrk_executor *e, void *local)
+{
+	struct wrk_task *t = queue_take(e);
+	bool wake = false;
+
+	while (t) {
+		pthread_mutex_unlock(&e->lock);
+		if (wake)
+			e->conf.wake(e->conf.arg);
+		e->conf.run(e->conf.arg, local, t);
+		pthread_mutex_lock(&e->lock);
+		wake = done_append(e, t);
+		t = queue_take(e);
+	}
+	if (wake) {
+		pthread_mutex_unlock(&e->lock);
+		e->conf.wake(e->conf.arg);
+		pthread_mutex_lock(&e->lock);
+	}
+}
+
+static void *thread_main(void *arg)
+{
+	struct thread *t = arg;
+	struct wrk_executor *e = t->executor;
+	void *local = e->conf.enter ? e->conf.enter(e->conf.arg) : t;
+
+	pthread_mutex_lock(&e->lock);
+	while (local) {
+		thread_work(e, local);
+		if (e->first)
+			continue;
+		if (e->stopping || !thread_sleep(e, t))
+			break;
+	}
+	pthread_mutex_unlock(&e->lock);
+	if (local && e->conf.leave)
+		e->conf.leave(e->conf.arg, local);
+	pthread_mutex_lock(&e->lock);
+	e->n_active--;
+	e->n_threads--;
+	t->next = e->ended;
+	e->ended = t;
+	pthread_cond_signal(&e->quiet);
+	pthread_mutex_unlock(&e->lock);
+	return NULL;
+}
+
+static bool thread_spawn(struct wrk_executor *e)
+{
+	struct thread *t = calloc(1, sizeof *t);
+	pthread_condattr_t attr;
+
+	if (!t)
+		return false;
+	t->executor = e;
+	pthread_condattr_init(&attr);
+	pthread_condattr_setclock(&attr, CLOCK_MONOTONIC);
+	pthread_cond_init(&t->cond, &attr);
+	pthread_condattr_destroy(&attr);
+	e->n_threads++;
+	e->n_active++;
+	if (pthread_create(&t->id, NULL, thread_main, t) != 0) {
+		e->n_threads--;
+		e->n_active--;
+		pthread_cond_destroy(&t->cond);
+		free(t);
+		return false;
+	}
+	e->spawned++;
+	return true;
+}
+
+/* One thread more: a sleeping one, or a new one. Lock held. */
+static bool thread_wake(struct wrk_executor *e)
+{
+	struct thread *t = e->idle;
+
+	if (!t)
+		return e->n_threads < e->max_threads && thread_spawn(e);
+	e->idle = t->next;
+	t->woken = true;
+	e->n_active++;
+	pthread_cond_signal(&t->cond);
+	return true;
+}
+
+/* Joins the threads of a chain of ended ones. Lock not held. */
+static void threads_reap(struct thread *t)
+{
+	while (t) {
+		struct thread *next = t->next;
+
+		pthread_join(t->id, NULL);
+		pthread_cond_destroy(&t->cond);
+		free(t);
+		t = next;
+	}
+}
+
+static struct thread *ended_take(struct wrk_executor *e)
+{
+	struct thread *t = e->ended;
+
+	e->ended = NULL;
+	return t;
+}
+
+/* ---- the loop's side ------------------------------------------------------- */
+
+enum base_err wrk_executor_new(const struct wrk_executor_conf *conf, struct wrk_executor **out)
+{
+	struct wrk_executor *e = calloc(1, sizeof *e);
+
+	if (!e)
+		return BASE_NOMEM;
+	e->conf = *conf;
+	if (e->conf.min_threads == 0)
+		e->conf.min_threads = 1;
+	if (e->conf.idle_ms == 0)
+		e->conf.idle_ms = 10000;
+	if (e->conf.late_us == 0)
+		e->conf.late_us = 1000;
+	if (e->conf.processors == 0)
+		e->conf.processors = (uint32_t)sysconf(_SC_NPROCESSORS_ONLN);
+	pthread_mutex_init(&e->lock, NULL);
+	pthread_cond_init(&e->quiet, NULL);
+	wrk_executor_bound(e, conf->max_threads);
+	pthread_mutex_lock(&e->lock);
+	while (e->n_threads < e->conf.min_threads && thread_spawn(e))
+		;
+	pthread_mutex_unlock(&e->lock);
+	if (e->spawned < e->conf.min_threads) {
+		wrk_executor_free(&e);
+		return BASE_UNAVAILABLE;
+	}
+	*out = e;
+	return BASE_OK;
+}
+
+void wrk_executor_free(struct wrk_executor **ep)
+{
+	struct wrk_executor *e = *ep;
+
+	if (!e)
+		return;
+	pthread_mutex_lock(&e->lock);
+	e->stopping = true;
+	while (e->idle)
+		(void)thread_wake(e);
+	while (e->n_threads > 0)
+		pthread_cond_wait(&e->quiet, &e->lock);
+	pthread_mutex_unlock(&e->lock);
+	threads_reap(ended_take(e));
+	pthread_cond_destroy(&e->quiet);
+	pthread_mutex_destroy(&e->lock);
+	free(e);
+	*ep = NULL;
+}
+
+void wrk_executor_bound(struct wrk_executor *e, uint32_t max_threads)
+{
+	pthread_mutex_lock(&e->lock);
+	e->max_threads = max_threads > e->conf.min_threads ? max_threads : e->conf.min_threads;
+	pthread_mutex_unlock(&e->lock);
+}
+
+void wrk_executor_push(struct wrk_executor *e, struct wrk_task *first, uint64_t now_us)
+{
+	struct thread *ended;
+
+	pthread_mutex_lock(&e->lock);
+	for (struct wrk_task *next; first; first = next) {
+		next = first->next;
+		queue_append(e, first, now_us);
+	}
+	if (e->n_active == 0 && e->first)
+		(void)thread_wake(e);
+	ended = ended_take(e);
+	pthread_mutex_unlock(&e->lock);
+	threads_reap(ended);
+}
+
+struct wrk_task *wrk_executor_done(struct wrk_executor *e)
+{
+	struct wrk_task *first;
+
+	pthread_mutex_lock(&e->lock);
+	first = e->done_first;
+	e->done_first = e->done_last = NULL;
+	pthread_mutex_unlock(&e->lock);
+	return first;
+}
+
+bool wrk_executor_withdraw(struct wrk_executor *e, struct wrk_task *task)
+{
+	bool queued;
+
+	pthread_mutex_lock(&e->lock);
+	queued = task->queued;
+	if (queued)
+		queue_remove(e, task);
+	pthread_mutex_unlock(&e->lock);
+	return queued;
+}
+
+struct wrk_task *wrk_executor_withdraw_all(struct wrk_executor *e)
+{
+	struct wrk_task *first;
+
+	pthread_mutex_lock(&e->lock);
+	first = e->first;
+	for (struct wrk_task *t = first; t; t = t->next)
+		t->queued = false;
+	e->first = e->last = NULL;
+	e->n_waiting = 0;
+	pthread_mutex_unlock(&e->lock);
+	return first;
+}
+
+/* How many threads more the queue needs; a look is one only after late_us. Lock held. */
+static uint32_t look(struct wrk_executor *e, uint64_t now_us)
+{
+	bool stuck = e->started == e->started_at_look;
+
+	if (now_us < e->look_us + e->conf.late_us)
+		return 0;
+	e->look_us = now_us;
+	e->started_at_look = e->started;
+	if (now_us < e->first->queued_us + e->conf.late_us)
+		return 0;
+	if (stuck)
+		return e->n_waiting;
+	return e->n_active < e->conf.processors ? 1 : 0;
+}
+
+bool wrk_executor_watch(struct wrk_executor *e, uint64_t now_us)
+{
+	struct thread *ended;
+	uint32_t wanted;
+	bool waits;
+
+	pthread_mutex_lock(&e->lock);
+	waits = e->first != NULL;
+	wanted = waits ? look(e, now_us) : 0;
+	while (wanted > 0 && thread_wake(e))
+		wanted--;
+	ended = ended_take(e);
+	pthread_mutex_unlock(&e->lock);
+	threads_reap(ended);
+	return waits;
+}
+
+void wrk_executor_figures(struct wrk_executor *e, struct wrk_executor_figures *out)
+{
+	pthread_mutex_lock(&e->lock);
+	*out = (struct wrk_executor_figures){ e->n_threads, e->n_active, e->n_waiting, e->started, e->spawned };
+	pthread_mutex_unlock(&e->lock);
+}
+
+/* ---- the threads' side ----------------------------------------------------- */
+
+void wrk_executor_block(struct wrk_executor *e)
+{
+	pthread_mutex_lock(&e->lock);
+	assert(e->n_active > 0);
+	e->n_active--;
+	if (e->n_active == 0 && e->first)
+		(void)thread_wake(e);
+	pthread_mutex_unlock(&e->lock);
+}
+
+void wrk_executor_unblock(struct wrk_executor *e)
+{
+	pthread_mutex_lock(&e->lock);
+	e->n_active++;
+	pthread_mutex_unlock(&e->lock);
+}

@@ -1,0 +1,95 @@
+/* The threads that run services.
+ *
+ * The loop hands over batches and collects what is done; between the two stands
+ * one queue under one mutex. A thread takes one task at a time, and says that a
+ * task is done under the same lock under which it takes the next, so a task costs
+ * one lock. The first task done since the last collection wakes the loop.
+ *
+ * A handler of 5 µs must not pay for a thread's wake-up of 10 µs, and one that
+ * sleeps for a second must not hold up others. Both are served by waking late:
+ *
+ *   - a batch that arrives while a thread is active wakes nobody: that thread
+ *     takes the tasks one after another;
+ *   - when the queue's head has waited for late_us and no task was taken since
+ *     the last look, the active threads are stuck: as many threads as tasks wait
+ *     are woken or started. When tasks are taken, though too slowly, one more
+ *     thread is woken as long as fewer are active than there are processors;
+ *   - a thread that is about to block, and says so, lets another go on at once.
+ *
+ * The look is wrk_executor_watch, which the loop calls while something waits.
+ * Idle threads are used last in, first out, so that the surplus ends by itself.
+ *
+ * How many tasks of one service run at once is not decided here: the session
+ * hands over no more than a service's concurrency.
+ */
+#ifndef WRK_EXECUTOR_H
+#define WRK_EXECUTOR_H
+
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+
+#include "base/err.h"
+
+struct wrk_executor;
+
+/* Embedded in what is to be run. */
+struct wrk_task {
+	struct wrk_task *prev, *next;
+	uint64_t queued_us;
+	bool queued; /* guarded by the executor's lock */
+};
+
+struct wrk_executor_conf {
+	uint32_t min_threads; /* kept when idle; at least 1 */
+	uint32_t max_threads;
+	uint32_t processors;  /* 0: as many as the machine has */
+	uint32_t idle_ms;     /* 0: 10,000 */
+	uint32_t late_us;     /* 0: 1,000 */
+	void *(*enter)(void *arg);             /* a thread's own things; NULL: out of memory, the thread ends */
+	void (*leave)(void *arg, void *local);
+	void (*run)(void *arg, void *local, struct wrk_task *task);
+	void (*wake)(void *arg);               /* from any thread, without a lock held: something is done */
+	void *arg;
+};
+
+/* Starts min_threads. UNAVAILABLE when the system gives none. */
+BASE_MUSTUSE enum base_err wrk_executor_new(const struct wrk_executor_conf *conf, struct wrk_executor **out);
+
+/* Runs what is queued, waits for all threads to end. What is done and not collected is dropped. */
+void wrk_executor_free(struct wrk_executor **e);
+
+/* At most this many threads from now on; surplus ones end when idle. */
+void wrk_executor_bound(struct wrk_executor *e, uint32_t max_threads);
+
+/* Queues a chain of n tasks, linked by next, the last one's NULL. Loop thread, like all that follows
+ * up to wrk_executor_block. */
+void wrk_executor_push(struct wrk_executor *e, struct wrk_task *first, uint64_t now_us);
+
+/* What was done since the last call, in that order, linked by next; NULL: nothing. */
+struct wrk_task *wrk_executor_done(struct wrk_executor *e);
+
+/* Takes a task back that has not started; false: too late, it will be done. */
+bool wrk_executor_withdraw(struct wrk_executor *e, struct wrk_task *task);
+
+/* Takes back everything that has not started, as a chain. */
+struct wrk_task *wrk_executor_withdraw_all(struct wrk_executor *e);
+
+/* Wakes and starts threads as told above. Returns whether something waits still, so that the loop
+ * looks again in late_us. */
+bool wrk_executor_watch(struct wrk_executor *e, uint64_t now_us);
+
+/* Around a blocking call, from within run. */
+void wrk_executor_block(struct wrk_executor *e);
+void wrk_executor_unblock(struct wrk_executor *e);
+
+struct wrk_executor_figures {
+	uint32_t threads; /* that exist */
+	uint32_t active;  /* that neither sleep nor said that they block */
+	uint32_t waiting; /* tasks that have not started */
+	uint64_t started; /* tasks, ever */
+	uint64_t spawned; /* threads, ever */
+};
+void wrk_executor_figures(struct wrk_executor *e, struct wrk_executor_figures *out);
+
+#endif

@@ -1,0 +1,50 @@
+/* One run of a service: from DISPATCH to RESULT.
+ *
+ * The record is the loop's; while its task is with the executor it belongs to the
+ * thread that runs it, which reads the upper part and writes the lower one.
+ * Records are used again with their buffers, so that a run in a steady state
+ * allocates nothing.
+ */
+#ifndef WRK_RUN_H
+#define WRK_RUN_H
+
+#include "base/buf.h"
+#include "base/ulid.h"
+#include "worker/executor.h"
+
+#define WRK_TRACE_SIZE 25 /* trace id, parent id, flags */
+
+struct wrk_service;
+struct wrk_run;
+
+/* What the executor calls; a run's kind. A service's runs are of the native kind, a job of the loop's
+ * own that may block (loading a service) is another. */
+typedef void wrk_run_fn(void *local, struct wrk_run *run);
+
+struct wrk_run {
+	struct wrk_task task; /* first: a task of ours is the start of a run */
+	wrk_run_fn *fn;
+	struct wrk_service *service;
+	struct wrk_run *prev, *next; /* the session's: all that are under way */
+
+	/* The request. */
+	uint32_t broker, broker_epoch; /* whose it is: see session.c */
+	uint32_t slot, generation;     /* the broker's; echoed */
+	uint32_t attempt;
+	uint64_t deadline_us;          /* monotonic */
+	uint8_t id[BASE_ULID_SIZE];
+	uint8_t trace[WRK_TRACE_SIZE];
+	bool has_trace;
+	bool held;                     /* not with the executor yet: beyond the service's concurrency */
+	bool cancelled;                /* nobody wants the answer */
+	struct base_buf in;            /* meta and data, adjacent; NUL-terminated */
+	size_t meta_size, data_size;
+
+	/* The answer. */
+	uint32_t status, reason;
+	uint32_t retry_after_ms;       /* 0: none */
+	uint32_t took_us;
+	struct base_buf meta, body;
+};
+
+#endif
