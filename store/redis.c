@@ -1,6 +1,6 @@
 /* Phases: WAITING (for the next attempt) → RESOLVING → CONNECTING → GREETING (logging
- * in, Functions) → UP, and from each of them back to WAITING through drop(), the one
- * place where a connection ends.
+ * in, Functions) → UP, and from each of them back to WAITING through
+ * store_redis_drop, the one place where a connection ends.
  *
  * Commands under way stand in a ring of our own, in the order they were sent, and
  * replies take its head; hiredis's own callbacks all are alike. Deadlines are the
@@ -20,9 +20,7 @@
 #include <stdlib.h>
 #include <string.h>
 
-#include "base/rand.h"
-#include "store/link.h"
-#include "store/url.h"
+#include "store/redis_parts.h"
 
 #define CONNECT_MS     2000
 #define COMMAND_MS     5000
@@ -32,60 +30,7 @@
 #define RETRY_MAX_MS   UINT64_C(2000)
 #define MAX_COMMANDS   4096
 #define MAX_BYTES      (16u << 20)
-#define MAX_ADDRESSES  8
 #define WORD_BYTES     16 /* what the protocol adds to an argument, about */
-
-enum phase { WAITING, RESOLVING, CONNECTING, GREETING, UP };
-
-struct command {
-	store_reply_fn *fn;
-	void *arg;
-	uint64_t due_at;
-	size_t bytes;
-};
-
-/* A name's resolution, which cannot always be cancelled and so outlives who asked. */
-struct lookup {
-	uv_getaddrinfo_t request;
-	struct store_redis *owner;
-};
-
-struct store_redis {
-	struct net_loop *loop;
-	struct store_redis_conf conf;
-	struct store_redis_events events;
-	struct store_url url;
-	char *name;
-	char *library;
-	char library_name[64];
-	int64_t revision;
-
-	enum phase phase;
-	struct store_link *link;
-	struct lookup *lookup;
-	char addresses[MAX_ADDRESSES][INET6_ADDRSTRLEN];
-	size_t n_addresses, address;
-	uv_timer_t timer;
-	uint64_t armed_at, phase_due_at, heard_at;
-	uint64_t answered, suspect;
-	unsigned failures;
-	bool told_down, loading, refused_load;
-
-	struct command *ring; /* capacity is a power of two */
-	size_t capacity, head, n;
-	uint64_t bytes;
-
-	unsigned frames;
-	bool dead;
-	struct base_rand rand;
-	struct store_redis_stats stats;
-	char why[256];
-};
-
-static void drop(struct store_redis *r, const char *format, ...)
-	__attribute__((format(printf, 2, 3)));
-static void dial(struct store_redis *r);
-static void greet(struct store_redis *r);
 
 /* ---- life of the struct, and frames */
 
@@ -113,7 +58,7 @@ static void leave(struct store_redis *r)
 
 /* ---- the timer */
 
-static uint64_t now_ms(const struct store_redis *r)
+uint64_t store_redis_now_ms(const struct store_redis *r)
 {
 	return uv_now(net_loop_uv(r->loop));
 }
@@ -122,14 +67,14 @@ static void on_timer(uv_timer_t *timer);
 
 static void arm(struct store_redis *r, uint64_t at)
 {
-	uint64_t now = now_ms(r);
+	uint64_t now = store_redis_now_ms(r);
 	r->armed_at = at;
 	uv_timer_start(&r->timer, on_timer, at > now ? at - now : 0, 0);
 }
 
-static void plan(struct store_redis *r)
+void store_redis_plan(struct store_redis *r)
 {
-	if (r->phase != UP)
+	if (r->phase != STORE_UP)
 		arm(r, r->phase_due_at);
 	else
 		arm(r, r->n ? r->ring[r->head].due_at : r->heard_at + PING_MS);
@@ -142,7 +87,7 @@ static bool has_place(struct store_redis *r)
 	if (r->n < r->capacity)
 		return true;
 	size_t capacity = r->capacity ? r->capacity * 2 : 64;
-	struct command *ring = calloc(capacity, sizeof *ring);
+	struct store_command *ring = calloc(capacity, sizeof *ring);
 	if (!ring)
 		return false;
 	for (size_t i = 0; i < r->n; i++)
@@ -154,9 +99,9 @@ static bool has_place(struct store_redis *r)
 	return true;
 }
 
-static struct command pop(struct store_redis *r)
+static struct store_command pop(struct store_redis *r)
 {
-	struct command command = r->ring[r->head];
+	struct store_command command = r->ring[r->head];
 	r->head = (r->head + 1) & (r->capacity - 1);
 	r->n--;
 	r->bytes -= command.bytes;
@@ -173,7 +118,7 @@ static size_t size_of(const struct store_arg *args, size_t n_args)
 	return size;
 }
 
-static enum base_err send_command(struct store_redis *r, const struct store_arg *args,
+static enum base_err store_redis_send(struct store_redis *r, const struct store_arg *args,
 	size_t n_args, store_reply_fn *fn, void *arg)
 {
 	if (!has_place(r))
@@ -181,25 +126,25 @@ static enum base_err send_command(struct store_redis *r, const struct store_arg 
 	enum base_err err = store_link_send(r->link, args, n_args);
 	if (err)
 		return err;
-	struct command *command = &r->ring[(r->head + r->n++) & (r->capacity - 1)];
-	*command =
-		(struct command){ fn, arg, now_ms(r) + r->conf.command_ms, size_of(args, n_args) };
+	struct store_command *command = &r->ring[(r->head + r->n++) & (r->capacity - 1)];
+	*command = (struct store_command){ fn, arg, store_redis_now_ms(r) + r->conf.command_ms,
+		size_of(args, n_args) };
 	r->bytes += command->bytes;
 	r->stats.open = r->n;
-	if (r->phase == UP && command->due_at < r->armed_at)
-		plan(r);
+	if (r->phase == STORE_UP && command->due_at < r->armed_at)
+		store_redis_plan(r);
 	return BASE_OK;
 }
 
 enum base_err store_redis_command(struct store_redis *r, const struct store_arg *args,
 	size_t n_args, store_reply_fn *fn, void *arg)
 {
-	if (r->phase != UP)
+	if (r->phase != STORE_UP)
 		return BASE_UNAVAILABLE;
 	size_t bytes = size_of(args, n_args);
 	if (r->n >= r->conf.max_commands || r->bytes + bytes > r->conf.max_bytes)
 		return BASE_FULL;
-	enum base_err err = send_command(r, args, n_args, fn, arg);
+	enum base_err err = store_redis_send(r, args, n_args, fn, arg);
 	if (!err)
 		r->stats.commands++;
 	return err;
@@ -209,7 +154,7 @@ static void fail_all(struct store_redis *r)
 {
 	static const struct store_reply unknown = { .type = STORE_UNKNOWN };
 	while (r->n) {
-		struct command command = pop(r);
+		struct store_command command = pop(r);
 		if (!command.fn)
 			continue;
 		r->stats.unknown++;
@@ -218,16 +163,6 @@ static void fail_all(struct store_redis *r)
 }
 
 /* ---- the end of a connection */
-
-static void forget_lookup(struct store_redis *r)
-{
-	if (!r->lookup)
-		return;
-	r->lookup->owner = NULL;
-	uv_cancel(
-		(uv_req_t *)&r->lookup->request); /* its callback comes either way, and frees it */
-	r->lookup = NULL;
-}
 
 /* Another address of the same name comes at once; only after the last one is there a pause. */
 static bool plan_attempt(struct store_redis *r, bool was_up)
@@ -245,12 +180,12 @@ static bool plan_attempt(struct store_redis *r, bool was_up)
 		r->failures++;
 		r->address = r->n_addresses = 0;
 	}
-	r->phase_due_at = now_ms(r) + pause;
-	plan(r);
+	r->phase_due_at = store_redis_now_ms(r) + pause;
+	store_redis_plan(r);
 	return more;
 }
 
-static void drop(struct store_redis *r, const char *format, ...)
+void store_redis_drop(struct store_redis *r, const char *format, ...)
 {
 	char why[sizeof r->why];
 	va_list args;
@@ -259,10 +194,10 @@ static void drop(struct store_redis *r, const char *format, ...)
 	va_end(args);
 	memcpy(r->why, why, sizeof why);
 
-	bool was_up = r->phase == UP;
-	r->phase = WAITING;
+	bool was_up = r->phase == STORE_UP;
+	r->phase = STORE_WAITING;
 	r->loading = r->refused_load = false;
-	forget_lookup(r);
+	store_redis_forget_lookup(r);
 	store_link_free(&r->link);
 	enter(r);
 	fail_all(r);
@@ -276,141 +211,11 @@ static void drop(struct store_redis *r, const char *format, ...)
 	leave(r);
 }
 
-/* ---- greeting: log in, select, name, Functions. All is sent at once; the last answer says "up". */
-
-static bool starts(const struct store_reply *reply, const char *code)
-{
-	return reply->type == STORE_ERROR && strncmp(reply->text, code, strlen(code)) == 0;
-}
-
-/* True when the reply is no error and the connection still stands. */
-static bool greeted(struct store_redis *r, const struct store_reply *reply)
-{
-	if (reply->type == STORE_UNKNOWN || r->phase < GREETING)
-		return false;
-	if (reply->type != STORE_ERROR)
-		return true;
-	if (starts(reply, "LOADING"))
-		drop(r, "Redis is still loading its data");
-	else if (starts(reply, "NOAUTH"))
-		drop(r, "Redis wants a password, and its URL has none");
-	else if (starts(reply, "WRONGPASS"))
-		drop(r, "Redis refused the user or the password");
-	else if (strstr(reply->text, "unknown command") && strstr(reply->text, "FCALL"))
-		drop(r, "Redis 7.0 or newer is needed, this one has no Functions (%.120s)",
-			reply->text);
-	else
-		drop(r, "Redis refused to work with us: %.160s", reply->text);
-	return false;
-}
-
-static void on_greeting(void *arg, const struct store_reply *reply)
-{
-	(void)greeted(arg, reply);
-}
-
-static void become_up(struct store_redis *r)
-{
-	if (r->phase == UP)
-		return;
-	r->phase = UP;
-	r->failures = 0;
-	r->told_down = false;
-	r->refused_load = false;
-	r->why[0] = '\0';
-	r->stats.connects++;
-	plan(r);
-	if (r->events.on_up)
-		r->events.on_up(r->events.arg);
-}
-
-static void on_pong(void *arg, const struct store_reply *reply)
-{
-	struct store_redis *r = arg;
-	if (greeted(r, reply))
-		become_up(r);
-}
-
-static void say(
+void store_redis_say(
 	struct store_redis *r, store_reply_fn *fn, const struct store_arg *args, size_t n_args)
 {
-	if (r->link && send_command(r, args, n_args, fn, r) != BASE_OK)
-		drop(r, "out of memory while greeting Redis");
-}
-
-static void ask_revision(struct store_redis *r);
-
-/* "already exists" is another process that loaded it first, or a library without our revision function. */
-static void on_loaded(void *arg, const struct store_reply *reply)
-{
-	struct store_redis *r = arg;
-	r->loading = false;
-	if (reply->type == STORE_ERROR && strstr(reply->text, "already exists") &&
-		!r->refused_load) {
-		r->refused_load = true;
-		ask_revision(r);
-	} else if (greeted(r, reply)) {
-		become_up(r);
-	}
-}
-
-static void load(struct store_redis *r, bool replace)
-{
-	struct store_arg args[4] = { STORE_ARG("FUNCTION"), STORE_ARG("LOAD"),
-		STORE_ARG("REPLACE") };
-	size_t n = replace ? 3 : 2;
-	args[n++] = STORE_ARG(r->library);
-	r->loading = true;
-	say(r, on_loaded, args, n);
-}
-
-static void on_revision(void *arg, const struct store_reply *reply)
-{
-	struct store_redis *r = arg;
-	if (starts(reply, "ERR Function not found"))
-		load(r, r->refused_load);
-	else if (!greeted(r, reply))
-		return;
-	else if (reply->type == STORE_INT && reply->integer < r->revision)
-		load(r, true);
-	else
-		become_up(r);
-}
-
-static void ask_revision(struct store_redis *r)
-{
-	char function[sizeof r->library_name + 16];
-	snprintf(function, sizeof function, "%s_revision", r->library_name);
-	say(r, on_revision,
-		(struct store_arg[]){ STORE_ARG("FCALL_RO"), STORE_ARG(function), STORE_ARG("0") },
-		3);
-}
-
-static void greet(struct store_redis *r)
-{
-	r->phase = GREETING;
-	if (r->url.password) {
-		struct store_arg args[3] = { STORE_ARG("AUTH") };
-		size_t n = 1;
-		if (r->url.user)
-			args[n++] = STORE_ARG(r->url.user);
-		args[n++] = STORE_ARG(r->url.password);
-		say(r, on_greeting, args, n);
-	}
-	if (r->url.db) {
-		char db[16];
-		snprintf(db, sizeof db, "%u", (unsigned)r->url.db);
-		say(r, on_greeting, (struct store_arg[]){ STORE_ARG("SELECT"), STORE_ARG(db) }, 2);
-	}
-	if (r->name) /* its answer does not matter: an ACL may forbid it, or the name hold a space */
-		say(r, NULL,
-			(struct store_arg[]){
-				STORE_ARG("CLIENT"), STORE_ARG("SETNAME"), STORE_ARG(r->name) },
-			3);
-	if (r->library)
-		ask_revision(r);
-	else
-		say(r, on_pong, &STORE_ARG("PING"), 1);
+	if (r->link && store_redis_send(r, args, n_args, fn, r) != BASE_OK)
+		store_redis_drop(r, "out of memory while greeting Redis");
 }
 
 /* ---- what the link says */
@@ -419,40 +224,42 @@ static void on_open(void *arg)
 {
 	struct store_redis *r = arg;
 	enter(r);
-	greet(r);
+	store_redis_greet(r);
 	leave(r);
 }
 
 static void on_lost(void *arg, const char *why)
 {
 	struct store_redis *r = arg;
-	if (r->phase == UP)
-		drop(r, "the connection to Redis broke: %s", why);
+	if (r->phase == STORE_UP)
+		store_redis_drop(r, "the connection to Redis broke: %s", why);
 	else
-		drop(r, "cannot reach Redis: %s", why);
+		store_redis_drop(r, "cannot reach Redis: %s", why);
 }
 
 /* What an answer to a user's command says about the server itself. */
 static void heed(struct store_redis *r, const struct store_reply *reply)
 {
-	if (r->phase != UP)
+	if (r->phase != STORE_UP)
 		return;
-	if (starts(reply, "READONLY") || starts(reply, "LOADING") || starts(reply, "MASTERDOWN"))
-		drop(r, "Redis cannot take writes now: %.160s", reply->text);
-	else if (starts(reply, "ERR Function not found") && r->library && !r->loading)
-		load(r, false); /* FUNCTION FLUSH, or a failover to a server that had none */
+	if (store_reply_starts(reply, "READONLY") || store_reply_starts(reply, "LOADING") ||
+		store_reply_starts(reply, "MASTERDOWN"))
+		store_redis_drop(r, "Redis cannot take writes now: %.160s", reply->text);
+	else if (store_reply_starts(reply, "ERR Function not found") && r->library && !r->loading)
+		store_redis_load(
+			r, false); /* FUNCTION FLUSH, or a failover to a server that had none */
 }
 
 static void on_reply(void *arg, const struct store_reply *reply)
 {
 	struct store_redis *r = arg;
 	if (!r->n) { /* UNTRUSTED: an answer that nobody asked for */
-		drop(r, "Redis sent a reply that belongs to no command");
+		store_redis_drop(r, "Redis sent a reply that belongs to no command");
 		return;
 	}
 	enter(r);
-	struct command command = pop(r);
-	r->heard_at = now_ms(r);
+	struct store_command command = pop(r);
+	r->heard_at = store_redis_now_ms(r);
 	if (reply->type == STORE_ERROR)
 		r->stats.errors++;
 	if (command.fn)
@@ -462,106 +269,34 @@ static void on_reply(void *arg, const struct store_reply *reply)
 	leave(r);
 }
 
-/* ---- connecting */
-
-static void dial(struct store_redis *r)
+struct store_link_events store_redis_link_events(struct store_redis *r)
 {
-	const struct store_link_events events = { on_open, on_reply, on_lost, r };
-	const char *address = r->url.local ? r->url.host : r->addresses[r->address];
-	char why[128];
-	r->phase = CONNECTING;
-	r->heard_at = now_ms(r);
-	r->phase_due_at = now_ms(r) + r->conf.connect_ms;
-	if (store_link_new(r->loop, address, r->url.port, &events, &r->link, why, sizeof why))
-		drop(r, "cannot reach Redis: %s", why);
-	else
-		plan(r);
-}
-
-static void on_resolved(uv_getaddrinfo_t *request, int status, struct addrinfo *found)
-{
-	struct lookup *lookup = request->data;
-	struct store_redis *r = lookup->owner;
-	free(lookup);
-	if (r) {
-		r->lookup = NULL;
-		for (const struct addrinfo *a = found; a && r->n_addresses < MAX_ADDRESSES;
-			a = a->ai_next) {
-			if (uv_ip_name(a->ai_addr, r->addresses[r->n_addresses],
-				    sizeof r->addresses[0]) == 0)
-				r->n_addresses++;
-		}
-		if (r->n_addresses)
-			dial(r);
-		else
-			drop(r, "cannot resolve the host of Redis, %s: %s", r->url.host,
-				status ? uv_strerror(status) : "it has no address");
-	}
-	uv_freeaddrinfo(found);
-}
-
-static void resolve(struct store_redis *r)
-{
-	static const struct addrinfo hints = { .ai_socktype = SOCK_STREAM };
-	struct lookup *lookup = calloc(1, sizeof *lookup);
-	r->phase = RESOLVING;
-	r->phase_due_at = now_ms(r) + r->conf.connect_ms;
-	if (lookup) {
-		lookup->request.data = lookup;
-		lookup->owner = r;
-	}
-	if (!lookup || uv_getaddrinfo(net_loop_uv(r->loop), &lookup->request, on_resolved,
-			       r->url.host, NULL, &hints) != 0) {
-		free(lookup);
-		drop(r, "cannot resolve the host of Redis, %s", r->url.host);
-		return;
-	}
-	r->lookup = lookup;
-	plan(r);
-}
-
-static bool is_address(const char *host)
-{
-	struct sockaddr_in v4;
-	struct sockaddr_in6 v6;
-	return uv_ip4_addr(host, 0, &v4) == 0 || uv_ip6_addr(host, 0, &v6) == 0;
-}
-
-static void attempt(struct store_redis *r)
-{
-	if (!r->url.local && !r->n_addresses && is_address(r->url.host) &&
-		strlen(r->url.host) < sizeof r->addresses[0]) {
-		strcpy(r->addresses[0], r->url.host);
-		r->n_addresses = 1;
-	}
-	if (r->url.local || r->n_addresses)
-		dial(r);
-	else
-		resolve(r);
+	return (struct store_link_events){ on_open, on_reply, on_lost, r };
 }
 
 /* ---- time */
 
 static void on_pinged(void *arg, const struct store_reply *reply)
 {
-	(void)greeted(arg, reply);
+	(void)store_redis_greeted(arg, reply);
 }
 
 /* When the head is late: a second look after a moment, in which the loop reads the socket. */
 static void watch_up(struct store_redis *r)
 {
-	uint64_t now = now_ms(r);
+	uint64_t now = store_redis_now_ms(r);
 	if (!r->n && now >= r->heard_at + PING_MS)
-		say(r, on_pinged, &STORE_ARG("PING"), 1);
-	if (r->phase != UP)
+		store_redis_say(r, on_pinged, &STORE_ARG("PING"), 1);
+	if (r->phase != STORE_UP)
 		return;
 	if (!r->n || now < r->ring[r->head].due_at) {
-		plan(r);
+		store_redis_plan(r);
 	} else if (r->suspect != r->answered + 1) {
 		r->suspect = r->answered + 1;
 		arm(r, now + SECOND_LOOK_MS);
 	} else {
-		drop(r, "Redis did not answer within %u ms", (unsigned)r->conf.command_ms);
+		store_redis_drop(
+			r, "Redis did not answer within %u ms", (unsigned)r->conf.command_ms);
 	}
 }
 
@@ -569,33 +304,18 @@ static void on_timer(uv_timer_t *timer)
 {
 	struct store_redis *r = timer->data;
 	enter(r);
-	if (r->phase == UP)
+	if (r->phase == STORE_UP)
 		watch_up(r);
-	else if (r->phase == WAITING)
-		attempt(r);
+	else if (r->phase == STORE_WAITING)
+		store_redis_attempt(r);
 	else
-		drop(r, "Redis did not %s within %u ms",
-			r->phase == RESOLVING ? "resolve" : "answer", (unsigned)r->conf.connect_ms);
+		store_redis_drop(r, "Redis did not %s within %u ms",
+			r->phase == STORE_RESOLVING ? "resolve" : "answer",
+			(unsigned)r->conf.connect_ms);
 	leave(r);
 }
 
 /* ---- making and freeing */
-
-/* The library's header; see redis.h. */
-static bool read_library(struct store_redis *r)
-{
-	static const char shebang[] = "#!lua name=";
-	const char *name = r->library + sizeof shebang - 1;
-	const char *line = strstr(r->library, "\nlocal revision = ");
-	if (strncmp(r->library, shebang, sizeof shebang - 1) != 0 || !line)
-		return false;
-	size_t size = strcspn(name, " \n");
-	if (size == 0 || size >= sizeof r->library_name)
-		return false;
-	memcpy(r->library_name, name, size);
-	r->revision = strtoll(strchr(line, '=') + 1, NULL, 10);
-	return r->revision > 0;
-}
 
 static enum base_err copy_conf(struct store_redis *r, const struct store_redis_conf *conf)
 {
@@ -608,7 +328,7 @@ static enum base_err copy_conf(struct store_redis *r, const struct store_redis_c
 	if ((conf->name && !(r->name = strdup(conf->name))) ||
 		(conf->library && !(r->library = strdup(conf->library))))
 		return BASE_NOMEM;
-	return r->library && !read_library(r) ? BASE_BUG : BASE_OK;
+	return r->library && !store_redis_read_library(r) ? BASE_BUG : BASE_OK;
 }
 
 enum base_err store_redis_new(struct net_loop *loop, const struct store_redis_conf *conf,
@@ -627,8 +347,8 @@ enum base_err store_redis_new(struct net_loop *loop, const struct store_redis_co
 	r->events = *events;
 	uv_timer_init(net_loop_uv(loop), &r->timer);
 	r->timer.data = r;
-	r->phase_due_at = now_ms(r);
-	plan(r);
+	r->phase_due_at = store_redis_now_ms(r);
+	store_redis_plan(r);
 	*out = r;
 	return BASE_OK;
 fail:
@@ -648,9 +368,9 @@ void store_redis_free(struct store_redis **rp)
 	*rp = NULL;
 	enter(r);
 	r->dead = true;
-	r->phase = WAITING;
+	r->phase = STORE_WAITING;
 	uv_timer_stop(&r->timer);
-	forget_lookup(r);
+	store_redis_forget_lookup(r);
 	store_link_free(&r->link);
 	fail_all(r);
 	leave(r);
@@ -658,7 +378,7 @@ void store_redis_free(struct store_redis **rp)
 
 bool store_redis_up(const struct store_redis *r)
 {
-	return r->phase == UP;
+	return r->phase == STORE_UP;
 }
 
 const char *store_redis_shown(const struct store_redis *r)
