@@ -43,7 +43,7 @@ struct net_frame {
 BASE_MUSTUSE enum base_err net_frame_open(struct base_arena *arena, const void *head, size_t head_size,
                                           const void *body, size_t body_size, struct net_frame *out);
 
-/* One payload of an item: meta and data, adjacent. */
+/* One payload of an item: meta, then data. As received they are adjacent; a sender's need not be. */
 struct net_payload {
 	const uint8_t *meta;
 	const uint8_t *data;
@@ -62,13 +62,17 @@ struct net_batch {
 	struct base_buf body;
 	size_t n_items;
 	size_t n_credits;
+	struct net_payload large; /* the one payload over NET_COPY_MAX, borrowed: send before its owner lets go */
 };
 
 void net_batch_init(struct net_batch *b);
 void net_batch_fini(struct net_batch *b);
 void net_batch_start(struct net_batch *b, uint32_t kind); /* resets, memory kept */
 bool net_batch_has_room(const struct net_batch *b, size_t payload_size);
-/* item->meta_size and data_size are set from payload; both sizes 0 and payload NULL: none. */
+bool net_batch_has_credit_room(const struct net_batch *b);
+/* item->meta_size and data_size are set from payload; both sizes 0 and payload NULL: none. FULL: no room, send
+ * it first; TOO_LARGE: over NET_MAX_ITEM, or an item whose own head is out of all proportion; NOMEM. After any
+ * of them the batch is as it was. */
 BASE_MUSTUSE enum base_err net_batch_item(struct net_batch *b, Pirn__Item *item, const struct net_payload *payload);
 BASE_MUSTUSE enum base_err net_batch_credit(struct net_batch *b, const Pirn__Credit *credit);
 

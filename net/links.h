@@ -4,7 +4,8 @@
  * A HOST that is a name may stand for several brokers: it is resolved every 2 s
  * (uv_getaddrinfo), each address gets a DEALER, addresses that vanish lose theirs
  * once the link is down or drained. Two links that reach the same broker (same
- * boot id in WELCOME) are reduced to one.
+ * boot id in WELCOME) are reduced to the newer one, because a broker forgets the
+ * older connection of a process that says HELLO on a new one.
  *
  * A link's life: connect → HELLO → WELCOME (up) → beats both ways → down. It is
  * down when its connection breaks (socket monitor), when nothing was heard for 3
@@ -64,8 +65,10 @@ BASE_MUSTUSE enum base_err net_link_item(struct net_link *k, uint32_t kind, Pirn
 BASE_MUSTUSE enum base_err net_link_credit(struct net_link *k, const Pirn__Credit *credit);
 BASE_MUSTUSE enum base_err net_link_control(struct net_link *k, uint32_t kind, const ProtobufCMessage *message);
 
-/* Tells every broker that we take no new work; the answers arrive as on_message(DRAIN). */
+/* Tells every broker that we take no new work. Its promise that nothing follows arrives once as on_message(DRAIN),
+ * from each that is up now; a link that falls before, or comes up later, gives none. */
 void net_links_drain(struct net_links *l);
+void net_links_set_services(struct net_links *l, Pirn__Manifest **services, size_t n_services); /* borrowed; for the next HELLO */
 void net_links_hello_again(struct net_links *l);           /* the manifests changed; keeps what is under way */
 
 #endif

@@ -50,6 +50,7 @@ BASE_MUSTUSE enum base_err net_router_credit(struct net_router *r, uint32_t peer
 BASE_MUSTUSE enum base_err net_router_control(struct net_router *r, uint32_t peer, uint32_t kind, const ProtobufCMessage *message);
 /* Forgets a peer (after BYE, or one that broke the protocol); on_gone is not called. */
 void net_router_forget(struct net_router *r, uint32_t peer);
+/* As of the last turn's end. */
 const struct net_router_stats *net_router_stats(const struct net_router *r);
 
 #endif
