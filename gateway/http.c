@@ -1,0 +1,544 @@
+#include "gateway/http.h"
+
+#include <assert.h>
+#include <errno.h>
+#include <netdb.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <sys/ioctl.h>
+#include <sys/socket.h>
+#include <unistd.h>
+
+#include "gateway/http_parts.h"
+
+#define POOL_BYTES (64u * 1024)        /* of a connection: twice max_head, so that most refusals are ours */
+#define DRAIN_BYTES (1024u * 1024)     /* of a chunked body over the limit, before the connection is cut */
+#define DISCARD_BYTES (64u * 1024)     /* of a body whose head was refused, to keep the connection */
+#define KEPT_BYTES (64u * 1024)        /* a record that grew beyond this gives its memory back */
+#define BACKLOG 4096
+
+/* ---- records ---------------------------------------------------------------- */
+
+static struct gw_record *take_record(struct gw_http *h)
+{
+	struct gw_record *r = h->free_records;
+
+	if (r) {
+		h->free_records = r->next;
+		return r;
+	}
+	r = calloc(1, sizeof *r + h->conf.user_bytes);
+	if (!r)
+		return NULL;
+	base_buf_init(&r->pub.payload);
+	base_buf_init(&r->target);
+	return r;
+}
+
+static void reset_buf(struct base_buf *b)
+{
+	if (b->capacity > KEPT_BYTES) {
+		base_buf_fini(b);
+		base_buf_init(b);
+	}
+	base_buf_reset(b);
+}
+
+/* Zeroes everything but the memory that is kept. */
+static void reset_record(struct gw_record *r, size_t user_bytes)
+{
+	struct gw_record kept = *r;
+
+	reset_buf(&kept.pub.payload);
+	reset_buf(&kept.target);
+	memset(r, 0, sizeof *r + user_bytes);
+	r->pub.payload = kept.pub.payload;
+	r->target = kept.target;
+	r->headers = kept.headers;
+	r->headers_room = kept.headers_room;
+}
+
+static void link_record(struct gw_record *r)
+{
+	struct gw_http *h = r->pub.http;
+
+	r->prev = NULL;
+	r->next = h->records;
+	if (h->records)
+		h->records->prev = r;
+	h->records = r;
+	h->n_requests++;
+}
+
+static void give_record(struct gw_record *r)
+{
+	struct gw_http *h = r->pub.http;
+
+	*(r->prev ? &r->prev->next : &h->records) = r->next;
+	if (r->next)
+		r->next->prev = r->prev;
+	h->n_requests--;
+	if (r->response)
+		MHD_destroy_response(r->response);
+	reset_record(r, h->conf.user_bytes);
+	r->next = h->free_records;
+	h->free_records = r;
+}
+
+static void free_records(struct gw_http *h)
+{
+	struct gw_record *r;
+
+	assert(!h->records);
+	while ((r = h->free_records)) {
+		h->free_records = r->next;
+		base_buf_fini(&r->pub.payload);
+		base_buf_fini(&r->target);
+		free(r->headers);
+		free(r);
+	}
+}
+
+/* ---- a request's life -------------------------------------------------------- */
+
+/* The request line is there; libmicrohttpd unescapes uri in place afterwards. */
+static void *on_target(void *arg, const char *uri, struct MHD_Connection *mhd)
+{
+	struct gw_http *h = arg;
+	const union MHD_ConnectionInfo *info = MHD_get_connection_info(mhd, MHD_CONNECTION_INFO_SOCKET_CONTEXT);
+	struct gw_conn *c = info ? info->socket_context : NULL;
+	struct gw_record *r = c ? take_record(h) : NULL;
+
+	if (!r)
+		return NULL;
+	base_buf_str(&r->target, uri);
+	if (base_buf_check(&r->target) != BASE_OK) {
+		r->next = h->free_records;
+		h->free_records = r;
+		return NULL;
+	}
+	r->pub.http = h;
+	r->pub.target = (struct gw_slice){ (const char *)r->target.data, r->target.size };
+	r->pub.method = GW_SLICE("");
+	r->pub.peer = c->addr;
+	r->pub.peer_text = c->addr_text;
+	r->pub.max_body = h->conf.max_body;
+	r->pub.user = r->user;
+	r->pub.started_us = net_loop_now_us(h->loop);
+	r->conn = c;
+	c->record = r;
+	r->mhd = mhd;
+	if (c->stage == GW_STAGE_IDLE)
+		gw_conn_stage(c, GW_STAGE_HEAD);
+	link_record(r);
+	return r;
+}
+
+static void refuse_large(struct gw_record *r)
+{
+	r->close = true;
+	gw_http_refuse(&r->pub, 413, "The request's body is larger than this gateway or the service takes.");
+}
+
+static enum MHD_Result begin(struct gw_record *r, const char *method, const char *version)
+{
+	struct gw_http *h = r->pub.http;
+	bool body;
+
+	r->begun = true;
+	if (gw_head_read(r, method, version))
+		h->events.on_head(h->events.arg, &r->pub);
+	body = r->content_length > 0 || r->chunked;
+	if (body && !r->answered && r->content_length > r->pub.max_body)
+		refuse_large(r);
+	r->pub.body_at = r->pub.payload.size;
+	if (!body)
+		return MHD_YES;
+	/* Queued now, the answer ends the connection without reading the body. */
+	if (r->answered && (r->close || r->chunked || r->content_length > DISCARD_BYTES || r->pub.known[GW_HEADER_EXPECT]))
+		return gw_answer_queue(r);
+	gw_conn_stage(r->conn, GW_STAGE_BODY);
+	return MHD_YES;
+}
+
+static enum MHD_Result upload(struct gw_record *r, const char *data, size_t size)
+{
+	struct gw_request *q = &r->pub;
+
+	r->received += size;
+	if (!r->discard && r->received > q->max_body)
+		refuse_large(r);
+	if (!r->discard) {
+		base_buf_add(&q->payload, data, size);
+		if (base_buf_check(&q->payload) != BASE_OK)
+			gw_http_refuse(q, 503, "The gateway is out of memory.");
+	}
+	if (r->chunked && r->received > q->max_body + DRAIN_BYTES && r->conn->stage != GW_STAGE_CUT)
+		gw_conn_cut_with(r->conn, r, 413, "The request's body is larger than this gateway or the service takes.");
+	return MHD_YES;
+}
+
+static enum MHD_Result finish(struct gw_record *r)
+{
+	struct gw_http *h = r->pub.http;
+
+	if (!r->answered)
+		h->events.on_request(h->events.arg, &r->pub);
+	if (r->answered)
+		return gw_answer_queue(r);
+	gw_conn_stage(r->conn, GW_STAGE_WAIT);
+	r->suspended = true;
+	MHD_suspend_connection(r->mhd);
+	return MHD_YES;
+}
+
+static enum MHD_Result on_access(void *arg, struct MHD_Connection *mhd, const char *url, const char *method,
+                                 const char *version, const char *data, size_t *size, void **context)
+{
+	struct gw_record *r = *context;
+	enum MHD_Result result;
+
+	(void)arg;
+	(void)mhd;
+	(void)url;
+	if (!r)
+		return MHD_NO;
+	if (!r->begun)
+		return begin(r, method, version);
+	if (*size == 0)
+		return finish(r);
+	result = upload(r, data, *size);
+	*size = 0;
+	return result;
+}
+
+static void on_completed(void *arg, struct MHD_Connection *mhd, void **context, enum MHD_RequestTerminationCode code)
+{
+	struct gw_http *h = arg;
+	struct gw_record *r = *context;
+	struct gw_conn *c;
+
+	if (!r)
+		return;
+	c = r->conn;
+	if (!r->answered && r->pub.status == 0) { /* libmicrohttpd may have refused it itself */
+		const union MHD_ConnectionInfo *info = MHD_get_connection_info(mhd, MHD_CONNECTION_INFO_HTTP_STATUS);
+		if (info)
+			r->pub.status = info->http_status;
+	}
+	h->events.on_done(h->events.arg, &r->pub);
+	*context = NULL;
+	c->record = NULL;
+	give_record(r);
+	if (code == MHD_REQUEST_TERMINATED_COMPLETED_OK)
+		gw_conn_stage(c, GW_STAGE_IDLE);
+	if (h->draining)
+		gw_conn_cut(c);
+}
+
+/* ---- in the loop ------------------------------------------------------------- */
+
+static void on_readable(uv_poll_t *poll, int status, int events)
+{
+	(void)status;
+	(void)events;
+	((struct gw_http *)poll->data)->ready = true;
+}
+
+static void on_timer(uv_timer_t *timer)
+{
+	struct gw_http *h = timer->data;
+
+	h->timer_due_ms = 0;
+	h->ready = true;
+	gw_conn_expire(h, net_loop_now_ms(h->loop));
+}
+
+/* A timer that runs earlier than needed is left alone: it looks again when it ends. */
+static void arm(struct gw_http *h, uint64_t due_ms)
+{
+	uint64_t now_ms = net_loop_now_ms(h->loop);
+
+	if (due_ms == UINT64_MAX || (h->timer_due_ms && h->timer_due_ms <= due_ms))
+		return;
+	h->timer_due_ms = due_ms;
+	(void)uv_timer_start(&h->timer, on_timer, due_ms > now_ms ? due_ms - now_ms : 1, 0);
+}
+
+static bool on_run(void *arg)
+{
+	struct gw_http *h = arg;
+	uint64_t due_ms;
+	MHD_UNSIGNED_LONG_LONG timeout;
+
+	if (!h->ready)
+		return false;
+	h->ready = false;
+	(void)MHD_run(h->daemon);
+	due_ms = gw_conn_due(h);
+	if (MHD_get_timeout(h->daemon, &timeout) == MHD_YES) {
+		uint64_t at_ms = net_loop_now_ms(h->loop) + timeout;
+		h->ready = h->ready || timeout == 0;
+		if (timeout && at_ms < due_ms)
+			due_ms = at_ms;
+	}
+	arm(h, due_ms);
+	return h->ready;
+}
+
+/* Somebody answered after RUN: the loop must not block on it. */
+static bool on_flush(void *arg)
+{
+	return ((struct gw_http *)arg)->ready;
+}
+
+/* ---- starting and ending ------------------------------------------------------ */
+
+static bool split_address(const char *address, char *host, size_t room, const char **port)
+{
+	const char *colon = strrchr(address, ':');
+	size_t size = colon ? (size_t)(colon - address) : 0;
+
+	if (!colon || size >= room)
+		return false;
+	if (size >= 2 && address[0] == '[' && address[size - 1] == ']') {
+		address++;
+		size -= 2;
+	}
+	memcpy(host, address, size);
+	host[size] = '\0';
+	*port = colon + 1;
+	return true;
+}
+
+static int open_socket(const struct addrinfo *ai)
+{
+	int fd = socket(ai->ai_family, ai->ai_socktype | SOCK_CLOEXEC | SOCK_NONBLOCK, 0);
+	int on = 1, saved;
+
+	if (fd < 0)
+		return -1;
+	(void)setsockopt(fd, SOL_SOCKET, SO_REUSEADDR, &on, sizeof on);
+	if (bind(fd, ai->ai_addr, ai->ai_addrlen) == 0 && listen(fd, BACKLOG) == 0)
+		return fd;
+	saved = errno;
+	(void)close(fd);
+	errno = saved;
+	return -1;
+}
+
+static void explain(char **why, const char *address, const char *what)
+{
+	if (asprintf(why, "cannot listen on %s: %s", address, what) < 0)
+		*why = NULL;
+}
+
+static enum base_err open_listener(const char *address, int *out, char **why)
+{
+	struct addrinfo hints = { .ai_socktype = SOCK_STREAM, .ai_flags = AI_PASSIVE }, *found = NULL;
+	char host[256];
+	const char *port;
+	int failed, saved;
+
+	if (!split_address(address, host, sizeof host, &port)) {
+		explain(why, address, "it is not HOST:PORT");
+		return BASE_CONFIG;
+	}
+	failed = getaddrinfo(*host ? host : NULL, port, &hints, &found);
+	if (failed) {
+		explain(why, address, gai_strerror(failed));
+		return BASE_CONFIG;
+	}
+	*out = open_socket(found);
+	saved = errno;
+	freeaddrinfo(found);
+	if (*out >= 0)
+		return BASE_OK;
+	explain(why, address, strerror(saved));
+	return base_err_from_errno(saved);
+}
+
+static void name_address(struct gw_http *h, int fd)
+{
+	struct sockaddr_storage sa;
+	socklen_t size = sizeof sa;
+	uint8_t addr[GW_ADDR_SIZE];
+	char text[GW_ADDR_TEXT], port[8];
+
+	(void)snprintf(h->address, sizeof h->address, "%s", h->conf.address ? h->conf.address : "-");
+	if (getsockname(fd, (struct sockaddr *)&sa, &size) || !gw_addr_of((struct sockaddr *)&sa, addr) ||
+	    getnameinfo((struct sockaddr *)&sa, size, NULL, 0, port, sizeof port, NI_NUMERICSERV))
+		return;
+	gw_addr_print(addr, text);
+	(void)snprintf(h->address, sizeof h->address, strchr(text, ':') ? "[%s]:%s" : "%s:%s", text, port);
+}
+
+/* The listening socket is the daemon's on success. */
+static bool start_daemon(struct gw_http *h, int fd)
+{
+	h->daemon = MHD_start_daemon(
+		MHD_USE_EPOLL | MHD_ALLOW_SUSPEND_RESUME, 0, NULL, NULL, on_access, h,
+		MHD_OPTION_LISTEN_SOCKET, (MHD_socket)fd,
+		MHD_OPTION_CONNECTION_LIMIT, (unsigned)h->conf.max_connections,
+		MHD_OPTION_CONNECTION_MEMORY_LIMIT, (size_t)POOL_BYTES,
+		MHD_OPTION_NOTIFY_CONNECTION, gw_conn_notify, h,
+		MHD_OPTION_NOTIFY_COMPLETED, on_completed, h,
+		MHD_OPTION_URI_LOG_CALLBACK, on_target, h,
+		MHD_OPTION_END);
+	return h->daemon != NULL;
+}
+
+static void on_closed(uv_handle_t *handle)
+{
+	struct gw_http *h = handle->data;
+
+	if (--h->open_handles == 0)
+		free(h);
+}
+
+static enum base_err attach(struct gw_http *h)
+{
+	const union MHD_DaemonInfo *info = MHD_get_daemon_info(h->daemon, MHD_DAEMON_INFO_EPOLL_FD);
+	uv_loop_t *uv = net_loop_uv(h->loop);
+	enum base_err err;
+
+	if (!info || uv_poll_init(uv, &h->poll, info->epoll_fd))
+		return BASE_IO;
+	h->poll.data = h;
+	h->open_handles++;
+	if (uv_poll_start(&h->poll, UV_READABLE, on_readable) || uv_timer_init(uv, &h->timer))
+		return BASE_IO;
+	h->timer.data = h;
+	h->open_handles++;
+	err = net_loop_hook(h->loop, NET_RUN, on_run, h, &h->run_hook);
+	if (!err)
+		err = net_loop_hook(h->loop, NET_FLUSH, on_flush, h, &h->flush_hook);
+	return err;
+}
+
+static struct gw_http *make(struct net_loop *loop, const struct gw_http_conf *conf, const struct gw_http_events *events)
+{
+	struct gw_http *h = calloc(1, sizeof *h);
+
+	if (!h)
+		return NULL;
+	h->loop = loop;
+	h->conf = *conf;
+	h->events = *events;
+	h->stage_ms[GW_STAGE_HEAD] = conf->head_ms;
+	h->stage_ms[GW_STAGE_BODY] = conf->body_ms;
+	h->stage_ms[GW_STAGE_SEND] = conf->idle_ms;
+	h->stage_ms[GW_STAGE_IDLE] = conf->idle_ms;
+	h->ready = true; /* what was opened before us may have connections already */
+	return h;
+}
+
+enum base_err gw_http_new(struct net_loop *loop, const struct gw_http_conf *conf, const struct gw_http_events *events,
+                          struct gw_http **out, char **why)
+{
+	struct gw_http *h = make(loop, conf, events);
+	int fd = conf->listen_fd;
+	enum base_err err = h ? BASE_OK : BASE_NOMEM;
+
+	*why = NULL;
+	if (!err && fd < 0)
+		err = open_listener(conf->address, &fd, why);
+	if (err)
+		goto fail;
+	name_address(h, fd);
+	if (!start_daemon(h, fd)) {
+		explain(why, h->address, "the HTTP server did not start");
+		(void)close(fd);
+		err = BASE_IO;
+		goto fail;
+	}
+	err = attach(h);
+	if (err)
+		goto fail;
+	*out = h;
+	return BASE_OK;
+fail:
+	if (h && h->daemon)
+		gw_http_free(&h);
+	free(h);
+	return err;
+}
+
+/* libmicrohttpd refuses to end while requests are suspended. */
+static void resume_all(struct gw_http *h)
+{
+	for (struct gw_record *r = h->records; r; r = r->next) {
+		if (!r->suspended)
+			continue;
+		r->answered = true;
+		r->suspended = false;
+		MHD_resume_connection(r->mhd);
+	}
+}
+
+void gw_http_free(struct gw_http **hp)
+{
+	struct gw_http *h = *hp;
+	unsigned handles;
+
+	if (!h)
+		return;
+	*hp = NULL;
+	net_loop_unhook(&h->run_hook);
+	net_loop_unhook(&h->flush_hook);
+	handles = h->open_handles;
+	if (handles > 0) /* before the daemon closes the descriptor */
+		uv_close((uv_handle_t *)&h->poll, on_closed);
+	if (handles > 1)
+		uv_close((uv_handle_t *)&h->timer, on_closed);
+	resume_all(h);
+	MHD_stop_daemon(h->daemon);
+	free_records(h);
+	gw_conn_fini(h);
+	if (handles == 0)
+		free(h);
+}
+
+/* What the kernel has accepted already is taken first; a connection that has sent something is
+ * served. One that is quiet is closed. */
+void gw_http_drain(struct gw_http *h)
+{
+	struct gw_conn *c, *next;
+	MHD_socket fd;
+
+	if (h->draining)
+		return;
+	(void)MHD_run(h->daemon);
+	h->draining = true;
+	h->ready = true;
+	fd = MHD_quiesce_daemon(h->daemon);
+	if (fd != MHD_INVALID_SOCKET)
+		(void)close(fd);
+	for (c = h->stages[GW_STAGE_IDLE].first; c; c = next) {
+		int waiting = 0;
+		next = c->next;
+		if (ioctl(c->fd, FIONREAD, &waiting) || waiting == 0)
+			gw_conn_cut(c);
+	}
+	net_loop_again(h->loop);
+}
+
+const char *gw_http_address(const struct gw_http *h)
+{
+	return h->address;
+}
+
+size_t gw_http_connections(const struct gw_http *h)
+{
+	return h->n_connections;
+}
+
+size_t gw_http_requests(const struct gw_http *h)
+{
+	return h->n_requests;
+}
+
+uint64_t gw_http_cut(const struct gw_http *h)
+{
+	return h->n_cut;
+}

@@ -1,0 +1,173 @@
+/* HTTP/1.1 on one address: libmicrohttpd inside our loop, and what it does not do.
+ *
+ * A listener is one daemon with its own epoll descriptor. The loop only watches that
+ * descriptor; MHD_run is called once a turn, in the RUN stage, when the descriptor was
+ * readable, a request was answered, or the daemon said that it has more to do.
+ *
+ * A request's life:
+ *
+ *   head ──on_head──▶ body ──on_request──▶ (suspended) ──gw_http_answer──▶ sent ──on_done
+ *
+ * on_head may answer at once: a small body is then read and thrown away, a large one
+ * is not read and the connection closed. on_request comes when everything is there, and
+ * somebody answers once, at once or later. on_done comes for every request of which a
+ * request line was seen, whatever became of it; the record is gone after it.
+ *
+ * What is refused here, as application/problem+json, before anybody else looks: a head
+ * over max_head (431), framing that two servers could read differently (Content-Length
+ * twice, or beside Transfer-Encoding; a transfer coding other than chunked; header names
+ * that are no tokens; no Host, or two: 400), a body over max_body (413: before it is
+ * read when Content-Length says so; a chunked one is read on for DRAIN_BYTES at most).
+ * libmicrohttpd itself refuses what does not fit its 64 KiB a connection, and request
+ * lines it cannot parse, in HTML.
+ *
+ * Deadlines are ours, because libmicrohttpd's counts inactivity and a byte a second
+ * would live for ever: one for the head, one for the body, one for sending the answer,
+ * one for an idle connection. All of a kind have the same length, so each kind is a
+ * list in the order of its ends, and one timer serves all. A request that waits for its
+ * answer has none: whoever took it has.
+ *
+ * A client that goes away while its request waits is not noticed until it is answered.
+ */
+#ifndef GATEWAY_HTTP_H
+#define GATEWAY_HTTP_H
+
+#include "base/buf.h"
+#include "base/pool.h"
+#include "base/rand.h"
+#include "base/ulid.h"
+#include "gateway/forwarded.h"
+#include "gateway/slice.h"
+#include "net/loop.h"
+
+#define GW_REQUEST_ID_MAX 128u
+
+struct gw_http;
+
+struct gw_header {
+	struct gw_slice name, value;
+};
+
+/* Headers that somebody here looks at; an index into gw_request.known. */
+#define GW_KNOWN_HEADERS(X) \
+	X(CONNECTION, "Connection") \
+	X(CONTENT_LENGTH, "Content-Length") \
+	X(EXPECT, "Expect") \
+	X(FORWARDED, "Forwarded") \
+	X(HOST, "Host") \
+	X(IDEMPOTENCY_KEY, "Idempotency-Key") \
+	X(KEEP_ALIVE, "Keep-Alive") \
+	X(PIRN_TIMEOUT, "Pirn-Timeout") \
+	X(PROXY_CONNECTION, "Proxy-Connection") \
+	X(TE, "TE") \
+	X(TRACEPARENT, "traceparent") \
+	X(TRACESTATE, "tracestate") \
+	X(TRAILER, "Trailer") \
+	X(TRANSFER_ENCODING, "Transfer-Encoding") \
+	X(UPGRADE, "Upgrade") \
+	X(X_FORWARDED_FOR, "X-Forwarded-For") \
+	X(X_FORWARDED_HOST, "X-Forwarded-Host") \
+	X(X_FORWARDED_PROTO, "X-Forwarded-Proto") \
+	X(X_REQUEST_ID, "X-Request-Id")
+
+enum gw_known {
+#define X(name, text) GW_HEADER_##name,
+	GW_KNOWN_HEADERS(X)
+#undef X
+	GW_HEADER__N,
+	GW_HEADER_OTHER = GW_HEADER__N
+};
+
+enum gw_known gw_header_known(struct gw_slice name);
+
+/* One request, from its request line until its answer is sent. Slices are good as long. */
+struct gw_request {
+	struct gw_http *http;
+	struct gw_slice method;
+	struct gw_slice target;                  /* raw, as on the request line */
+	const struct gw_header *headers;         /* in the order they came */
+	size_t n_headers;
+	const struct gw_header *known[GW_HEADER__N]; /* the first of that name, or NULL */
+	uint8_t id[BASE_ULID_SIZE];
+	char id_text[GW_REQUEST_ID_MAX + 1];     /* X-Request-Id: the client's when it is a decent one, or id */
+	const uint8_t *peer;                     /* GW_ADDR_SIZE bytes */
+	const char *peer_text;
+	uint64_t started_us;                     /* when the head was there */
+
+	/* on_head may lower it, and may put bytes into payload (they are not counted as body). */
+	uint64_t max_body;
+	struct base_buf payload;                 /* what on_head put there, then the body */
+	size_t body_at;                          /* where the body begins in payload */
+
+	unsigned status;                         /* for on_done: 0 when there was no answer */
+	uint64_t bytes;                          /* for on_done: of the answer's body */
+	void *user;                              /* user_bytes zeroed bytes for the handlers */
+};
+
+struct gw_http_events {
+	/* The head is there and sound. May answer. */
+	void (*on_head)(void *arg, struct gw_request *r);
+	/* All is there, and on_head did not answer. */
+	void (*on_request)(void *arg, struct gw_request *r);
+	/* The answer is sent, or the client was lost. status 0: it went before there was an answer. */
+	void (*on_done)(void *arg, const struct gw_request *r);
+	void *arg;
+};
+
+struct gw_http_conf {
+	const char *address;      /* HOST:PORT; port 0 takes a free one */
+	int listen_fd;            /* -1, or a listening socket that is used instead, and is ours then */
+	uint64_t max_head;
+	uint64_t max_body;
+	uint32_t max_connections;
+	uint32_t head_ms, body_ms, idle_ms;
+	size_t user_bytes;        /* of gw_request.user */
+	struct base_rand *rand;   /* for ids; shared by all that run in the loop */
+	struct base_ulid_maker *ulids;
+};
+
+/* On an error *why is a sentence that names the address; free() it. */
+BASE_MUSTUSE enum base_err gw_http_new(struct net_loop *loop, const struct gw_http_conf *conf,
+                                       const struct gw_http_events *events, struct gw_http **out, char **why);
+/* Cuts what is left; on_done is called for each request. */
+void gw_http_free(struct gw_http **h);
+
+const char *gw_http_address(const struct gw_http *h);     /* HOST:PORT as it is bound */
+size_t gw_http_connections(const struct gw_http *h);
+size_t gw_http_requests(const struct gw_http *h);         /* of which on_done has not come */
+uint64_t gw_http_cut(const struct gw_http *h);            /* connections that a deadline ended, so far */
+
+/* Takes no new connection from now on, closes the idle ones, and every answer says Connection: close. */
+void gw_http_drain(struct gw_http *h);
+
+struct gw_field {
+	const char *name, *value;
+};
+
+struct gw_answer {
+	unsigned status;                /* 200 to 599 */
+	const char *content_type;       /* NULL: none */
+	const struct gw_field *fields;  /* further headers, repeated ones too */
+	size_t n_fields;
+	const void *body;               /* copied, unless block is set */
+	size_t size;
+	struct base_block *block;       /* NULL, or owns body: kept until it is sent */
+};
+
+/* Answers r, which must not have been answered. INVALID: a header holds what no header may, the
+ * request is still unanswered; NOMEM: the same. */
+BASE_MUSTUSE enum base_err gw_http_answer(struct gw_request *r, const struct gw_answer *a);
+bool gw_http_is_answered(const struct gw_request *r);
+
+/* Answers with a problem; retry_after_s 0: no such header; allow NULL: no such header. Never fails
+ * to answer: without memory the connection is closed. */
+struct gw_problem {
+	unsigned status;
+	const char *detail;
+	unsigned retry_after_s;
+	const char *allow;
+};
+void gw_http_problem(struct gw_request *r, const struct gw_problem *p);
+#define gw_http_refuse(r, code, text) gw_http_problem((r), &(struct gw_problem){ .status = (code), .detail = (text) })
+
+#endif

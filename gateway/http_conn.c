@@ -1,0 +1,158 @@
+/* Connections and their deadlines. A stage's list is in the order of its ends because
+ * every entry gets the same time; moving a connection is two list operations, and the
+ * timer looks at four list heads.
+ */
+#include <assert.h>
+#include <stdlib.h>
+#include <sys/socket.h>
+
+#include "gateway/http_parts.h"
+#include "gateway/problem.h"
+
+static void unlink_conn(struct gw_conn *c)
+{
+	struct gw_list *list = &c->http->stages[c->stage];
+
+	if (c->stage >= GW_STAGE__TIMED)
+		return;
+	*(c->prev ? &c->prev->next : &list->first) = c->next;
+	*(c->next ? &c->next->prev : &list->last) = c->prev;
+	c->prev = c->next = NULL;
+}
+
+static void link_conn(struct gw_conn *c)
+{
+	struct gw_list *list = &c->http->stages[c->stage];
+
+	if (c->stage >= GW_STAGE__TIMED)
+		return;
+	c->due_ms = net_loop_now_ms(c->http->loop) + c->http->stage_ms[c->stage];
+	c->prev = list->last;
+	c->next = NULL;
+	*(list->last ? &list->last->next : &list->first) = c;
+	list->last = c;
+}
+
+void gw_conn_stage(struct gw_conn *c, enum gw_stage stage)
+{
+	if (c->stage == GW_STAGE_CUT)
+		return;
+	unlink_conn(c);
+	c->stage = stage;
+	link_conn(c);
+}
+
+static void start(struct gw_http *h, struct MHD_Connection *mhd, void **context)
+{
+	const union MHD_ConnectionInfo *info;
+	struct gw_conn *c = h->free_conns;
+
+	if (c)
+		h->free_conns = c->next;
+	else
+		c = malloc(sizeof *c);
+	*context = c;
+	if (!c)
+		return; /* its requests are closed at once */
+	memset(c, 0, sizeof *c);
+	c->http = h;
+	info = MHD_get_connection_info(mhd, MHD_CONNECTION_INFO_CONNECTION_FD);
+	c->fd = info ? info->connect_fd : -1;
+	info = MHD_get_connection_info(mhd, MHD_CONNECTION_INFO_CLIENT_ADDRESS);
+	(void)gw_addr_of(info ? info->client_addr : NULL, c->addr);
+	gw_addr_print(c->addr, c->addr_text);
+	c->stage = GW_STAGE_HEAD;
+	link_conn(c);
+}
+
+void gw_conn_notify(void *arg, struct MHD_Connection *mhd, void **context, enum MHD_ConnectionNotificationCode code)
+{
+	struct gw_http *h = arg;
+	struct gw_conn *c = *context;
+
+	if (code == MHD_CONNECTION_NOTIFY_STARTED) {
+		h->n_connections++;
+		start(h, mhd, context);
+		return;
+	}
+	h->n_connections--;
+	if (!c)
+		return;
+	unlink_conn(c);
+	c->next = h->free_conns;
+	h->free_conns = c;
+	*context = NULL;
+}
+
+void gw_conn_cut(struct gw_conn *c)
+{
+	gw_conn_stage(c, GW_STAGE_CUT);
+	(void)shutdown(c->fd, SHUT_RDWR);
+}
+
+/* libmicrohttpd takes no response while a request arrives, and has sent nothing for it either: so
+ * these bytes are the first of the answer. What does not fit into the socket is not sent. */
+void gw_conn_cut_with(struct gw_conn *c, struct gw_record *r, unsigned status, const char *detail)
+{
+	struct base_buf body, whole;
+
+	base_buf_init(&body);
+	base_buf_init(&whole);
+	gw_problem_write(&body, status, detail, r && r->begun ? r->pub.id_text : NULL);
+	base_buf_fmt(&whole,
+	             "HTTP/1.1 %u %s\r\nContent-Type: " GW_PROBLEM_TYPE "\r\nContent-Length: %zu\r\nConnection: close\r\n\r\n",
+	             status, gw_status_phrase(status), body.size);
+	base_buf_add(&whole, body.data, body.size);
+	if (base_buf_check(&body) == BASE_OK && base_buf_check(&whole) == BASE_OK &&
+	    send(c->fd, whole.data, whole.size, MSG_DONTWAIT | MSG_NOSIGNAL) >= 0 && r) {
+		r->pub.status = status;
+		r->pub.bytes = body.size;
+	}
+	base_buf_fini(&body);
+	base_buf_fini(&whole);
+	gw_conn_cut(c);
+}
+
+static void expire_one(struct gw_conn *c)
+{
+	if (c->stage == GW_STAGE_SEND && c->extensions > 0) {
+		c->extensions--;
+		gw_conn_stage(c, GW_STAGE_SEND);
+		return;
+	}
+	c->http->n_cut++;
+	if (c->stage == GW_STAGE_HEAD)
+		gw_conn_cut_with(c, c->record, 408, "The request's head did not arrive in time.");
+	else if (c->stage == GW_STAGE_BODY)
+		gw_conn_cut_with(c, c->record, 408, "The request's body did not arrive in time.");
+	else
+		gw_conn_cut(c);
+}
+
+void gw_conn_expire(struct gw_http *h, uint64_t now_ms)
+{
+	for (unsigned s = 0; s < GW_STAGE__TIMED; s++)
+		while (h->stages[s].first && h->stages[s].first->due_ms <= now_ms)
+			expire_one(h->stages[s].first);
+}
+
+uint64_t gw_conn_due(const struct gw_http *h)
+{
+	uint64_t due = UINT64_MAX;
+
+	for (unsigned s = 0; s < GW_STAGE__TIMED; s++)
+		if (h->stages[s].first && h->stages[s].first->due_ms < due)
+			due = h->stages[s].first->due_ms;
+	return due;
+}
+
+void gw_conn_fini(struct gw_http *h)
+{
+	struct gw_conn *c;
+
+	assert(h->n_connections == 0);
+	while ((c = h->free_conns)) {
+		h->free_conns = c->next;
+		free(c);
+	}
+}

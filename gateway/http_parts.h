@@ -1,0 +1,103 @@
+/* What the files of http share, and nobody else: http.c is the daemon and the life of a
+ * request, http_conn.c the connections and their deadlines, http_head.c reads and checks
+ * a head, http_answer.c makes answers.
+ */
+#ifndef GATEWAY_HTTP_PARTS_H
+#define GATEWAY_HTTP_PARTS_H
+
+#include <microhttpd.h>
+
+#include "gateway/http.h"
+
+/* The first four are timed, each by its own list. */
+enum gw_stage {
+	GW_STAGE_HEAD, /* a request is expected or on its way */
+	GW_STAGE_BODY,
+	GW_STAGE_SEND,
+	GW_STAGE_IDLE,
+	GW_STAGE__TIMED,
+	GW_STAGE_WAIT = GW_STAGE__TIMED, /* suspended: somebody works on the answer */
+	GW_STAGE_CUT                     /* shut down; libmicrohttpd has not noticed yet */
+};
+
+struct gw_record;
+
+struct gw_conn {
+	struct gw_http *http;
+	struct gw_record *record;    /* the request on it, or NULL */
+	struct gw_conn *prev, *next; /* of its stage's list; next also on the free list */
+	uint64_t due_ms;
+	enum gw_stage stage;
+	unsigned extensions;         /* SEND: how often a long answer may start its time anew */
+	int fd;
+	uint8_t addr[GW_ADDR_SIZE];
+	char addr_text[GW_ADDR_TEXT];
+};
+
+struct gw_record {
+	struct gw_request pub;       /* first: a request is its record */
+	struct gw_record *prev, *next; /* all that are under way; next also on the free list */
+	struct gw_conn *conn;
+	struct MHD_Connection *mhd;
+	struct MHD_Response *response; /* made, and not queued yet */
+	struct base_buf target;
+	struct gw_header *headers;
+	size_t headers_room;
+	uint64_t content_length;     /* 0 when there is none */
+	uint64_t received;           /* bytes of body, thrown away ones too */
+	bool chunked;
+	bool http_1_0;
+	bool begun;                  /* the head was there */
+	bool discard;                /* what still comes of the body is thrown away */
+	bool answered;
+	bool suspended;
+	bool close;                  /* after the answer */
+	max_align_t user[];
+};
+
+struct gw_list {
+	struct gw_conn *first, *last;
+};
+
+struct gw_http {
+	struct net_loop *loop;
+	struct gw_http_conf conf;
+	struct gw_http_events events;
+	char address[300];
+	struct MHD_Daemon *daemon;
+	uv_poll_t poll;
+	uv_timer_t timer;
+	unsigned open_handles;       /* of libuv: the last one's end frees us */
+	uint64_t timer_due_ms;       /* 0: not running */
+	struct net_hook *run_hook, *flush_hook;
+	bool ready;                  /* MHD_run has something to do */
+	bool draining;
+	struct gw_list stages[GW_STAGE__TIMED];
+	uint32_t stage_ms[GW_STAGE__TIMED];
+	size_t n_connections, n_requests;
+	uint64_t n_cut;
+	struct gw_conn *free_conns;
+	struct gw_record *free_records, *records;
+};
+
+static inline struct gw_record *gw_record_of(const struct gw_request *r)
+{
+	return (struct gw_record *)(void *)r;
+}
+
+/* http_conn.c */
+void gw_conn_notify(void *arg, struct MHD_Connection *mhd, void **context, enum MHD_ConnectionNotificationCode code);
+void gw_conn_stage(struct gw_conn *c, enum gw_stage stage); /* starts the stage's time anew */
+void gw_conn_cut(struct gw_conn *c);                        /* shuts the socket down; no answer */
+void gw_conn_cut_with(struct gw_conn *c, struct gw_record *r, unsigned status, const char *detail); /* with a problem, by hand */
+void gw_conn_expire(struct gw_http *h, uint64_t now_ms);
+uint64_t gw_conn_due(const struct gw_http *h);              /* the next deadline; UINT64_MAX: none */
+void gw_conn_fini(struct gw_http *h);
+
+/* http_head.c; sets everything in r->pub that comes from the head. False: it was refused, and answered. */
+bool gw_head_read(struct gw_record *r, const char *method, const char *version);
+
+/* http_answer.c; queues r->response. */
+enum MHD_Result gw_answer_queue(struct gw_record *r);
+
+#endif
