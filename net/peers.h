@@ -7,7 +7,7 @@
 #ifndef NET_PEERS_H
 #define NET_PEERS_H
 
-#include <uthash.h>
+#include "net/hash.h"
 
 #include "net/outbox.h"
 

@@ -1,0 +1,450 @@
+/* A call's life: placed on a link, or waiting for one; answered, refused, lost
+ * with its link, out of time, or cancelled. Callbacks run only from the loop's
+ * stages, and may start and cancel calls: nothing here holds on to a list's
+ * neighbour across a callback.
+ */
+#include "client/parts.h"
+
+#include <assert.h>
+#include <string.h>
+#include <utlist.h>
+
+#include "net/block.h"
+
+/* ---- lists ----------------------------------------------------------------- */
+
+static struct client_call **list_of(struct client_engine *e, const struct client_call *call)
+{
+	return call->link ? &call->link->calls : &e->waiting;
+}
+
+static void enlist(struct client_engine *e, struct client_call *call, struct client_link *link)
+{
+	struct client_call **list;
+
+	call->link = link;
+	if (link)
+		link->n_calls++;
+	list = list_of(e, call);
+	DL_APPEND(*list, call);
+}
+
+static void unlist(struct client_engine *e, struct client_call *call)
+{
+	struct client_call **list = list_of(e, call);
+
+	DL_DELETE(*list, call);
+	if (call->link)
+		call->link->n_calls--;
+	call->link = NULL;
+}
+
+/* ---- the end --------------------------------------------------------------- */
+
+static uint64_t bytes_of(const struct client_call *call)
+{
+	return (uint64_t)call->meta_size + call->data_size;
+}
+
+static void discard(struct client_engine *e, struct client_call *call)
+{
+	base_heap_remove(&e->heap, &call->record.timed);
+	base_block_unref(&call->block);
+	e->bytes -= bytes_of(call);
+	e->n_calls--;
+	base_slab_give(&e->slab, call->record.slot);
+}
+
+static void finish(struct client_engine *e, struct client_call *call, const struct client_reply *reply)
+{
+	client_reply_fn *fn = call->fn;
+	void *arg = call->arg;
+
+	unlist(e, call);
+	discard(e, call);
+	fn(arg, reply);
+}
+
+static void fail(struct client_engine *e, struct client_call *call, enum _Pirn__Reason reason)
+{
+	const struct client_reply reply = { .reason = reason, .status = client_reason_status(reason) };
+
+	finish(e, call, &reply);
+}
+
+/* ---- placing --------------------------------------------------------------- */
+
+static bool is_offered(const struct client_link *link, const struct client_call *call)
+{
+	return link && !net_link_draining(link->net) && !(call->refused_by & link->bit);
+}
+
+/* The one with the fewest calls of ours; ties in turn. Links outside among only when there is no other. */
+static struct client_link *pick(struct client_engine *e, const struct client_call *call, uint64_t among)
+{
+	struct client_link *best = NULL;
+	size_t n = net_links_up(e->links);
+	bool best_in = false;
+
+	for (size_t i = 0; i < n; i++) {
+		struct client_link *link = net_link_user(net_links_at(e->links, (i + e->turn) % n));
+		bool in;
+
+		if (!is_offered(link, call))
+			continue;
+		in = (link->bit & among) != 0;
+		if (best && (best_in > in || (best_in == in && best->n_calls <= link->n_calls)))
+			continue;
+		best = link;
+		best_in = in;
+	}
+	e->turn++;
+	return best;
+}
+
+static void fill_item(const struct client_call *call, uint64_t now, Pirn__Item *item)
+{
+	item->has_slot = item->has_generation = 1;
+	item->slot = call->record.slot;
+	item->generation = call->record.generation;
+	item->has_id = 1;
+	item->id.data = (uint8_t *)(uintptr_t)call->id;
+	item->id.len = sizeof call->id;
+	item->service = (char *)(uintptr_t)call->service;
+	item->has_left_ms = 1;
+	item->left_ms = call->deadline_at > now ? (uint32_t)(call->deadline_at - now) : 0;
+	item->has_flags = call->idempotent;
+	item->flags = call->idempotent ? PIRN__ITEM_FLAG__IDEMPOTENT : 0;
+	item->has_trace = call->has_trace;
+	item->trace.data = (uint8_t *)(uintptr_t)call->trace;
+	item->trace.len = sizeof call->trace;
+}
+
+static enum base_err send_to(struct client_engine *e, struct client_call *call, struct client_link *link)
+{
+	Pirn__Item item = PIRN__ITEM__INIT;
+	struct net_payload payload = { .meta_size = call->meta_size,
+		.data_size = call->data_size,
+		.block = call->block };
+
+	if (call->block) {
+		payload.meta = call->block->data;
+		payload.data = call->block->data + call->meta_size;
+	}
+	fill_item(call, net_loop_now_ms(e->loop), &item);
+	return net_link_item(link->net, PIRN__KIND__SUBMIT, &item, &payload);
+}
+
+static enum base_err set_due(struct client_engine *e, struct client_call *call, uint64_t due)
+{
+	enum base_err err;
+
+	if (call->record.timed.place && call->record.timed.due == due)
+		return BASE_OK;
+	base_heap_remove(&e->heap, &call->record.timed);
+	err = base_heap_push(&e->heap, &call->record.timed, due);
+	if (!err)
+		client_engine_arm(e);
+	return err;
+}
+
+/* Sends the call, or lets it wait. The call is in no list before; after an error still in none. */
+static enum base_err place(struct client_engine *e, struct client_call *call)
+{
+	uint64_t among = client_table_links(e, call->service);
+	uint64_t due = call->deadline_at;
+	struct client_link *link;
+	enum base_err err = BASE_GONE;
+
+	while (err == BASE_GONE && (link = pick(e, call, among))) {
+		err = send_to(e, call, link);
+		if (err == BASE_GONE)
+			call->refused_by |= link->bit; /* it falls this very turn */
+	}
+	if (err && err != BASE_GONE)
+		return err;
+	if (err == BASE_GONE && call->wait_until < due)
+		due = call->wait_until;
+	enlist(e, call, err ? NULL : link);
+	err = set_due(e, call, due);
+	if (err)
+		unlist(e, call);
+	return err;
+}
+
+/* For a call that was accepted before: it cannot be given back any more. */
+static void place_again(struct client_engine *e, struct client_call *call)
+{
+	if (!place(e, call))
+		return;
+	enlist(e, call, NULL);
+	fail(e, call, PIRN__REASON__OVERLOADED);
+}
+
+static void send_cancel(const struct client_call *call)
+{
+	Pirn__Item item = PIRN__ITEM__INIT;
+
+	if (!call->link)
+		return;
+	item.has_slot = item.has_generation = item.has_id = 1;
+	item.slot = call->record.slot;
+	item.generation = call->record.generation;
+	item.id.data = (uint8_t *)(uintptr_t)call->id;
+	item.id.len = sizeof call->id;
+	/* A link that cannot take it is about to fall, and then there is nothing to cancel. */
+	(void)!net_link_item(call->link->net, PIRN__KIND__CANCEL, &item, NULL);
+}
+
+static void expire(struct client_engine *e, struct client_record *record)
+{
+	struct client_call *call = base_heap_of(record, struct client_call, record);
+	enum _Pirn__Reason reason = PIRN__REASON__DEADLINE;
+
+	if (call->deadline_at > net_loop_now_ms(e->loop))
+		reason = call->reason ? call->reason : PIRN__REASON__NO_BROKER;
+	send_cancel(call);
+	fail(e, call, reason);
+}
+
+/* ---- the user's side ------------------------------------------------------- */
+
+/* Its bytes and nothing else, in our order. */
+static bool fits_block(const struct net_payload *p)
+{
+	return p->block && p->block->size == (uint64_t)p->meta_size + p->data_size &&
+	       (p->meta_size == 0 || p->meta == p->block->data) &&
+	       (p->data_size == 0 || p->data == p->block->data + p->meta_size);
+}
+
+static enum base_err keep_payload(
+	struct client_engine *e, struct client_call *call, const struct net_payload *p)
+{
+	uint32_t size = p->meta_size + p->data_size;
+	uint8_t small[NET_COPY_MAX];
+
+	call->meta_size = p->meta_size;
+	call->data_size = p->data_size;
+	if (size == 0)
+		return BASE_OK;
+	if (fits_block(p)) {
+		call->block = base_block_ref(p->block);
+	} else if (size > NET_COPY_MAX) {
+		call->block = net_block_new(p); /* sent, and kept, by reference */
+	} else if (p->meta_size == 0 || p->data == p->meta + p->meta_size) {
+		call->block = base_pool_copy(&e->pool, p->meta_size ? p->meta : p->data, size);
+	} else {
+		memcpy(small, p->meta, p->meta_size);
+		if (p->data_size)
+			memcpy(small + p->meta_size, p->data, p->data_size);
+		call->block = base_pool_copy(&e->pool, small, size);
+	}
+	return call->block ? BASE_OK : BASE_NOMEM;
+}
+
+static void fill_call(struct client_engine *e, struct client_call *call,
+	const struct client_request *request, client_reply_fn *fn, void *arg)
+{
+	uint64_t now = net_loop_now_ms(e->loop);
+
+	call->record.expire = expire;
+	call->deadline_at = now + request->timeout_ms;
+	call->wait_until = now + e->conf.connect_wait_ms;
+	call->idempotent = request->idempotent;
+	call->has_trace = request->trace != NULL;
+	if (request->trace)
+		memcpy(call->trace, request->trace, sizeof call->trace);
+	memcpy(call->id, request->id, sizeof call->id);
+	strcpy(call->service, request->service);
+	call->fn = fn;
+	call->arg = arg;
+}
+
+static enum base_err check_request(const struct client_engine *e, const struct client_request *request)
+{
+	const struct net_payload *p = &request->payload;
+	uint64_t size = (uint64_t)p->meta_size + p->data_size;
+	size_t name = strlen(request->service);
+
+	if (e->closing)
+		return BASE_CANCELLED;
+	if (name == 0 || name >= CLIENT_SERVICE_MAX)
+		return BASE_INVALID;
+	if (size > NET_MAX_ITEM)
+		return BASE_TOO_LARGE;
+	if (e->n_calls >= e->conf.max_calls || e->bytes + size > e->conf.max_bytes)
+		return BASE_FULL;
+	return BASE_OK;
+}
+
+enum base_err client_engine_call(struct client_engine *e, const struct client_request *request,
+	client_reply_fn *fn, void *arg, uint64_t *handle)
+{
+	enum base_err err = check_request(e, request);
+	uint32_t slot, generation;
+	struct client_call *call;
+
+	if (err)
+		return err;
+	call = base_slab_take(&e->slab, &slot, &generation);
+	if (!call)
+		return BASE_NOMEM;
+	call->record.slot = slot;
+	call->record.generation = generation;
+	fill_call(e, call, request, fn, arg);
+	err = keep_payload(e, call, &request->payload);
+	e->bytes += bytes_of(call);
+	e->n_calls++;
+	if (!err)
+		err = place(e, call);
+	if (err) {
+		discard(e, call);
+		return err;
+	}
+	if (handle)
+		*handle = (uint64_t)generation << 32 | slot;
+	return BASE_OK;
+}
+
+static struct client_call *find_call(const struct client_engine *e, uint32_t slot, uint32_t generation)
+{
+	struct client_record *record = base_slab_get(&e->slab, slot, generation);
+
+	return record && !record->is_query ? base_heap_of(record, struct client_call, record) : NULL;
+}
+
+void client_engine_cancel(struct client_engine *e, uint64_t handle)
+{
+	struct client_call *call = find_call(e, (uint32_t)handle, (uint32_t)(handle >> 32));
+
+	if (!call)
+		return;
+	send_cancel(call);
+	unlist(e, call);
+	discard(e, call);
+}
+
+/* ---- the brokers' side ----------------------------------------------------- */
+
+static uint32_t sound_status(const Pirn__Item *item, enum _Pirn__Reason reason)
+{
+	if (reason == PIRN__REASON__TOO_LARGE && item->has_status)
+		return item->status == 502 ? 502 : 413;
+	if (reason != PIRN__REASON__NONE)
+		return client_reason_status(reason);
+	return item->status;
+}
+
+/* UNTRUSTED: an answer without a status of HTTP's is no answer. */
+static struct client_reply reply_of(const Pirn__Item *item, bool refused)
+{
+	struct client_reply reply = { .reason = (enum _Pirn__Reason)item->reason,
+		.retry_after_ms = item->retry_after_ms,
+		.attempts = item->attempt };
+
+	if (reply.reason == PIRN__REASON__NONE && refused)
+		reply.reason = PIRN__REASON__OVERLOADED;
+	if (reply.reason == PIRN__REASON__NONE && (item->status < 100 || item->status > 599))
+		reply.reason = PIRN__REASON__CRASHED;
+	reply.status = sound_status(item, reply.reason);
+	return reply;
+}
+
+static bool has_other(struct client_engine *e, const struct client_call *call)
+{
+	for (size_t i = 0; i < net_links_up(e->links); i++)
+		if (is_offered(net_link_user(net_links_at(e->links, i)), call))
+			return true;
+	return false;
+}
+
+/* Another broker may have what this one lacks. One that drains comes back, or another comes. */
+static bool try_elsewhere(struct client_engine *e, struct client_call *call, enum _Pirn__Reason reason)
+{
+	if (reason != PIRN__REASON__NO_WORKER && reason != PIRN__REASON__DRAINING)
+		return false;
+	call->refused_by |= call->link->bit;
+	call->reason = reason;
+	if (reason == PIRN__REASON__NO_WORKER && !has_other(e, call))
+		return false;
+	if (call->deadline_at <= net_loop_now_ms(e->loop))
+		return false;
+	call->wait_until = net_loop_now_ms(e->loop) + e->conf.connect_wait_ms;
+	unlist(e, call);
+	place_again(e, call);
+	return true;
+}
+
+static void answer(struct client_engine *e, struct client_call *call, const Pirn__Item *item,
+	const struct net_payload *payload, bool refused)
+{
+	struct client_reply reply = reply_of(item, refused);
+
+	if (refused && try_elsewhere(e, call, reply.reason))
+		return;
+	reply.payload = *payload;
+	finish(e, call, &reply);
+}
+
+void client_call_message(struct client_engine *e, struct client_link *link,
+	const struct net_frame *f, struct base_block *block)
+{
+	bool refused = f->head->kind == PIRN__KIND__REFUSED;
+	size_t offset = 0;
+
+	for (size_t i = 0; i < f->head->n_items; i++) {
+		const Pirn__Item *item = f->head->items[i];
+		struct net_payload payload = net_frame_payload(f, item, &offset);
+		struct client_record *record = base_slab_get(&e->slab, item->slot, item->generation);
+		struct client_call *call;
+
+		payload.block = block;
+		if (!record)
+			continue; /* cancelled, or out of time: the answer crossed our CANCEL */
+		if (record->is_query) {
+			client_query_done(e, link, record);
+			continue;
+		}
+		call = base_heap_of(record, struct client_call, record);
+		if (call->link == link)
+			answer(e, call, item, &payload, refused);
+	}
+}
+
+void client_call_link_down(struct client_engine *e, struct client_link *link)
+{
+	while (link->calls) {
+		struct client_call *call = link->calls;
+
+		if (!call->idempotent || call->n_resends == CLIENT_MAX_RESENDS) {
+			fail(e, call, PIRN__REASON__WORKER_LOST);
+			continue;
+		}
+		call->n_resends++;
+		call->wait_until = net_loop_now_ms(e->loop) + e->conf.connect_wait_ms;
+		unlist(e, call);
+		place_again(e, call);
+	}
+}
+
+void client_call_retry_waiting(struct client_engine *e)
+{
+	struct client_call *call;
+	size_t n = 0;
+
+	DL_COUNT(e->waiting, call, n);
+	while (n-- > 0 && e->waiting) {
+		call = e->waiting;
+		unlist(e, call);
+		place_again(e, call); /* what waits on goes to the end */
+	}
+}
+
+void client_call_cancel_all(struct client_engine *e)
+{
+	while (e->waiting)
+		fail(e, e->waiting, PIRN__REASON__CANCELLED);
+	for (unsigned i = 0; i < CLIENT_MAX_LINKS; i++)
+		while (e->by_bit[i] && e->by_bit[i]->calls)
+			fail(e, e->by_bit[i]->calls, PIRN__REASON__CANCELLED);
+}

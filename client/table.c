@@ -1,0 +1,166 @@
+/* What serves what, as all brokers together see it. A broker's push replaces the
+ * one before; whenever one changes the whole is united anew, which is rare (a
+ * worker comes or goes) and simple.
+ *
+ * While no broker is there, what the last one said stays, with no workers: a
+ * service that is known does not become unknown because a broker restarts.
+ */
+#include "client/parts.h"
+
+#include <stdlib.h>
+#include <string.h>
+
+#include "base/log.h"
+
+#define REGISTRY_MAX (32u * 1024 * 1024) /* unpacked; the message itself is at most NET_MAX_BODY */
+
+static void drop_services(struct client_engine *e)
+{
+	struct client_service *s, *next;
+
+	HASH_ITER(hh, e->services, s, next) {
+		HASH_DEL(e->services, s);
+		free(s);
+	}
+}
+
+static struct client_service *find_or_add(struct client_engine *e, const char *name)
+{
+	struct client_service *s;
+	size_t size = strlen(name);
+
+	if (size == 0 || size >= CLIENT_SERVICE_MAX)
+		return NULL;
+	HASH_FIND(hh, e->services, name, size, s);
+	if (s)
+		return s;
+	s = calloc(1, sizeof *s);
+	if (!s)
+		return NULL;
+	memcpy(s->name, name, size);
+	pirn__entry__init(&s->entry);
+	HASH_ADD(hh, e->services, name[0], size, s);
+	return s;
+}
+
+/* The manifest that was announced last gives routes and settings; the oldest sight keeps a dispute. */
+static void unite(Pirn__Entry *into, const Pirn__Entry *one, bool is_live)
+{
+	if (!into->manifest || one->announced_ms > into->announced_ms) {
+		into->manifest = one->manifest;
+		into->has_announced_ms = one->has_announced_ms;
+		into->announced_ms = one->announced_ms;
+	}
+	if (one->has_first_ms && (!into->has_first_ms || one->first_ms < into->first_ms)) {
+		into->has_first_ms = 1;
+		into->first_ms = one->first_ms;
+	}
+	into->has_workers = 1;
+	if (is_live)
+		into->workers += one->workers;
+}
+
+static void unite_registry(struct client_engine *e, const Pirn__Registry *registry, uint64_t bit)
+{
+	for (size_t i = 0; i < registry->n_entries; i++) {
+		const Pirn__Entry *entry = registry->entries[i];
+		struct client_service *s = find_or_add(e, entry->manifest->service);
+
+		if (!s)
+			continue;
+		unite(&s->entry, entry, bit != 0);
+		if (entry->workers > 0)
+			s->links |= bit;
+	}
+}
+
+static int by_name(const struct client_service *a, const struct client_service *b)
+{
+	return strcmp(a->name, b->name);
+}
+
+static void tell(struct client_engine *e)
+{
+	Pirn__Registry registry = PIRN__REGISTRY__INIT;
+	struct client_service *s, *next;
+	Pirn__Entry **list;
+
+	if (!e->events.on_registry)
+		return;
+	list = calloc(HASH_COUNT(e->services) + 1, sizeof(Pirn__Entry *));
+	if (!list)
+		return; /* the next push tells it */
+	HASH_SORT(e->services, by_name);
+	HASH_ITER(hh, e->services, s, next)
+		list[registry.n_entries++] = &s->entry;
+	registry.entries = list;
+	e->events.on_registry(e->events.arg, &registry);
+	free(list);
+}
+
+static void rebuild(struct client_engine *e)
+{
+	bool live = false;
+
+	drop_services(e);
+	for (unsigned i = 0; i < CLIENT_MAX_LINKS; i++)
+		if (e->by_bit[i] && e->by_bit[i]->registry) {
+			unite_registry(e, e->by_bit[i]->registry, e->by_bit[i]->bit);
+			live = true;
+		}
+	if (!live && e->remembered)
+		unite_registry(e, e->remembered, 0);
+	if (live && e->remembered) {
+		base_arena_fini(&e->remembered_arena);
+		e->remembered = NULL;
+	}
+	tell(e);
+}
+
+/* UNTRUSTED: what cannot be read changes nothing. */
+void client_table_message(struct client_engine *e, struct client_link *link, const struct net_frame *f)
+{
+	struct base_arena arena;
+	ProtobufCAllocator allocator;
+	Pirn__Registry *registry;
+
+	base_arena_init(&arena, 16 * 1024, REGISTRY_MAX);
+	allocator = net_arena_allocator(&arena);
+	registry = pirn__registry__unpack(&allocator, f->body_size, f->body);
+	if (!registry) {
+		base_log(BASE_WARN, "registry_malformed", LOG_STR("broker", net_link_name(link->net)));
+		base_arena_fini(&arena);
+		return;
+	}
+	if (link->registry)
+		base_arena_fini(&link->arena);
+	link->arena = arena;
+	link->registry = registry;
+	rebuild(e);
+}
+
+void client_table_link_down(struct client_engine *e, struct client_link *link)
+{
+	if (!link->registry)
+		return;
+	if (e->remembered)
+		base_arena_fini(&e->remembered_arena);
+	e->remembered_arena = link->arena;
+	e->remembered = link->registry;
+	link->registry = NULL;
+	rebuild(e);
+}
+
+uint64_t client_table_links(const struct client_engine *e, const char *service)
+{
+	struct client_service *s;
+
+	HASH_FIND(hh, e->services, service, strlen(service), s);
+	return s ? s->links : 0;
+}
+
+void client_table_free(struct client_engine *e)
+{
+	drop_services(e);
+	base_arena_fini(&e->remembered_arena);
+}
