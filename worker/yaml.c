@@ -12,7 +12,7 @@
 #include "base/text.h"
 
 #define KEYS_MAX 32u     /* rows of one table */
-#define KEY_BYTES 128u   /* longer keys are in no table */
+#define KEY_BYTES 128u   /* no key that has a meaning is longer */
 #define PATH_SHOWN 256u  /* of a path in a message: its end tells the most */
 
 struct place {
@@ -213,7 +213,7 @@ static enum base_err read_scalar(struct reader *r, const struct base_manifest_ke
 	return err ? complain(r, err == BASE_NOMEM ? err : BASE_CONFIG, here(r), "%s: %s", name, why) : BASE_OK;
 }
 
-/* The current event as a key, copied. Too long a key is cut: it is in no table either way. */
+/* The current event as a key, copied. */
 static enum base_err take_key(struct reader *r, const char *map, char key[KEY_BYTES])
 {
 	char came[BASE_TEXT_QUOTED];
@@ -223,7 +223,8 @@ static enum base_err take_key(struct reader *r, const char *map, char key[KEY_BY
 		return complain(r, BASE_CONFIG, here(r), "%s%sexpected a key, got %s", map, separator, what_came(r, came));
 	(void)snprintf(key, KEY_BYTES, "%s", (const char *)r->event.data.scalar.value);
 	if (strlen(key) != r->event.data.scalar.length)
-		return complain(r, BASE_CONFIG, here(r), "%s%sthere is no key %s", map, separator, what_came(r, came));
+		return complain(r, BASE_CONFIG, here(r), "%s%sexpected a key of at most %u bytes, without NUL, got %s", map,
+		                separator, KEY_BYTES - 1, what_came(r, came));
 	return BASE_OK;
 }
 

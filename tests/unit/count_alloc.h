@@ -4,6 +4,7 @@
  *
  *   count_alloc_start();  …  assert_int_equal(count_alloc_stop(), 0);
  *   count_alloc_fail_at(3);  …the third allocation from here fails, and all after it…  count_alloc_fail_at(0);
+ *   count_alloc_live is how many blocks are out: the same before and after means that nothing leaked.
  */
 #ifndef TESTS_COUNT_ALLOC_H
 #define TESTS_COUNT_ALLOC_H
@@ -27,6 +28,7 @@
 
 static unsigned long count_alloc_n;
 static unsigned long count_alloc_fails; /* 0: never */
+static long count_alloc_live;
 
 static inline void count_alloc_start(void)
 {
@@ -48,6 +50,7 @@ static inline void count_alloc_fail_at(unsigned long nth)
 void *__libc_malloc(size_t size);
 void *__libc_calloc(size_t n, size_t size);
 void *__libc_realloc(void *old, size_t size);
+void __libc_free(void *block);
 
 static bool count_alloc_refuses(void)
 {
@@ -58,19 +61,33 @@ static bool count_alloc_refuses(void)
 	return true;
 }
 
+static void *count_alloc_made(void *block)
+{
+	count_alloc_live += block != NULL;
+	return block;
+}
+
 void *malloc(size_t size)
 {
-	return count_alloc_refuses() ? NULL : __libc_malloc(size);
+	return count_alloc_refuses() ? NULL : count_alloc_made(__libc_malloc(size));
 }
 
 void *calloc(size_t n, size_t size)
 {
-	return count_alloc_refuses() ? NULL : __libc_calloc(n, size);
+	return count_alloc_refuses() ? NULL : count_alloc_made(__libc_calloc(n, size));
 }
 
 void *realloc(void *old, size_t size)
 {
-	return count_alloc_refuses() ? NULL : __libc_realloc(old, size);
+	if (count_alloc_refuses())
+		return NULL;
+	return old ? __libc_realloc(old, size) : count_alloc_made(__libc_realloc(NULL, size));
+}
+
+void free(void *block)
+{
+	count_alloc_live -= block != NULL;
+	__libc_free(block);
 }
 #endif
 
