@@ -53,9 +53,30 @@ local function cas(keys, args)
 	return 1
 end
 
+-- ---- registry of services
+
+-- KEYS: the registry's hash, its version. ARGV: service; packed entry, '' to drop it. Reply: the new
+-- version. One step, so that no change is ever there under the old version.
+local function registry(keys, args)
+	if #keys ~= 2 or #args ~= 2 or args[1] == '' then
+		return redis.error_reply('ARGS registry, version, service, entry')
+	end
+	local done
+	if args[2] == '' then
+		done = run('HDEL', keys[1], args[1])
+	else
+		done = run('HSET', keys[1], args[1], args[2])
+	end
+	if failed(done) then
+		return done
+	end
+	return run('INCR', keys[2])
+end
+
 redis.register_function{
 	function_name = 'pirn1_revision',
 	callback = function() return revision end,
 	flags = {'no-writes', 'allow-stale'},
 }
 redis.register_function{ function_name = 'pirn1_cas', callback = cas }
+redis.register_function{ function_name = 'pirn1_registry', callback = registry }

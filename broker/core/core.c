@@ -214,6 +214,12 @@ void brk_core_clock(struct brk_core *core, uint64_t now_us)
 	core->fine_us = now_us;
 }
 
+void brk_core_extra(struct brk_core *core, Pirn__Metric *const *metrics, size_t n)
+{
+	core->extra = metrics;
+	core->n_extra = n;
+}
+
 uint64_t brk_unix_ms(const struct brk_core *core)
 {
 	return core->unix_ms + (core->now_ms - core->unix_at_ms);

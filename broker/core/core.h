@@ -125,6 +125,10 @@ const struct brk_actions *brk_core_end(struct brk_core *core, uint64_t now_ms);
 /* When the next tick is wanted, in now_ms's time; not later than the next beat. In the past or now: at once. */
 uint64_t brk_core_due(const struct brk_core *core);
 
+/* Figures of the shell (network, Redis, process), which go into the answer to QUERY METRICS beside the core's.
+ * Borrowed until they are replaced. */
+void brk_core_extra(struct brk_core *core, Pirn__Metric *const *metrics, size_t n);
+
 struct brk_figures {
 	uint64_t submitted, refused, dispatched, replied, retried, expired, lost, cancelled, stale, malformed, resyncs;
 	uint64_t peers, clients, workers, services, waiting, running, waiting_bytes;

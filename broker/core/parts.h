@@ -71,6 +71,8 @@ struct brk_core {
 	struct base_arena arena; /* of one question */
 	struct base_buf answers[2];
 	bool answered[2];
+	Pirn__Metric *const *extra; /* the shell's figures; borrowed */
+	size_t n_extra;
 
 	uint64_t beat_at;
 	struct brk_figures figures;

@@ -187,7 +187,7 @@ static bool add_service(struct brk_core *core, struct metrics *to, struct brk_se
 
 static bool add_broker(struct brk_core *core, Pirn__Instance *instance)
 {
-	size_t n = N_FIGURES + PER_SERVICE * HASH_COUNT(core->services);
+	size_t n = N_FIGURES + PER_SERVICE * HASH_COUNT(core->services) + core->n_extra;
 	struct metrics to = { .next = get(core, n, sizeof *to.next), .list = get(core, n, sizeof *to.list) };
 	struct brk_service *service, *next;
 	struct brk_figures now;
@@ -202,6 +202,8 @@ static bool add_broker(struct brk_core *core, Pirn__Instance *instance)
 	HASH_ITER(hh, core->services, service, next)
 		if (!add_service(core, &to, service))
 			return false;
+	for (size_t i = 0; i < core->n_extra; i++)
+		to.list[to.n++] = core->extra[i];
 	instance->name = core->name;
 	instance->boot = (ProtobufCBinaryData){ sizeof core->conf.boot, core->conf.boot };
 	instance->has_role = true;

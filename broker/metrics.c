@@ -1,0 +1,69 @@
+#include "broker/metrics.h"
+
+#include <stdint.h>
+
+#include "base/stats.h"
+
+/* name, type, value, help */
+#define ROUTER_FIGURES(X) \
+	X("pirn_broker_messages_received_total", COUNTER, s->messages_in, "Messages from peers.") \
+	X("pirn_broker_messages_sent_total", COUNTER, s->messages_out, "Messages to peers.") \
+	X("pirn_broker_received_bytes_total", COUNTER, s->bytes_in, "Bytes from peers.") \
+	X("pirn_broker_sent_bytes_total", COUNTER, s->bytes_out, "Bytes to peers.") \
+	X("pirn_broker_wire_malformed_total", COUNTER, s->malformed, "What came in and was no message.") \
+	X("pirn_broker_unreachable_total", COUNTER, s->unreachable, "Peers that could no longer be reached.") \
+	X("pirn_broker_connections", GAUGE, s->peers, "Peers that have sent something and are reachable.")
+
+#define REDIS_FIGURES(X) \
+	X("pirn_store_up", GAUGE, store_redis_up(redis), "1 while Redis can be used.") \
+	X("pirn_store_commands_total", COUNTER, s->commands, "Commands that were given to Redis.") \
+	X("pirn_store_errors_total", COUNTER, s->errors, "Error replies of Redis.") \
+	X("pirn_store_unknown_total", COUNTER, s->unknown, "Commands that were lost with their connection.") \
+	X("pirn_store_connects_total", COUNTER, s->connects, "Times that Redis came up.") \
+	X("pirn_store_open", GAUGE, s->open, "Commands under way.")
+
+static void add(struct brk_metrics *m, const char *name, uint32_t type, const char *help, double value)
+{
+	if (m->n == BRK_METRICS_MAX)
+		return;
+	Pirn__Metric *metric = &m->metrics[m->n];
+	pirn__metric__init(metric);
+	metric->name = (char *)(uintptr_t)name; /* protobuf-c's structs hold no const; packing only reads */
+	metric->help = (char *)(uintptr_t)help;
+	metric->has_type = metric->has_value = true;
+	metric->type = type;
+	metric->value = value;
+	m->list[m->n++] = metric;
+}
+
+static void add_sample(void *arg, const struct base_stat_sample *sample)
+{
+	add(arg, sample->def->name, sample->def->type, sample->def->help, sample->value);
+}
+
+static void add_router(struct brk_metrics *m, const struct net_router *router)
+{
+	const struct net_router_stats *s = net_router_stats(router);
+#define X(name, type, value, help) add(m, name, BASE_STAT_##type, help, (double)(value));
+	ROUTER_FIGURES(X)
+#undef X
+}
+
+static void add_redis(struct brk_metrics *m, const struct store_redis *redis)
+{
+	const struct store_redis_stats *s = store_redis_stats(redis);
+#define X(name, type, value, help) add(m, name, BASE_STAT_##type, help, (double)(value));
+	REDIS_FIGURES(X)
+#undef X
+}
+
+void brk_metrics_fill(
+	struct brk_metrics *m, const struct net_router *router, const struct store_redis *redis, size_t unsaved)
+{
+	m->n = 0;
+	add_router(m, router);
+	if (redis)
+		add_redis(m, redis);
+	add(m, "pirn_broker_registry_unsaved", BASE_STAT_GAUGE, "Services that are not in Redis yet.", (double)unsaved);
+	base_stat_process(add_sample, m);
+}
