@@ -1,0 +1,43 @@
+/* What lies in the folder of services: one folder each, with a service.yaml and a
+ * shared object. Looked at four times a second rather than watched: a watch does
+ * not exist for a folder that is not there yet, says nothing of files that a
+ * container's volume brings, and costs more code than it saves time (some 20
+ * stat calls a look).
+ *
+ * A change counts when two looks in a row found the same: whoever writes files is
+ * then done.
+ */
+#ifndef WRK_FOLDER_H
+#define WRK_FOLDER_H
+
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+
+#include "base/err.h"
+
+struct wrk_folder;
+
+/* One folder that has a service.yaml. */
+struct wrk_folder_entry {
+	char *path, *name;
+	uint64_t print;   /* of manifest and shared objects: file, size, time of change */
+	uint64_t settled; /* the print that was found twice in a row; 0: none yet */
+	bool there;       /* in the last look */
+	uint64_t taken;   /* the user's: the print it has dealt with; 0: none */
+	void *user;       /* the user's */
+	struct wrk_folder_entry *next;
+};
+
+/* carry: names of folders, comma-separated; NULL: all. Both are copied. */
+BASE_MUSTUSE enum base_err wrk_folder_new(const char *path, const char *carry, struct wrk_folder **out);
+void wrk_folder_free(struct wrk_folder **f);
+
+/* Looks. Entries stay once they were seen. Returns whether the folder itself can be read. */
+bool wrk_folder_look(struct wrk_folder *f);
+struct wrk_folder_entry *wrk_folder_entries(struct wrk_folder *f);
+
+/* Whether one of the list carry was not seen, and which; NULL: all were. */
+const char *wrk_folder_missing(const struct wrk_folder *f, size_t i);
+
+#endif

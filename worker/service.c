@@ -1,0 +1,218 @@
+#include "worker/service.h"
+
+#include <errno.h>
+#include <fcntl.h>
+#include <limits.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <unistd.h>
+
+#include "worker/yaml.h"
+
+#define MANIFEST "service.yaml"
+
+/* ---- reading --------------------------------------------------------------- */
+
+/* Up to room bytes of a file; more is for the caller to refuse. */
+static enum base_err read_file(const char *path, char *out, size_t room, size_t *size)
+{
+	int fd = open(path, O_RDONLY | O_CLOEXEC);
+	ssize_t n = -1;
+	size_t at = 0;
+
+	if (fd < 0)
+		return base_err_from_errno(errno);
+	while (at < room && (n = read(fd, out + at, room - at)) > 0)
+		at += (size_t)n;
+	close(fd);
+	if (at < room && n < 0)
+		return base_err_from_errno(errno);
+	*size = at;
+	return BASE_OK;
+}
+
+/* FNV-1a over what makes the service what it is. */
+static uint64_t hash_bytes(uint64_t hash, const void *data, size_t size)
+{
+	const uint8_t *bytes = data;
+
+	for (size_t i = 0; i < size; i++)
+		hash = (hash ^ bytes[i]) * UINT64_C(0x100000001b3);
+	return hash;
+}
+
+static uint64_t hash_file(uint64_t hash, const char *path)
+{
+	int fd = open(path, O_RDONLY | O_CLOEXEC);
+	uint8_t chunk[16384];
+	ssize_t n;
+
+	if (fd < 0)
+		return hash;
+	while ((n = read(fd, chunk, sizeof chunk)) > 0)
+		hash = hash_bytes(hash, chunk, (size_t)n);
+	close(fd);
+	return hash;
+}
+
+/* "1.4+5f2a09c1", or the second half alone: changes when the manifest or the code does. */
+static void print_version(const struct wrk_service *s, const char *text, size_t size, char *out, size_t room)
+{
+	uint64_t hash = hash_bytes(UINT64_C(0xcbf29ce484222325), text, size);
+	char path[PATH_MAX];
+
+	snprintf(path, sizeof path, "%s/%s", s->folder, s->manifest->handler);
+	hash = hash_file(hash, path);
+	snprintf(out, room, "%s%s%08x", s->manifest->version ? s->manifest->version : "", s->manifest->version ? "+" : "",
+	         (unsigned)(hash ^ hash >> 32));
+}
+
+/* ---- the wire's form ------------------------------------------------------- */
+
+static Pirn__Route **wire_routes(struct base_arena *arena, const struct base_manifest *m)
+{
+	Pirn__Route **list = base_arena_alloc(arena, (m->n_routes + 1) * sizeof *list);
+
+	for (size_t i = 0; list && i < m->n_routes; i++) {
+		Pirn__Route *route = list[i] = base_arena_alloc(arena, sizeof *route);
+
+		if (!route)
+			return NULL;
+		pirn__route__init(route);
+		route->method = m->routes[i].method;
+		route->path = m->routes[i].path;
+		route->has_async = m->routes[i].async;
+		route->async = m->routes[i].async;
+	}
+	return list;
+}
+
+static void wire_retry(Pirn__Retry *out, const struct base_manifest_retry *from)
+{
+	pirn__retry__init(out);
+	out->has_attempts = out->has_base_ms = out->has_max_ms = out->has_age_s = true;
+	out->attempts = from->attempts;
+	out->base_ms = from->base_ms;
+	out->max_ms = from->max_ms;
+	out->age_s = from->age_ms / 1000;
+}
+
+static void wire_breaker(Pirn__BreakerConf *out, const struct base_manifest_breaker *from)
+{
+	pirn__breaker_conf__init(out);
+	out->has_window_ms = out->has_calls = out->has_failure_percent = out->has_consecutive = out->has_open_ms = true;
+	out->window_ms = from->window_ms;
+	out->calls = from->calls;
+	out->failure_percent = from->failure_percent;
+	out->consecutive = from->consecutive;
+	out->open_ms = from->open_ms;
+}
+
+static void wire_numbers(Pirn__Manifest *w, const struct base_manifest *m)
+{
+	w->service = m->service;
+	w->description = m->description;
+	w->has_timeout_ms = w->has_concurrency = w->has_concurrency_total = true;
+	w->has_queue_items = w->has_max_body_bytes = true;
+	w->timeout_ms = m->timeout_ms;
+	w->concurrency = m->concurrency;
+	w->concurrency_total = m->concurrency_total;
+	w->queue_items = m->queue_items;
+	w->max_body_bytes = m->max_body_bytes;
+}
+
+static enum base_err make_wire(struct wrk_service *s, const char *version)
+{
+	Pirn__Manifest *w = base_arena_alloc(&s->arena, sizeof *w);
+	Pirn__Retry *retry = base_arena_alloc(&s->arena, sizeof *retry);
+	Pirn__BreakerConf *breaker = base_arena_alloc(&s->arena, sizeof *breaker);
+
+	if (!w || !retry || !breaker)
+		return BASE_NOMEM;
+	pirn__manifest__init(w);
+	wire_numbers(w, s->manifest);
+	wire_retry(retry, &s->manifest->retry);
+	wire_breaker(breaker, &s->manifest->breaker);
+	w->retry = retry;
+	w->breaker = breaker;
+	w->n_routes = s->manifest->n_routes;
+	w->routes = wire_routes(&s->arena, s->manifest);
+	w->version = base_arena_dup(&s->arena, version, strlen(version));
+	s->wire = w;
+	return w->routes && w->version ? BASE_OK : BASE_NOMEM;
+}
+
+/* ---- life ------------------------------------------------------------------ */
+
+static enum base_err read_into(struct wrk_service *s, char *why, size_t why_room)
+{
+	char path[PATH_MAX], version[256];
+	char *text = malloc(WRK_YAML_BYTES + 1);
+	size_t size = 0;
+	enum base_err err = text ? BASE_OK : BASE_NOMEM;
+
+	snprintf(path, sizeof path, "%s/" MANIFEST, s->folder);
+	if (!err)
+		err = read_file(path, text, WRK_YAML_BYTES + 1, &size);
+	if (err)
+		snprintf(why, why_room, "%s: %s", path, base_err_text(err));
+	else
+		err = wrk_yaml_read(path, text, size, &s->manifest, why, why_room);
+	if (!err) {
+		print_version(s, text, size, version, sizeof version);
+		err = make_wire(s, version);
+		if (err)
+			snprintf(why, why_room, "%s: %s", path, base_err_text(err));
+	}
+	free(text);
+	return err;
+}
+
+enum base_err wrk_service_read(const char *folder, struct wrk_service **out, char *why, size_t why_room)
+{
+	struct wrk_service *s = calloc(1, sizeof *s);
+	enum base_err err = BASE_NOMEM;
+
+	if (s) {
+		base_arena_init(&s->arena, 1024, (size_t)1 << 20);
+		s->held_end = &s->held;
+		s->folder = strdup(folder);
+	}
+	if (!s || !s->folder)
+		snprintf(why, why_room, "%s: out of memory", folder);
+	else
+		err = read_into(s, why, why_room);
+	if (err) {
+		wrk_service_free(&s);
+		return err;
+	}
+	wrk_credit_init(&s->credit, s->manifest->concurrency);
+	*out = s;
+	return BASE_OK;
+}
+
+enum base_err wrk_service_load(struct wrk_service *s, size_t max_response, char *why, size_t why_room)
+{
+	enum base_err err = wrk_native_load(s->folder, s->manifest, max_response, &s->native, why, why_room);
+
+	if (!err)
+		err = wrk_native_init(s->native, why, why_room);
+	if (err)
+		wrk_native_free(&s->native);
+	return err;
+}
+
+void wrk_service_free(struct wrk_service **sp)
+{
+	struct wrk_service *s = *sp;
+
+	if (!s)
+		return;
+	wrk_native_free(&s->native);
+	base_manifest_free(&s->manifest);
+	base_arena_fini(&s->arena);
+	free(s->folder);
+	free(s);
+	*sp = NULL;
+}

@@ -1,0 +1,51 @@
+/* One service that this worker carries: its manifest, its code, its credit, the
+ * runs that wait here, and its figures. The loop's.
+ */
+#ifndef WRK_SERVICE_H
+#define WRK_SERVICE_H
+
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+
+/* uthash's standard function falls through cases, which clang warns of. */
+#define HASH_FUNCTION HASH_FNV
+#include <uthash.h>
+
+#include "base/arena.h"
+#include "base/err.h"
+#include "base/hist.h"
+#include "base/manifest.h"
+#include "proto/pirn.pb-c.h"
+#include "worker/credit.h"
+#include "worker/native.h"
+#include "worker/run.h"
+
+struct wrk_service {
+	UT_hash_handle hh; /* by name, in the catalog */
+	char *folder;
+	struct base_manifest *manifest;
+	struct wrk_native *native;
+	struct base_arena arena; /* of wire */
+	Pirn__Manifest *wire;    /* as HELLO carries it */
+
+	struct wrk_credit credit;
+	uint32_t started;               /* runs that the executor has */
+	struct wrk_run *held, **held_end; /* beyond concurrency, which a correct broker never sends */
+	bool credit_due;                /* credit changed in this turn */
+	struct wrk_service *next_due;
+
+	uint64_t runs, failures; /* ended; those of them that count as failed */
+	struct base_hist took;
+};
+
+#define WRK_SERVICE_WHY 768
+
+/* Reads and checks folder/service.yaml. why holds one line: FILE:LINE:COLUMN and what was expected. */
+BASE_MUSTUSE enum base_err wrk_service_read(const char *folder, struct wrk_service **out, char *why, size_t why_room);
+
+/* Loads the code and runs init; may block. */
+BASE_MUSTUSE enum base_err wrk_service_load(struct wrk_service *s, size_t max_response, char *why, size_t why_room);
+void wrk_service_free(struct wrk_service **s);
+
+#endif

@@ -1,0 +1,60 @@
+/* The worker's side of the brokers: takes dispatches, hands them to the executor,
+ * sends results and credit. Everything here is the loop's thread.
+ *
+ * A run belongs to a broker's number and epoch; the epoch grows when the link
+ * falls, so a result of an older epoch finds nobody and is dropped, while its
+ * unit of concurrency comes back all the same.
+ *
+ * A turn: messages are read, and each DISPATCH is one push to the executor; then
+ * (RUN) all that is done becomes RESULT items, and what changed of the credit
+ * rides with them, one number a service and broker however many runs it sums up.
+ *
+ * The end: wrk_session_drain tells the brokers and grants nothing any more. When
+ * each has answered and every run's result has left, on_drained is called. When
+ * the time for that is over, wrk_session_cut hands back what has not started.
+ */
+#ifndef WRK_SESSION_H
+#define WRK_SESSION_H
+
+#include "net/links.h"
+#include "worker/executor.h"
+#include "worker/service.h"
+
+struct wrk_session;
+
+struct wrk_session_conf {
+	struct net_loop *loop;
+	struct wrk_executor *executor;
+	const char *brokers, *name;
+	uint8_t boot[16];
+	wrk_run_fn *run;                              /* what a service's runs are run by */
+	void (*on_ready)(void *arg);                  /* the first broker is there */
+	void (*on_drained)(void *arg);
+	void (*on_job)(void *arg, struct wrk_run *run); /* a task of the executor's that is not a run of ours is done */
+	const Pirn__Beat *(*on_beat)(void *arg);
+	void *arg;
+};
+
+BASE_MUSTUSE enum base_err wrk_session_new(const struct wrk_session_conf *conf, struct wrk_session **out);
+/* Says BYE. The executor is gone before. Frees the services. */
+void wrk_session_free(struct wrk_session **s);
+
+/* The session's from now on, and announced once there are links. EXISTS: another one has that name; then
+ * it stays the caller's. */
+BASE_MUSTUSE enum base_err wrk_session_add(struct wrk_session *s, struct wrk_service **service);
+struct wrk_service *wrk_session_services(struct wrk_session *s); /* uthash, in order of arrival; NULL: none */
+
+/* Opens the links. CONFIG with *why (heap) when the brokers' list is wrong. */
+BASE_MUSTUSE enum base_err wrk_session_start(struct wrk_session *s, char **why);
+
+/* Collects what is done; a RUN hook does that each turn. Something from outside may have woken the loop for it. */
+void wrk_session_drain(struct wrk_session *s);
+void wrk_session_cut(struct wrk_session *s);
+
+struct wrk_session_figures {
+	uint64_t dispatched, results, cancelled, expired, lost, refused;
+	size_t brokers, under_way;
+};
+void wrk_session_figures(const struct wrk_session *s, struct wrk_session_figures *out);
+
+#endif

@@ -1,0 +1,56 @@
+/* The session from within: what session.c (links, messages, turns) and
+ * session_runs.c (a run's life) share.
+ */
+#ifndef WRK_SESSION_PARTS_H
+#define WRK_SESSION_PARTS_H
+
+#include "worker/session.h"
+
+struct wrk_broker {
+	struct net_link *link; /* NULL: free */
+	uint32_t epoch;
+	bool drained;          /* it answered our DRAIN, or never had credit */
+};
+
+struct wrk_session {
+	struct wrk_session_conf conf;
+	struct net_links *links;
+	struct net_hook *hook;
+	uv_timer_t watch;
+	bool watch_runs;
+	struct wrk_broker brokers[WRK_CREDIT_LINKS];
+	struct wrk_service *services;
+	Pirn__Manifest **manifests; /* what HELLO carries */
+	struct wrk_run *runs;       /* under way */
+	struct wrk_run *free_runs;  /* by next */
+	size_t n_free_runs;
+	struct wrk_service *due;    /* whose credit has to be told */
+	bool ready, draining, cut, drained;
+	struct wrk_session_figures figures;
+};
+
+/* That name's service, or NULL. UNTRUSTED; may be NULL. */
+struct wrk_service *wrk_session_find(struct wrk_session *s, const char *name);
+
+/* Whether the broker that sent the run is still there to hear of it. */
+bool wrk_session_wants(const struct wrk_session *s, const struct wrk_run *run);
+
+/* A DISPATCH: its items become runs, or are answered. */
+void wrk_session_dispatch(struct wrk_session *s, uint32_t broker, const struct net_frame *frame);
+
+/* The executor is done with a run: its result leaves. */
+void wrk_session_done(struct wrk_session *s, struct wrk_run *run);
+
+/* Ends a run that has not started; false: it has, and will end by itself. */
+bool wrk_session_withdraw(struct wrk_session *s, struct wrk_run *run, uint32_t status, uint32_t reason);
+
+/* The broker is gone: nobody waits for what it sent, and what has not started will not. */
+void wrk_session_forget(struct wrk_session *s, uint32_t broker, uint32_t epoch);
+
+/* The service's credit changed: it is told at the end of the turn. */
+void wrk_session_credit_due(struct wrk_session *s, struct wrk_service *service);
+void wrk_session_tell_credits(struct wrk_session *s);
+
+void wrk_session_free_runs(struct wrk_session *s);
+
+#endif

@@ -1,0 +1,373 @@
+/* A run's life in the loop: DISPATCH, record, executor, RESULT, credit.
+ */
+#include "worker/session_parts.h"
+
+#include <assert.h>
+#include <stdlib.h>
+#include <string.h>
+#include <utlist.h>
+
+#include "base/clock.h"
+#include "base/log.h"
+
+#define KEPT_RUNS 4096u   /* free records */
+#define KEPT_BYTES 16384u /* buffers of a free record that are larger are given back */
+#define FOREVER_US (UINT64_C(365) * 86400 * 1000000)
+
+/* ---- records --------------------------------------------------------------- */
+
+static struct wrk_run *run_new(struct wrk_session *s)
+{
+	struct wrk_run *run = s->free_runs;
+
+	if (run) {
+		s->free_runs = run->next;
+		s->n_free_runs--;
+		return run;
+	}
+	run = calloc(1, sizeof *run);
+	if (run) {
+		base_buf_init(&run->in);
+		base_buf_init(&run->meta);
+		base_buf_init(&run->body);
+	}
+	return run;
+}
+
+static void run_free(struct wrk_run *run)
+{
+	base_buf_fini(&run->in);
+	base_buf_fini(&run->meta);
+	base_buf_fini(&run->body);
+	free(run);
+}
+
+static void trim(struct base_buf *b)
+{
+	if (b->capacity > KEPT_BYTES)
+		base_buf_fini(b);
+}
+
+static void run_give_back(struct wrk_session *s, struct wrk_run *run)
+{
+	if (s->n_free_runs == KEPT_RUNS) {
+		run_free(run);
+		return;
+	}
+	trim(&run->in);
+	trim(&run->meta);
+	trim(&run->body);
+	run->next = s->free_runs;
+	s->free_runs = run;
+	s->n_free_runs++;
+}
+
+/* ---- what leaves ----------------------------------------------------------- */
+
+void wrk_session_credit_due(struct wrk_session *s, struct wrk_service *service)
+{
+	if (service->credit_due)
+		return;
+	service->credit_due = true;
+	service->next_due = s->due;
+	s->due = service;
+}
+
+static void tell_credit(struct wrk_session *s, struct wrk_service *service)
+{
+	Pirn__Credit credit = PIRN__CREDIT__INIT;
+	uint32_t broker;
+
+	credit.service = service->manifest->service;
+	credit.has_granted = true;
+	while (wrk_credit_next(&service->credit, &broker, &credit.granted)) {
+		enum base_err err = net_link_credit(s->brokers[broker].link, &credit);
+
+		if (err && err != BASE_GONE)
+			base_log(BASE_ERROR, "credit_not_sent", LOG_STR("service", credit.service), LOG_ERR(err));
+	}
+}
+
+void wrk_session_tell_credits(struct wrk_session *s)
+{
+	while (s->due) {
+		struct wrk_service *service = s->due;
+
+		s->due = service->next_due;
+		service->credit_due = false;
+		tell_credit(s, service);
+	}
+}
+
+bool wrk_session_wants(const struct wrk_session *s, const struct wrk_run *run)
+{
+	return s->brokers[run->broker].link && s->brokers[run->broker].epoch == run->broker_epoch;
+}
+
+static enum base_err send_answer(struct net_link *link, const struct wrk_run *run, const struct net_payload *payload)
+{
+	Pirn__Item item = PIRN__ITEM__INIT;
+
+	item.has_slot = item.has_generation = item.has_status = true;
+	item.slot = run->slot;
+	item.generation = run->generation;
+	item.status = run->status;
+	item.has_reason = run->reason != PIRN__REASON__NONE;
+	item.reason = run->reason;
+	item.has_retry_after_ms = run->retry_after_ms > 0;
+	item.retry_after_ms = run->retry_after_ms;
+	return net_link_item(link, PIRN__KIND__RESULT, &item, payload);
+}
+
+static void send_result(struct wrk_session *s, struct wrk_run *run)
+{
+	struct net_link *link = s->brokers[run->broker].link;
+	struct net_payload payload = { .meta = run->meta.data, .data = run->body.data,
+		                       .meta_size = (uint32_t)run->meta.size, .data_size = (uint32_t)run->body.size };
+	enum base_err err;
+
+	if (!wrk_session_wants(s, run)) {
+		s->figures.lost++;
+		return;
+	}
+	err = send_answer(link, run, &payload);
+	if (err == BASE_NOMEM || err == BASE_TOO_LARGE) {
+		run->status = 502;
+		run->reason = PIRN__REASON__TOO_LARGE;
+		err = send_answer(link, run, NULL);
+	}
+	if (!err)
+		s->figures.results++;
+	else if (err != BASE_GONE)
+		base_log(BASE_ERROR, "result_not_sent", LOG_ERR(err));
+}
+
+/* ---- a run's end ----------------------------------------------------------- */
+
+static void held_start(struct wrk_session *s, struct wrk_service *service)
+{
+	struct wrk_run *run = service->held;
+
+	if (!run || service->started >= service->manifest->concurrency)
+		return;
+	service->held = (struct wrk_run *)run->task.next;
+	if (!service->held)
+		service->held_end = &service->held;
+	run->held = false;
+	run->task.next = NULL;
+	service->started++;
+	wrk_executor_push(s->conf.executor, &run->task, base_clock_us());
+}
+
+/* The run is over, one way or another: its result leaves, its unit of credit comes back. */
+static void run_end(struct wrk_session *s, struct wrk_run *run)
+{
+	struct wrk_service *service = run->service;
+
+	DL_DELETE(s->runs, run);
+	s->figures.under_way--;
+	send_result(s, run);
+	wrk_credit_result(&service->credit, wrk_session_wants(s, run) ? run->broker : WRK_CREDIT_NONE);
+	wrk_session_credit_due(s, service);
+	run_give_back(s, run);
+	held_start(s, service);
+}
+
+static bool is_failure(const struct wrk_run *run)
+{
+	return run->reason != PIRN__REASON__NONE || run->status >= 500 || run->status == 408 || run->status == 425 ||
+	       run->status == 429;
+}
+
+void wrk_session_done(struct wrk_session *s, struct wrk_run *run)
+{
+	struct wrk_service *service = run->service;
+
+	assert(service->started > 0);
+	service->started--;
+	service->runs++;
+	service->failures += is_failure(run);
+	s->figures.expired += run->reason == PIRN__REASON__DEADLINE;
+	base_hist_add(&service->took, run->took_us);
+	run_end(s, run);
+}
+
+static void run_answer_reason(struct wrk_run *run, uint32_t status, uint32_t reason)
+{
+	base_buf_reset(&run->meta);
+	base_buf_reset(&run->body);
+	run->status = status;
+	run->reason = reason;
+	run->retry_after_ms = 0;
+}
+
+static void held_remove(struct wrk_run *run)
+{
+	struct wrk_service *service = run->service;
+	struct wrk_run **at = &service->held;
+
+	while (*at != run)
+		at = (struct wrk_run **)&(*at)->task.next;
+	*at = (struct wrk_run *)run->task.next;
+	if (!*at)
+		service->held_end = at;
+	run->held = false;
+}
+
+bool wrk_session_withdraw(struct wrk_session *s, struct wrk_run *run, uint32_t status, uint32_t reason)
+{
+	if (run->held)
+		held_remove(run);
+	else if (wrk_executor_withdraw(s->conf.executor, &run->task))
+		run->service->started--;
+	else
+		return false;
+	run_answer_reason(run, status, reason);
+	run_end(s, run);
+	return true;
+}
+
+/* ---- what arrives ---------------------------------------------------------- */
+
+/* A dispatch that cannot become a run: no credit was ours, none is given back. */
+static void refuse_item(struct wrk_session *s, uint32_t broker, const Pirn__Item *from, uint32_t status, uint32_t reason)
+{
+	struct wrk_run answer = { .slot = from->slot, .generation = from->generation, .status = status, .reason = reason };
+	enum base_err err = send_answer(s->brokers[broker].link, &answer, NULL);
+
+	s->figures.refused++;
+	base_log(BASE_WARN, "dispatch_refused", LOG_STR("broker", net_link_name(s->brokers[broker].link)),
+	         LOG_STR("service", from->service), LOG_U64("reason", reason), LOG_ERR(err));
+}
+
+static uint64_t deadline_of(const struct wrk_service *service, const Pirn__Item *item, uint64_t now_us)
+{
+	uint64_t left_us = (uint64_t)service->manifest->timeout_ms * 1000;
+
+	if (left_us == 0)
+		left_us = FOREVER_US;
+	if (item->has_left_ms && (uint64_t)item->left_ms * 1000 < left_us)
+		left_us = (uint64_t)item->left_ms * 1000;
+	return now_us + left_us;
+}
+
+static void copy_bytes(uint8_t *out, size_t size, bool has, const ProtobufCBinaryData *from)
+{
+	if (has && from->len == size)
+		memcpy(out, from->data, size);
+	else
+		memset(out, 0, size);
+}
+
+static bool run_fill(struct wrk_run *run, const Pirn__Item *item, const struct net_payload *payload)
+{
+	run->slot = item->slot;
+	run->generation = item->generation;
+	run->attempt = item->has_attempt ? item->attempt : 1;
+	run->held = run->cancelled = false;
+	run->status = run->reason = run->retry_after_ms = run->took_us = 0;
+	copy_bytes(run->id, sizeof run->id, item->has_id, &item->id);
+	copy_bytes(run->trace, sizeof run->trace, item->has_trace, &item->trace);
+	run->has_trace = item->has_trace && item->trace.len == WRK_TRACE_SIZE;
+	run->meta_size = payload->meta_size;
+	run->data_size = payload->data_size;
+	base_buf_reset(&run->in);
+	base_buf_add(&run->in, payload->meta, payload->meta_size);
+	base_buf_add(&run->in, payload->data, payload->data_size);
+	return !run->in.failed;
+}
+
+/* A run for the item, or NULL: it was answered. */
+static struct wrk_run *run_open(struct wrk_session *s, uint32_t broker, const Pirn__Item *item,
+                                const struct net_payload *payload, uint64_t now_us)
+{
+	struct wrk_service *service = wrk_session_find(s, item->service);
+	struct wrk_run *run;
+
+	if (!service) {
+		refuse_item(s, broker, item, 404, PIRN__REASON__UNKNOWN_SERVICE);
+		return NULL;
+	}
+	if (!wrk_credit_dispatch(&service->credit, broker))
+		base_log(BASE_DEBUG, "dispatch_beyond_credit", LOG_STR("service", item->service));
+	run = run_new(s);
+	if (!run || !run_fill(run, item, payload)) {
+		if (run)
+			run_give_back(s, run);
+		refuse_item(s, broker, item, 503, PIRN__REASON__OVERLOADED);
+		wrk_credit_result(&service->credit, broker);
+		wrk_session_credit_due(s, service);
+		return NULL;
+	}
+	run->fn = s->conf.run;
+	run->service = service;
+	run->broker = broker;
+	run->broker_epoch = s->brokers[broker].epoch;
+	run->deadline_us = deadline_of(service, item, now_us);
+	DL_APPEND(s->runs, run);
+	s->figures.under_way++;
+	s->figures.dispatched++;
+	return run;
+}
+
+/* Into the chain for the executor, or to the held ones. */
+static void run_queue(struct wrk_run *run, struct wrk_task ***end)
+{
+	struct wrk_service *service = run->service;
+
+	run->task.next = NULL;
+	if (service->started < service->manifest->concurrency) {
+		service->started++;
+		**end = &run->task;
+		*end = &run->task.next;
+		return;
+	}
+	run->held = true;
+	*service->held_end = run;
+	service->held_end = (struct wrk_run **)&run->task.next;
+}
+
+void wrk_session_dispatch(struct wrk_session *s, uint32_t broker, const struct net_frame *frame)
+{
+	struct wrk_task *first = NULL, **end = &first;
+	uint64_t now_us = base_clock_us();
+	size_t offset = 0;
+
+	for (size_t i = 0; i < frame->head->n_items; i++) {
+		const Pirn__Item *item = frame->head->items[i];
+		struct net_payload payload = net_frame_payload(frame, item, &offset);
+		struct wrk_run *run = run_open(s, broker, item, &payload, now_us);
+
+		if (run)
+			run_queue(run, &end);
+	}
+	if (first)
+		wrk_executor_push(s->conf.executor, first, now_us);
+}
+
+void wrk_session_forget(struct wrk_session *s, uint32_t broker, uint32_t epoch)
+{
+	struct wrk_run *run, *next;
+
+	for (run = s->runs; run; run = next) {
+		next = run->next;
+		if (run->broker != broker || run->broker_epoch != epoch)
+			continue;
+		run->cancelled = true;
+		(void)wrk_session_withdraw(s, run, 502, PIRN__REASON__CANCELLED);
+	}
+}
+
+void wrk_session_free_runs(struct wrk_session *s)
+{
+	struct wrk_run *run;
+
+	while ((run = s->runs)) {
+		DL_DELETE(s->runs, run);
+		run_free(run);
+	}
+	while ((run = s->free_runs)) {
+		s->free_runs = run->next;
+		run_free(run);
+	}
+}

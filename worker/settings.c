@@ -1,0 +1,75 @@
+#include "worker/settings.h"
+
+#include <limits.h>
+#include <stddef.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <unistd.h>
+
+#define ROW(name, type, field, standard, min, max, help) \
+	{ name, type, offsetof(struct wrk_settings, field), standard, min, max, NULL, help }
+
+static const struct base_conf_row rows[] = {
+	ROW("brokers", BASE_CONF_STR, brokers, "tcp://127.0.0.1:7400", 0, 0,
+	    "brokers' endpoints, comma-separated: tcp://HOST:PORT (a name may stand for several) or ipc://PATH"),
+	ROW("redis", BASE_CONF_STR, redis, "redis://127.0.0.1:6379", 0, 0,
+	    "where services keep their state: redis://[[user]:password@]host[:port][/db] or unix:///path"),
+	ROW("services", BASE_CONF_STR, services, NULL, 0, 0,
+	    "folder of built services, one folder each; default: beside the program"),
+	ROW("carry", BASE_CONF_STR, carry, NULL, 0, 0, "folders to carry, comma-separated; default: all"),
+	ROW("name", BASE_CONF_STR, name, NULL, 0, 0, "for logs and lists; default: host and process"),
+	ROW("threads", BASE_CONF_U32, threads, "1", 1, 256, "threads that are kept when nothing runs"),
+	ROW("max-threads", BASE_CONF_U32, max_threads, "256", 1, 10000, "threads at most"),
+	ROW("max-response", BASE_CONF_BYTES, max_response, "1m", 1024, 15u * 1024 * 1024,
+	    "a response's body at most; a larger one is answered 502"),
+	ROW("drain", BASE_CONF_MS, drain_ms, "30s", 1, 3600000, "how long runs may take to end after SIGTERM"),
+	{ 0 },
+};
+
+const struct base_conf_program wrk_settings_program = {
+	.name = "pirn-worker",
+	.synopsis = "[options]",
+	.about = "Runs services: takes calls from every broker, keeps the services' state in Redis.",
+	.rows = rows,
+};
+
+static enum base_err set_name(struct wrk_settings *s)
+{
+	char host[64] = "worker", name[96];
+
+	(void)gethostname(host, sizeof host - 1);
+	snprintf(name, sizeof name, "%s-%ld", host, (long)getpid());
+	s->name = strdup(name);
+	return s->name ? BASE_OK : BASE_NOMEM;
+}
+
+/* /usr/bin/pirn-worker has /usr/share/pirn/services, build/release/bin/pirn-worker build/release/services. */
+static enum base_err set_services(struct wrk_settings *s)
+{
+	static const char *const places[] = { "../services", "../share/pirn/services" };
+	char self[PATH_MAX], path[PATH_MAX + 32];
+	ssize_t n = readlink("/proc/self/exe", self, sizeof self - 1);
+	size_t i = 0;
+
+	self[n > 0 ? n : 0] = '\0';
+	*(strrchr(self, '/') ? strrchr(self, '/') : self) = '\0';
+	do
+		snprintf(path, sizeof path, "%s/%s", self, places[i]);
+	while (access(path, R_OK) != 0 && ++i < sizeof places / sizeof *places);
+	s->services = strdup(path);
+	return s->services ? BASE_OK : BASE_NOMEM;
+}
+
+enum base_err wrk_settings_complete(struct wrk_settings *s)
+{
+	enum base_err err = BASE_OK;
+
+	if (!s->name)
+		err = set_name(s);
+	if (!err && !s->services)
+		err = set_services(s);
+	if (s->max_threads < s->threads)
+		s->max_threads = s->threads;
+	return err;
+}

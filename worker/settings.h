@@ -1,0 +1,21 @@
+/* pirn-worker's settings, out of one table. */
+#ifndef WRK_SETTINGS_H
+#define WRK_SETTINGS_H
+
+#include <stdint.h>
+
+#include "base/conf.h"
+
+struct wrk_settings {
+	char *brokers, *redis, *services, *carry, *name;
+	uint32_t threads, max_threads, drain_ms;
+	uint64_t max_response;
+};
+
+extern const struct base_conf_program wrk_settings_program;
+
+/* Fills what has no fixed default: the name (host and process), and where services are (beside the
+ * program, as a build or an installation puts them). */
+BASE_MUSTUSE enum base_err wrk_settings_complete(struct wrk_settings *s);
+
+#endif
