@@ -98,8 +98,9 @@ static void pirn_words(struct cli_fabric_words *w, const struct cli_fabric_conf 
 	say_two(w, "--name", w->name);
 	say_two(w, "--log", conf->quiet ? "json" : "text");
 	say_two(w, "--log-level", levels[base_log_level()]);
+	/* A little less than we wait, so that it gives up by itself before it is killed. */
 	(void)snprintf(w->drain, sizeof w->drain, "%llums",
-	        (unsigned long long)cli_supervise_share(conf->drain_ms, child->group));
+	        (unsigned long long)(cli_supervise_share(conf->drain_ms, child->group) - conf->drain_ms / 16));
 	say_two(w, "--drain", w->drain);
 }
 
