@@ -1,0 +1,524 @@
+/* The public library: the engine in a thread of its own.
+ *
+ * The way in is one list under a lock. A user's thread fills a request while it
+ * holds the lock (requests come from a free list that the same lock guards, bodies
+ * of up to INLINE_BYTES are copied right there), and wakes the loop only when
+ * nobody has since the loop last took the list. The loop takes the whole list at
+ * the start of each turn, in one go. So under load there is a lock and a copy per
+ * call, and a system call per batch.
+ *
+ * A request is also the block that holds its body: the engine keeps a reference
+ * until the call is over and copies nothing. When the last reference goes it
+ * returns to the free list, again a turn's worth at a time. Larger bodies are
+ * ZeroMQ messages from the start, and are sent as they are.
+ *
+ * The bounds are counted here, by atomics, because FULL has to be told to the
+ * user's thread; the engine's own are the same and so are never reached.
+ */
+#include "pirn/client.h"
+
+#include <pthread.h>
+#include <signal.h>
+#include <stdatomic.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "base/clock.h"
+#include "base/log.h"
+#include "base/rand.h"
+#include "base/ulid.h"
+#include "client/engine.h"
+#include "client/errors.h"
+#include "net/block.h"
+
+#define INLINE_BYTES    512
+#define DEFAULT_CALLS   65536u
+#define DEFAULT_BYTES   (256ull * 1024 * 1024)
+#define DEFAULT_TIME_MS 30000u
+#define NAME_MAX_BYTES  63
+
+struct request {
+	struct base_block block; /* over body; the request's own life */
+	struct request *next;
+	struct pirn_client *client;
+	pirn_reply_fn *fn;
+	void *arg;
+	struct base_block *large; /* NULL: the body is inline */
+	uint32_t body_size, timeout_ms;
+	bool idempotent;
+	char service[NAME_MAX_BYTES + 1];
+	uint8_t body[INLINE_BYTES];
+};
+
+struct pirn_client {
+	pthread_t thread;
+	struct net_loop *loop;
+	struct client_engine *engine;
+	struct net_hook *read_hook;
+	uv_async_t *async;
+	struct base_ulid_maker ulids;
+	struct base_rand rand;
+	uint32_t max_calls;
+	uint64_t max_bytes;
+	struct request *spent, *spent_end; /* the loop's; given back at its next turn */
+
+	atomic_uint_fast64_t bytes;
+	atomic_uint_fast32_t calls;
+
+	pthread_mutex_t lock; /* of what follows */
+	struct request *inbox, **inbox_end;
+	struct request *free;
+	bool woken, closing;
+};
+
+/* ---- the loop's side ------------------------------------------------------- */
+
+/* The block's release: runs in the loop's thread, which alone holds references. */
+static void retire(struct base_block *block)
+{
+	struct request *r = block->owner;
+
+	r->next = r->client->spent;
+	if (!r->next)
+		r->client->spent_end = r;
+	r->client->spent = r;
+}
+
+static void end(struct request *r, const struct pirn_reply *reply)
+{
+	struct base_block *block = &r->block;
+
+	base_block_unref(&r->large);
+	atomic_fetch_sub_explicit(&r->client->bytes, r->body_size, memory_order_relaxed);
+	atomic_fetch_sub_explicit(&r->client->calls, 1, memory_order_relaxed);
+	r->fn(r->arg, reply);
+	base_block_unref(&block);
+}
+
+static void on_reply(void *arg, const struct client_reply *reply)
+{
+	const struct pirn_reply out = { .err = client_err_of_reason(reply->reason),
+		.status = reply->status,
+		.retry_after_ms = reply->retry_after_ms,
+		.attempts = reply->attempts,
+		.body = reply->payload.data_size ? (const void *)reply->payload.data : "",
+		.body_size = reply->payload.data_size };
+
+	end(arg, &out);
+}
+
+static void fail(struct request *r, enum pirn_client_err err)
+{
+	const struct pirn_reply reply = { .err = err, .status = 503, .body = "" };
+
+	end(r, &reply);
+}
+
+static void submit(struct pirn_client *c, struct request *r)
+{
+	struct client_request request = { .service = r->service,
+		.timeout_ms = r->timeout_ms,
+		.idempotent = r->idempotent };
+	struct base_block *block = r->large ? r->large : &r->block;
+	enum base_err err;
+
+	request.payload.data = block->data;
+	request.payload.data_size = block->size;
+	request.payload.block = block->size ? block : NULL;
+	base_ulid_make(&c->ulids, &c->rand, base_clock_unix_ms(), request.id);
+	err = client_engine_call(c->engine, &request, on_reply, r, NULL);
+	if (err)
+		fail(r, client_err_of_base(err));
+}
+
+/* Spent requests go back and the inbox is taken, under one lock. */
+static struct request *exchange(struct pirn_client *c, bool *closing)
+{
+	struct request *list;
+
+	pthread_mutex_lock(&c->lock);
+	if (c->spent) {
+		c->spent_end->next = c->free;
+		c->free = c->spent;
+	}
+	list = c->inbox;
+	c->inbox = NULL;
+	c->inbox_end = &c->inbox;
+	c->woken = false;
+	*closing = c->closing;
+	pthread_mutex_unlock(&c->lock);
+	c->spent = NULL;
+	return list;
+}
+
+static bool on_read(void *arg)
+{
+	struct pirn_client *c = arg;
+	bool closing;
+	struct request *list = exchange(c, &closing);
+
+	if (closing)
+		net_loop_stop(c->loop);
+	while (list) {
+		struct request *r = list;
+		list = r->next;
+		submit(c, r);
+	}
+	return false;
+}
+
+static void on_async(uv_async_t *async)
+{
+	(void)async; /* READ is next */
+}
+
+static void on_async_closed(uv_handle_t *handle)
+{
+	free(handle);
+}
+
+static void free_list(struct request *r)
+{
+	while (r) {
+		struct request *next = r->next;
+		free(r);
+		r = next;
+	}
+}
+
+/* In the loop's thread, because engine and sockets are its own. */
+static void tear_down(struct pirn_client *c)
+{
+	bool closing;
+
+	client_engine_free(&c->engine);
+	net_loop_unhook(&c->read_hook);
+	if (c->async)
+		uv_close((uv_handle_t *)c->async, on_async_closed);
+	c->async = NULL;
+	net_loop_free(&c->loop);
+	free_list(exchange(c, &closing));
+	free_list(c->free);
+}
+
+static void *run(void *arg)
+{
+	struct pirn_client *c = arg;
+
+	net_loop_run(c->loop);
+	tear_down(c);
+	return NULL;
+}
+
+/* ---- opening and closing --------------------------------------------------- */
+
+static bool want_log;
+
+static void init_log(void)
+{
+	base_log_init(want_log ? BASE_INFO : BASE_ERROR, BASE_LOG_TEXT, want_log ? 2 : -1);
+}
+
+static enum base_err set_up(struct pirn_client *c, const struct pirn_client_options *o, char **why)
+{
+	struct client_engine_conf conf = { .brokers = o->brokers,
+		.name = o->name ? o->name : "client",
+		.max_calls = c->max_calls,
+		.max_bytes = c->max_bytes,
+		.connect_wait_ms = o->connect_wait_ms };
+	enum base_err err = net_loop_new(&c->loop);
+
+	if (err)
+		return err;
+	c->async = calloc(1, sizeof *c->async);
+	if (!c->async)
+		return BASE_NOMEM;
+	if (uv_async_init(net_loop_uv(c->loop), c->async, on_async) != 0) {
+		free(c->async);
+		c->async = NULL;
+		return BASE_IO;
+	}
+	err = net_loop_hook(c->loop, NET_READ, on_read, c, &c->read_hook);
+	return err ? err : client_engine_new(c->loop, &conf, NULL, &c->engine, why);
+}
+
+static enum base_err start_thread(struct pirn_client *c)
+{
+	sigset_t all, before;
+	int rc;
+
+	sigfillset(&all);
+	pthread_sigmask(SIG_SETMASK, &all, &before);
+	rc = pthread_create(&c->thread, NULL, run, c);
+	pthread_sigmask(SIG_SETMASK, &before, NULL);
+	return rc ? base_err_from_errno(rc) : BASE_OK;
+}
+
+static void explain(char *why, size_t room, const char *text)
+{
+	if (room == 0)
+		return;
+	why[0] = '\0';
+	strncat(why, text, room - 1);
+}
+
+static struct pirn_client *make(const struct pirn_client_options *o)
+{
+	struct pirn_client *c = calloc(1, sizeof *c);
+	uint64_t seed;
+
+	if (!c)
+		return NULL;
+	c->max_calls = o->max_calls ? o->max_calls : DEFAULT_CALLS;
+	c->max_bytes = o->max_bytes ? o->max_bytes : DEFAULT_BYTES;
+	c->inbox_end = &c->inbox;
+	pthread_mutex_init(&c->lock, NULL);
+	base_rand_system(&seed, sizeof seed);
+	base_rand_init(&c->rand, seed);
+	return c;
+}
+
+enum pirn_client_err pirn_client_open(const struct pirn_client_options *options,
+	struct pirn_client **out, char *why, size_t why_room)
+{
+	static pthread_once_t once = PTHREAD_ONCE_INIT;
+	struct pirn_client_options o = { 0 };
+	struct pirn_client *c;
+	char *sentence = NULL;
+	enum base_err err;
+
+	if (!options || !out || options->size < offsetof(struct pirn_client_options, name))
+		return PIRN_CLIENT_INVALID;
+	memcpy(&o, options, options->size < sizeof o ? options->size : sizeof o);
+	explain(why, why_room, "no brokers are given");
+	if (!o.brokers)
+		return PIRN_CLIENT_INVALID;
+	want_log = o.log;
+	pthread_once(&once, init_log);
+	c = make(&o);
+	if (!c)
+		return PIRN_CLIENT_NOMEM;
+	err = set_up(c, &o, &sentence);
+	if (!err)
+		err = start_thread(c);
+	if (!err) {
+		explain(why, why_room, "");
+		*out = c;
+		return PIRN_CLIENT_OK;
+	}
+	explain(why, why_room, sentence ? sentence : base_err_text(err));
+	free(sentence);
+	tear_down(c);
+	pthread_mutex_destroy(&c->lock);
+	free(c);
+	return client_err_of_base(err);
+}
+
+enum pirn_client_err pirn_client_close(struct pirn_client **client)
+{
+	struct pirn_client *c = *client;
+
+	if (!c)
+		return PIRN_CLIENT_OK;
+	if (pthread_equal(pthread_self(), c->thread))
+		return PIRN_CLIENT_WRONG_THREAD;
+	*client = NULL;
+	pthread_mutex_lock(&c->lock);
+	c->closing = true;
+	pthread_mutex_unlock(&c->lock);
+	uv_async_send(c->async);
+	pthread_join(c->thread, NULL);
+	pthread_mutex_destroy(&c->lock);
+	free(c);
+	return PIRN_CLIENT_OK;
+}
+
+/* ---- the users' side ------------------------------------------------------- */
+
+static enum pirn_client_err check_call(const struct pirn_call *call)
+{
+	size_t name;
+
+	if (!call || call->size < offsetof(struct pirn_call, idempotent) || !call->service)
+		return PIRN_CLIENT_INVALID;
+	name = strlen(call->service);
+	if (name == 0 || name > NAME_MAX_BYTES || (call->body_size && !call->body))
+		return PIRN_CLIENT_INVALID;
+	return call->body_size > NET_MAX_ITEM ? PIRN_CLIENT_TOO_LARGE : PIRN_CLIENT_OK;
+}
+
+/* Counted first and given back when it was too much: two threads can then refuse each other at the
+ * very edge, but never both get in. */
+static bool reserve(struct pirn_client *c, size_t bytes)
+{
+	bool calls = atomic_fetch_add_explicit(&c->calls, 1, memory_order_relaxed) < c->max_calls;
+	bool fits = atomic_fetch_add_explicit(&c->bytes, bytes, memory_order_relaxed) + bytes <= c->max_bytes;
+
+	if (calls && fits)
+		return true;
+	atomic_fetch_sub_explicit(&c->calls, 1, memory_order_relaxed);
+	atomic_fetch_sub_explicit(&c->bytes, bytes, memory_order_relaxed);
+	return false;
+}
+
+static void unreserve(struct pirn_client *c, size_t bytes)
+{
+	atomic_fetch_sub_explicit(&c->calls, 1, memory_order_relaxed);
+	atomic_fetch_sub_explicit(&c->bytes, bytes, memory_order_relaxed);
+}
+
+static void fill(struct request *r, struct pirn_client *c, const struct pirn_call *call,
+	struct base_block *large, pirn_reply_fn *fn, void *arg)
+{
+	r->block = (struct base_block){ .data = r->body,
+		.size = large ? 0 : (uint32_t)call->body_size,
+		.refs = 1,
+		.release = retire,
+		.owner = r };
+	r->next = NULL;
+	r->client = c;
+	r->fn = fn;
+	r->arg = arg;
+	r->large = large;
+	r->body_size = (uint32_t)call->body_size;
+	r->timeout_ms = call->timeout_ms ? call->timeout_ms : DEFAULT_TIME_MS;
+	r->idempotent = call->size > offsetof(struct pirn_call, idempotent) && call->idempotent;
+	strcpy(r->service, call->service);
+	if (!large && call->body_size)
+		memcpy(r->body, call->body, call->body_size);
+}
+
+/* Under the lock; true: the loop must be woken. */
+static bool push(struct pirn_client *c, struct request *r)
+{
+	bool wake = !c->woken;
+
+	*c->inbox_end = r;
+	c->inbox_end = &r->next;
+	c->woken = true;
+	return wake;
+}
+
+static enum pirn_client_err enqueue(struct pirn_client *c, const struct pirn_call *call,
+	struct base_block *large, pirn_reply_fn *fn, void *arg)
+{
+	struct request *r, *fresh = NULL;
+	bool wake;
+
+	pthread_mutex_lock(&c->lock);
+	if (!c->free && !c->closing) {
+		pthread_mutex_unlock(&c->lock);
+		fresh = malloc(sizeof *fresh);
+		if (!fresh)
+			return PIRN_CLIENT_NOMEM;
+		pthread_mutex_lock(&c->lock);
+	}
+	if (c->closing) {
+		pthread_mutex_unlock(&c->lock);
+		free(fresh);
+		return PIRN_CLIENT_CLOSED;
+	}
+	r = fresh ? fresh : c->free;
+	if (!fresh)
+		c->free = r->next;
+	fill(r, c, call, large, fn, arg);
+	wake = push(c, r);
+	pthread_mutex_unlock(&c->lock);
+	if (wake)
+		uv_async_send(c->async);
+	return PIRN_CLIENT_OK;
+}
+
+enum pirn_client_err pirn_client_call_async(
+	struct pirn_client *client, const struct pirn_call *call, pirn_reply_fn *fn, void *arg)
+{
+	enum pirn_client_err err = check_call(call);
+	struct base_block *large = NULL;
+
+	if (err)
+		return err;
+	if (!client || !fn)
+		return PIRN_CLIENT_INVALID;
+	if (!reserve(client, call->body_size))
+		return PIRN_CLIENT_FULL;
+	if (call->body_size > INLINE_BYTES) {
+		const struct net_payload payload = { .data = call->body,
+			.data_size = (uint32_t)call->body_size };
+		large = net_block_new(&payload);
+		err = large ? PIRN_CLIENT_OK : PIRN_CLIENT_NOMEM;
+	}
+	if (!err)
+		err = enqueue(client, call, large, fn, arg);
+	if (err) {
+		base_block_unref(&large);
+		unreserve(client, call->body_size);
+	}
+	return err;
+}
+
+/* ---- waiting --------------------------------------------------------------- */
+
+struct waiter {
+	pthread_mutex_t lock;
+	pthread_cond_t ended;
+	struct pirn_reply *reply;
+	bool done;
+};
+
+static struct pirn_reply *copy_reply(const struct pirn_reply *reply)
+{
+	struct pirn_reply *copy = malloc(sizeof *copy + reply->body_size + 1);
+	char *body;
+
+	if (!copy)
+		return NULL;
+	body = (char *)(copy + 1);
+	*copy = *reply;
+	memcpy(body, reply->body, reply->body_size);
+	body[reply->body_size] = '\0';
+	copy->body = body;
+	return copy;
+}
+
+static void on_waited(void *arg, const struct pirn_reply *reply)
+{
+	struct waiter *w = arg;
+	struct pirn_reply *copy = copy_reply(reply);
+
+	pthread_mutex_lock(&w->lock);
+	w->reply = copy;
+	w->done = true;
+	pthread_cond_signal(&w->ended);
+	pthread_mutex_unlock(&w->lock);
+}
+
+enum pirn_client_err pirn_client_call(
+	struct pirn_client *client, const struct pirn_call *call, struct pirn_reply **reply)
+{
+	struct waiter w = { .lock = PTHREAD_MUTEX_INITIALIZER, .ended = PTHREAD_COND_INITIALIZER };
+	enum pirn_client_err err = PIRN_CLIENT_INVALID;
+
+	if (!reply)
+		return err;
+	*reply = NULL;
+	if (client && pthread_equal(pthread_self(), client->thread))
+		return PIRN_CLIENT_WRONG_THREAD;
+	err = pirn_client_call_async(client, call, on_waited, &w);
+	if (!err) {
+		pthread_mutex_lock(&w.lock);
+		while (!w.done)
+			pthread_cond_wait(&w.ended, &w.lock);
+		pthread_mutex_unlock(&w.lock);
+		*reply = w.reply;
+		err = w.reply ? w.reply->err : PIRN_CLIENT_NOMEM;
+	}
+	pthread_cond_destroy(&w.ended);
+	pthread_mutex_destroy(&w.lock);
+	return err;
+}
+
+void pirn_reply_free(struct pirn_reply **reply)
+{
+	free(*reply);
+	*reply = NULL;
+}
