@@ -5,7 +5,7 @@
 #include <stdlib.h>
 #include <string.h>
 
-#define ALIGN 16u
+#define ALIGN     16u
 #define CHUNK_MAX ((size_t)1 << 20) /* chunks double up to here */
 
 struct base_arena_chunk {
@@ -18,7 +18,7 @@ void base_arena_init(struct base_arena *a, size_t first_bytes, size_t max_bytes)
 {
 	assert(first_bytes > 0);
 	*a = (struct base_arena){ .first_bytes = (first_bytes + ALIGN - 1) & ~(size_t)(ALIGN - 1),
-		                  .max_bytes = max_bytes };
+		.max_bytes = max_bytes };
 }
 
 static void open_chunk(struct base_arena *a, struct base_arena_chunk *chunk)

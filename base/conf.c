@@ -18,15 +18,16 @@ static struct common {
 	unsigned log_level;
 } common;
 
+/* clang-format off */
 const struct base_conf_row base_conf_common[] = {
 	{ "config", BASE_CONF_STR, offsetof(struct common, config), NULL, 0, 0, NULL, "a file of settings: name = value, one a line" },
 	{ "log", BASE_CONF_CHOICE, offsetof(struct common, log), "text", 0, 0, "text|json", "how log lines are written" },
 	{ "log-level", BASE_CONF_CHOICE, offsetof(struct common, log_level), "info", 0, 0, "debug|info|warn|error", "the least level that is logged" },
 	{ 0 },
 };
+/* clang-format on */
 
 #define N_COMMON (sizeof base_conf_common / sizeof base_conf_common[0] - 1)
-
 
 void base_conf_start_log(void)
 {
@@ -34,7 +35,8 @@ void base_conf_start_log(void)
 }
 
 /* The program's rows come first, so that --help begins with what is its own. */
-bool base_conf_nth(const struct base_conf_row *rows, void *settings, unsigned i, struct base_conf_place *place)
+bool base_conf_nth(
+	const struct base_conf_row *rows, void *settings, unsigned i, struct base_conf_place *place)
 {
 	unsigned n = 0;
 	const struct base_conf_row *row;
@@ -54,7 +56,8 @@ bool base_conf_nth(const struct base_conf_row *rows, void *settings, unsigned i,
 	return true;
 }
 
-bool base_conf_find(const struct base_conf_row *rows, void *settings, const char *name, struct base_conf_place *place)
+bool base_conf_find(const struct base_conf_row *rows, void *settings, const char *name,
+	struct base_conf_place *place)
 {
 	for (unsigned i = 0; base_conf_nth(rows, settings, i, place); i++)
 		if (strcmp(place->row->name, name) == 0)
@@ -94,7 +97,8 @@ static const char *read_digits(const char *text, uint64_t *value)
 	if (*text < '0' || *text > '9')
 		return NULL;
 	for (; *text >= '0' && *text <= '9'; text++)
-		if (__builtin_mul_overflow(n, 10u, &n) || __builtin_add_overflow(n, (uint64_t)(*text - '0'), &n))
+		if (__builtin_mul_overflow(n, 10u, &n) ||
+			__builtin_add_overflow(n, (uint64_t)(*text - '0'), &n))
 			return NULL;
 	*value = n;
 	return text;
@@ -131,6 +135,7 @@ static bool read_unit(const char *text, const struct unit *units, uint64_t *valu
 	return true;
 }
 
+/* clang-format off */
 static const struct unit ms_units[] = {
 	{ "d", 86400000 }, { "h", 3600000 }, { "m", 60000 }, { "s", 1000 }, { "ms", 1 }, { 0 },
 };
@@ -139,6 +144,7 @@ static const struct unit bytes_units[] = {
 	{ "g", 1u << 30 }, { "G", 1u << 30 }, { "m", 1u << 20 }, { "M", 1u << 20 },
 	{ "k", 1u << 10 }, { "K", 1u << 10 }, { "", 1 }, { 0 },
 };
+/* clang-format on */
 
 bool base_conf_ms(const char *text, uint64_t *ms)
 {
@@ -153,10 +159,12 @@ bool base_conf_bytes(const char *text, uint64_t *bytes)
 /* A name, an IPv4 address, or an IPv6 address in brackets; whether it is there shows when it is used. */
 static bool is_host(const char *text, size_t size)
 {
-	static const char letters[] = "abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789-._";
+	static const char letters[] =
+		"abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789-._";
 
 	if (size > 2 && text[0] == '[' && text[size - 1] == ']')
-		return strspn(text + 1, "0123456789abcdefABCDEF:.") == size - 2 && memchr(text, ':', size);
+		return strspn(text + 1, "0123456789abcdefABCDEF:.") == size - 2 &&
+		       memchr(text, ':', size);
 	return size > 0 && size <= 253 && text[0] != '-' && strspn(text, letters) == size;
 }
 
@@ -165,7 +173,8 @@ static bool is_address(const char *text)
 	const char *colon = strrchr(text, ':');
 	uint64_t port;
 
-	return colon && base_conf_u64(colon + 1, &port) && port <= 65535 && is_host(text, (size_t)(colon - text));
+	return colon && base_conf_u64(colon + 1, &port) && port <= 65535 &&
+	       is_host(text, (size_t)(colon - text));
 }
 
 static bool read_bool(const char *text, bool *value)
@@ -289,9 +298,9 @@ static enum base_err store_text(char **field, const char *value)
 
 static enum base_err read_number(const struct base_conf_row *row, const char *value, uint64_t *n)
 {
-	bool ok = row->type == BASE_CONF_BYTES ? base_conf_bytes(value, n) :
-	          row->type == BASE_CONF_MS    ? base_conf_ms(value, n) || base_conf_u64(value, n) :
-	                                         base_conf_u64(value, n);
+	bool ok = row->type == BASE_CONF_BYTES ? base_conf_bytes(value, n)
+		  : row->type == BASE_CONF_MS  ? base_conf_ms(value, n) || base_conf_u64(value, n)
+					       : base_conf_u64(value, n);
 
 	if (!ok)
 		return BASE_INVALID;
@@ -311,7 +320,8 @@ static enum base_err convert(const struct base_conf_place *place, const char *va
 	case BASE_CONF_BOOL:
 		return read_bool(value, place->field) ? BASE_OK : BASE_INVALID;
 	case BASE_CONF_CHOICE:
-		return read_choice(place->row->choices, value, place->field) ? BASE_OK : BASE_INVALID;
+		return read_choice(place->row->choices, value, place->field) ? BASE_OK
+									     : BASE_INVALID;
 	case BASE_CONF_U32:
 	case BASE_CONF_MS:
 	case BASE_CONF_BYTES:
@@ -327,7 +337,8 @@ static enum base_err convert(const struct base_conf_place *place, const char *va
 	return BASE_OK;
 }
 
-enum base_err base_conf_store(const struct base_conf_place *place, const char *value, char *why, size_t room)
+enum base_err base_conf_store(
+	const struct base_conf_place *place, const char *value, char *why, size_t room)
 {
 	enum base_err err = convert(place, value);
 	char expected[256];
@@ -351,15 +362,16 @@ enum base_err base_conf_defaults(const struct base_conf_row *rows, void *setting
 		if (!place.row->standard)
 			continue;
 		enum base_err err = convert(&place, place.row->standard);
-		assert(err == BASE_OK || err == BASE_NOMEM); /* a row that refuses its own default is ours */
+		assert(err == BASE_OK ||
+			err == BASE_NOMEM); /* a row that refuses its own default is ours */
 		if (err)
 			return err;
 	}
 	return BASE_OK;
 }
 
-enum base_err base_conf_set(const struct base_conf_row *rows, void *settings, const char *name, const char *value,
-                            const char **why)
+enum base_err base_conf_set(const struct base_conf_row *rows, void *settings, const char *name,
+	const char *value, const char **why)
 {
 	static _Thread_local char sentence[BASE_CONF_WHY_BYTES];
 	struct base_conf_place place;
@@ -369,7 +381,9 @@ enum base_err base_conf_set(const struct base_conf_row *rows, void *settings, co
 	if (base_conf_find(rows, settings, name, &place))
 		return base_conf_store(&place, value, sentence, sizeof sentence);
 	guess = base_conf_guess(rows, name);
-	(void)snprintf(sentence, sizeof sentence, guess ? "there is no such setting; did you mean %s?" : "there is no such setting", guess);
+	(void)snprintf(sentence, sizeof sentence,
+		guess ? "there is no such setting; did you mean %s?" : "there is no such setting",
+		guess);
 	return BASE_NOT_FOUND;
 }
 

@@ -46,7 +46,8 @@ static enum base_err read_name(struct line *l, char *why, size_t room)
 		size--;
 	if (size == 0 || size >= sizeof l->name || memchr(l->at, '\0', size)) {
 		base_text_quote(quoted, sizeof quoted, l->at, size);
-		(void)snprintf(why, room, "expected the name of a setting before =, got %s", quoted);
+		(void)snprintf(
+			why, room, "expected the name of a setting before =, got %s", quoted);
 		return BASE_INVALID;
 	}
 	memcpy(l->name, l->at, size);
@@ -96,8 +97,10 @@ static enum base_err read_value(struct line *l, char *why, size_t room)
 		cut_comment(l);
 	}
 	size = (size_t)(l->end - l->at);
-	if (size >= sizeof l->value || memchr(l->at, '\0', size) || !base_text_is_utf8(l->at, size)) {
-		(void)snprintf(why, room, "%s: expected at most %u bytes of UTF-8 text", l->name, VALUE_BYTES - 1);
+	if (size >= sizeof l->value || memchr(l->at, '\0', size) ||
+		!base_text_is_utf8(l->at, size)) {
+		(void)snprintf(why, room, "%s: expected at most %u bytes of UTF-8 text", l->name,
+			VALUE_BYTES - 1);
 		return BASE_INVALID;
 	}
 	memcpy(l->value, l->at, size);
@@ -120,8 +123,8 @@ static void use_plain_name(struct line *l)
 	*to = '\0';
 }
 
-static enum base_err find(const struct base_conf_row *rows, void *settings, struct line *l, struct base_conf_place *place,
-                          char *why, size_t room)
+static enum base_err find(const struct base_conf_row *rows, void *settings, struct line *l,
+	struct base_conf_place *place, char *why, size_t room)
 {
 	char quoted[BASE_TEXT_QUOTED];
 	const char *guess;
@@ -130,7 +133,10 @@ static enum base_err find(const struct base_conf_row *rows, void *settings, stru
 	use_plain_name(l);
 	if (!base_conf_find(rows, settings, l->name, place)) {
 		guess = base_conf_guess(rows, l->name);
-		(void)snprintf(why, room, guess ? "there is no setting %s; did you mean %s?" : "there is no setting %s", quoted, guess);
+		(void)snprintf(why, room,
+			guess ? "there is no setting %s; did you mean %s?"
+			      : "there is no setting %s",
+			quoted, guess);
 		return BASE_NOT_FOUND;
 	}
 	if (strcmp(l->name, "config") == 0) {
@@ -140,8 +146,8 @@ static enum base_err find(const struct base_conf_row *rows, void *settings, stru
 	return BASE_OK;
 }
 
-static enum base_err apply(const struct base_conf_row *rows, void *settings, struct line *l, bool *seen, char *why,
-                           size_t room)
+static enum base_err apply(const struct base_conf_row *rows, void *settings, struct line *l,
+	bool *seen, char *why, size_t room)
 {
 	struct base_conf_place place;
 	char sentence[BASE_CONF_WHY_BYTES];
@@ -152,7 +158,7 @@ static enum base_err apply(const struct base_conf_row *rows, void *settings, str
 	if (l->at == l->end || *l->at == '#')
 		return BASE_OK;
 	if ((err = read_name(l, why, room)) || (err = find(rows, settings, l, &place, why, room)) ||
-	    (err = read_value(l, why, room)))
+		(err = read_value(l, why, room)))
 		return err;
 	if (seen[place.index]) {
 		(void)snprintf(why, room, "%s: is set twice", l->name);
@@ -165,8 +171,8 @@ static enum base_err apply(const struct base_conf_row *rows, void *settings, str
 	return err;
 }
 
-enum base_err base_conf_lines(const struct base_conf_row *rows, void *settings, const char *text, size_t size,
-                              unsigned *line, char *why, size_t room)
+enum base_err base_conf_lines(const struct base_conf_row *rows, void *settings, const char *text,
+	size_t size, unsigned *line, char *why, size_t room)
 {
 	bool seen[BASE_CONF_ROWS_MAX] = { false };
 	const char *end = text + size;
@@ -182,12 +188,13 @@ enum base_err base_conf_lines(const struct base_conf_row *rows, void *settings, 
 	return BASE_OK;
 }
 
-enum base_err base_conf_parse(const struct base_conf_row *rows, void *settings, const char *text, size_t size, char *why,
-                              size_t why_room)
+enum base_err base_conf_parse(const struct base_conf_row *rows, void *settings, const char *text,
+	size_t size, char *why, size_t why_room)
 {
 	char sentence[BASE_CONF_WHY_BYTES];
 	unsigned line;
-	enum base_err err = base_conf_lines(rows, settings, text, size, &line, sentence, sizeof sentence);
+	enum base_err err =
+		base_conf_lines(rows, settings, text, size, &line, sentence, sizeof sentence);
 
 	if (err)
 		(void)snprintf(why, why_room, "line %u: %s", line, sentence);

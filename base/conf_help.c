@@ -27,10 +27,12 @@ static const char *placeholder(const struct base_conf_row *row)
 static void print_flag(const struct base_conf_row *row, char *out, size_t room)
 {
 	/* A switch that is on can only be wanted off. */
-	bool off = row->type == BASE_CONF_BOOL && row->standard && strcmp(row->standard, "yes") == 0;
+	bool off =
+		row->type == BASE_CONF_BOOL && row->standard && strcmp(row->standard, "yes") == 0;
 	const char *value = placeholder(row);
 
-	(void)snprintf(out, room, "--%s%s%s%s", off ? "no-" : "", row->name, *value ? " " : "", value);
+	(void)snprintf(
+		out, room, "--%s%s%s%s", off ? "no-" : "", row->name, *value ? " " : "", value);
 }
 
 static const char *standard(const struct base_conf_row *row)
@@ -67,17 +69,21 @@ void base_conf_help(const struct base_conf_program *program, FILE *out)
 		flags = wider(flags, flag);
 		standards = wider(standards, standard(place.row));
 	}
-	(void)fprintf(out, "Usage: %s %s\n\n%s\n\n", program->name, program->synopsis, program->about);
+	(void)fprintf(
+		out, "Usage: %s %s\n\n%s\n\n", program->name, program->synopsis, program->about);
 	(void)fprintf(out, "  %-*s  %-*s  %s\n", flags, "option", standards, "default", "meaning");
 	for (unsigned i = 0; base_conf_nth(program->rows, NULL, i, &place); i++) {
 		print_flag(place.row, flag, sizeof flag);
-		(void)fprintf(out, "  %-*s  %-*s  %s\n", flags, flag, standards, standard(place.row), place.row->help);
+		(void)fprintf(out, "  %-*s  %-*s  %s\n", flags, flag, standards,
+			standard(place.row), place.row->help);
 	}
 	for (unsigned i = 0; i < N_ACTIONS; i++)
-		(void)fprintf(out, "  %-*s  %-*s  %s\n", flags, actions[i].flag, standards, "", actions[i].help);
-	(void)fprintf(out, "\nEvery option is also an environment variable (--log-level is PIRN_LOG_LEVEL) and a line of\n"
-	                   "the settings file (log-level = info). The command line wins, then the environment, then\n"
-	                   "the file.\n");
+		(void)fprintf(out, "  %-*s  %-*s  %s\n", flags, actions[i].flag, standards, "",
+			actions[i].help);
+	(void)fprintf(out,
+		"\nEvery option is also an environment variable (--log-level is PIRN_LOG_LEVEL) and a line of\n"
+		"the settings file (log-level = info). The command line wins, then the environment, then\n"
+		"the file.\n");
 }
 
 /* A | would end the table's cell. */
@@ -93,7 +99,8 @@ void base_conf_markdown(const struct base_conf_program *program, FILE *out)
 	char variable[BASE_CONF_NAME_BYTES + 8];
 	char expected[256];
 
-	(void)fprintf(out, "| option | variable | default | meaning | takes |\n|---|---|---|---|---|\n");
+	(void)fprintf(
+		out, "| option | variable | default | meaning | takes |\n|---|---|---|---|---|\n");
 	for (unsigned i = 0; base_conf_nth(program->rows, NULL, i, &place); i++) {
 		base_conf_variable(place.row->name, variable);
 		base_conf_expected(place.row, expected, sizeof expected);

@@ -22,7 +22,8 @@ struct reading {
 	int n_operands;
 	bool only_operands; /* behind -- */
 	bool check;
-	const char *flags[BASE_CONF_ROWS_MAX]; /* by place.index; NULL: not given. The last one counts */
+	const char *flags
+		[BASE_CONF_ROWS_MAX]; /* by place.index; NULL: not given. The last one counts */
 };
 
 static enum base_conf_outcome wrong(const struct reading *r, const char *where, const char *why)
@@ -33,14 +34,16 @@ static enum base_conf_outcome wrong(const struct reading *r, const char *where, 
 
 /* ---- the command line ------------------------------------------------------ */
 
-static enum base_conf_outcome unknown_flag(const struct reading *r, const char *word, const char *name)
+static enum base_conf_outcome unknown_flag(
+	const struct reading *r, const char *word, const char *name)
 {
 	char quoted[BASE_TEXT_QUOTED];
 	char why[128];
 	const char *guess = base_conf_guess(r->program->rows, name);
 
 	if (guess)
-		(void)snprintf(why, sizeof why, "there is no such option; did you mean --%s?", guess);
+		(void)snprintf(
+			why, sizeof why, "there is no such option; did you mean --%s?", guess);
 	else
 		(void)snprintf(why, sizeof why, "there is no such option; --help lists them");
 	return wrong(r, base_text_word(quoted, sizeof quoted, word), why);
@@ -52,13 +55,15 @@ static enum base_conf_outcome take_operand(struct reading *r)
 	char *word = r->argv[r->at++];
 
 	if (!r->program->operands)
-		return wrong(r, base_text_word(quoted, sizeof quoted, word), "expected an option that begins with --");
+		return wrong(r, base_text_word(quoted, sizeof quoted, word),
+			"expected an option that begins with --");
 	r->argv[++r->n_operands] = word;
 	return BASE_CONF_RUN;
 }
 
 /* The value of a flag that has none of its own: yes for a switch, otherwise the next word. */
-static enum base_conf_outcome take_value(struct reading *r, const struct base_conf_place *place, const char **value)
+static enum base_conf_outcome take_value(
+	struct reading *r, const struct base_conf_place *place, const char **value)
 {
 	char flag[BASE_CONF_NAME_BYTES + 8];
 	char expected[256];
@@ -81,7 +86,8 @@ static enum base_conf_outcome take_value(struct reading *r, const struct base_co
 /* --no-name, for switches; rows come first, so that a row may be called no-something. */
 static bool is_negated(struct reading *r, const char *name, struct base_conf_place *place)
 {
-	return strncmp(name, "no-", 3) == 0 && base_conf_find(r->program->rows, r->settings, name + 3, place) &&
+	return strncmp(name, "no-", 3) == 0 &&
+	       base_conf_find(r->program->rows, r->settings, name + 3, place) &&
 	       place->row->type == BASE_CONF_BOOL;
 }
 
@@ -154,15 +160,17 @@ static enum base_conf_outcome take_word(struct reading *r)
 
 /* ---- applying ----------------------------------------------------------------- */
 
-static enum base_conf_outcome apply(struct reading *r, const struct base_conf_place *place, const char *where,
-                                    const char *value)
+static enum base_conf_outcome apply(struct reading *r, const struct base_conf_place *place,
+	const char *where, const char *value)
 {
 	char why[BASE_CONF_WHY_BYTES];
 
-	return base_conf_store(place, value, why, sizeof why) ? wrong(r, where, why) : BASE_CONF_RUN;
+	return base_conf_store(place, value, why, sizeof why) ? wrong(r, where, why)
+							      : BASE_CONF_RUN;
 }
 
-static const char *from_environment(const struct base_conf_row *row, char variable[BASE_CONF_NAME_BYTES + 8])
+static const char *from_environment(
+	const struct base_conf_row *row, char variable[BASE_CONF_NAME_BYTES + 8])
 {
 	const char *value;
 
@@ -178,7 +186,8 @@ static enum base_conf_outcome apply_environment(struct reading *r)
 
 	for (unsigned i = 0; base_conf_nth(r->program->rows, r->settings, i, &place); i++) {
 		const char *value = from_environment(place.row, variable);
-		enum base_conf_outcome outcome = value ? apply(r, &place, variable, value) : BASE_CONF_RUN;
+		enum base_conf_outcome outcome =
+			value ? apply(r, &place, variable, value) : BASE_CONF_RUN;
 		if (outcome != BASE_CONF_RUN)
 			return outcome;
 	}
@@ -252,7 +261,8 @@ static enum base_conf_outcome apply_file(struct reading *r, const char *path)
 	free(text);
 	if (!err)
 		return BASE_CONF_RUN;
-	(void)snprintf(where, sizeof where, "%s:%u", base_text_word(quoted, sizeof quoted, path), line);
+	(void)snprintf(
+		where, sizeof where, "%s:%u", base_text_word(quoted, sizeof quoted, path), line);
 	return wrong(r, where, why);
 }
 
@@ -271,10 +281,12 @@ static enum base_conf_outcome apply_config(struct reading *r)
 	return path ? apply_file(r, path) : BASE_CONF_RUN;
 }
 
-enum base_conf_outcome base_conf_read(const struct base_conf_program *program, void *settings, int argc, char **argv,
-                                      int *n_operands)
+enum base_conf_outcome base_conf_read(const struct base_conf_program *program, void *settings,
+	int argc, char **argv, int *n_operands)
 {
-	struct reading r = { .program = program, .settings = settings, .argc = argc, .argv = argv, .at = 1 };
+	struct reading r = {
+		.program = program, .settings = settings, .argc = argc, .argv = argv, .at = 1
+	};
 	enum base_conf_outcome outcome = BASE_CONF_RUN;
 
 	while (outcome == BASE_CONF_RUN && r.at < r.argc)

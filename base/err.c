@@ -34,6 +34,7 @@ enum base_err_class base_err_class(enum base_err err)
 	return errors[known(err)].class;
 }
 
+/* clang-format off */
 static const struct {
 	int errnum;
 	enum base_err err;
@@ -86,6 +87,7 @@ static const struct {
 	{ EBADF, BASE_BUG },
 	{ EFAULT, BASE_BUG },
 };
+/* clang-format on */
 
 enum base_err base_err_from_errno(int errnum)
 {

@@ -4,7 +4,7 @@
  * microsecond; there the buckets are the whole numbers 1 to 7, so that no two have the same bound. */
 #define WHOLE 7u
 #define SHIFT 5u
-#define LAST (BASE_HIST_BUCKETS - 1)
+#define LAST  (BASE_HIST_BUCKETS - 1)
 
 uint64_t base_hist_bound_us(size_t bucket)
 {

@@ -14,8 +14,8 @@
 /* A line is at most PIPE_BUF, so that one write(2) reaches a pipe whole, however many processes
  * share it. What does not fit is cut: a value ends in … , and fields without room are left out. */
 #define LINE_MAX_BYTES 4096u
-#define RESERVE 32u /* for closing quotes, the mark of a cut, and the newline */
-#define ELLIPSIS "\xE2\x80\xA6"
+#define RESERVE        32u /* for closing quotes, the mark of a cut, and the newline */
+#define ELLIPSIS       "\xE2\x80\xA6"
 
 static enum base_log_level least_level = BASE_INFO;
 static enum base_log_format line_format = BASE_LOG_TEXT;
@@ -77,7 +77,8 @@ static size_t escape(char piece[16], const char *text, size_t size, bool json)
 	size_t length = base_text_utf8(text, size, &code);
 
 	if (length == 0) {
-		(void)snprintf(piece, 16, json ? "\xEF\xBF\xBD" : "\\x%02x", (unsigned)(uint8_t)text[0]);
+		(void)snprintf(
+			piece, 16, json ? "\xEF\xBF\xBD" : "\\x%02x", (unsigned)(uint8_t)text[0]);
 		return 1;
 	}
 	for (size_t i = 0; shorts[i]; i += 2)
@@ -118,7 +119,8 @@ static bool is_bare(const char *text, size_t size)
 	for (size_t at = 0; at < size;) {
 		uint32_t code;
 		size_t length = base_text_utf8(text + at, size - at, &code);
-		if (length == 0 || code == ' ' || code == '"' || code == '=' || code == '\\' || base_text_is_control(code))
+		if (length == 0 || code == ' ' || code == '"' || code == '=' || code == '\\' ||
+			base_text_is_control(code))
 			return false;
 		at += length;
 	}
@@ -161,7 +163,8 @@ static void put_field(struct line *l, const struct base_log_field *f, bool json)
 		if (!f->value.str)
 			put_str(l, json ? "null" : "-");
 		else
-			put_value(l, f->value.str, f->type == BASE_LOG_STR ? strlen(f->value.str) : f->size, json);
+			put_value(l, f->value.str,
+				f->type == BASE_LOG_STR ? strlen(f->value.str) : f->size, json);
 		break;
 	case BASE_LOG_I64:
 		(void)snprintf(number, sizeof number, "%lld", (long long)f->value.i64);
@@ -188,8 +191,9 @@ static void put_time(struct line *l)
 
 	if (!gmtime_r(&seconds, &tm))
 		memset(&tm, 0, sizeof tm);
-	(void)snprintf(text, sizeof text, "%04d-%02d-%02dT%02d:%02d:%02d.%03uZ", tm.tm_year + 1900, tm.tm_mon + 1,
-	               tm.tm_mday, tm.tm_hour, tm.tm_min, tm.tm_sec, (unsigned)(now_ms % 1000));
+	(void)snprintf(text, sizeof text, "%04d-%02d-%02dT%02d:%02d:%02d.%03uZ", tm.tm_year + 1900,
+		tm.tm_mon + 1, tm.tm_mday, tm.tm_hour, tm.tm_min, tm.tm_sec,
+		(unsigned)(now_ms % 1000));
 	put_str(l, text);
 }
 

@@ -11,9 +11,10 @@
 /* ---- the schema ------------------------------------------------------------- */
 
 #define MINUTE 60000u
-#define HOUR (60u * MINUTE)
-#define DAY (24u * HOUR)
+#define HOUR   (60u * MINUTE)
+#define DAY    (24u * HOUR)
 
+/* clang-format off */
 #define FIELD(type, member) offsetof(struct base_manifest##type, member)
 
 static const struct base_manifest_key http_keys[] = {
@@ -66,13 +67,15 @@ static const struct base_manifest_key schema[] = {
 	{ "secrets", BASE_MANIFEST_PAIRS, FIELD(, secrets), NULL, 0, 0, false, NULL, "NAME: path of the file that holds the value" },
 	{ 0 },
 };
+/* clang-format on */
 
 const struct base_manifest_key *base_manifest_schema(void)
 {
 	return schema;
 }
 
-const struct base_manifest_key *base_manifest_find(const struct base_manifest_key *keys, const char *name)
+const struct base_manifest_key *base_manifest_find(
+	const struct base_manifest_key *keys, const char *name)
 {
 	for (; keys->name; keys++)
 		if (strcmp(keys->name, name) == 0)
@@ -145,7 +148,8 @@ enum base_err base_manifest_defaults(const struct base_manifest_key *keys, void 
 			err = base_manifest_defaults(keys->keys, (char *)record + keys->offset);
 		else if (keys->standard)
 			err = base_manifest_set(keys, record, keys->standard, why, sizeof why);
-		assert(err == BASE_OK || err == BASE_NOMEM); /* a row that refuses its own default is ours */
+		assert(err == BASE_OK ||
+			err == BASE_NOMEM); /* a row that refuses its own default is ours */
 		if (err)
 			return err;
 	}
@@ -162,8 +166,8 @@ static size_t span(const char *text, bool capitals, const char *more)
 {
 	size_t n = 0;
 
-	while (text[n] && (strchr(lower, text[n]) || strchr(ten, text[n]) || (capitals && strchr(upper, text[n])) ||
-	                   strchr(more, text[n])))
+	while (text[n] && (strchr(lower, text[n]) || strchr(ten, text[n]) ||
+				  (capitals && strchr(upper, text[n])) || strchr(more, text[n])))
 		n++;
 	return n;
 }
@@ -172,12 +176,14 @@ bool base_manifest_is_service(const char *name)
 {
 	size_t size = span(name, false, "-");
 
-	return size > 0 && name[size] == '\0' && size <= BASE_MANIFEST_NAME_MAX && strchr(lower, name[0]);
+	return size > 0 && name[size] == '\0' && size <= BASE_MANIFEST_NAME_MAX &&
+	       strchr(lower, name[0]);
 }
 
 bool base_manifest_is_method(const char *method)
 {
-	static const char *const methods[] = { "GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS" };
+	static const char *const methods[] = { "GET", "HEAD", "POST", "PUT", "PATCH", "DELETE",
+		"OPTIONS" };
 
 	for (size_t i = 0; i < sizeof methods / sizeof methods[0]; i++)
 		if (strcmp(methods[i], method) == 0)
@@ -188,7 +194,8 @@ bool base_manifest_is_method(const char *method)
 /* [A-Za-z_][A-Za-z0-9_]*, at most 63 bytes: environment variables and path parameters. */
 static bool is_identifier(const char *text, size_t size)
 {
-	return size > 0 && size <= BASE_MANIFEST_NAME_MAX && !strchr(ten, text[0]) && span(text, true, "_") >= size;
+	return size > 0 && size <= BASE_MANIFEST_NAME_MAX && !strchr(ten, text[0]) &&
+	       span(text, true, "_") >= size;
 }
 
 static bool is_file(const char *text)
@@ -214,7 +221,8 @@ static const char *describe(enum base_manifest_type type)
 {
 	static const char *const texts[] = {
 		[BASE_MANIFEST_TEXT] = "a text",
-		[BASE_MANIFEST_SERVICE] = "a name of up to 63 characters such as my-service: a-z first, then a-z, 0-9 and -",
+		[BASE_MANIFEST_SERVICE] =
+			"a name of up to 63 characters such as my-service: a-z first, then a-z, 0-9 and -",
 		[BASE_MANIFEST_FILE] = "a file name without a folder, such as hello.so",
 		[BASE_MANIFEST_METHOD] = "one of GET HEAD POST PUT PATCH DELETE OPTIONS",
 		[BASE_MANIFEST_ROUTE] = "a path such as /a/{id}",
@@ -242,18 +250,20 @@ static void print_bound(enum base_manifest_type type, uint64_t n, char out[32])
 	if (type == BASE_MANIFEST_DURATION) {
 		while (n % units[i].factor)
 			i++;
-		(void)snprintf(out, 32, "%llu%s", (unsigned long long)(n / units[i].factor), units[i].unit);
+		(void)snprintf(out, 32, "%llu%s", (unsigned long long)(n / units[i].factor),
+			units[i].unit);
 	} else if (type == BASE_MANIFEST_BYTES && n && n % (1u << 20) == 0) {
 		(void)snprintf(out, 32, "%llum", (unsigned long long)(n >> 20));
 	} else {
-		(void)snprintf(out, 32, "%llu%s", (unsigned long long)n, type == BASE_MANIFEST_PERCENT ? "%" : "");
+		(void)snprintf(out, 32, "%llu%s", (unsigned long long)n,
+			type == BASE_MANIFEST_PERCENT ? "%" : "");
 	}
 }
 
 static bool is_number(enum base_manifest_type type)
 {
-	return type == BASE_MANIFEST_COUNT || type == BASE_MANIFEST_DURATION || type == BASE_MANIFEST_BYTES ||
-	       type == BASE_MANIFEST_PERCENT;
+	return type == BASE_MANIFEST_COUNT || type == BASE_MANIFEST_DURATION ||
+	       type == BASE_MANIFEST_BYTES || type == BASE_MANIFEST_PERCENT;
 }
 
 void base_manifest_expected(const struct base_manifest_key *key, char *out, size_t room)
@@ -266,8 +276,8 @@ void base_manifest_expected(const struct base_manifest_key *key, char *out, size
 		print_bound(key->type, key->max, max);
 		(void)snprintf(out, room, "%s, from %s to %s", describe(key->type), min, max);
 	} else if (key->type == BASE_MANIFEST_TEXT && key->max) {
-		(void)snprintf(out, room, "a text of %llu to %llu bytes", (unsigned long long)key->min,
-		               (unsigned long long)key->max);
+		(void)snprintf(out, room, "a text of %llu to %llu bytes",
+			(unsigned long long)key->min, (unsigned long long)key->max);
 	} else {
 		(void)snprintf(out, room, "%s", describe(key->type));
 	}
@@ -292,14 +302,15 @@ static enum base_err set_bool(bool *field, const char *text)
 	return BASE_OK;
 }
 
-static enum base_err set_number(const struct base_manifest_key *key, uint32_t *field, const char *text)
+static enum base_err set_number(
+	const struct base_manifest_key *key, uint32_t *field, const char *text)
 {
 	uint64_t n;
 	uint64_t max = key->max ? key->max : UINT32_MAX;
-	bool ok = key->type == BASE_MANIFEST_DURATION ? base_conf_ms(text, &n) :
-	          key->type == BASE_MANIFEST_BYTES    ? base_conf_bytes(text, &n) :
-	          key->type == BASE_MANIFEST_PERCENT  ? read_percent(text, &n) :
-	                                                base_conf_u64(text, &n);
+	bool ok = key->type == BASE_MANIFEST_DURATION  ? base_conf_ms(text, &n)
+		  : key->type == BASE_MANIFEST_BYTES   ? base_conf_bytes(text, &n)
+		  : key->type == BASE_MANIFEST_PERCENT ? read_percent(text, &n)
+						       : base_conf_u64(text, &n);
 
 	if (!ok)
 		return BASE_INVALID;
@@ -341,8 +352,8 @@ static enum base_err convert(const struct base_manifest_key *key, void *field, c
 	return BASE_TYPE;
 }
 
-enum base_err base_manifest_set(const struct base_manifest_key *key, void *record, const char *text, char *why,
-                                size_t why_room)
+enum base_err base_manifest_set(const struct base_manifest_key *key, void *record, const char *text,
+	char *why, size_t why_room)
 {
 	char expected[160];
 	char quoted[BASE_TEXT_QUOTED];
@@ -380,7 +391,8 @@ static bool is_full(size_t n)
 	return (n & (n - 1)) == 0;
 }
 
-static enum base_err append_pair(struct base_manifest_pairs *pairs, const char *name, const char *value)
+static enum base_err append_pair(
+	struct base_manifest_pairs *pairs, const char *name, const char *value)
 {
 	struct base_manifest_pair pair = { strdup(name), strdup(value) };
 	struct base_manifest_pair *items = pairs->items;
@@ -401,15 +413,16 @@ fail:
 	return BASE_NOMEM;
 }
 
-enum base_err base_manifest_add_pair(struct base_manifest_pairs *pairs, const char *name, const char *value, char *why,
-                                     size_t why_room)
+enum base_err base_manifest_add_pair(struct base_manifest_pairs *pairs, const char *name,
+	const char *value, char *why, size_t why_room)
 {
 	char quoted[BASE_TEXT_QUOTED];
 	enum base_err err;
 
 	base_text_quote(quoted, sizeof quoted, name, strlen(name));
 	if (!is_identifier(name, strlen(name))) {
-		(void)snprintf(why, why_room, "expected a name of letters, digits and _, got %s", quoted);
+		(void)snprintf(
+			why, why_room, "expected a name of letters, digits and _, got %s", quoted);
 		return BASE_INVALID;
 	}
 	if (base_manifest_pair_get(pairs, name)) {
@@ -428,14 +441,16 @@ enum base_err base_manifest_add_pair(struct base_manifest_pairs *pairs, const ch
 
 /* ---- what holds between fields ------------------------------------------------------- */
 
-static enum base_err blame(const char **key, const char *where, char *why, size_t room, const char *text)
+static enum base_err blame(
+	const char **key, const char *where, char *why, size_t room, const char *text)
 {
 	*key = where;
 	(void)snprintf(why, room, "%s", text);
 	return BASE_INVALID;
 }
 
-enum base_err base_manifest_check(const struct base_manifest *m, const char **key, char *why, size_t why_room)
+enum base_err base_manifest_check(
+	const struct base_manifest *m, const char **key, char *why, size_t why_room)
 {
 	if (!m->service)
 		return blame(key, "service", why, why_room, "is missing");
@@ -446,7 +461,8 @@ enum base_err base_manifest_check(const struct base_manifest *m, const char **ke
 	for (size_t i = 0; i < m->secrets.n; i++)
 		if (base_manifest_pair_get(&m->env, m->secrets.items[i].name)) {
 			*key = "secrets";
-			(void)snprintf(why, why_room, "%s is in env, too", m->secrets.items[i].name);
+			(void)snprintf(
+				why, why_room, "%s is in env, too", m->secrets.items[i].name);
 			return BASE_EXISTS;
 		}
 	return BASE_OK;

@@ -20,11 +20,11 @@
 
 #include "base/err.h"
 
-#define BASE_MANIFEST_NAME_MAX 63       /* longest service name: [a-z][a-z0-9-]{0,62} */
-#define BASE_MANIFEST_PATH_MAX 512       /* longest route path */
-#define BASE_MANIFEST_PARAMS_MAX 16      /* parameters of one path */
-#define BASE_MANIFEST_ROUTES_MAX 256      /* routes of one service */
-#define BASE_MANIFEST_PAIRS_MAX 256    /* entries of env, and of secrets */
+#define BASE_MANIFEST_NAME_MAX   63  /* longest service name: [a-z][a-z0-9-]{0,62} */
+#define BASE_MANIFEST_PATH_MAX   512 /* longest route path */
+#define BASE_MANIFEST_PARAMS_MAX 16  /* parameters of one path */
+#define BASE_MANIFEST_ROUTES_MAX 256 /* routes of one service */
+#define BASE_MANIFEST_PAIRS_MAX  256 /* entries of env, and of secrets */
 
 /* An http entry of events: the gateway answers METHOD PATH by this service. */
 struct base_manifest_route {
@@ -34,7 +34,7 @@ struct base_manifest_route {
 };
 
 struct base_manifest_pair {
-	char *name;  /* [A-Za-z_][A-Za-z0-9_]* */
+	char *name; /* [A-Za-z_][A-Za-z0-9_]* */
 	char *value;
 };
 
@@ -53,8 +53,8 @@ struct base_manifest_breaker {
 };
 
 struct base_manifest {
-	char *service;     /* required */
-	char *handler;     /* required: for a native service the file name of its .so, beside the manifest */
+	char *service; /* required */
+	char *handler; /* required: for a native service the file name of its .so, beside the manifest */
 	char *description; /* NULL: none */
 	char *version;     /* NULL: none; for people */
 	struct base_manifest_route *routes;
@@ -81,7 +81,7 @@ enum base_manifest_type {
 	BASE_MANIFEST_SERVICE,  /* char *: a service's name */
 	BASE_MANIFEST_FILE,     /* char *: a file name, without a folder */
 	BASE_MANIFEST_METHOD,   /* char *: an HTTP method */
-	BASE_MANIFEST_ROUTE,   /* char *: a route's path */
+	BASE_MANIFEST_ROUTE,    /* char *: a route's path */
 	BASE_MANIFEST_BOOL,     /* bool: true or false */
 	BASE_MANIFEST_COUNT,    /* uint32_t */
 	BASE_MANIFEST_DURATION, /* uint32_t milliseconds: 500ms 5s 2m 1h 1d */
@@ -93,7 +93,7 @@ enum base_manifest_type {
 };
 
 struct base_manifest_key {
-	const char *name;     /* NULL ends a table */
+	const char *name; /* NULL ends a table */
 	enum base_manifest_type type;
 	size_t offset;        /* of the field, in the struct that the table describes */
 	const char *standard; /* the default as it would be typed; NULL: none */
@@ -108,7 +108,8 @@ struct base_manifest_key {
 const struct base_manifest_key *base_manifest_schema(void);
 
 /* The row of that name, or NULL. */
-const struct base_manifest_key *base_manifest_find(const struct base_manifest_key *keys, const char *name);
+const struct base_manifest_key *base_manifest_find(
+	const struct base_manifest_key *keys, const char *name);
 
 /* The name in the table that name was probably meant to be; NULL when none is near. */
 const char *base_manifest_nearest(const struct base_manifest_key *keys, const char *name);
@@ -125,27 +126,29 @@ void base_manifest_free(struct base_manifest **m); /* takes NULL, leaves NULL */
 /* Sets the scalar field of key in record (the struct that key's table describes) from UNTRUSTED
  * text. An older value is replaced. On an error nothing changed and why says what was expected and
  * what came: expected a duration such as 5s, got "5 parsecs". */
-BASE_MUSTUSE enum base_err base_manifest_set(const struct base_manifest_key *key, void *record, const char *text,
-                                             char *why, size_t why_room);
+BASE_MUSTUSE enum base_err base_manifest_set(const struct base_manifest_key *key, void *record,
+	const char *text, char *why, size_t why_room);
 
 /* Applies the defaults of a table to a zeroed record. */
-BASE_MUSTUSE enum base_err base_manifest_defaults(const struct base_manifest_key *keys, void *record);
+BASE_MUSTUSE enum base_err base_manifest_defaults(
+	const struct base_manifest_key *keys, void *record);
 
 /* Takes the route's texts on BASE_OK (and zeroes *route); EXISTS when the manifest has that method
  * with a path of the same shape ({names} do not tell paths apart), FULL at BASE_MANIFEST_ROUTES_MAX. */
-BASE_MUSTUSE enum base_err base_manifest_add_route(struct base_manifest *m, struct base_manifest_route *route,
-                                                   char *why, size_t why_room);
+BASE_MUSTUSE enum base_err base_manifest_add_route(
+	struct base_manifest *m, struct base_manifest_route *route, char *why, size_t why_room);
 void base_manifest_route_fini(struct base_manifest_route *route);
 
 /* Copies both. INVALID: not a name. EXISTS: it is there already. FULL: too many. UNTRUSTED texts. */
-BASE_MUSTUSE enum base_err base_manifest_add_pair(struct base_manifest_pairs *pairs, const char *name,
-                                                  const char *value, char *why, size_t why_room);
-const char *base_manifest_pair_get(const struct base_manifest_pairs *pairs, const char *name); /* NULL: none */
+BASE_MUSTUSE enum base_err base_manifest_add_pair(struct base_manifest_pairs *pairs,
+	const char *name, const char *value, char *why, size_t why_room);
+const char *base_manifest_pair_get(
+	const struct base_manifest_pairs *pairs, const char *name); /* NULL: none */
 
 /* What holds between fields: required ones are there, retry.base is at most retry.max, no name is
  * both in env and secrets. *key names the top-level key at fault, for the reader's position. */
-BASE_MUSTUSE enum base_err base_manifest_check(const struct base_manifest *m, const char **key, char *why,
-                                               size_t why_room);
+BASE_MUSTUSE enum base_err base_manifest_check(
+	const struct base_manifest *m, const char **key, char *why, size_t why_room);
 
 /* ---- rules that others need, too ------------------------------------------ */
 

@@ -7,7 +7,8 @@
 #include "base/text.h"
 
 static const char letters[] = "abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ_";
-static const char pchars[] = "abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789-._~!$&'()*+,;=:@";
+static const char pchars[] =
+	"abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789-._~!$&'()*+,;=:@";
 
 struct param {
 	const char *name;
@@ -32,7 +33,8 @@ static bool is_param_name(const char *name, size_t size)
 static bool is_known(const struct path *p, const struct param *param)
 {
 	for (size_t i = 0; i < p->n_params; i++)
-		if (p->params[i].size == param->size && memcmp(p->params[i].name, param->name, param->size) == 0)
+		if (p->params[i].size == param->size &&
+			memcmp(p->params[i].name, param->name, param->size) == 0)
 			return true;
 	return false;
 }
@@ -73,8 +75,9 @@ static bool take_literal(struct path *p, const char *at, size_t size)
 
 static bool is_reserved(const char *path)
 {
-	return strcmp(path, "/v1") == 0 || strncmp(path, "/v1/", 4) == 0 || strcmp(path, "/healthz") == 0 ||
-	       strcmp(path, "/readyz") == 0 || strcmp(path, "/metrics") == 0;
+	return strcmp(path, "/v1") == 0 || strncmp(path, "/v1/", 4) == 0 ||
+	       strcmp(path, "/healthz") == 0 || strcmp(path, "/readyz") == 0 ||
+	       strcmp(path, "/metrics") == 0;
 }
 
 static void walk(struct path *p)
@@ -89,7 +92,8 @@ static void walk(struct path *p)
 			p->fault = at[0] == '/' ? "expected no //" : "expected no / at the end";
 			return;
 		}
-		if (at[0] == '{' ? !take_param(p, at, size, at[size] == '\0') : !take_literal(p, at, size))
+		if (at[0] == '{' ? !take_param(p, at, size, at[size] == '\0')
+				 : !take_literal(p, at, size))
 			return;
 		at += size;
 	}
@@ -105,7 +109,8 @@ enum base_err base_manifest_path_check(const char *path, char *why, size_t why_r
 	else if (strlen(path) > BASE_MANIFEST_PATH_MAX)
 		p.fault = "expected a path of at most 512 bytes";
 	else if (is_reserved(path))
-		p.fault = "expected a path outside /v1/, /healthz, /readyz and /metrics, which are Pirn's own";
+		p.fault =
+			"expected a path outside /v1/, /healthz, /readyz and /metrics, which are Pirn's own";
 	else
 		walk(&p);
 	if (!p.fault)
@@ -151,19 +156,21 @@ static enum base_err append(struct base_manifest *m, struct base_manifest_route 
 	return BASE_OK;
 }
 
-enum base_err base_manifest_add_route(struct base_manifest *m, struct base_manifest_route *route, char *why,
-                                      size_t why_room)
+enum base_err base_manifest_add_route(
+	struct base_manifest *m, struct base_manifest_route *route, char *why, size_t why_room)
 {
 	enum base_err err;
 
 	if (m->n_routes == BASE_MANIFEST_ROUTES_MAX) {
-		(void)snprintf(why, why_room, "expected at most %d routes", BASE_MANIFEST_ROUTES_MAX);
+		(void)snprintf(
+			why, why_room, "expected at most %d routes", BASE_MANIFEST_ROUTES_MAX);
 		return BASE_FULL;
 	}
 	for (size_t i = 0; i < m->n_routes; i++)
-		if (strcmp(m->routes[i].method, route->method) == 0 && is_same_shape(m->routes[i].path, route->path)) {
-			(void)snprintf(why, why_room, "%s %.200s is the same route as %.200s", route->method, route->path,
-			               m->routes[i].path);
+		if (strcmp(m->routes[i].method, route->method) == 0 &&
+			is_same_shape(m->routes[i].path, route->path)) {
+			(void)snprintf(why, why_room, "%s %.200s is the same route as %.200s",
+				route->method, route->path, m->routes[i].path);
 			return BASE_EXISTS;
 		}
 	err = append(m, route);

@@ -34,7 +34,7 @@ static unsigned class_of(uint32_t size)
 	unsigned class = 0;
 
 	while (class < BASE_POOL_CLASSES && size > SMALLEST << class)
-		class++;
+		class ++;
 	return class;
 }
 
@@ -66,7 +66,9 @@ struct base_block *base_pool_copy(struct base_pool *p, const void *data, uint32_
 		return NULL;
 	if (size > 0)
 		memcpy(b + 1, data, size);
-	*b = (struct base_block){ .data = (const uint8_t *)(b + 1), .size = size, .refs = 1, .pool = p };
+	*b = (struct base_block){
+		.data = (const uint8_t *)(b + 1), .size = size, .refs = 1, .pool = p
+	};
 	p->bytes += footprint(size);
 	return b;
 }
@@ -87,7 +89,7 @@ static void put_back(struct base_block *b)
 	assert(p->bytes >= bytes);
 	p->bytes -= bytes;
 	if (class == BASE_POOL_CLASSES || bytes > p->max_kept_bytes ||
-	    p->kept_bytes > p->max_kept_bytes - bytes) {
+		p->kept_bytes > p->max_kept_bytes - bytes) {
 		free(b);
 		return;
 	}

@@ -7,7 +7,7 @@
 #include <string.h>
 
 #define CHUNK 1024u
-#define NONE UINT32_MAX
+#define NONE  UINT32_MAX
 
 /* Before each record. The generation is odd while the record is taken; it grows by one at take and
  * at give, so 0 is never a valid one, and a pair is good again only after 2^31 uses of its slot. */

@@ -68,23 +68,30 @@ static double max_descriptors(void)
 {
 	struct rlimit limit;
 
-	return getrlimit(RLIMIT_NOFILE, &limit) || limit.rlim_cur == RLIM_INFINITY ? -1 : (double)limit.rlim_cur;
+	return getrlimit(RLIMIT_NOFILE, &limit) || limit.rlim_cur == RLIM_INFINITY
+		       ? -1
+		       : (double)limit.rlim_cur;
 }
 
 static const struct {
 	struct base_stat_def def;
 	double (*read)(void);
 } figures[] = {
-	{ { "process_cpu_seconds_total", BASE_STAT_COUNTER, "CPU time used, user and system." }, cpu_seconds },
-	{ { "process_resident_memory_bytes", BASE_STAT_GAUGE, "Resident memory." }, resident_bytes },
+	{ { "process_cpu_seconds_total", BASE_STAT_COUNTER, "CPU time used, user and system." },
+		cpu_seconds },
+	{ { "process_resident_memory_bytes", BASE_STAT_GAUGE, "Resident memory." },
+		resident_bytes },
 	{ { "process_open_fds", BASE_STAT_GAUGE, "Open file descriptors." }, open_descriptors },
-	{ { "process_max_fds", BASE_STAT_GAUGE, "How many file descriptors may be open." }, max_descriptors },
+	{ { "process_max_fds", BASE_STAT_GAUGE, "How many file descriptors may be open." },
+		max_descriptors },
 };
 
 void base_stat_process(base_stat_sink *sink, void *arg)
 {
 	for (size_t i = 0; i < sizeof figures / sizeof figures[0]; i++) {
-		struct base_stat_sample sample = { .def = &figures[i].def, .labels = "", .value = figures[i].read() };
+		struct base_stat_sample sample = {
+			.def = &figures[i].def, .labels = "", .value = figures[i].read()
+		};
 		if (sample.value >= 0)
 			sink(arg, &sample);
 	}

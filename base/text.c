@@ -3,7 +3,7 @@
 #include <stdio.h>
 #include <string.h>
 
-#define GUESS_MAX 48 /* longer words are nobody's typing error */
+#define GUESS_MAX   48 /* longer words are nobody's typing error */
 #define QUOTE_CHARS 60
 
 size_t base_text_utf8(const void *text, size_t size, uint32_t *code)
@@ -111,7 +111,8 @@ const char *base_text_word(char *out, size_t room, const char *word)
 	size_t size = strlen(word);
 
 	base_text_quote(out, room, word, size);
-	if (size == 0 || size + 2 != strlen(out) || memcmp(out + 1, word, size) != 0 || strchr(word, ' '))
+	if (size == 0 || size + 2 != strlen(out) || memcmp(out + 1, word, size) != 0 ||
+		strchr(word, ' '))
 		return out;
 	out[size + 1] = '\0';
 	return out + 1;
@@ -136,7 +137,8 @@ static unsigned distance(const char *a, size_t na, const char *b, size_t nb)
 	for (size_t i = 1; i <= na; i++) {
 		now[0] = (unsigned)i;
 		for (size_t j = 1; j <= nb; j++) {
-			now[j] = min3(last[j] + 1, now[j - 1] + 1, last[j - 1] + (a[i - 1] != b[j - 1]));
+			now[j] = min3(
+				last[j] + 1, now[j - 1] + 1, last[j - 1] + (a[i - 1] != b[j - 1]));
 			if (i > 1 && j > 1 && a[i - 1] == b[j - 2] && a[i - 2] == b[j - 1])
 				now[j] = min3(now[j], before[j - 2] + 1, now[j]);
 		}

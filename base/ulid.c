@@ -28,7 +28,8 @@ static bool increment(struct base_ulid_maker *m)
 	return false;
 }
 
-void base_ulid_make(struct base_ulid_maker *m, struct base_rand *r, uint64_t unix_ms, uint8_t out[BASE_ULID_SIZE])
+void base_ulid_make(struct base_ulid_maker *m, struct base_rand *r, uint64_t unix_ms,
+	uint8_t out[BASE_ULID_SIZE])
 {
 	if (unix_ms > MAX_MS)
 		unix_ms = MAX_MS;

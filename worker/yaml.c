@@ -11,9 +11,9 @@
 
 #include "base/text.h"
 
-#define KEYS_MAX 32u     /* rows of one table */
-#define KEY_BYTES 128u   /* no key that has a meaning is longer */
-#define PATH_SHOWN 256u  /* of a path in a message: its end tells the most */
+#define KEYS_MAX   32u  /* rows of one table */
+#define KEY_BYTES  128u /* no key that has a meaning is longer */
+#define PATH_SHOWN 256u /* of a path in a message: its end tells the most */
 
 struct place {
 	unsigned line, column; /* from 1; line 0: nowhere */
@@ -53,8 +53,8 @@ static struct place here(const struct reader *r)
 }
 
 /* path:line:column: sentence. Returns err, so that a complaint is one line where it is made. */
-static __attribute__((format(printf, 4, 5))) enum base_err complain(struct reader *r, enum base_err err,
-                                                                    struct place place, const char *format, ...)
+static __attribute__((format(printf, 4, 5))) enum base_err complain(
+	struct reader *r, enum base_err err, struct place place, const char *format, ...)
 {
 	size_t size = strlen(r->path);
 	const char *path = size > PATH_SHOWN ? r->path + size - PATH_SHOWN : r->path;
@@ -64,7 +64,8 @@ static __attribute__((format(printf, 4, 5))) enum base_err complain(struct reade
 	va_start(args, format);
 	(void)vsnprintf(sentence, sizeof sentence, format, args);
 	va_end(args);
-	(void)snprintf(r->why, r->why_room, "%s:%u:%u: %s", path, place.line, place.column, sentence);
+	(void)snprintf(
+		r->why, r->why_room, "%s:%u:%u: %s", path, place.line, place.column, sentence);
 	return err;
 }
 
@@ -95,7 +96,7 @@ static const char *what_came(const struct reader *r, char out[BASE_TEXT_QUOTED])
 		if (is_null(&r->event))
 			return "nothing";
 		base_text_quote(out, BASE_TEXT_QUOTED, (const char *)r->event.data.scalar.value,
-		                r->event.data.scalar.length);
+			r->event.data.scalar.length);
 		return out;
 	case YAML_MAPPING_START_EVENT:
 		return "a mapping";
@@ -115,11 +116,12 @@ static enum base_err refuse_syntax(struct reader *r)
 	if (p->error == YAML_MEMORY_ERROR)
 		return complain(r, BASE_NOMEM, place_of(p->mark), "%s", base_err_text(BASE_NOMEM));
 	return complain(r, BASE_CONFIG, place_of(p->problem_mark), "expected YAML: %s",
-	                p->problem ? p->problem : "it cannot be read");
+		p->problem ? p->problem : "it cannot be read");
 }
 
 /* What YAML has beyond plain data, on any node. */
-static enum base_err refuse_extras(struct reader *r, const yaml_char_t *anchor, const yaml_char_t *tag)
+static enum base_err refuse_extras(
+	struct reader *r, const yaml_char_t *anchor, const yaml_char_t *tag)
 {
 	if (anchor)
 		return complain(r, BASE_CONFIG, here(r), "expected plain data, got an anchor");
@@ -148,8 +150,10 @@ static enum base_err check_event(struct reader *r)
 		r->depth--;
 		return BASE_OK;
 	case YAML_DOCUMENT_START_EVENT:
-		if (e->data.document_start.tag_directives.start != e->data.document_start.tag_directives.end)
-			return complain(r, BASE_CONFIG, here(r), "expected plain data, got a tag directive");
+		if (e->data.document_start.tag_directives.start !=
+			e->data.document_start.tag_directives.end)
+			return complain(r, BASE_CONFIG, here(r),
+				"expected plain data, got a tag directive");
 		return BASE_OK;
 	default:
 		return BASE_OK;
@@ -173,17 +177,20 @@ static enum base_err next(struct reader *r)
 
 /* ---- values ------------------------------------------------------------------------ */
 
-static enum base_err expect_type(struct reader *r, yaml_event_type_t type, const char *name, const char *expected)
+static enum base_err expect_type(
+	struct reader *r, yaml_event_type_t type, const char *name, const char *expected)
 {
 	char came[BASE_TEXT_QUOTED];
 
 	if (r->event.type == type)
 		return BASE_OK;
-	return complain(r, BASE_CONFIG, here(r), "%s: expected %s, got %s", name, expected, what_came(r, came));
+	return complain(r, BASE_CONFIG, here(r), "%s: expected %s, got %s", name, expected,
+		what_came(r, came));
 }
 
 /* The current event as text; it lives until next(). */
-static enum base_err take_text(struct reader *r, const char *name, const char *expected, const char **text)
+static enum base_err take_text(
+	struct reader *r, const char *name, const char *expected, const char **text)
 {
 	enum base_err err = expect_type(r, YAML_SCALAR_EVENT, name, expected);
 	char came[BASE_TEXT_QUOTED];
@@ -191,14 +198,17 @@ static enum base_err take_text(struct reader *r, const char *name, const char *e
 	if (err)
 		return err;
 	if (is_null(&r->event))
-		return complain(r, BASE_CONFIG, here(r), "%s: expected %s, got nothing", name, expected);
+		return complain(
+			r, BASE_CONFIG, here(r), "%s: expected %s, got nothing", name, expected);
 	*text = (const char *)r->event.data.scalar.value;
 	if (strlen(*text) != r->event.data.scalar.length)
-		return complain(r, BASE_CONFIG, here(r), "%s: expected a text without NUL, got %s", name, what_came(r, came));
+		return complain(r, BASE_CONFIG, here(r), "%s: expected a text without NUL, got %s",
+			name, what_came(r, came));
 	return BASE_OK;
 }
 
-static enum base_err read_scalar(struct reader *r, const struct base_manifest_key *key, void *record, const char *name)
+static enum base_err read_scalar(
+	struct reader *r, const struct base_manifest_key *key, void *record, const char *name)
 {
 	char expected[160];
 	char why[BASE_MANIFEST_WHY];
@@ -210,7 +220,9 @@ static enum base_err read_scalar(struct reader *r, const struct base_manifest_ke
 	if (err)
 		return err;
 	err = base_manifest_set(key, record, text, why, sizeof why);
-	return err ? complain(r, err == BASE_NOMEM ? err : BASE_CONFIG, here(r), "%s: %s", name, why) : BASE_OK;
+	return err ? complain(
+			     r, err == BASE_NOMEM ? err : BASE_CONFIG, here(r), "%s: %s", name, why)
+		   : BASE_OK;
 }
 
 /* The current event as a key, copied. */
@@ -220,15 +232,18 @@ static enum base_err take_key(struct reader *r, const char *map, char key[KEY_BY
 	const char *separator = *map ? ": " : "";
 
 	if (r->event.type != YAML_SCALAR_EVENT)
-		return complain(r, BASE_CONFIG, here(r), "%s%sexpected a key, got %s", map, separator, what_came(r, came));
+		return complain(r, BASE_CONFIG, here(r), "%s%sexpected a key, got %s", map,
+			separator, what_came(r, came));
 	(void)snprintf(key, KEY_BYTES, "%s", (const char *)r->event.data.scalar.value);
 	if (strlen(key) != r->event.data.scalar.length)
-		return complain(r, BASE_CONFIG, here(r), "%s%sexpected a key of at most %u bytes, without NUL, got %s", map,
-		                separator, KEY_BYTES - 1, what_came(r, came));
+		return complain(r, BASE_CONFIG, here(r),
+			"%s%sexpected a key of at most %u bytes, without NUL, got %s", map,
+			separator, KEY_BYTES - 1, what_came(r, came));
 	return BASE_OK;
 }
 
-static enum base_err read_pairs(struct reader *r, struct base_manifest_pairs *pairs, const char *map)
+static enum base_err read_pairs(
+	struct reader *r, struct base_manifest_pairs *pairs, const char *map)
 {
 	char key[KEY_BYTES];
 	char shown[BASE_TEXT_QUOTED];
@@ -236,26 +251,30 @@ static enum base_err read_pairs(struct reader *r, struct base_manifest_pairs *pa
 	char why[BASE_MANIFEST_WHY];
 	const char *text;
 	struct place place;
-	enum base_err err = expect_type(r, YAML_MAPPING_START_EVENT, map, "a mapping of NAME: text");
+	enum base_err err =
+		expect_type(r, YAML_MAPPING_START_EVENT, map, "a mapping of NAME: text");
 
 	while (!err && !(err = next(r)) && r->event.type != YAML_MAPPING_END_EVENT) {
 		place = here(r);
 		if ((err = take_key(r, map, key)) || (err = next(r)))
 			break;
-		(void)snprintf(name, sizeof name, "%.64s.%s", map, base_text_word(shown, sizeof shown, key));
+		(void)snprintf(name, sizeof name, "%.64s.%s", map,
+			base_text_word(shown, sizeof shown, key));
 		err = take_text(r, name, "a text", &text);
 		if (err)
 			break;
 		err = base_manifest_add_pair(pairs, key, text, why, sizeof why);
 		if (err)
-			err = complain(r, err == BASE_NOMEM ? err : BASE_CONFIG, place, "%s: %s", name, why);
+			err = complain(r, err == BASE_NOMEM ? err : BASE_CONFIG, place, "%s: %s",
+				name, why);
 	}
 	return err;
 }
 
 /* ---- mappings along a table ---------------------------------------------------------- */
 
-static enum base_err read_value(struct reader *r, const struct base_manifest_key *key, void *record, const char *name);
+static enum base_err read_value(
+	struct reader *r, const struct base_manifest_key *key, void *record, const char *name);
 
 /* Lists the names of a table: "a, b, c". */
 static void list_names(const struct base_manifest_key *keys, char *out, size_t room)
@@ -268,8 +287,9 @@ static void list_names(const struct base_manifest_key *keys, char *out, size_t r
 }
 
 /* prefix: the mapping that it stands in, or nothing at the top. */
-static enum base_err refuse_name(struct reader *r, struct place place, const struct base_manifest_key *keys,
-                                 const char *prefix, const char *what, const char *name)
+static enum base_err refuse_name(struct reader *r, struct place place,
+	const struct base_manifest_key *keys, const char *prefix, const char *what,
+	const char *name)
 {
 	const char *guess = base_manifest_nearest(keys, name);
 	const char *colon = *prefix ? ": " : "";
@@ -278,11 +298,11 @@ static enum base_err refuse_name(struct reader *r, struct place place, const str
 
 	base_text_quote(quoted, sizeof quoted, name, strlen(name));
 	if (guess)
-		return complain(r, BASE_CONFIG, place, "%s%sthere is no %s %s; did you mean %s?", prefix, colon, what,
-		                quoted, guess);
+		return complain(r, BASE_CONFIG, place, "%s%sthere is no %s %s; did you mean %s?",
+			prefix, colon, what, quoted, guess);
 	list_names(keys, names, sizeof names);
-	return complain(r, BASE_CONFIG, place, "%s%sthere is no %s %s; expected one of %s", prefix, colon, what, quoted,
-	                names);
+	return complain(r, BASE_CONFIG, place, "%s%sthere is no %s %s; expected one of %s", prefix,
+		colon, what, quoted, names);
 }
 
 static enum base_err read_entry(struct reader *r, struct map *map)
@@ -302,7 +322,8 @@ static enum base_err read_entry(struct reader *r, struct map *map)
 		return refuse_name(r, place, map->keys, map->name, "key", key);
 	first = &map->seen[row - map->keys];
 	if (first->line)
-		return complain(r, BASE_CONFIG, place, "%s: is given twice, first in line %u", name, first->line);
+		return complain(r, BASE_CONFIG, place, "%s: is given twice, first in line %u", name,
+			first->line);
 	*first = place;
 	err = next(r);
 	return err ? err : read_value(r, row, map->record, name);
@@ -318,14 +339,15 @@ static enum base_err check_required(struct reader *r, const struct map *map)
 			continue;
 		base_manifest_expected(&map->keys[i], expected, sizeof expected);
 		return complain(r, BASE_CONFIG, map->start, "%s: is missing; expected %s",
-		                full_name(map, map->keys[i].name, name), expected);
+			full_name(map, map->keys[i].name, name), expected);
 	}
 	return BASE_OK;
 }
 
 static enum base_err read_map(struct reader *r, struct map *map)
 {
-	enum base_err err = expect_type(r, YAML_MAPPING_START_EVENT, *map->name ? map->name : "manifest", "a mapping");
+	enum base_err err = expect_type(
+		r, YAML_MAPPING_START_EVENT, *map->name ? map->name : "manifest", "a mapping");
 
 	map->start = here(r);
 	while (!err && !(err = next(r)) && r->event.type != YAML_MAPPING_END_EVENT)
@@ -353,7 +375,8 @@ static enum base_err read_http(struct reader *r, const struct base_manifest_key 
 		goto fail;
 	err = base_manifest_add_route(r->manifest, &route, why, sizeof why);
 	if (err) {
-		err = complain(r, err == BASE_NOMEM ? err : BASE_CONFIG, map.start, "%s: %s", kind->name, why);
+		err = complain(r, err == BASE_NOMEM ? err : BASE_CONFIG, map.start, "%s: %s",
+			kind->name, why);
 		goto fail;
 	}
 	return BASE_OK;
@@ -370,7 +393,8 @@ static const struct {
 	{ "http", read_http },
 };
 
-static enum base_err read_kind(struct reader *r, const struct base_manifest_key *kinds, char name[KEY_BYTES])
+static enum base_err read_kind(
+	struct reader *r, const struct base_manifest_key *kinds, char name[KEY_BYTES])
 {
 	const struct base_manifest_key *kind;
 	struct place place = here(r);
@@ -399,23 +423,28 @@ static enum base_err read_event(struct reader *r, const struct base_manifest_key
 	char name[KEY_BYTES];
 	char other[KEY_BYTES];
 	char shown[BASE_TEXT_QUOTED];
-	enum base_err err = expect_type(r, YAML_MAPPING_START_EVENT, "events", "an entry such as http: {…}");
+	enum base_err err =
+		expect_type(r, YAML_MAPPING_START_EVENT, "events", "an entry such as http: {…}");
 	struct place start = here(r);
 
 	if (err || (err = next(r)))
 		return err;
 	if (r->event.type == YAML_MAPPING_END_EVENT)
-		return complain(r, BASE_CONFIG, start, "events: expected an entry such as http: {…}, got an empty one");
+		return complain(r, BASE_CONFIG, start,
+			"events: expected an entry such as http: {…}, got an empty one");
 	if ((err = read_kind(r, kinds, name)) || (err = next(r)))
 		return err;
 	if (r->event.type == YAML_MAPPING_END_EVENT)
 		return BASE_OK;
 	err = take_key(r, "events", other);
-	return err ? err : complain(r, BASE_CONFIG, here(r), "events: expected one kind an entry, got %s and %s", name,
-	                            base_text_word(shown, sizeof shown, other));
+	return err ? err
+		   : complain(r, BASE_CONFIG, here(r),
+			     "events: expected one kind an entry, got %s and %s", name,
+			     base_text_word(shown, sizeof shown, other));
 }
 
-static enum base_err read_events(struct reader *r, const struct base_manifest_key *kinds, const char *name)
+static enum base_err read_events(
+	struct reader *r, const struct base_manifest_key *kinds, const char *name)
 {
 	enum base_err err = expect_type(r, YAML_SEQUENCE_START_EVENT, name, "a list");
 
@@ -424,7 +453,8 @@ static enum base_err read_events(struct reader *r, const struct base_manifest_ke
 	return err;
 }
 
-static enum base_err read_value(struct reader *r, const struct base_manifest_key *key, void *record, const char *name)
+static enum base_err read_value(
+	struct reader *r, const struct base_manifest_key *key, void *record, const char *name)
 {
 	struct place seen[KEYS_MAX] = { { 0 } };
 	void *field = (char *)record + key->offset;
@@ -447,8 +477,8 @@ static enum base_err read_value(struct reader *r, const struct base_manifest_key
 /* libyaml's own reader errors know an offset only; this one knows the place. */
 static bool is_text(uint32_t code)
 {
-	return code == '\t' || code == '\n' || code == '\r' || (code >= 0x20 && code < 0x7F) || code == 0x85 ||
-	       (code >= 0xA0 && code < 0xFFFE && code != 0xFEFF) || code >= 0x10000;
+	return code == '\t' || code == '\n' || code == '\r' || (code >= 0x20 && code < 0x7F) ||
+	       code == 0x85 || (code >= 0xA0 && code < 0xFFFE && code != 0xFEFF) || code >= 0x10000;
 }
 
 static enum base_err check_bytes(struct reader *r, const char *text, size_t size)
@@ -459,9 +489,12 @@ static enum base_err check_bytes(struct reader *r, const char *text, size_t size
 	for (size_t at = 0; at < size;) {
 		size_t length = base_text_utf8(text + at, size - at, &code);
 		if (length == 0)
-			return complain(r, BASE_CONFIG, place, "expected UTF-8 text, got byte 0x%02x", (unsigned)(uint8_t)text[at]);
+			return complain(r, BASE_CONFIG, place,
+				"expected UTF-8 text, got byte 0x%02x",
+				(unsigned)(uint8_t)text[at]);
 		if (!is_text(code))
-			return complain(r, BASE_CONFIG, place, "expected text, got the control character U+%04X", (unsigned)code);
+			return complain(r, BASE_CONFIG, place,
+				"expected text, got the control character U+%04X", (unsigned)code);
 		place.column++;
 		if (code == '\n')
 			place = (struct place){ place.line + 1, 1 };
@@ -486,13 +519,16 @@ static enum base_err check_whole(struct reader *r)
 
 static enum base_err read_document(struct reader *r)
 {
-	struct map map = { .keys = base_manifest_schema(), .record = r->manifest, .name = "", .seen = r->top };
+	struct map map = {
+		.keys = base_manifest_schema(), .record = r->manifest, .name = "", .seen = r->top
+	};
 	enum base_err err;
 
 	if ((err = next(r)) || (err = next(r)))
 		return err;
 	if (r->event.type == YAML_STREAM_END_EVENT)
-		return complain(r, BASE_CONFIG, (struct place){ 1, 1 }, "expected a manifest, got nothing");
+		return complain(
+			r, BASE_CONFIG, (struct place){ 1, 1 }, "expected a manifest, got nothing");
 	if ((err = next(r)) || (err = read_map(r, &map)) || (err = next(r)) || (err = next(r)))
 		return err;
 	if (r->event.type != YAML_STREAM_END_EVENT)
@@ -505,7 +541,8 @@ static enum base_err parse(struct reader *r, const char *text, size_t size)
 	enum base_err err;
 
 	if (!yaml_parser_initialize(&r->parser))
-		return complain(r, BASE_NOMEM, (struct place){ 1, 1 }, "%s", base_err_text(BASE_NOMEM));
+		return complain(
+			r, BASE_NOMEM, (struct place){ 1, 1 }, "%s", base_err_text(BASE_NOMEM));
 	yaml_parser_set_encoding(&r->parser, YAML_UTF8_ENCODING);
 	yaml_parser_set_input_string(&r->parser, (const unsigned char *)text, size);
 	err = read_document(r);
@@ -515,15 +552,16 @@ static enum base_err parse(struct reader *r, const char *text, size_t size)
 	return err;
 }
 
-enum base_err wrk_yaml_read(const char *path, const char *text, size_t size, struct base_manifest **out, char *why,
-                            size_t why_room)
+enum base_err wrk_yaml_read(const char *path, const char *text, size_t size,
+	struct base_manifest **out, char *why, size_t why_room)
 {
 	struct reader r = { .path = path, .why = why, .why_room = why_room };
 	struct place top = { 1, 1 };
 	enum base_err err;
 
 	if (size > WRK_YAML_BYTES)
-		return complain(&r, BASE_TOO_LARGE, top, "expected at most %u bytes, got %zu", WRK_YAML_BYTES, size);
+		return complain(&r, BASE_TOO_LARGE, top, "expected at most %u bytes, got %zu",
+			WRK_YAML_BYTES, size);
 	if (size >= 3 && memcmp(text, "\xEF\xBB\xBF", 3) == 0) {
 		text += 3; /* the byte order mark that some editors write */
 		size -= 3;

@@ -21,12 +21,12 @@
 
 #define WRK_YAML_DEPTH 8
 #define WRK_YAML_BYTES (64u * 1024u)
-#define WRK_YAML_WHY 1024 /* room that holds every message; a longer value is quoted in part */
+#define WRK_YAML_WHY   1024 /* room that holds every message; a longer value is quoted in part */
 
 /* Compiles UNTRUSTED text. On BASE_OK *out is the caller's, to base_manifest_free(); otherwise *out
  * is unchanged and why holds one line without its newline. CONFIG: a mistake in the text.
  * TOO_LARGE: over WRK_YAML_BYTES. NOMEM. path only stands in messages (a long one by its end). */
 BASE_MUSTUSE enum base_err wrk_yaml_read(const char *path, const char *text, size_t size,
-                                         struct base_manifest **out, char *why, size_t why_room);
+	struct base_manifest **out, char *why, size_t why_room);
 
 #endif

@@ -30,11 +30,14 @@ static const struct base_conf_row rows[] = {
 	{ "lease-ms", BASE_CONF_MS, AT(lease_ms), NULL, 100, 86400000, NULL, "a duration" },
 	{ "max-body", BASE_CONF_BYTES, AT(max_body), NULL, 0, 1 << 30, NULL, "a size" },
 	{ "strict", BASE_CONF_BOOL, AT(strict), NULL, 0, 0, NULL, "a switch" },
-	{ "durability", BASE_CONF_CHOICE, AT(durability), NULL, 0, 0, "always|everysec|none", "a choice" },
+	{ "durability", BASE_CONF_CHOICE, AT(durability), NULL, 0, 0, "always|everysec|none",
+		"a choice" },
 	{ 0 },
 };
 
-static const struct base_conf_program program = { .name = "fuzz", .synopsis = "", .about = "", .rows = rows };
+static const struct base_conf_program program = {
+	.name = "fuzz", .synopsis = "", .about = "", .rows = rows
+};
 
 static void check(const struct settings *s)
 {

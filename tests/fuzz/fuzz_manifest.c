@@ -14,7 +14,8 @@ static void check_pairs(const struct base_manifest_pairs *pairs)
 {
 	assert(pairs->n <= BASE_MANIFEST_PAIRS_MAX);
 	for (size_t i = 0; i < pairs->n; i++) {
-		assert(base_manifest_pair_get(pairs, pairs->items[i].name) == pairs->items[i].value);
+		assert(base_manifest_pair_get(pairs, pairs->items[i].name) ==
+			pairs->items[i].value);
 		assert(base_text_is_utf8(pairs->items[i].value, strlen(pairs->items[i].value)));
 	}
 }
@@ -41,7 +42,8 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 {
 	struct base_manifest *m = NULL;
 	char why[WRK_YAML_WHY] = "";
-	enum base_err err = wrk_yaml_read("service.yaml", (const char *)data, size, &m, why, sizeof why);
+	enum base_err err =
+		wrk_yaml_read("service.yaml", (const char *)data, size, &m, why, sizeof why);
 
 	if (err == BASE_OK) {
 		check_manifest(m);

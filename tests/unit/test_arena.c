@@ -1,7 +1,7 @@
-#include "unit.h"
+#include "tests/unit/unit.h"
 
 #include "base/arena.h"
-#include "count_alloc.h"
+#include "tests/unit/count_alloc.h"
 
 static void pieces_are_aligned_and_apart(void **state)
 {

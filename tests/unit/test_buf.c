@@ -1,7 +1,7 @@
-#include "unit.h"
+#include "tests/unit/unit.h"
 
 #include "base/buf.h"
-#include "count_alloc.h"
+#include "tests/unit/count_alloc.h"
 
 static void an_empty_one_is_an_empty_text(void **state)
 {
@@ -143,6 +143,7 @@ static void out_of_memory_is_seen_at_the_end(void **state)
 
 static void json_strings(void **state)
 {
+	/* clang-format off */
 	static const struct {
 		const char *text;
 		size_t size;
@@ -161,6 +162,7 @@ static void json_strings(void **state)
 		{ "\xf4\x90\x80\x80", 4, "\"\xef\xbf\xbd\xef\xbf\xbd\xef\xbf\xbd\xef\xbf\xbd\"" }, /* over U+10FFFF */
 		{ "ok\x80ok", 5, "\"ok\xef\xbf\xbdok\"" },
 	};
+	/* clang-format on */
 
 	(void)state;
 	for (size_t i = 0; i < sizeof rows / sizeof rows[0]; i++) {

@@ -1,4 +1,4 @@
-#include "unit.h"
+#include "tests/unit/unit.h"
 
 #include <sys/mman.h>
 #include <unistd.h>
@@ -22,21 +22,31 @@ struct settings {
 
 static const struct base_conf_row rows[] = {
 	{ "name", BASE_CONF_STR, AT(name), NULL, 0, 0, NULL, "what it is called" },
-	{ "listen", BASE_CONF_ADDRESS, AT(listen), "127.0.0.1:7400", 0, 0, NULL, "where it listens" },
+	{ "listen", BASE_CONF_ADDRESS, AT(listen), "127.0.0.1:7400", 0, 0, NULL,
+		"where it listens" },
 	{ "workers", BASE_CONF_U32, AT(workers), "2", 1, 64, NULL, "how many" },
-	{ "lease-ms", BASE_CONF_MS, AT(lease_ms), "30s", 100, 86400000, NULL, "how long a worker may hold an event" },
+	{ "lease-ms", BASE_CONF_MS, AT(lease_ms), "30s", 100, 86400000, NULL,
+		"how long a worker may hold an event" },
 	{ "max-body", BASE_CONF_BYTES, AT(max_body), "1m", 0, 0, NULL, "the largest body" },
 	{ "access-log", BASE_CONF_BOOL, AT(access_log), "yes", 0, 0, NULL, "log requests" },
 	{ "strict", BASE_CONF_BOOL, AT(strict), "no", 0, 0, NULL, "be strict" },
-	{ "durability", BASE_CONF_CHOICE, AT(durability), "always", 0, 0, "always|everysec|none", "how safe" },
+	{ "durability", BASE_CONF_CHOICE, AT(durability), "always", 0, 0, "always|everysec|none",
+		"how safe" },
 	{ 0 },
 };
 
 static const struct base_conf_program program = {
-	.name = "pirn-test", .synopsis = "[options]", .about = "A program under test.", .rows = rows,
+	.name = "pirn-test",
+	.synopsis = "[options]",
+	.about = "A program under test.",
+	.rows = rows,
 };
 static const struct base_conf_program program_with_operands = {
-	.name = "pirn-test", .synopsis = "[options] WORD...", .about = "A program under test.", .rows = rows, .operands = true,
+	.name = "pirn-test",
+	.synopsis = "[options] WORD...",
+	.about = "A program under test.",
+	.rows = rows,
+	.operands = true,
 };
 
 /* ---- one value ------------------------------------------------------------- */
@@ -55,7 +65,8 @@ static void values_are_converted(void **state)
 	assert_string_equal(s.listen, "[::1]:80");
 	assert_int_equal(base_conf_set(rows, &s, "workers", "64", &why), BASE_OK);
 	assert_int_equal(s.workers, 64);
-	assert_int_equal(base_conf_set(rows, &s, "max-body", "18446744073709551615", &why), BASE_OK);
+	assert_int_equal(
+		base_conf_set(rows, &s, "max-body", "18446744073709551615", &why), BASE_OK);
 	assert_true(s.max_body == UINT64_MAX);
 	assert_int_equal(base_conf_set(rows, &s, "durability", "none", &why), BASE_OK);
 	assert_int_equal(s.durability, 2);
@@ -66,6 +77,7 @@ static void values_are_converted(void **state)
 
 static void durations_and_sizes(void **state)
 {
+	/* clang-format off */
 	static const struct {
 		const char *name, *text;
 		uint64_t value;
@@ -75,22 +87,27 @@ static void durations_and_sizes(void **state)
 		{ "max-body", "0", 0 },            { "max-body", "1", 1 },         { "max-body", "64k", 65536 },
 		{ "max-body", "64K", 65536 },      { "max-body", "2m", 2097152 },  { "max-body", "3G", 3221225472u },
 	};
+	/* clang-format on */
 	struct settings s = { 0 };
 	const char *why;
 
 	(void)state;
 	for (size_t i = 0; i < sizeof good / sizeof good[0]; i++) {
-		assert_int_equal(base_conf_set(rows, &s, good[i].name, good[i].text, &why), BASE_OK);
+		assert_int_equal(
+			base_conf_set(rows, &s, good[i].name, good[i].text, &why), BASE_OK);
 		assert_true((good[i].name[0] == 'l' ? s.lease_ms : s.max_body) == good[i].value);
 	}
 }
 
 static void converters_for_others(void **state)
 {
-	static const char *const no_ms[] = { "", "5", "s", "5 s", " 5s", "5s ", "-5s", "+5s", "1.5s", "5S", "5sec", "5ss",
-		                             "18446744073709551615s", "99999999999999999999ms", "0x5s" };
-	static const char *const no_number[] = { "", " 1", "1 ", "-1", "+1", "1e3", "0x1", "18446744073709551616", "a" };
-	static const char *const no_bytes[] = { "", "k", "1kb", "1t", "1.5m", "-1", "17179869184g" };
+	static const char *const no_ms[] = { "", "5", "s", "5 s", " 5s", "5s ", "-5s", "+5s",
+		"1.5s", "5S", "5sec", "5ss", "18446744073709551615s", "99999999999999999999ms",
+		"0x5s" };
+	static const char *const no_number[] = { "", " 1", "1 ", "-1", "+1", "1e3", "0x1",
+		"18446744073709551616", "a" };
+	static const char *const no_bytes[] = { "", "k", "1kb", "1t", "1.5m", "-1",
+		"17179869184g" };
 	uint64_t n = 77;
 
 	(void)state;
@@ -105,11 +122,13 @@ static void converters_for_others(void **state)
 	assert_true(base_conf_u64("007", &n) && n == 7);
 	assert_true(base_conf_ms("0ms", &n) && n == 0);
 	assert_true(base_conf_ms("3d", &n) && n == 259200000);
-	assert_true(base_conf_bytes("17179869183g", &n) && n == 17179869183u * (uint64_t)1073741824);
+	assert_true(
+		base_conf_bytes("17179869183g", &n) && n == 17179869183u * (uint64_t)1073741824);
 }
 
 static void what_is_wrong_is_told_and_changes_nothing(void **state)
 {
+	/* clang-format off */
 	static const struct {
 		const char *name, *value, *why;
 		enum base_err err;
@@ -131,13 +150,15 @@ static void what_is_wrong_is_told_and_changes_nothing(void **state)
 		{ "nonsense", "2", "there is no such setting", BASE_NOT_FOUND },
 		{ "workers", "\n\x1b\xff", "expected a whole number, from 1 to 64, got \"\\n\\u001b\\xff\"", BASE_INVALID },
 	};
+	/* clang-format on */
 	struct settings s = { .workers = 3, .lease_ms = 4, .max_body = 5, .durability = 1 };
 	struct settings before = s;
 	const char *why;
 
 	(void)state;
 	for (size_t i = 0; i < sizeof bad / sizeof bad[0]; i++) {
-		assert_int_equal(base_conf_set(rows, &s, bad[i].name, bad[i].value, &why), bad[i].err);
+		assert_int_equal(
+			base_conf_set(rows, &s, bad[i].name, bad[i].value, &why), bad[i].err);
 		assert_string_equal(why, bad[i].why);
 		assert_memory_equal(&s, &before, sizeof s);
 	}
@@ -145,12 +166,13 @@ static void what_is_wrong_is_told_and_changes_nothing(void **state)
 
 static void addresses(void **state)
 {
-	static const char *const good[] = { "127.0.0.1:8080", "localhost:1", "broker-1.example.org:65535", "[::1]:0",
-		                            "[fe80::1.2.3.4]:80", "0.0.0.0:0", "my_host:7400" };
-	static const char *const bad[] = { "",         ":80",         "localhost",      "localhost:",   "localhost:65536",
-		                           "::1:80",   "[::1]",       "[]:80",          "[abc]:80",     "[::1]80",
-		                           "a b:80",   "tcp://a:80",  "a:80 ",          "a:+80",        "-a:80",
-		                           "a:80\n",   "[::1:80",     "a:b:80",         "user@host:80", "localhost:8080x" };
+	static const char *const good[] = { "127.0.0.1:8080", "localhost:1",
+		"broker-1.example.org:65535", "[::1]:0", "[fe80::1.2.3.4]:80", "0.0.0.0:0",
+		"my_host:7400" };
+	static const char *const bad[] = { "", ":80", "localhost", "localhost:", "localhost:65536",
+		"::1:80", "[::1]", "[]:80", "[abc]:80", "[::1]80", "a b:80", "tcp://a:80", "a:80 ",
+		"a:+80", "-a:80", "a:80\n", "[::1:80", "a:b:80", "user@host:80",
+		"localhost:8080x" };
 	struct settings s = { 0 };
 	const char *why;
 
@@ -185,13 +207,15 @@ static void a_file_is_read(void **state)
 	char why[256];
 
 	(void)state;
-	assert_int_equal(base_conf_parse(rows, &s, text, sizeof text - 1, why, sizeof why), BASE_INVALID);
+	assert_int_equal(
+		base_conf_parse(rows, &s, text, sizeof text - 1, why, sizeof why), BASE_INVALID);
 	assert_string_equal(why, "line 7: access-log: expected yes or no, got \"off#\"");
 	assert_string_equal(s.name, "a name with spaces");
 	assert_int_equal(s.workers, 7);
 	assert_int_equal(s.lease_ms, 5000);
 	assert_true(s.max_body == 65536);
-	assert_int_equal(base_conf_parse(rows, &s, fixed, sizeof fixed - 1, why, sizeof why), BASE_OK);
+	assert_int_equal(
+		base_conf_parse(rows, &s, fixed, sizeof fixed - 1, why, sizeof why), BASE_OK);
 	assert_string_equal(s.name, "# not a = comment ");
 	assert_false(s.access_log);
 	assert_true(s.strict);
@@ -203,6 +227,7 @@ static void a_file_is_read(void **state)
 
 static void a_wrong_file_is_told_by_its_line(void **state)
 {
+	/* clang-format off */
 	static const struct {
 		const char *text, *why;
 	} bad[] = {
@@ -222,22 +247,28 @@ static void a_wrong_file_is_told_by_its_line(void **state)
 		{ "log-level = loud", "line 1: log-level: expected debug, info, warn or error, got \"loud\"" },
 		{ "\xef\xbb\xbfworkers = 5", "line 1: there is no setting \"\xef\xbb\xbfworkers\"; did you mean workers?" },
 	};
+	/* clang-format on */
 	char long_line[6000] = "name = ";
 	struct settings s = { 0 };
 	char why[256];
 
 	(void)state;
 	for (size_t i = 0; i < sizeof bad / sizeof bad[0]; i++) {
-		assert_int_not_equal(base_conf_parse(rows, &s, bad[i].text, strlen(bad[i].text), why, sizeof why), BASE_OK);
+		assert_int_not_equal(base_conf_parse(rows, &s, bad[i].text, strlen(bad[i].text),
+					     why, sizeof why),
+			BASE_OK);
 		assert_string_equal(why, bad[i].why);
 	}
-	assert_int_equal(base_conf_parse(rows, &s, "name = a\0b", 10, why, sizeof why), BASE_INVALID);
+	assert_int_equal(
+		base_conf_parse(rows, &s, "name = a\0b", 10, why, sizeof why), BASE_INVALID);
 	assert_int_equal(base_conf_parse(rows, &s, "na\0me = a", 9, why, sizeof why), BASE_INVALID);
 	memset(long_line + 7, 'a', sizeof long_line - 7);
-	assert_int_equal(base_conf_parse(rows, &s, long_line, sizeof long_line, why, sizeof why), BASE_INVALID);
+	assert_int_equal(base_conf_parse(rows, &s, long_line, sizeof long_line, why, sizeof why),
+		BASE_INVALID);
 	memset(long_line, 'a', 100);
 	long_line[100] = '=';
-	assert_int_equal(base_conf_parse(rows, &s, long_line, sizeof long_line, why, sizeof why), BASE_INVALID);
+	assert_int_equal(base_conf_parse(rows, &s, long_line, sizeof long_line, why, sizeof why),
+		BASE_INVALID);
 	base_conf_free(&program, &s);
 }
 
@@ -257,7 +288,8 @@ static void slurp_fd(int fd, char *text, size_t room)
 }
 
 /* Runs base_conf_read with stdout and stderr caught. */
-static enum base_conf_outcome read_args(const struct base_conf_program *p, struct settings *s, char **argv)
+static enum base_conf_outcome read_args(
+	const struct base_conf_program *p, struct settings *s, char **argv)
 {
 	int saved[3] = { 0, dup(1), dup(2) };
 	int caught[3] = { 0, memfd_create("out", 0), memfd_create("err", 0) };
@@ -285,7 +317,7 @@ static enum base_conf_outcome read_args(const struct base_conf_program *p, struc
 
 static char strings[][16] = { "pirn-test" };
 #define READ(s, ...) read_args(&program, (s), (char *[]){ strings[0], __VA_ARGS__, NULL })
-#define W(text) ((char[]){ text })
+#define W(text)      ((char[]){ text })
 
 static void defaults_come_from_the_table(void **state)
 {
@@ -314,9 +346,10 @@ static void flags_have_several_shapes(void **state)
 	struct settings s;
 
 	(void)state;
-	assert_int_equal(READ(&s, W("--workers"), W("7"), W("--lease-ms=5s"), W("--no-access-log"), W("--strict"),
-	                      W("--name="), W("--durability"), W("none"), W("--log-level"), W("error")),
-	                 BASE_CONF_RUN);
+	assert_int_equal(READ(&s, W("--workers"), W("7"), W("--lease-ms=5s"), W("--no-access-log"),
+				 W("--strict"), W("--name="), W("--durability"), W("none"),
+				 W("--log-level"), W("error")),
+		BASE_CONF_RUN);
 	assert_int_equal(s.workers, 7);
 	assert_int_equal(s.lease_ms, 5000);
 	assert_false(s.access_log);
@@ -325,7 +358,9 @@ static void flags_have_several_shapes(void **state)
 	assert_int_equal(s.durability, 2);
 	assert_int_equal(base_log_level(), BASE_ERROR);
 	base_conf_free(&program, &s);
-	assert_int_equal(READ(&s, W("--strict=no"), W("--access-log=off"), W("--workers=3"), W("--workers=4")), BASE_CONF_RUN);
+	assert_int_equal(READ(&s, W("--strict=no"), W("--access-log=off"), W("--workers=3"),
+				 W("--workers=4")),
+		BASE_CONF_RUN);
 	assert_false(s.strict);
 	assert_false(s.access_log);
 	assert_int_equal(s.workers, 4);
@@ -357,7 +392,8 @@ static void the_stronger_source_wins(void **state)
 	(void)setenv("PIRN_CONFIG", config + 9, 1);
 	(void)setenv("PIRN_WORKERS", "lots", 1);
 	assert_int_equal(READ(&s, W("--workers=13")), BASE_CONF_WRONG);
-	assert_string_equal(err, "pirn-test: PIRN_WORKERS: expected a whole number, from 1 to 64, got \"lots\"\n");
+	assert_string_equal(err,
+		"pirn-test: PIRN_WORKERS: expected a whole number, from 1 to 64, got \"lots\"\n");
 	assert_int_equal(s.workers, 11);
 	base_conf_free(&program, &s);
 	(void)unsetenv("PIRN_CONFIG");
@@ -369,6 +405,7 @@ static void the_stronger_source_wins(void **state)
 
 static void mistakes_are_one_line(void **state)
 {
+	/* clang-format off */
 	static const struct {
 		const char *word, *value, *line;
 	} bad[] = {
@@ -389,6 +426,7 @@ static void mistakes_are_one_line(void **state)
 		{ "--config=/", NULL, "/: expected a settings file: invalid value" },
 		{ "--log=xml", NULL, "--log: expected text or json, got \"xml\"" },
 	};
+	/* clang-format on */
 	struct settings s;
 
 	(void)state;
@@ -415,7 +453,9 @@ static void a_files_mistake_names_file_and_line(void **state)
 	assert_true(write(fd, text, sizeof text - 1) == (ssize_t)(sizeof text - 1));
 	(void)snprintf(path, sizeof path, "/proc/self/fd/%d", fd);
 	(void)snprintf(config, sizeof config, "--config=%s", path);
-	(void)snprintf(line, sizeof line, "pirn-test: %s:2: workers: expected a whole number, from 1 to 64, got \"99\"\n", path);
+	(void)snprintf(line, sizeof line,
+		"pirn-test: %s:2: workers: expected a whole number, from 1 to 64, got \"99\"\n",
+		path);
 	assert_int_equal(READ(&s, config), BASE_CONF_WRONG);
 	assert_string_equal(err, line);
 	base_conf_free(&program, &s);
@@ -429,7 +469,8 @@ static void a_files_mistake_names_file_and_line(void **state)
 static void operands_move_to_the_front(void **state)
 {
 	struct settings s;
-	char *argv[] = { strings[0], W("first"), W("--workers"), W("5"), W("-"), W("--strict"), W("--"), W("--last"), NULL };
+	char *argv[] = { strings[0], W("first"), W("--workers"), W("5"), W("-"), W("--strict"),
+		W("--"), W("--last"), NULL };
 
 	(void)state;
 	assert_int_equal(read_args(&program_with_operands, &s, argv), BASE_CONF_RUN);
@@ -495,9 +536,11 @@ static void help_makes_the_table_of_the_documentation(void **state)
 
 	(void)state;
 	assert_int_equal(READ(&s, W("--help=markdown")), BASE_CONF_DONE);
-	assert_non_null(strstr(out, "\n| `--lease-ms` | `PIRN_LEASE_MS` | `30s` | how long a worker may hold an event "
-	                            "| a duration such as 5s, from 100ms to 1d |\n"));
-	assert_non_null(strstr(out, "\n| `--name` | `PIRN_NAME` |  | what it is called | a text |\n"));
+	assert_non_null(strstr(out,
+		"\n| `--lease-ms` | `PIRN_LEASE_MS` | `30s` | how long a worker may hold an event "
+		"| a duration such as 5s, from 100ms to 1d |\n"));
+	assert_non_null(
+		strstr(out, "\n| `--name` | `PIRN_NAME` |  | what it is called | a text |\n"));
 	for (const char *at = out; *at; at++)
 		n += *at == '\n';
 	assert_int_equal(n, 2 + 8 + 3);

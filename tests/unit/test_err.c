@@ -1,4 +1,4 @@
-#include "unit.h"
+#include "tests/unit/unit.h"
 
 #include <ctype.h>
 #include <errno.h>
@@ -17,7 +17,8 @@ static void every_error_has_a_name_a_text_and_a_class(void **state)
 		assert_true(base_err_class(err) <= BASE_CLASS_BUG);
 		assert_int_equal(base_err_class(err) == BASE_CLASS_NONE, err == BASE_OK);
 		for (unsigned j = 0; j < i; j++)
-			assert_string_not_equal(base_err_name(err), base_err_name((enum base_err)j));
+			assert_string_not_equal(
+				base_err_name(err), base_err_name((enum base_err)j));
 	}
 }
 
@@ -39,7 +40,7 @@ static void an_unknown_code_is_a_bug(void **state)
 	(void)state;
 	assert_string_equal(base_err_name((enum base_err)BASE_ERR__N), "BUG");
 	assert_string_equal(base_err_text((enum base_err)9999), base_err_text(BASE_BUG));
-	assert_int_equal(base_err_class((enum base_err)-1), BASE_CLASS_BUG);
+	assert_int_equal(base_err_class((enum base_err) - 1), BASE_CLASS_BUG);
 }
 
 static void errno_is_translated(void **state)

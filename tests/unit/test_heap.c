@@ -1,8 +1,8 @@
-#include "unit.h"
+#include "tests/unit/unit.h"
 
 #include "base/heap.h"
 #include "base/rand.h"
-#include "count_alloc.h"
+#include "tests/unit/count_alloc.h"
 
 struct thing {
 	int number;
@@ -76,7 +76,8 @@ static struct thing *least(struct thing *things, int n)
 	for (int i = 0; i < n; i++) {
 		struct thing *t = &things[i];
 		if (t->in && (!best || t->node.due < best->node.due ||
-		              (t->node.due == best->node.due && t->node.order < best->node.order)))
+				     (t->node.due == best->node.due &&
+					     t->node.order < best->node.order)))
 			best = t;
 	}
 	return best;
@@ -98,7 +99,8 @@ static void it_does_what_an_array_would(void **state)
 			base_heap_remove(&h, &t->node);
 			assert_int_equal(t->node.place, 0);
 		} else {
-			assert_int_equal(base_heap_push(&h, &t->node, base_rand_below(&r, 20)), BASE_OK);
+			assert_int_equal(
+				base_heap_push(&h, &t->node, base_rand_below(&r, 20)), BASE_OK);
 		}
 		t->in = !t->in;
 		check(&h);

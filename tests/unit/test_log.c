@@ -1,4 +1,4 @@
-#include "unit.h"
+#include "tests/unit/unit.h"
 
 #include <math.h>
 #include <pthread.h>
@@ -65,28 +65,35 @@ static void a_line_has_level_id_and_fields(void **state)
 	start(BASE_INFO, BASE_LOG_TEXT);
 	base_log(BASE_INFO, "broker_ready");
 	assert_string_equal(text_line(), "info broker_ready\n");
-	base_log(BASE_WARN, "worker_gone", LOG_STR("peer", "w1"), LOG_U64("calls", 3), LOG_I64("delta", -7),
-	         LOG_F64("load", 0.25), LOG_BYTES("boot", "abcdef", 3), LOG_STR("none", NULL), LOG_ERR(BASE_NOMEM));
-	assert_string_equal(text_line(), "warn worker_gone peer=w1 calls=3 delta=-7 load=0.25 boot=abc none=- error=\"out of memory\"\n");
+	base_log(BASE_WARN, "worker_gone", LOG_STR("peer", "w1"), LOG_U64("calls", 3),
+		LOG_I64("delta", -7), LOG_F64("load", 0.25), LOG_BYTES("boot", "abcdef", 3),
+		LOG_STR("none", NULL), LOG_ERR(BASE_NOMEM));
+	assert_string_equal(text_line(),
+		"warn worker_gone peer=w1 calls=3 delta=-7 load=0.25 boot=abc none=- error=\"out of memory\"\n");
 	base_log(BASE_ERROR, "edges", LOG_U64("most", UINT64_MAX), LOG_I64("least", INT64_MIN));
-	assert_string_equal(text_line(), "error edges most=18446744073709551615 least=-9223372036854775808\n");
+	assert_string_equal(
+		text_line(), "error edges most=18446744073709551615 least=-9223372036854775808\n");
 }
 
 static void a_line_in_json(void **state)
 {
 	(void)state;
 	start(BASE_DEBUG, BASE_LOG_JSON);
-	base_log(BASE_DEBUG, "broker_ready", LOG_STR("endpoint", "tcp://0.0.0.0:7400"), LOG_U64("n", 1),
-	         LOG_F64("half", 0.5), LOG_STR("none", NULL), LOG_BYTES("empty", "", 0));
-	assert_string_equal(json_line(), "\",\"level\":\"debug\",\"id\":\"broker_ready\",\"endpoint\":\"tcp://0.0.0.0:7400\","
-	                                 "\"n\":1,\"half\":0.5,\"none\":null,\"empty\":\"\"}\n");
-	base_log(BASE_INFO, "odd", LOG_F64("nan", (double)NAN), LOG_STR("text", "a \"b\"\n\x01\xff\\"));
+	base_log(BASE_DEBUG, "broker_ready", LOG_STR("endpoint", "tcp://0.0.0.0:7400"),
+		LOG_U64("n", 1), LOG_F64("half", 0.5), LOG_STR("none", NULL),
+		LOG_BYTES("empty", "", 0));
+	assert_string_equal(json_line(),
+		"\",\"level\":\"debug\",\"id\":\"broker_ready\",\"endpoint\":\"tcp://0.0.0.0:7400\","
+		"\"n\":1,\"half\":0.5,\"none\":null,\"empty\":\"\"}\n");
+	base_log(BASE_INFO, "odd", LOG_F64("nan", (double)NAN),
+		LOG_STR("text", "a \"b\"\n\x01\xff\\"));
 	assert_string_equal(json_line(), "\",\"level\":\"info\",\"id\":\"odd\",\"nan\":null,"
-	                                 "\"text\":\"a \\\"b\\\"\\n\\u0001\xef\xbf\xbd\\\\\"}\n");
+					 "\"text\":\"a \\\"b\\\"\\n\\u0001\xef\xbf\xbd\\\\\"}\n");
 }
 
 static void bytes_never_forge_a_line(void **state)
 {
+	/* clang-format off */
 	static const struct {
 		const char *value;
 		size_t size;
@@ -107,6 +114,7 @@ static void bytes_never_forge_a_line(void **state)
 		{ "\xe2\x80\xae" "txt", 6, "\"\\u202etxt\"" },   /* right to left */
 		{ "J\xc3\xbcrgen", 7, "J\xc3\xbcrgen" },
 	};
+	/* clang-format on */
 
 	(void)state;
 	start(BASE_INFO, BASE_LOG_TEXT);
@@ -140,7 +148,8 @@ static void long_values_are_cut(void **state)
 		start(BASE_INFO, json ? BASE_LOG_JSON : BASE_LOG_TEXT);
 		for (size_t size = 3900; size < 4200; size++) {
 			memset(value, size % 2 ? 'a' : '\x01', sizeof value);
-			base_log(BASE_INFO, "id", LOG_BYTES("v", value, size), LOG_BYTES("w", value, size), LOG_U64("n", 1));
+			base_log(BASE_INFO, "id", LOG_BYTES("v", value, size),
+				LOG_BYTES("w", value, size), LOG_U64("n", 1));
 			size_t n = written();
 			assert_true(n <= 4096);
 			assert_int_equal(content[n - 1], '\n');
@@ -162,7 +171,8 @@ static void a_cut_value_ends_between_characters(void **state)
 		memcpy(value + i, "\xe2\x82\xac", 3);
 	start(BASE_INFO, BASE_LOG_TEXT);
 	for (size_t shift = 0; shift < 3; shift++) {
-		base_log(BASE_INFO, "id", LOG_BYTES("pad", "abc", shift + 1), LOG_BYTES("v", value, sizeof value));
+		base_log(BASE_INFO, "id", LOG_BYTES("pad", "abc", shift + 1),
+			LOG_BYTES("v", value, sizeof value));
 		(void)written();
 		end = strstr(content, " cut=yes\n");
 		assert_non_null(end);
@@ -173,7 +183,8 @@ static void a_cut_value_ends_between_characters(void **state)
 static void *many_lines(void *arg)
 {
 	for (int i = 0; i < 500; i++)
-		base_log(BASE_INFO, "thread", LOG_U64("number", *(const unsigned *)arg), LOG_STR("text", "some words here"));
+		base_log(BASE_INFO, "thread", LOG_U64("number", *(const unsigned *)arg),
+			LOG_STR("text", "some words here"));
 	return NULL;
 }
 
@@ -198,7 +209,9 @@ static void lines_of_threads_do_not_mix(void **state)
 		char line[256], end[32];
 		unsigned number;
 		assert_non_null(fgets(line, sizeof line, in));
-		assert_int_equal(sscanf(line + 25, "info thread number=%u text=\"some words %31s", &number, end), 2);
+		assert_int_equal(sscanf(line + 25, "info thread number=%u text=\"some words %31s",
+					 &number, end),
+			2);
 		assert_string_equal(end, "here\"");
 		assert_true(number < 4);
 		counts[number]++;
@@ -215,9 +228,12 @@ static void lines_of_threads_do_not_mix(void **state)
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
-		cmocka_unit_test(a_line_has_level_id_and_fields),  cmocka_unit_test(a_line_in_json),
-		cmocka_unit_test(bytes_never_forge_a_line),        cmocka_unit_test(lines_below_the_level_are_dropped),
-		cmocka_unit_test(long_values_are_cut),             cmocka_unit_test(a_cut_value_ends_between_characters),
+		cmocka_unit_test(a_line_has_level_id_and_fields),
+		cmocka_unit_test(a_line_in_json),
+		cmocka_unit_test(bytes_never_forge_a_line),
+		cmocka_unit_test(lines_below_the_level_are_dropped),
+		cmocka_unit_test(long_values_are_cut),
+		cmocka_unit_test(a_cut_value_ends_between_characters),
 		cmocka_unit_test(lines_of_threads_do_not_mix),
 	};
 	return cmocka_run_group_tests(tests, NULL, NULL);

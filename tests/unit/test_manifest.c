@@ -1,7 +1,7 @@
-#include "unit.h"
+#include "tests/unit/unit.h"
 
 #include "base/manifest.h"
-#include "count_alloc.h"
+#include "tests/unit/count_alloc.h"
 
 static const struct base_manifest_key *key(const char *name)
 {
@@ -65,7 +65,8 @@ static void check_table(const struct base_manifest_key *keys)
 		if (keys[i].type == BASE_MANIFEST_MAP || keys[i].type == BASE_MANIFEST_EVENTS) {
 			if (keys[i].keys)
 				check_table(keys[i].keys);
-			assert_int_equal(base_manifest_set(&keys[i], &unused, "x", why, sizeof why), BASE_TYPE);
+			assert_int_equal(base_manifest_set(&keys[i], &unused, "x", why, sizeof why),
+				BASE_TYPE);
 		}
 	}
 }
@@ -82,6 +83,7 @@ static void the_table_is_sound(void **state)
 
 static void bounds_are_inclusive(void **state)
 {
+	/* clang-format off */
 	static const struct {
 		const char *name, *text;
 		enum base_err err;
@@ -100,12 +102,15 @@ static void bounds_are_inclusive(void **state)
 		{ "handler", ".so", BASE_INVALID },    { "handler", "", BASE_INVALID },
 		{ "description", "", BASE_RANGE },     { "description", "\xff", BASE_INVALID }, { "version", "1.0", BASE_OK },
 	};
+	/* clang-format on */
 
 	(void)state;
 	for (size_t i = 0; i < sizeof rows / sizeof rows[0]; i++) {
 		struct base_manifest *m = base_manifest_new();
 		char why[BASE_MANIFEST_WHY];
-		assert_int_equal(base_manifest_set(key(rows[i].name), m, rows[i].text, why, sizeof why), rows[i].err);
+		assert_int_equal(
+			base_manifest_set(key(rows[i].name), m, rows[i].text, why, sizeof why),
+			rows[i].err);
 		if (rows[i].err) {
 			assert_int_equal(m->timeout_ms, 5000);
 			assert_int_equal(m->concurrency, 32);
@@ -134,8 +139,10 @@ static void a_service_name_is_at_most_63(void **state)
 
 static void methods(void **state)
 {
-	static const char *const good[] = { "GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS" };
-	static const char *const bad[] = { "", "get", "GETS", "GE", "TRACE", "CONNECT", "GET ", "*" };
+	static const char *const good[] = { "GET", "HEAD", "POST", "PUT", "PATCH", "DELETE",
+		"OPTIONS" };
+	static const char *const bad[] = { "", "get", "GETS", "GE", "TRACE", "CONNECT", "GET ",
+		"*" };
 
 	(void)state;
 	for (size_t i = 0; i < sizeof good / sizeof good[0]; i++)
@@ -146,11 +153,13 @@ static void methods(void **state)
 
 static void right_paths(void **state)
 {
+	/* clang-format off */
 	static const char *const rows[] = {
 		"/",          "/hello",      "/a/b/c",       "/{id}",        "/a/{id}",      "/a/{id}/b/{other}", "/files/{path*}",
 		"/{rest*}",   "/v1x",        "/v2/x",        "/healthz/x",   "/a.b-c_d~e",   "/a/...",            "/!$&'()*+,;=:@",
 		"/{_a1}",     "/*",          "/a/{id}/{r*}", "/metrics2",    "/{v1}/x",
 	};
+	/* clang-format on */
 	char why[BASE_MANIFEST_WHY];
 
 	(void)state;
@@ -160,6 +169,7 @@ static void right_paths(void **state)
 
 static void wrong_paths(void **state)
 {
+	/* clang-format off */
 	static const struct {
 		const char *path, *why;
 	} rows[] = {
@@ -198,11 +208,13 @@ static void wrong_paths(void **state)
 		{ "/readyz", "expected a path outside /v1/, /healthz, /readyz and /metrics, which are Pirn's own, got \"/readyz\"" },
 		{ "/metrics", "expected a path outside /v1/, /healthz, /readyz and /metrics, which are Pirn's own, got \"/metrics\"" },
 	};
+	/* clang-format on */
 	char why[BASE_MANIFEST_WHY];
 
 	(void)state;
 	for (size_t i = 0; i < sizeof rows / sizeof rows[0]; i++) {
-		assert_int_equal(base_manifest_path_check(rows[i].path, why, sizeof why), BASE_INVALID);
+		assert_int_equal(
+			base_manifest_path_check(rows[i].path, why, sizeof why), BASE_INVALID);
 		assert_string_equal(why, rows[i].why);
 		assert_int_equal(base_manifest_path_check(rows[i].path, NULL, 0), BASE_INVALID);
 	}
@@ -230,13 +242,17 @@ static void paths_have_bounds(void **state)
 	assert_memory_equal(why, "expected at most 16 parameters", 30);
 }
 
-static enum base_err add_route(struct base_manifest *m, const char *method, const char *path, char *why)
+static enum base_err add_route(
+	struct base_manifest *m, const char *method, const char *path, char *why)
 {
 	struct base_manifest_route route = { 0 };
 	enum base_err err;
 
-	assert_int_equal(base_manifest_set(http_key("method"), &route, method, why, BASE_MANIFEST_WHY), BASE_OK);
-	assert_int_equal(base_manifest_set(http_key("path"), &route, path, why, BASE_MANIFEST_WHY), BASE_OK);
+	assert_int_equal(
+		base_manifest_set(http_key("method"), &route, method, why, BASE_MANIFEST_WHY),
+		BASE_OK);
+	assert_int_equal(
+		base_manifest_set(http_key("path"), &route, path, why, BASE_MANIFEST_WHY), BASE_OK);
 	err = base_manifest_add_route(m, &route, why, BASE_MANIFEST_WHY);
 	if (err == BASE_OK)
 		assert_null(route.method);
@@ -248,6 +264,7 @@ static enum base_err add_route(struct base_manifest *m, const char *method, cons
 
 static void a_route_stands_once(void **state)
 {
+	/* clang-format off */
 	static const struct {
 		const char *method, *path;
 		enum base_err err;
@@ -258,6 +275,7 @@ static void a_route_stands_once(void **state)
 		{ "GET", "/a/{x}/c", BASE_EXISTS },  { "GET", "/", BASE_OK },            { "GET", "/", BASE_EXISTS },
 		{ "GET", "/ab", BASE_OK },           { "GET", "/{x}", BASE_OK },         { "GET", "/{y}/b", BASE_OK },
 	};
+	/* clang-format on */
 	struct base_manifest *m = base_manifest_new();
 	char why[BASE_MANIFEST_WHY];
 
@@ -286,7 +304,8 @@ static void routes_and_pairs_are_bounded(void **state)
 	assert_string_equal(m->routes[255].path, "/r255");
 	for (int i = 0; i < BASE_MANIFEST_PAIRS_MAX; i++) {
 		(void)snprintf(text, sizeof text, "N%d", i);
-		assert_int_equal(base_manifest_add_pair(&m->env, text, "v", why, sizeof why), BASE_OK);
+		assert_int_equal(
+			base_manifest_add_pair(&m->env, text, "v", why, sizeof why), BASE_OK);
 	}
 	assert_int_equal(base_manifest_add_pair(&m->env, "MORE", "v", why, sizeof why), BASE_FULL);
 	base_manifest_free(&m);
@@ -306,7 +325,8 @@ static void pairs(void **state)
 	assert_int_equal(base_manifest_add_pair(env, "_b2", "", why, sizeof why), BASE_OK);
 	assert_int_equal(base_manifest_add_pair(env, "A", "2", why, sizeof why), BASE_EXISTS);
 	for (size_t i = 0; i < sizeof bad / sizeof bad[0]; i++)
-		assert_int_equal(base_manifest_add_pair(env, bad[i], "x", why, sizeof why), BASE_INVALID);
+		assert_int_equal(
+			base_manifest_add_pair(env, bad[i], "x", why, sizeof why), BASE_INVALID);
 	assert_string_equal(base_manifest_pair_get(env, "A"), "1");
 	assert_string_equal(base_manifest_pair_get(env, "_b2"), "");
 	assert_int_equal(env->n, 2);
@@ -332,7 +352,8 @@ static void fields_must_agree(void **state)
 	assert_string_equal(at, "retry");
 	m->retry.base_ms = m->retry.max_ms;
 	assert_int_equal(base_manifest_add_pair(&m->env, "A", "1", why, sizeof why), BASE_OK);
-	assert_int_equal(base_manifest_add_pair(&m->secrets, "A", "/run/a", why, sizeof why), BASE_OK);
+	assert_int_equal(
+		base_manifest_add_pair(&m->secrets, "A", "/run/a", why, sizeof why), BASE_OK);
 	assert_int_equal(base_manifest_check(m, &at, why, sizeof why), BASE_EXISTS);
 	assert_string_equal(at, "secrets");
 	assert_string_equal(why, "A is in env, too");
@@ -349,11 +370,11 @@ static enum base_err build(struct base_manifest **out)
 	if (!m)
 		return err;
 	if ((err = base_manifest_set(key("service"), m, "x", why, sizeof why)) ||
-	    (err = base_manifest_set(http_key("method"), &route, "GET", why, sizeof why)) ||
-	    (err = base_manifest_set(http_key("path"), &route, "/x", why, sizeof why)) ||
-	    (err = base_manifest_add_route(m, &route, why, sizeof why)) ||
-	    (err = base_manifest_add_pair(&m->env, "A", "1", why, sizeof why)) ||
-	    (err = base_manifest_add_pair(&m->env, "B", "2", why, sizeof why))) {
+		(err = base_manifest_set(http_key("method"), &route, "GET", why, sizeof why)) ||
+		(err = base_manifest_set(http_key("path"), &route, "/x", why, sizeof why)) ||
+		(err = base_manifest_add_route(m, &route, why, sizeof why)) ||
+		(err = base_manifest_add_pair(&m->env, "A", "1", why, sizeof why)) ||
+		(err = base_manifest_add_pair(&m->env, "B", "2", why, sizeof why))) {
 		base_manifest_route_fini(&route);
 		base_manifest_free(&m);
 		return err;

@@ -1,14 +1,15 @@
-#include "unit.h"
+#include "tests/unit/unit.h"
 
 #include "base/pool.h"
 #include "base/rand.h"
-#include "count_alloc.h"
+#include "tests/unit/count_alloc.h"
 
 static uint8_t source[200000];
 
 static void a_copy_is_a_copy(void **state)
 {
-	static const uint32_t sizes[] = { 0, 1, 31, 32, 33, 64, 65, 1000, 65535, 65536, 65537, 200000 };
+	static const uint32_t sizes[] = { 0, 1, 31, 32, 33, 64, 65, 1000, 65535, 65536, 65537,
+		200000 };
 	struct base_pool p;
 
 	(void)state;
@@ -79,7 +80,9 @@ static void release(struct base_block *b)
 static void somebody_elses_memory_goes_back_to_them(void **state)
 {
 	static char owner[] = "owner";
-	struct base_block wrapped = { .data = source, .size = 5, .refs = 1, .release = release, .owner = owner };
+	struct base_block wrapped = {
+		.data = source, .size = 5, .refs = 1, .release = release, .owner = owner
+	};
 	struct base_block *a = &wrapped;
 	struct base_block *b = base_block_ref(a);
 
@@ -103,7 +106,8 @@ static void a_steady_state_allocates_nothing(void **state)
 		if (round == 1)
 			count_alloc_start();
 		for (int i = 0; i < 500; i++)
-			assert_non_null(blocks[i] = base_pool_copy(&p, source, (uint32_t)base_rand_below(&r, 65537)));
+			assert_non_null(blocks[i] = base_pool_copy(
+						&p, source, (uint32_t)base_rand_below(&r, 65537)));
 		for (int i = 0; i < 500; i++)
 			base_block_unref(&blocks[i]);
 	}

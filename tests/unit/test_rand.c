@@ -1,4 +1,4 @@
-#include "unit.h"
+#include "tests/unit/unit.h"
 
 #include "base/rand.h"
 
@@ -6,7 +6,11 @@
 static void it_is_xoshiro256starstar(void **state)
 {
 	static const uint64_t expected[] = {
-		11520u, 0u, 1509978240u, 1215971899390074240u, 1216172134540287360u,
+		11520u,
+		0u,
+		1509978240u,
+		1215971899390074240u,
+		1216172134540287360u,
 	};
 	struct base_rand r = { { 1, 2, 3, 4 } };
 
@@ -89,9 +93,12 @@ static void the_system_fills_all_of_it(void **state)
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
-		cmocka_unit_test(it_is_xoshiro256starstar), cmocka_unit_test(a_seed_replays_and_seeds_differ),
-		cmocka_unit_test(seed_0_is_a_seed),         cmocka_unit_test(below_stays_below),
-		cmocka_unit_test(below_is_even),            cmocka_unit_test(the_system_fills_all_of_it),
+		cmocka_unit_test(it_is_xoshiro256starstar),
+		cmocka_unit_test(a_seed_replays_and_seeds_differ),
+		cmocka_unit_test(seed_0_is_a_seed),
+		cmocka_unit_test(below_stays_below),
+		cmocka_unit_test(below_is_even),
+		cmocka_unit_test(the_system_fills_all_of_it),
 	};
 	return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -1,8 +1,8 @@
-#include "unit.h"
+#include "tests/unit/unit.h"
 
 #include "base/rand.h"
 #include "base/slab.h"
-#include "count_alloc.h"
+#include "tests/unit/count_alloc.h"
 
 struct record {
 	uint64_t number;
@@ -32,7 +32,8 @@ static void a_record_is_found_by_its_pair_only(void **state)
 
 static void hostile_numbers_find_nothing(void **state)
 {
-	static const uint32_t numbers[] = { 0, 1, 2, 9, 10, 1023, 1024, 1025, 65535, 1u << 31, UINT32_MAX - 1, UINT32_MAX };
+	static const uint32_t numbers[] = { 0, 1, 2, 9, 10, 1023, 1024, 1025, 65535, 1u << 31,
+		UINT32_MAX - 1, UINT32_MAX };
 	struct base_slab s;
 	uint32_t slot, generation;
 
@@ -40,7 +41,8 @@ static void hostile_numbers_find_nothing(void **state)
 	base_slab_init(&s, 8, 10);
 	for (size_t i = 0; i < 12; i++)
 		for (size_t j = 0; j < 12; j++)
-			assert_null(base_slab_get(&s, numbers[i], numbers[j])); /* of an empty one */
+			assert_null(
+				base_slab_get(&s, numbers[i], numbers[j])); /* of an empty one */
 	assert_non_null(base_slab_take(&s, &slot, &generation));
 	for (size_t i = 0; i < 12; i++)
 		for (size_t j = 0; j < 12; j++)
@@ -62,7 +64,8 @@ static void a_late_answer_is_stale(void **state)
 	base_slab_give(&s, slot);
 	assert_int_equal(s.n_used, 0);
 	assert_null(base_slab_get(&s, slot, generation));
-	assert_null(base_slab_get(&s, slot, generation + 1)); /* nor is a free one found by any number */
+	assert_null(base_slab_get(
+		&s, slot, generation + 1)); /* nor is a free one found by any number */
 	r = base_slab_take(&s, &slot2, &generation2);
 	assert_int_equal(slot, slot2);
 	assert_int_not_equal(generation, generation2);
@@ -119,7 +122,8 @@ static void it_does_what_an_array_would(void **state)
 			n++;
 		} else if (n > 0) {
 			uint32_t i = (uint32_t)base_rand_below(&rand, n);
-			assert_ptr_equal(base_slab_get(&s, live[i].slot, live[i].generation), live[i].r);
+			assert_ptr_equal(
+				base_slab_get(&s, live[i].slot, live[i].generation), live[i].r);
 			assert_true(live[i].r->number == live[i].number);
 			base_slab_give(&s, live[i].slot);
 			assert_null(base_slab_get(&s, live[i].slot, live[i].generation));
@@ -128,7 +132,8 @@ static void it_does_what_an_array_would(void **state)
 		assert_int_equal(s.n_used, n);
 	}
 	for (uint32_t i = 0; i < n; i++)
-		assert_true(((struct record *)base_slab_get(&s, live[i].slot, live[i].generation))->number == live[i].number);
+		assert_true(((struct record *)base_slab_get(&s, live[i].slot, live[i].generation))
+				    ->number == live[i].number);
 	base_slab_fini(&s);
 }
 

@@ -1,9 +1,10 @@
-#include "unit.h"
+#include "tests/unit/unit.h"
 
 #include "base/text.h"
 
 static void utf8_is_told_from_what_is_not(void **state)
 {
+	/* clang-format off */
 	static const struct {
 		const char *text;
 		size_t size, length;
@@ -33,6 +34,7 @@ static void utf8_is_told_from_what_is_not(void **state)
 		{ "\xf5\x80\x80\x80", 4, 0, 0 },
 		{ "\xff", 1, 0, 0 },
 	};
+	/* clang-format on */
 
 	(void)state;
 	for (size_t i = 0; i < sizeof rows / sizeof rows[0]; i++) {
@@ -51,7 +53,7 @@ static void every_code_point_comes_back(void **state)
 	(void)state;
 	for (uint32_t code = 0x10000; code <= 0x10ffff; code += 0x111) {
 		char text[4] = { (char)(0xf0 | code >> 18), (char)(0x80 | (code >> 12 & 0x3f)),
-			         (char)(0x80 | (code >> 6 & 0x3f)), (char)(0x80 | (code & 0x3f)) };
+			(char)(0x80 | (code >> 6 & 0x3f)), (char)(0x80 | (code & 0x3f)) };
 		uint32_t back = 0;
 		assert_int_equal(base_text_utf8(text, 4, &back), 4);
 		assert_int_equal(back, code);
@@ -60,6 +62,7 @@ static void every_code_point_comes_back(void **state)
 
 static void quotations(void **state)
 {
+	/* clang-format off */
 	static const struct {
 		const char *text;
 		size_t size;
@@ -74,6 +77,7 @@ static void quotations(void **state)
 		{ "\xe2\x80\xae" "abc", 6, "\"\\u202eabc\"" },
 		{ "\xc3\xbc", 2, "\"\xc3\xbc\"" },
 	};
+	/* clang-format on */
 	char out[BASE_TEXT_QUOTED];
 
 	(void)state;
@@ -117,7 +121,8 @@ static void words_have_quotes_only_when_they_need_them(void **state)
 
 static const char *guess(const char *word)
 {
-	static const char *const names[] = { "timeout", "concurrency", "concurrency_total", "retry", "env", "http", "max" };
+	static const char *const names[] = { "timeout", "concurrency", "concurrency_total", "retry",
+		"env", "http", "max" };
 	struct base_text_guess g = { .word = word };
 
 	for (size_t i = 0; i < sizeof names / sizeof names[0]; i++)
@@ -127,6 +132,7 @@ static const char *guess(const char *word)
 
 static void the_nearest_name_is_guessed(void **state)
 {
+	/* clang-format off */
 	static const struct {
 		const char *word, *best;
 	} rows[] = {
@@ -135,6 +141,7 @@ static void the_nearest_name_is_guessed(void **state)
 		{ "concurrency-total", "concurrency_total" },         { "colour", "-" },         { "x", "-" },
 		{ "", "-" },               { "zzz", "-" },            { "ma", "max" },
 	};
+	/* clang-format on */
 	char long_word[200];
 
 	(void)state;

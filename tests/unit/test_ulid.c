@@ -1,10 +1,11 @@
-#include "unit.h"
+#include "tests/unit/unit.h"
 
 #include "base/rand.h"
 #include "base/ulid.h"
 
 static void text_and_bytes_are_one(void **state)
 {
+	/* clang-format off */
 	static const struct {
 		const char *text;
 		uint8_t id[BASE_ULID_SIZE];
@@ -16,6 +17,7 @@ static void text_and_bytes_are_one(void **state)
 		{ "01ARZ3NDEKTSV4RRFFQ69G5FAV",
 		  { 0x01, 0x56, 0x3e, 0x3a, 0xb5, 0xd3, 0xd6, 0x76, 0x4c, 0x61, 0xef, 0xb9, 0x93, 0x02, 0xbd, 0x5b } },
 	};
+	/* clang-format on */
 	char text[BASE_ULID_TEXT + 1];
 	uint8_t id[BASE_ULID_SIZE];
 
@@ -41,6 +43,7 @@ static void lower_case_is_read(void **state)
 
 static void what_is_no_ulid_is_refused(void **state)
 {
+	/* clang-format off */
 	static const char *const rows[] = {
 		"",
 		"0",
@@ -54,6 +57,7 @@ static void what_is_no_ulid_is_refused(void **state)
 		"01ARZ3NDEKTSV4RRFFQ69G5FA ",
 		"01ARZ3NDEK-SV4RRFFQ69G5FAV",
 	};
+	/* clang-format on */
 	uint8_t id[BASE_ULID_SIZE] = { 0xAA };
 
 	(void)state;
@@ -96,8 +100,10 @@ static void ids_grow(void **state)
 	uint8_t last[BASE_ULID_SIZE] = { 0 };
 	uint8_t id[BASE_ULID_SIZE];
 	/* the clock stands, goes on, and goes back */
-	static const uint64_t times[] = { 1000, 1000, 1000, 1001, 1001, 900, 900, 1002, 5000, 4999 };
-	static const uint64_t expected[] = { 1000, 1000, 1000, 1001, 1001, 1001, 1001, 1002, 5000, 5000 };
+	static const uint64_t times[] = { 1000, 1000, 1000, 1001, 1001, 900, 900, 1002, 5000,
+		4999 };
+	static const uint64_t expected[] = { 1000, 1000, 1000, 1001, 1001, 1001, 1001, 1002, 5000,
+		5000 };
 
 	(void)state;
 	base_rand_init(&r, 1);

@@ -1,6 +1,6 @@
-#include "unit.h"
+#include "tests/unit/unit.h"
 
-#include "count_alloc.h"
+#include "tests/unit/count_alloc.h"
 #include "worker/yaml.h"
 
 static struct base_manifest *m;
@@ -39,30 +39,32 @@ static int teardown(void **state)
 static void the_designs_manifest_without_its_timer(void **state)
 {
 	(void)state;
-	assert_int_equal(read_text("service: counter\n"
-	                           "handler: counter.so\n"
-	                           "description: \"Counts: one, two\"\n"
-	                           "version: 1.0\n"
-	                           "events:\n"
-	                           "  - http:  { method: POST, path: /counter }\n"
-	                           "  - http:\n"
-	                           "      path: /counter/{name}   # a comment\n"
-	                           "      method: GET\n"
-	                           "      async: true\n"
-	                           "timeout: 7s\n"
-	                           "concurrency: 3\n"
-	                           "concurrency_total: 12\n"
-	                           "queue_items: 99\n"
-	                           "max_body: 64k\n"
-	                           "retry:   { attempts: 9, base: 2s, max: 6m, age: 7h }\n"
-	                           "breaker: { window: 11s, calls: 21, failures: 51%, consecutive: 6, open: 4s }\n"
-	                           "env:\n"
-	                           "  GREETING: Hello, \xc3\xbc\n"
-	                           "  EMPTY: \"\"\n"
-	                           "  NUMBER: 0x10\n"
-	                           "  TRUE: true\n"
-	                           "secrets: { DB: /run/secrets/db }\n"),
-	                 BASE_OK);
+	assert_int_equal(
+		read_text(
+			"service: counter\n"
+			"handler: counter.so\n"
+			"description: \"Counts: one, two\"\n"
+			"version: 1.0\n"
+			"events:\n"
+			"  - http:  { method: POST, path: /counter }\n"
+			"  - http:\n"
+			"      path: /counter/{name}   # a comment\n"
+			"      method: GET\n"
+			"      async: true\n"
+			"timeout: 7s\n"
+			"concurrency: 3\n"
+			"concurrency_total: 12\n"
+			"queue_items: 99\n"
+			"max_body: 64k\n"
+			"retry:   { attempts: 9, base: 2s, max: 6m, age: 7h }\n"
+			"breaker: { window: 11s, calls: 21, failures: 51%, consecutive: 6, open: 4s }\n"
+			"env:\n"
+			"  GREETING: Hello, \xc3\xbc\n"
+			"  EMPTY: \"\"\n"
+			"  NUMBER: 0x10\n"
+			"  TRUE: true\n"
+			"secrets: { DB: /run/secrets/db }\n"),
+		BASE_OK);
 	assert_string_equal(m->service, "counter");
 	assert_string_equal(m->handler, "counter.so");
 	assert_string_equal(m->description, "Counts: one, two");
@@ -99,7 +101,9 @@ static void the_designs_manifest_without_its_timer(void **state)
 static void what_is_left_out_has_its_default(void **state)
 {
 	(void)state;
-	assert_int_equal(read_text(MINIMAL "retry: { attempts: 3 }\nbreaker: {}\nevents: []\nenv: {}\n"), BASE_OK);
+	assert_int_equal(
+		read_text(MINIMAL "retry: { attempts: 3 }\nbreaker: {}\nevents: []\nenv: {}\n"),
+		BASE_OK);
 	assert_int_equal(m->timeout_ms, 5000);
 	assert_int_equal(m->concurrency, 32);
 	assert_int_equal(m->retry.attempts, 3);
@@ -131,6 +135,7 @@ static void other_shapes_of_the_same(void **state)
 }
 
 /* Each mistake, and the whole message but for the file's name. */
+/* clang-format off */
 static const struct {
 	const char *text, *why;
 } mistakes[] = {
@@ -244,6 +249,7 @@ static const struct {
 	{ "service: x\nhandler: \xef\xbb\xbfx.so\n", "2:10: expected text, got the control character U+FEFF" },
 	{ "\xff\xfes\0e\0", "1:1: expected UTF-8 text, got byte 0xff" }, /* UTF-16 */
 };
+/* clang-format on */
 
 static void every_mistake_is_told_at_its_place(void **state)
 {
@@ -252,10 +258,12 @@ static void every_mistake_is_told_at_its_place(void **state)
 	(void)state;
 	for (size_t i = 0; i < sizeof mistakes / sizeof mistakes[0]; i++) {
 		char expected[WRK_YAML_WHY];
-		(void)snprintf(expected, sizeof expected, "services/x/service.yaml:%s", mistakes[i].why);
+		(void)snprintf(
+			expected, sizeof expected, "services/x/service.yaml:%s", mistakes[i].why);
 		assert_int_equal(read_text(mistakes[i].text), BASE_CONFIG);
 		if (strcmp(why, expected) != 0) {
-			print_error("%s\nexpected: %s\ngot:      %s\n\n", mistakes[i].text, expected, why);
+			print_error("%s\nexpected: %s\ngot:      %s\n\n", mistakes[i].text,
+				expected, why);
 			failed++;
 		}
 		assert_null(strchr(why, '\n'));
@@ -267,7 +275,8 @@ static void a_nul_byte_is_refused(void **state)
 {
 	(void)state;
 	assert_int_equal(read_bytes(MINIMAL "env: {A: \0}", sizeof MINIMAL + 10), BASE_CONFIG);
-	assert_string_equal(why, "services/x/service.yaml:3:10: expected text, got the control character U+0000");
+	assert_string_equal(why,
+		"services/x/service.yaml:3:10: expected text, got the control character U+0000");
 }
 
 static void a_size_is_the_limit(void **state)
@@ -279,7 +288,8 @@ static void a_size_is_the_limit(void **state)
 	memcpy(text, MINIMAL, sizeof MINIMAL - 1);
 	assert_int_equal(read_bytes(text, WRK_YAML_BYTES), BASE_OK);
 	assert_int_equal(read_bytes(text, WRK_YAML_BYTES + 1), BASE_TOO_LARGE);
-	assert_string_equal(why, "services/x/service.yaml:1:1: expected at most 65536 bytes, got 65537");
+	assert_string_equal(
+		why, "services/x/service.yaml:1:1: expected at most 65536 bytes, got 65537");
 }
 
 static void a_deep_text_costs_nothing(void **state)
@@ -316,7 +326,8 @@ static void long_values_fit_the_message(void **state)
 	memset(text, 'k', 128);
 	memcpy(text + 128, ": 1\n", 5);
 	assert_int_equal(read_text(text), BASE_CONFIG);
-	assert_non_null(strstr(why, ":1:1: expected a key of at most 127 bytes, without NUL, got \"kkkkk"));
+	assert_non_null(
+		strstr(why, ":1:1: expected a key of at most 127 bytes, without NUL, got \"kkkkk"));
 	memset(path, 'p', sizeof path - 1);
 	base_manifest_free(&m);
 	assert_int_equal(wrk_yaml_read(path, "colour: 1\n", 10, &m, why, sizeof why), BASE_CONFIG);
@@ -328,7 +339,8 @@ static void long_values_fit_the_message(void **state)
 
 static void every_allocation_may_fail(void **state)
 {
-	static const char text[] = MINIMAL "events:\n  - http: { method: GET, path: /a }\nenv: { A: b }\n";
+	static const char text[] =
+		MINIMAL "events:\n  - http: { method: GET, path: /a }\nenv: { A: b }\n";
 	unsigned long nth = 1;
 
 	(void)state;
