@@ -149,7 +149,7 @@ static void *thread_main(void *arg)
 {
 	struct thread *t = arg;
 	struct wrk_executor *e = t->executor;
-	void *local = e->conf.enter ? e->conf.enter(e->conf.arg) : t;
+	void *local = e->conf.enter ? e->conf.enter(e->conf.arg, e) : t;
 
 	pthread_mutex_lock(&e->lock);
 	while (local) {

@@ -46,7 +46,7 @@ struct wrk_executor_conf {
 	uint32_t processors;  /* 0: as many as the machine has */
 	uint32_t idle_ms;     /* 0: 10,000 */
 	uint32_t late_us;     /* 0: 1,000 */
-	void *(*enter)(void *arg);             /* a thread's own things; NULL: out of memory, the thread ends */
+	void *(*enter)(void *arg, struct wrk_executor *e); /* a thread's own things; NULL: out of memory, the thread ends */
 	void (*leave)(void *arg, void *local);
 	void (*run)(void *arg, void *local, struct wrk_task *task);
 	void (*wake)(void *arg);               /* from any thread, without a lock held: something is done */

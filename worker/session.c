@@ -228,6 +228,11 @@ static void on_closed(uv_handle_t *handle)
 	free(handle->data);
 }
 
+void wrk_session_leave(struct wrk_session *s)
+{
+	net_links_free(&s->links);
+}
+
 void wrk_session_free(struct wrk_session **sp)
 {
 	struct wrk_session *s = *sp;

@@ -36,6 +36,7 @@ struct wrk_session_conf {
 };
 
 BASE_MUSTUSE enum base_err wrk_session_new(const struct wrk_session_conf *conf, struct wrk_session **out);
+void wrk_session_leave(struct wrk_session *s); /* says BYE */
 /* Says BYE. The executor is gone before. Frees the services. */
 void wrk_session_free(struct wrk_session **s);
 

@@ -1,0 +1,10 @@
+/* A service that crashes takes its worker down (design.md, "The worker"). Before
+ * that, one line says which service and which run it was.
+ */
+#ifndef WRK_CRASH_H
+#define WRK_CRASH_H
+
+/* Once at start: SEGV, BUS, FPE, ILL and ABRT are logged as worker_crashed, and then have their usual end. */
+void wrk_crash_watch(void);
+
+#endif
