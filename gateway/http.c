@@ -140,14 +140,24 @@ static void refuse_large(struct gw_record *r)
 	gw_http_refuse(&r->pub, 413, "The request's body is larger than this gateway or the service takes.");
 }
 
+static void refuse_ending(struct gw_record *r)
+{
+	r->close = true;
+	gw_http_refuse(&r->pub, 503, "The gateway is about to end.");
+}
+
 static enum MHD_Result begin(struct gw_record *r, const char *method, const char *version)
 {
 	struct gw_http *h = r->pub.http;
 	bool body;
 
 	r->begun = true;
-	if (gw_head_read(r, method, version))
-		h->events.on_head(h->events.arg, &r->pub);
+	if (gw_head_read(r, method, version)) {
+		if (h->ending)
+			refuse_ending(r);
+		else
+			h->events.on_head(h->events.arg, &r->pub);
+	}
 	body = r->content_length > 0 || r->chunked;
 	if (body && !r->answered && r->content_length > r->pub.max_body)
 		refuse_large(r);
@@ -182,6 +192,8 @@ static enum MHD_Result finish(struct gw_record *r)
 {
 	struct gw_http *h = r->pub.http;
 
+	if (!r->answered && h->ending)
+		refuse_ending(r);
 	if (!r->answered)
 		h->events.on_request(h->events.arg, &r->pub);
 	if (r->answered)
@@ -492,6 +504,8 @@ void gw_http_free(struct gw_http **hp)
 	if (handles > 1)
 		uv_close((uv_handle_t *)&h->timer, on_closed);
 	resume_all(h);
+	h->ending = true;
+	(void)MHD_run(h->daemon); /* sends what was answered last */
 	MHD_stop_daemon(h->daemon);
 	free_records(h);
 	gw_conn_fini(h);

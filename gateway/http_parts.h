@@ -72,6 +72,7 @@ struct gw_http {
 	struct net_hook *run_hook, *flush_hook;
 	bool ready;                  /* MHD_run has something to do */
 	bool draining;
+	bool ending;                 /* nobody is there any more who could answer */
 	struct gw_list stages[GW_STAGE__TIMED];
 	uint32_t stage_ms[GW_STAGE__TIMED];
 	size_t n_connections, n_requests;

@@ -1,0 +1,92 @@
+/* The gateway: what one process has, and how a request finds its way through it.
+ *
+ * Two listeners run in one loop. serve.c receives what both say; it knows the paths that
+ * are always there and looks the others up in the routes (the users' listener only),
+ * and opens and closes each request's entry in the figures and in the access log.
+ * invoke.c turns a request into a call and its reply into an answer. api/ has a file for
+ * each resource.
+ *
+ * The routes are swapped when the registry changes, between two requests: what a request
+ * needs of its service is copied into its errand when its head is there, and nothing
+ * points into a table afterwards.
+ */
+#ifndef GATEWAY_GW_H
+#define GATEWAY_GW_H
+
+#include "base/rand.h"
+#include "base/ulid.h"
+#include "client/engine.h"
+#include "gateway/access.h"
+#include "gateway/forwarded.h"
+#include "gateway/http.h"
+#include "gateway/metrics.h"
+#include "gateway/prom.h"
+#include "gateway/route.h"
+#include "gateway/target.h"
+#include "gateway/trace.h"
+
+#define GW_DEFAULT_TIMEOUT_MS 30000u /* of a service that does not say */
+#define GW_SEGMENT_ROOM (64u * 1024) /* for decoded targets: more than a head can have */
+
+struct gw {
+	struct net_loop *loop;
+	struct client_engine *engine;
+	struct gw_http *users, *admin;
+	struct gw_routes *routes;       /* never NULL */
+	struct gw_metrics metrics;
+	struct gw_access *access;       /* NULL: no access log */
+	struct gw_nets trusted;
+	struct base_rand rand;
+	struct base_ulid_maker ulids;
+	struct base_arena arena;        /* while one reply is turned into an answer */
+	const char *name;
+	uint8_t boot[BASE_ULID_SIZE];
+	uint64_t max_response;
+	bool draining;
+	struct gw_target target;        /* of the request whose head is being looked at */
+	char segment_room[GW_SEGMENT_ROOM];
+};
+
+/* What the gateway keeps with a request; gw_request.user. */
+struct gw_errand {
+	struct gw *gw;
+	struct gw_served *served;       /* its figures; NULL before the head was there */
+	void (*run)(struct gw *gw, struct gw_request *r); /* when all is there */
+	enum gw_method method;
+	uint32_t timeout_ms;
+	bool idempotent;
+	bool head_by_get;
+	uint8_t trace[GW_TRACE_SIZE];
+	char remote[GW_ADDR_TEXT];
+};
+
+static inline struct gw_errand *gw_errand_of(const struct gw_request *r)
+{
+	return r->user;
+}
+
+/* One resource that is always there. */
+struct gw_resource {
+	struct gw_slice path;
+	uint32_t allow;
+	void (*run)(struct gw *gw, struct gw_request *r);
+};
+
+/* serve.c: what the two listeners call; arg is the gw. */
+struct gw_http_events gw_users_events(struct gw *gw);
+struct gw_http_events gw_admin_events(struct gw *gw);
+void gw_serve_registry(struct gw *gw, const Pirn__Registry *registry); /* builds and swaps the routes */
+
+/* invoke.c: the head of a request for a service; match NULL for /v1/invoke/{service}. May answer. */
+void gw_invoke_head(struct gw *gw, struct gw_request *r, const struct gw_service *s, const struct gw_match *match);
+
+/* Answers a request that the loop has no service for, or cannot serve now. */
+void gw_answer_json(struct gw_request *r, unsigned status, struct base_buf *json); /* 500 when json failed */
+
+/* api/ */
+void gw_api_healthz(struct gw *gw, struct gw_request *r);
+void gw_api_readyz(struct gw *gw, struct gw_request *r);
+void gw_api_services(struct gw *gw, struct gw_request *r);
+void gw_api_metrics(struct gw *gw, struct gw_request *r);
+
+#endif

@@ -1,0 +1,339 @@
+/* A request becomes a call: its head is packed when it is there, its body follows behind
+ * it in the same buffer, and the whole is handed to the engine. The reply becomes the
+ * answer. What is UNTRUSTED here: the client's headers, and everything in the reply.
+ */
+#include "base/conf.h"
+#include "base/log.h"
+#include "gateway/gw.h"
+#include "gateway/meta.h"
+
+#define MAX_FIELDS 128         /* of an answer: as many as a worker lets a service set */
+
+/* ---- the way out ---------------------------------------------------------------- */
+
+/* Belongs to the connection, not to the request. */
+static bool is_hop_by_hop(enum gw_known known)
+{
+	switch (known) {
+	case GW_HEADER_CONNECTION:
+	case GW_HEADER_KEEP_ALIVE:
+	case GW_HEADER_PROXY_CONNECTION:
+	case GW_HEADER_TE:
+	case GW_HEADER_TRAILER:
+	case GW_HEADER_TRANSFER_ENCODING:
+	case GW_HEADER_UPGRADE:
+		return true;
+	default:
+		return false;
+	}
+}
+
+/* Connection names further headers that end here. */
+static bool is_listed(const struct gw_request *r, struct gw_slice name)
+{
+	for (size_t i = 0; i < r->n_headers; i++) {
+		struct gw_slice rest = r->headers[i].value;
+		if (!gw_slice_like(r->headers[i].name, GW_SLICE("Connection")))
+			continue;
+		while (rest.size) {
+			const char *comma = memchr(rest.data, ',', rest.size);
+			size_t size = comma ? (size_t)(comma - rest.data) : rest.size;
+			if (gw_slice_like(gw_slice_trim((struct gw_slice){ rest.data, size }), name))
+				return true;
+			size += comma != NULL;
+			rest = (struct gw_slice){ rest.data + size, rest.size - size };
+		}
+	}
+	return false;
+}
+
+static bool says_forwarded(enum gw_known known)
+{
+	return known == GW_HEADER_FORWARDED || known == GW_HEADER_X_FORWARDED_FOR ||
+	       known == GW_HEADER_X_FORWARDED_HOST || known == GW_HEADER_X_FORWARDED_PROTO;
+}
+
+/* trusted: the peer may say who the client is. traced: the client's traceparent was a valid one. */
+struct passing {
+	bool trusted, traced;
+};
+
+static bool passes(const struct gw_request *r, const struct gw_header *h, enum gw_known known, struct passing p)
+{
+	if (is_hop_by_hop(known) || known == GW_HEADER_CONTENT_LENGTH || known == GW_HEADER_EXPECT)
+		return false;
+	if (known == GW_HEADER_X_REQUEST_ID || known == GW_HEADER_TRACEPARENT)
+		return false; /* said anew */
+	if (known == GW_HEADER_TRACESTATE && !p.traced)
+		return false;
+	if (says_forwarded(known) && !p.trusted)
+		return false;
+	return !r->known[GW_HEADER_CONNECTION] || known == GW_HEADER_HOST || !is_listed(r, h->name);
+}
+
+static void pack_headers(struct gw_request *r, struct passing p)
+{
+	char trace[GW_TRACE_TEXT + 1];
+
+	for (size_t i = 0; i < r->n_headers; i++) {
+		const struct gw_header *h = &r->headers[i];
+		if (passes(r, h, gw_header_known(h->name), p))
+			gw_meta_header(&r->payload, h->name, h->value);
+	}
+	gw_trace_print(gw_errand_of(r)->trace, trace);
+	gw_meta_header(&r->payload, GW_SLICE("X-Request-Id"), gw_slice_of(r->id_text));
+	gw_meta_header(&r->payload, GW_SLICE("traceparent"), (struct gw_slice){ trace, GW_TRACE_TEXT });
+}
+
+static void pack_params(struct gw *gw, struct gw_request *r, const struct gw_match *match)
+{
+	for (size_t i = 0; match && i < match->route->n_params; i++) {
+		struct gw_slice name = match->route->params[i], value = match->values[i];
+		char *rest;
+		if (match->rest_from != SIZE_MAX && i + 1 == match->route->n_params) {
+			rest = base_arena_alloc(&gw->arena, gw->target.path.size);
+			if (!rest) {
+				r->payload.failed = true;
+				return;
+			}
+			value = (struct gw_slice){ rest, gw_match_rest(match, &gw->target, rest) };
+		}
+		gw_meta_param(&r->payload, name, value);
+	}
+}
+
+/* Who the client is; true: the peer is a proxy that may say so. */
+static bool find_client(struct gw *gw, struct gw_request *r)
+{
+	struct gw_slice values[2][32];
+	size_t n[2] = { 0, 0 };
+	uint8_t addr[GW_ADDR_SIZE];
+	struct gw_errand *e = gw_errand_of(r);
+
+	if (gw->trusted.n == 0 || !gw_nets_have(&gw->trusted, r->peer)) {
+		(void)stpncpy(e->remote, r->peer_text, sizeof e->remote - 1);
+		return false;
+	}
+	for (size_t i = 0; i < r->n_headers; i++) {
+		enum gw_known known = gw_header_known(r->headers[i].name);
+		unsigned which = known == GW_HEADER_X_FORWARDED_FOR;
+		if ((known != GW_HEADER_FORWARDED && !which) || n[which] == 32)
+			continue;
+		values[which][n[which]++] = r->headers[i].value;
+	}
+	memcpy(addr, r->peer, sizeof addr);
+	gw_forwarded_walk(&gw->trusted, (struct gw_hops){ values[0], n[0] }, (struct gw_hops){ values[1], n[1] }, addr);
+	gw_addr_print(addr, e->remote);
+	return true;
+}
+
+/* Continues the client's trace or starts one; true: continued. */
+static bool set_trace(struct gw *gw, struct gw_request *r)
+{
+	const struct gw_header *h = r->known[GW_HEADER_TRACEPARENT];
+	uint8_t *trace = gw_errand_of(r)->trace;
+
+	if (!h || !gw_trace_parse(h->value, trace)) {
+		gw_trace_start(&gw->rand, trace);
+		return false;
+	}
+	gw_trace_step(&gw->rand, trace);
+	return true;
+}
+
+/* Pirn-Timeout may shorten what the manifest says. False: it is no duration. */
+static bool set_timeout(struct gw_request *r, const struct gw_service *s)
+{
+	const struct gw_header *h = r->known[GW_HEADER_PIRN_TIMEOUT];
+	struct gw_errand *e = gw_errand_of(r);
+	char text[24];
+	uint64_t ms;
+
+	e->timeout_ms = s->timeout_ms ? s->timeout_ms : GW_DEFAULT_TIMEOUT_MS;
+	if (!h)
+		return true;
+	if (h->value.size >= sizeof text)
+		return false;
+	memcpy(text, h->value.data, h->value.size);
+	text[h->value.size] = '\0';
+	if (!base_conf_ms(text, &ms) || ms == 0)
+		return false;
+	if (ms < e->timeout_ms)
+		e->timeout_ms = (uint32_t)ms;
+	return true;
+}
+
+static bool is_idempotent(const struct gw_request *r)
+{
+	switch (gw_errand_of(r)->method) {
+	case GW_METHOD_GET:
+	case GW_METHOD_HEAD:
+	case GW_METHOD_PUT:
+	case GW_METHOD_DELETE:
+	case GW_METHOD_OPTIONS:
+		return true;
+	default:
+		return r->known[GW_HEADER_IDEMPOTENCY_KEY] != NULL;
+	}
+}
+
+static void run_call(struct gw *gw, struct gw_request *r);
+
+void gw_invoke_head(struct gw *gw, struct gw_request *r, const struct gw_service *s, const struct gw_match *match)
+{
+	struct gw_errand *e = gw_errand_of(r);
+	struct passing p;
+
+	if (!s->user) { /* memory was out when it became known */
+		gw_http_problem(r, &(struct gw_problem){ .status = 503, .detail = "The gateway is out of memory.", .retry_after_s = 1 });
+		return;
+	}
+	gw_metrics_move(&gw->metrics, &e->served, s->user);
+	if (match && match->route->async) {
+		gw_http_refuse(r, 501, "This route answers with an accepted event, and events are not kept by this version.");
+		return;
+	}
+	if (!set_timeout(r, s)) {
+		gw_http_refuse(r, 400, "Pirn-Timeout is not a duration such as 500ms, 5s or 2m.");
+		return;
+	}
+	if (s->max_body && s->max_body < r->max_body)
+		r->max_body = s->max_body;
+	e->head_by_get = match && match->head_by_get;
+	e->idempotent = is_idempotent(r);
+	p.traced = set_trace(gw, r);
+	p.trusted = find_client(gw, r);
+	gw_meta_method(&r->payload, e->head_by_get ? GW_SLICE("GET") : r->method);
+	gw_meta_target(&r->payload, gw->target.origin);
+	pack_headers(r, p);
+	gw_meta_remote(&r->payload, gw_slice_of(e->remote));
+	pack_params(gw, r, match);
+	base_arena_reset(&gw->arena);
+	e->run = run_call;
+}
+
+/* ---- the way back --------------------------------------------------------------- */
+
+static unsigned seconds_up(uint32_t ms)
+{
+	return ms / 1000 + (ms % 1000 != 0);
+}
+
+/* The broker or the engine answered in the service's place. */
+static void answer_reason(struct gw_request *r, enum _Pirn__Reason reason, unsigned status, uint32_t retry_after_ms)
+{
+	const char *text = client_reason_text(reason);
+	struct gw_problem p = { .status = status >= 400 && status <= 599 ? status : client_reason_status(reason),
+		.retry_after_s = seconds_up(retry_after_ms) };
+	char detail[160] = "";
+
+	/* A sentence out of "no worker is there for the service". */
+	if (text && *text) {
+		char *end = stpncpy(detail, text, sizeof detail - 2);
+		if (detail[0] >= 'a' && detail[0] <= 'z')
+			detail[0] = (char)(detail[0] - 'a' + 'A');
+		if (end[-1] != '.')
+			*end = '.';
+	}
+	p.detail = detail;
+	if (p.status == 503 && p.retry_after_s == 0)
+		p.retry_after_s = 1;
+	gw_http_problem(r, &p);
+}
+
+/* What the service must not say, because it is the connection's or ours. */
+static bool is_dropped(struct gw_slice name)
+{
+	enum gw_known known = gw_header_known(name);
+
+	return is_hop_by_hop(known) || known == GW_HEADER_CONTENT_LENGTH || known == GW_HEADER_X_REQUEST_ID ||
+	       gw_slice_like(name, GW_SLICE("Date"));
+}
+
+static const char *keep_text(struct gw *gw, struct gw_slice s)
+{
+	return memchr(s.data, '\0', s.size) ? NULL : base_arena_dup(&gw->arena, s.data, s.size);
+}
+
+/* Copies the reply's headers into fields. False: they are not headers. */
+static bool read_fields(struct gw *gw, const struct net_payload *payload, struct gw_field *fields, size_t *n)
+{
+	struct gw_meta_reader reader = { payload->meta, payload->meta + payload->meta_size };
+	struct gw_slice name, value;
+	int more;
+
+	while ((more = gw_meta_next(&reader, &name, &value)) > 0) {
+		if (name.size == 0)
+			return false;
+		if (is_dropped(name))
+			continue;
+		if (*n == MAX_FIELDS)
+			return false;
+		fields[*n] = (struct gw_field){ keep_text(gw, name), keep_text(gw, value) };
+		if (!fields[*n].name || !fields[*n].value)
+			return false;
+		++*n;
+	}
+	return more == 0;
+}
+
+static void answer_service(struct gw *gw, struct gw_request *r, const struct client_reply *reply)
+{
+	struct gw_field fields[MAX_FIELDS];
+	struct gw_answer a = { .status = reply->status, .fields = fields, .body = reply->payload.data,
+		.size = reply->payload.data_size, .block = reply->payload.block };
+	enum base_err err = BASE_INVALID;
+
+	if (a.size > gw->max_response) {
+		gw_http_refuse(r, 502, "The service's response is larger than this gateway takes.");
+		return;
+	}
+	if (a.status >= 200 && a.status <= 599 && read_fields(gw, &reply->payload, fields, &a.n_fields))
+		err = gw_http_answer(r, &a);
+	base_arena_reset(&gw->arena);
+	if (!err)
+		return;
+	if (err == BASE_INVALID)
+		base_log(BASE_WARN, "response_refused", LOG_STR("service", gw_errand_of(r)->served->name),
+		         LOG_STR("request", r->id_text), LOG_U64("status", reply->status));
+	gw_http_refuse(r, err == BASE_INVALID ? 502 : 503,
+	               err == BASE_INVALID ? "The service's response is not one that HTTP can carry." :
+	                                     "The gateway is out of memory.");
+}
+
+static void on_reply(void *arg, const struct client_reply *reply)
+{
+	struct gw_request *r = arg;
+
+	if (reply->reason == PIRN__REASON__NONE)
+		answer_service(gw_errand_of(r)->gw, r, reply);
+	else
+		answer_reason(r, reply->reason, reply->status, reply->retry_after_ms);
+}
+
+static void refuse_call(struct gw_request *r, enum base_err err)
+{
+	struct gw_problem p = { .status = 503, .detail = "The gateway is out of memory.", .retry_after_s = 1 };
+
+	if (err == BASE_TOO_LARGE)
+		p = (struct gw_problem){ .status = 413, .detail = "The request is larger than a message may be." };
+	else if (err == BASE_FULL)
+		p.detail = "Too many calls are under way.";
+	gw_http_problem(r, &p);
+}
+
+static void run_call(struct gw *gw, struct gw_request *r)
+{
+	const struct gw_errand *e = gw_errand_of(r);
+	struct client_request call = { .service = e->served->name, .trace = e->trace, .timeout_ms = e->timeout_ms,
+		.idempotent = e->idempotent };
+	enum base_err err = base_buf_check(&r->payload);
+
+	memcpy(call.id, r->id, sizeof call.id);
+	call.payload = (struct net_payload){ .meta = r->payload.data, .meta_size = (uint32_t)r->body_at,
+		.data = r->payload.data + r->body_at, .data_size = (uint32_t)(r->payload.size - r->body_at) };
+	if (!err)
+		err = client_engine_call(gw->engine, &call, on_reply, r, NULL);
+	if (err)
+		refuse_call(r, err);
+}

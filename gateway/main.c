@@ -1,0 +1,303 @@
+/* pirn-gateway: HTTP in front of the brokers.
+ *
+ * Ending: the first SIGTERM or SIGINT stops taking connections and finishes what is under
+ * way, for at most --drain; the second one ends at once. The administration's listener
+ * stays until the end, so that one can look on.
+ */
+#include <limits.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/resource.h>
+#include <sys/socket.h>
+#include <unistd.h>
+
+#include "base/clock.h"
+#include "base/conf.h"
+#include "base/conf_parts.h" /* for the log's format, which base_conf keeps to itself */
+#include "base/version.h"
+#include "gateway/gw.h"
+
+#define MAX_CONNECTIONS 10000u
+#define ADMIN_CONNECTIONS 256u
+#define SPARE_FILES 128u /* descriptors for all that is no client's connection */
+#define ARENA_BYTES (1024u * 1024)
+#define DRAIN_LOOK_MS 20
+#define LOG_FD 2
+
+struct settings {
+	char *http, *http_fd, *admin, *brokers, *name, *trusted_proxies;
+	uint64_t max_body, max_response, max_head;
+	uint32_t max_connections, max_calls;
+	uint32_t head_timeout_ms, body_timeout_ms, idle_timeout_ms, drain_ms;
+	bool access_log;
+};
+
+static const struct base_conf_row rows[] = {
+	{ "http", BASE_CONF_ADDRESS, offsetof(struct settings, http), "127.0.0.1:8080", 0, 0, NULL, "where users are served" },
+	{ "http-fd", BASE_CONF_STR, offsetof(struct settings, http_fd), NULL, 0, 0, NULL, "the number of an inherited listening socket, used instead of --http" },
+	{ "admin", BASE_CONF_ADDRESS, offsetof(struct settings, admin), "127.0.0.1:8081", 0, 0, NULL, "where administration is served; it has no passwords" },
+	{ "brokers", BASE_CONF_STR, offsetof(struct settings, brokers), "tcp://127.0.0.1:7400", 0, 0, NULL, "the brokers' endpoints, comma-separated; a name may stand for several" },
+	{ "name", BASE_CONF_STR, offsetof(struct settings, name), NULL, 0, 0, NULL, "this gateway's name in logs and figures (default: the host's name and the process id)" },
+	{ "max-body", BASE_CONF_BYTES, offsetof(struct settings, max_body), "1m", 0, 15 * 1024 * 1024, NULL, "the largest request body; a service may ask for less" },
+	{ "max-response", BASE_CONF_BYTES, offsetof(struct settings, max_response), "1m", 1, 16 * 1024 * 1024, NULL, "the largest response body" },
+	{ "max-head", BASE_CONF_BYTES, offsetof(struct settings, max_head), "32k", 1024, 48 * 1024, NULL, "the largest request line and headers together" },
+	{ "max-connections", BASE_CONF_U32, offsetof(struct settings, max_connections), "10000", 1, 1000000, NULL, "users' connections at once; fewer when the limit of open files says so" },
+	{ "max-calls", BASE_CONF_U32, offsetof(struct settings, max_calls), "65536", 1, 10000000, NULL, "calls under way at once" },
+	{ "head-timeout", BASE_CONF_MS, offsetof(struct settings, head_timeout_ms), "10s", 10, 3600000, NULL, "how long a request's head may take to arrive" },
+	{ "body-timeout", BASE_CONF_MS, offsetof(struct settings, body_timeout_ms), "30s", 10, 3600000, NULL, "how long a request's body may take to arrive" },
+	{ "idle-timeout", BASE_CONF_MS, offsetof(struct settings, idle_timeout_ms), "60s", 10, 86400000, NULL, "how long a connection may be idle, or a response unread" },
+	{ "trusted-proxies", BASE_CONF_STR, offsetof(struct settings, trusted_proxies), NULL, 0, 0, NULL, "networks of proxies whose Forwarded or X-Forwarded-For is believed, comma-separated" },
+	{ "access-log", BASE_CONF_BOOL, offsetof(struct settings, access_log), "on", 0, 0, NULL, "a log line for each request" },
+	{ "drain", BASE_CONF_MS, offsetof(struct settings, drain_ms), "30s", 0, 3600000, NULL, "how long requests under way may take to end after SIGTERM" },
+	{ 0 },
+};
+
+static const struct base_conf_program program = {
+	.name = "pirn-gateway",
+	.synopsis = "[options]",
+	.about = "Serves HTTP: turns requests into calls on the brokers, and replies into answers.",
+	.rows = rows,
+};
+
+struct process {
+	struct settings settings;
+	struct gw gw;
+	uv_timer_t drain_timer;
+	bool has_drain_timer;
+	uint64_t drain_end_ms;
+	bool hurried;
+	int inherited_fd; /* -1: none */
+};
+
+static bool complain(char *why, const char *what)
+{
+	fprintf(stderr, "pirn-gateway: %s\n", why ? why : what);
+	free(why);
+	return false;
+}
+
+/* Raises the soft limit of open files as far as needed and allowed; returns what fits. */
+static uint32_t fit_connections(uint32_t wanted)
+{
+	struct rlimit limit;
+	rlim_t needed = (rlim_t)wanted + ADMIN_CONNECTIONS + SPARE_FILES;
+	rlim_t kept = ADMIN_CONNECTIONS + SPARE_FILES;
+
+	if (getrlimit(RLIMIT_NOFILE, &limit))
+		return wanted;
+	if (limit.rlim_cur < needed) {
+		limit.rlim_cur = needed < limit.rlim_max ? needed : limit.rlim_max;
+		(void)setrlimit(RLIMIT_NOFILE, &limit);
+		if (getrlimit(RLIMIT_NOFILE, &limit))
+			return wanted;
+	}
+	if (limit.rlim_cur >= needed)
+		return wanted;
+	return limit.rlim_cur > 2 * kept ? (uint32_t)(limit.rlim_cur - kept) : (uint32_t)(limit.rlim_cur / 2);
+}
+
+static enum base_log_format log_format(void)
+{
+	struct base_conf_place place;
+
+	if (!base_conf_find(rows, NULL, "log", &place))
+		return BASE_LOG_TEXT;
+	return (enum base_log_format)*(const unsigned *)place.field;
+}
+
+static bool name_self(struct settings *s)
+{
+	char host[200] = "gateway";
+
+	if (s->name)
+		return true;
+	(void)gethostname(host, sizeof host - 1);
+	return asprintf(&s->name, "%s-%ld", host, (long)getpid()) >= 0;
+}
+
+static void on_registry(void *arg, const Pirn__Registry *registry)
+{
+	gw_serve_registry(arg, registry);
+}
+
+/* ---- ending ---------------------------------------------------------------------- */
+
+static void on_drain_look(uv_timer_t *timer)
+{
+	struct process *p = timer->data;
+	struct gw *gw = &p->gw;
+	bool done = gw_http_connections(gw->users) == 0;
+
+	if (!done && net_loop_now_ms(gw->loop) < p->drain_end_ms)
+		return;
+	base_log(done ? BASE_INFO : BASE_WARN, "gateway_drained", LOG_U64("cut", gw_http_connections(gw->users)));
+	net_loop_stop(gw->loop);
+}
+
+static void on_terminate(void *arg, unsigned times)
+{
+	struct process *p = arg;
+	struct gw *gw = &p->gw;
+
+	if (times > 1) {
+		p->hurried = true;
+		net_loop_stop(gw->loop);
+		return;
+	}
+	base_log(BASE_INFO, "gateway_draining", LOG_U64("requests", gw_http_requests(gw->users)));
+	gw->draining = true;
+	p->drain_end_ms = net_loop_now_ms(gw->loop) + p->settings.drain_ms;
+	gw_http_drain(gw->users);
+	(void)uv_timer_start(&p->drain_timer, on_drain_look, 0, DRAIN_LOOK_MS);
+}
+
+/* ---- starting -------------------------------------------------------------------- */
+
+static bool start_gw(struct process *p)
+{
+	struct gw *gw = &p->gw;
+	uint64_t seed;
+
+	base_rand_system(&seed, sizeof seed);
+	base_rand_init(&gw->rand, seed);
+	base_ulid_make(&gw->ulids, &gw->rand, base_clock_unix_ms(), gw->boot);
+	base_arena_init(&gw->arena, ARENA_BYTES / 16, ARENA_BYTES);
+	gw_metrics_init(&gw->metrics);
+	gw->name = p->settings.name;
+	gw->max_response = p->settings.max_response;
+	if (gw_routes_new(&(const Pirn__Registry)PIRN__REGISTRY__INIT, &gw->routes) != BASE_OK ||
+	    net_loop_new(&gw->loop) != BASE_OK || net_loop_on_terminate(gw->loop, on_terminate, p) != BASE_OK)
+		return complain(NULL, "cannot set up the event loop");
+	if (uv_timer_init(net_loop_uv(gw->loop), &p->drain_timer))
+		return complain(NULL, "cannot set up the event loop");
+	p->drain_timer.data = p;
+	p->has_drain_timer = true;
+	return true;
+}
+
+static bool start_engine(struct process *p)
+{
+	struct client_engine_conf conf = { .brokers = p->settings.brokers, .name = p->settings.name,
+		.max_calls = p->settings.max_calls };
+	struct client_engine_events events = { on_registry, &p->gw };
+	char *why = NULL;
+
+	if (client_engine_new(p->gw.loop, &conf, &events, &p->gw.engine, &why) == BASE_OK)
+		return true;
+	return complain(why, "cannot set up the links to the brokers");
+}
+
+static bool start_listener(struct process *p, bool admin)
+{
+	const struct settings *s = &p->settings;
+	struct gw *gw = &p->gw;
+	struct gw_http_conf conf = {
+		.address = admin ? s->admin : s->http,
+		.listen_fd = admin ? -1 : p->inherited_fd,
+		.max_head = s->max_head,
+		.max_body = s->max_body,
+		.max_connections = admin ? ADMIN_CONNECTIONS : fit_connections(s->max_connections),
+		.head_ms = s->head_timeout_ms,
+		.body_ms = s->body_timeout_ms,
+		.idle_ms = s->idle_timeout_ms,
+		.user_bytes = sizeof(struct gw_errand),
+		.rand = &gw->rand,
+		.ulids = &gw->ulids,
+	};
+	struct gw_http_events events = admin ? gw_admin_events(gw) : gw_users_events(gw);
+	char *why = NULL;
+
+	if (!admin && conf.max_connections < s->max_connections)
+		base_log(BASE_WARN, "connections_limited", LOG_U64("wanted", s->max_connections),
+		         LOG_U64("limit", conf.max_connections));
+	if (gw_http_new(gw->loop, &conf, &events, admin ? &gw->admin : &gw->users, &why) == BASE_OK)
+		return true;
+	return complain(why, "cannot start the HTTP server");
+}
+
+static bool start_access_log(struct process *p)
+{
+	if (!p->settings.access_log || base_log_level() > BASE_INFO)
+		return true;
+	if (gw_access_new(p->gw.loop, log_format(), LOG_FD, &p->gw.access) == BASE_OK)
+		return true;
+	return complain(NULL, "cannot start the access log");
+}
+
+static bool find_inherited(struct process *p)
+{
+	uint64_t fd;
+	int listens = 0;
+	socklen_t size = sizeof listens;
+
+	p->inherited_fd = -1;
+	if (!p->settings.http_fd)
+		return true;
+	if (!base_conf_u64(p->settings.http_fd, &fd) || fd > INT_MAX ||
+	    getsockopt((int)fd, SOL_SOCKET, SO_ACCEPTCONN, &listens, &size) || !listens)
+		return complain(NULL, "--http-fd is not the number of a listening socket");
+	p->inherited_fd = (int)fd;
+	return true;
+}
+
+static bool start(struct process *p)
+{
+	char why[256];
+
+	if (!find_inherited(p))
+		return false;
+	if (!name_self(&p->settings))
+		return complain(NULL, "out of memory");
+	if (gw_nets_parse(p->settings.trusted_proxies, &p->gw.trusted, why, sizeof why) != BASE_OK) {
+		fprintf(stderr, "pirn-gateway: --trusted-proxies: %s\n", why);
+		return false;
+	}
+	/* The engine before the listeners: their last look in FLUSH comes after its replies. */
+	return start_gw(p) && start_engine(p) && start_access_log(p) && start_listener(p, false) && start_listener(p, true);
+}
+
+static void stop(struct process *p)
+{
+	struct gw *gw = &p->gw;
+
+	client_engine_free(&gw->engine); /* answers what is open; the listeners are still there for it */
+	gw_http_free(&gw->users);
+	gw_http_free(&gw->admin);
+	gw_access_free(&gw->access);
+	if (p->has_drain_timer)
+		uv_close((uv_handle_t *)&p->drain_timer, NULL);
+	net_loop_free(&gw->loop);
+	gw_routes_free(&gw->routes);
+	gw_metrics_fini(&gw->metrics);
+	gw_nets_fini(&gw->trusted);
+	base_arena_fini(&gw->arena);
+	base_conf_free(&program, &p->settings);
+}
+
+static struct process process;
+
+int main(int argc, char **argv)
+{
+	int n_operands;
+	bool started;
+
+	switch (base_conf_read(&program, &process.settings, argc, argv, &n_operands)) {
+	case BASE_CONF_RUN:
+		break;
+	case BASE_CONF_DONE:
+		return 0;
+	case BASE_CONF_WRONG:
+		return 2;
+	}
+	started = start(&process);
+	if (started) {
+		base_log(BASE_INFO, "gateway_ready", LOG_STR("http", gw_http_address(process.gw.users)),
+		         LOG_STR("admin", gw_http_address(process.gw.admin)), LOG_STR("name", process.gw.name),
+		         LOG_STR("version", PIRN_VERSION));
+		net_loop_run(process.gw.loop);
+		base_log(BASE_INFO, "gateway_stopped", LOG_STR("drained", process.hurried ? "no" : "yes"));
+	}
+	stop(&process);
+	return started ? 0 : 1;
+}
