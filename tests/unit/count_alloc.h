@@ -29,7 +29,7 @@
 
 static unsigned long count_alloc_n;
 static unsigned long count_alloc_fails; /* 0: never */
-static long count_alloc_live;
+__attribute__((unused)) static long count_alloc_live;
 
 static inline void count_alloc_start(void)
 {
