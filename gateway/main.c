@@ -4,6 +4,7 @@
  * way, for at most --drain; the second one ends at once. The administration's listener
  * stays until the end, so that one can look on.
  */
+#include <fcntl.h>
 #include <limits.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -26,7 +27,7 @@
 #define LOG_FD 2
 
 struct settings {
-	char *http, *http_fd, *admin, *brokers, *name, *trusted_proxies;
+	char *http, *http_fd, *admin, *admin_fd, *brokers, *name, *trusted_proxies;
 	uint64_t max_body, max_response, max_head;
 	uint32_t max_connections, max_calls;
 	uint32_t head_timeout_ms, body_timeout_ms, idle_timeout_ms, drain_ms;
@@ -36,7 +37,8 @@ struct settings {
 static const struct base_conf_row rows[] = {
 	{ "http", BASE_CONF_ADDRESS, offsetof(struct settings, http), "127.0.0.1:8080", 0, 0, NULL, "where users are served" },
 	{ "http-fd", BASE_CONF_STR, offsetof(struct settings, http_fd), NULL, 0, 0, NULL, "the number of an inherited listening socket, used instead of --http" },
-	{ "admin", BASE_CONF_ADDRESS, offsetof(struct settings, admin), "127.0.0.1:8081", 0, 0, NULL, "where administration is served; it has no passwords" },
+	{ "admin", BASE_CONF_STR, offsetof(struct settings, admin), "127.0.0.1:8081", 0, 0, NULL, "HOST:PORT where administration is served, without passwords; off: nowhere" },
+	{ "admin-fd", BASE_CONF_STR, offsetof(struct settings, admin_fd), NULL, 0, 0, NULL, "the number of an inherited listening socket, used instead of --admin" },
 	{ "brokers", BASE_CONF_STR, offsetof(struct settings, brokers), "tcp://127.0.0.1:7400", 0, 0, NULL, "the brokers' endpoints, comma-separated; a name may stand for several" },
 	{ "name", BASE_CONF_STR, offsetof(struct settings, name), NULL, 0, 0, NULL, "this gateway's name in logs and figures (default: the host's name and the process id)" },
 	{ "max-body", BASE_CONF_BYTES, offsetof(struct settings, max_body), "1m", 0, 15 * 1024 * 1024, NULL, "the largest request body; a service may ask for less" },
@@ -67,7 +69,7 @@ struct process {
 	bool has_drain_timer;
 	uint64_t drain_end_ms;
 	bool hurried;
-	int inherited_fd; /* -1: none */
+	int http_fd, admin_fd; /* inherited; -1: none */
 };
 
 static bool complain(char *why, const char *what)
@@ -194,7 +196,7 @@ static bool start_listener(struct process *p, bool admin)
 	struct gw *gw = &p->gw;
 	struct gw_http_conf conf = {
 		.address = admin ? s->admin : s->http,
-		.listen_fd = admin ? -1 : p->inherited_fd,
+		.listen_fd = admin ? p->admin_fd : p->http_fd,
 		.max_head = s->max_head,
 		.max_body = s->max_body,
 		.max_connections = admin ? ADMIN_CONNECTIONS : fit_connections(s->max_connections),
@@ -225,27 +227,38 @@ static bool start_access_log(struct process *p)
 	return complain(NULL, "cannot start the access log");
 }
 
-static bool find_inherited(struct process *p)
+/* UNTRUSTED text: the number of a socket that listens, which must not make us wait in accept. */
+static bool find_inherited(const char *flag, const char *text, int *out)
 {
 	uint64_t fd;
 	int listens = 0;
 	socklen_t size = sizeof listens;
 
-	p->inherited_fd = -1;
-	if (!p->settings.http_fd)
+	*out = -1;
+	if (!text)
 		return true;
-	if (!base_conf_u64(p->settings.http_fd, &fd) || fd > INT_MAX ||
-	    getsockopt((int)fd, SOL_SOCKET, SO_ACCEPTCONN, &listens, &size) || !listens)
-		return complain(NULL, "--http-fd is not the number of a listening socket");
-	p->inherited_fd = (int)fd;
+	if (!base_conf_u64(text, &fd) || fd > INT_MAX || getsockopt((int)fd, SOL_SOCKET, SO_ACCEPTCONN, &listens, &size) ||
+	    !listens || fcntl((int)fd, F_SETFL, O_NONBLOCK) || fcntl((int)fd, F_SETFD, FD_CLOEXEC)) {
+		fprintf(stderr, "pirn-gateway: %s: %s is not the number of a listening socket\n", flag, text);
+		return false;
+	}
+	*out = (int)fd;
 	return true;
+}
+
+static bool has_admin(const struct process *p)
+{
+	const char *address = p->settings.admin;
+
+	return p->admin_fd >= 0 || (address && *address && strcmp(address, "off") != 0);
 }
 
 static bool start(struct process *p)
 {
 	char why[256];
 
-	if (!find_inherited(p))
+	if (!find_inherited("--http-fd", p->settings.http_fd, &p->http_fd) ||
+	    !find_inherited("--admin-fd", p->settings.admin_fd, &p->admin_fd))
 		return false;
 	if (!name_self(&p->settings))
 		return complain(NULL, "out of memory");
@@ -254,7 +267,8 @@ static bool start(struct process *p)
 		return false;
 	}
 	/* The engine before the listeners: their last look in FLUSH comes after its replies. */
-	return start_gw(p) && start_engine(p) && start_access_log(p) && start_listener(p, false) && start_listener(p, true);
+	return start_gw(p) && start_engine(p) && start_access_log(p) && start_listener(p, false) &&
+	       (!has_admin(p) || start_listener(p, true));
 }
 
 static void stop(struct process *p)
@@ -293,7 +307,7 @@ int main(int argc, char **argv)
 	started = start(&process);
 	if (started) {
 		base_log(BASE_INFO, "gateway_ready", LOG_STR("http", gw_http_address(process.gw.users)),
-		         LOG_STR("admin", gw_http_address(process.gw.admin)), LOG_STR("name", process.gw.name),
+		         LOG_STR("admin", process.gw.admin ? gw_http_address(process.gw.admin) : NULL), LOG_STR("name", process.gw.name),
 		         LOG_STR("version", PIRN_VERSION));
 		net_loop_run(process.gw.loop);
 		base_log(BASE_INFO, "gateway_stopped", LOG_STR("drained", process.hurried ? "no" : "yes"));
