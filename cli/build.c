@@ -261,8 +261,8 @@ const struct cli_command cli_build = {
 	.program = {
 		.name = "pirn build",
 		.synopsis = "DIR [--out DIR]",
-		.about = "Checks the manifest of the service in DIR and compiles its .c files to a shared object. CC, CPPFLAGS, CFLAGS, "
-			 "LDFLAGS and LDLIBS are heard. `pirn up --services build/services` runs the result. " CLI_EXIT_HELP,
+		.about = "Checks the manifest of the service in DIR and compiles its .c files to a shared object.\n"
+			 "CC, CPPFLAGS, CFLAGS, LDFLAGS and LDLIBS are heard. `pirn up --services build/services` runs the result." CLI_EXIT_HELP,
 		.rows = rows,
 		.operands = true,
 	},

@@ -23,7 +23,7 @@ enum cli_exit {
 	CLI_UNAVAILABLE = 69, /* nobody answered there (sysexits' EX_UNAVAILABLE) */
 };
 
-#define CLI_EXIT_HELP "Exit status: 0 it worked, 1 it failed, 2 wrong usage, 69 nobody answers there."
+#define CLI_EXIT_HELP "\n\nExit status: 0 it worked, 1 it failed, 2 wrong usage, 69 nobody answers there."
 
 struct cli_command {
 	struct base_conf_program program; /* its name is "pirn NAME" */

@@ -41,7 +41,7 @@ void cli_print_usage(FILE *out)
 	fprintf(out, "Usage: pirn COMMAND [options]\n\n");
 	for (size_t i = 0; cli_commands[i]; i++)
 		fprintf(out, "  %-10s %s\n", cli_command_name(cli_commands[i]), cli_commands[i]->summary);
-	fprintf(out, "\npirn COMMAND --help says more. Pirn %s.\n%s\n", PIRN_VERSION, CLI_EXIT_HELP);
+	fprintf(out, "\npirn COMMAND --help says more. Pirn %s.%s\n", PIRN_VERSION, CLI_EXIT_HELP);
 }
 
 static int run_with(const struct cli_command *c, void *settings, int argc, char **argv)

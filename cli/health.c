@@ -188,7 +188,7 @@ const struct cli_command cli_health = {
 	.program = {
 		.name = "pirn health",
 		.synopsis = "--url URL | --broker ENDPOINT | --worker",
-		.about = "Says by its exit status whether a part of Pirn is well; for health checks. " CLI_EXIT_HELP,
+		.about = "Says by its exit status whether a part of Pirn is well; for health checks." CLI_EXIT_HELP,
 		.rows = rows,
 	},
 	.summary = "tell whether a part is well (for health checks)",

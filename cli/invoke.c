@@ -166,7 +166,7 @@ const struct cli_command cli_invoke = {
 	.program = {
 		.name = "pirn invoke",
 		.synopsis = "SERVICE [--data TEXT|@FILE|-] [options]",
-		.about = "Calls a service and prints the body of its answer. An answer other than 2xx is told on stderr. " CLI_EXIT_HELP,
+		.about = "Calls a service and prints the body of its answer. An answer other than 2xx is told on stderr." CLI_EXIT_HELP,
 		.rows = rows,
 		.operands = true,
 	},

@@ -115,8 +115,8 @@ const struct cli_command cli_new = {
 	.program = {
 		.name = "pirn new",
 		.synopsis = "NAME [--dir DIR]",
-		.about = "Makes a service to begin with: a folder with service.yaml and a C file that answers GET /NAME. "
-			 "Overwrites nothing. " CLI_EXIT_HELP,
+		.about = "Makes a service to begin with: a folder with service.yaml and a C file that answers\n"
+			 "GET /NAME. Overwrites nothing." CLI_EXIT_HELP,
 		.rows = rows,
 		.operands = true,
 	},

@@ -125,7 +125,7 @@ const struct cli_command cli_services = {
 	.program = {
 		.name = "pirn services",
 		.synopsis = "[--admin URL] [--json]",
-		.about = "Lists the services that are known: workers, runs, calls that wait, latency. " CLI_EXIT_HELP,
+		.about = "Lists the services that are known: workers, runs, calls that wait, latency." CLI_EXIT_HELP,
 		.rows = rows,
 	},
 	.summary = "list the services",

@@ -1,0 +1,396 @@
+/* Bad input over HTTP is answered with a clear error, changes nothing, and costs
+ * the other users nothing (G8). One fabric for all; after each test the counter is
+ * what it was and hello answers. */
+#include <poll.h>
+#include <setjmp.h>
+#include <stdarg.h>
+#include <stddef.h>
+#include <stdint.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/socket.h>
+#include <unistd.h>
+
+#include <cmocka.h>
+#include <jansson.h>
+
+#include "tests/harness/fabric.h"
+
+#define HEAD_MS "1500ms"
+#define PATIENCE_MS 30000
+
+static struct fabric f = {
+	.gateway_flags = (const char *const[]){ "--head-timeout", HEAD_MS, "--body-timeout", HEAD_MS, NULL },
+};
+
+static int set_up(void **state)
+{
+	(void)state;
+	fabric_start(&f);
+	assert_int_equal(harness_status(f.http, "POST", "/counter", "{\"increment\":7}"), 200);
+	return 0;
+}
+
+static int tear_down(void **state)
+{
+	(void)state;
+	fabric_stop(&f);
+	return 0;
+}
+
+static int nobody_was_harmed(void **state)
+{
+	struct harness_answer a = harness_get(f.http, "/counter");
+
+	(void)state;
+	assert_int_equal(a.status, 200);
+	assert_string_equal(a.body, "{\"counter\":7}");
+	harness_answer_free(&a);
+	assert_int_equal(harness_status(f.http, NULL, "/hello", NULL), 200);
+	return 0;
+}
+
+/* A problem of RFC 9457 with that status. */
+static void is_problem(struct harness_answer *a, unsigned status)
+{
+	json_t *problem;
+
+	if (a->status != status)
+		print_error("expected %u, got %u %s %s\n", status, a->status, a->error, a->body);
+	assert_int_equal(a->status, status);
+	assert_non_null(harness_answer_header(a, "content-type"));
+	assert_string_equal(harness_answer_header(a, "content-type"), "application/problem+json");
+	problem = json_loadb(a->body, a->size, JSON_REJECT_DUPLICATES, NULL);
+	assert_non_null(problem);
+	assert_int_equal(json_integer_value(json_object_get(problem, "status")), status);
+	assert_true(json_is_string(json_object_get(problem, "title")));
+	json_decref(problem);
+}
+
+static void refused(unsigned status, const char *method, const char *target, const char *body)
+{
+	static const char *const headers[] = { "Content-Type: application/json", NULL };
+	struct harness_answer a = harness_call(&(struct harness_call){
+	        .base = f.http, .method = method, .target = target, .body = body, .headers = headers });
+
+	is_problem(&a, status);
+	harness_answer_free(&a);
+}
+
+/* ---- what the service refuses -------------------------------------------------------- */
+
+static void test_broken_json(void **state)
+{
+	static const char *const bodies[] = {
+		"", "{", "}", "{\"increment\":}", "{\"increment\":1", "[1]", "1", "null", "nonsense", "{\"increment\":1}x",
+		"{\"increment\":01}", "\xFF\xFE", "{'increment':1}", "{\"increment\":1,}", "{\"increment\":1,\"increment\":2}",
+	};
+
+	(void)state;
+	for (size_t i = 0; i < sizeof bodies / sizeof bodies[0]; i++)
+		refused(400, "POST", "/counter", bodies[i]);
+}
+
+static void test_wrong_types(void **state)
+{
+	static const char *const bodies[] = {
+		"{\"increment\":\"1\"}", "{\"increment\":1.5}", "{\"increment\":1e3}", "{\"increment\":true}", "{\"increment\":null}",
+		"{\"increment\":[1]}", "{\"increment\":{}}",
+	};
+
+	(void)state;
+	for (size_t i = 0; i < sizeof bodies / sizeof bodies[0]; i++)
+		refused(400, "POST", "/counter", bodies[i]);
+}
+
+static void test_an_increment_that_overflows(void **state)
+{
+	(void)state;
+	refused(400, "POST", "/counter", "{\"increment\":9223372036854775807}"); /* 7 are there already */
+	refused(400, "POST", "/counter", "{\"increment\":9223372036854775808}");
+	refused(400, "POST", "/counter", "{\"increment\":-9223372036854775809}");
+	refused(400, "POST", "/counter", "{\"increment\":99999999999999999999999999}");
+}
+
+/* ---- what the gateway refuses ---------------------------------------------------------- */
+
+static void test_unknown_routes(void **state)
+{
+	(void)state;
+	refused(404, NULL, "/nowhere", NULL);
+	refused(404, NULL, "/", NULL);
+	refused(404, NULL, "/hello/", NULL);
+	refused(404, NULL, "//hello", NULL);
+	refused(404, NULL, "/Hello", NULL);
+	refused(404, NULL, "/hello%2F", NULL);
+	refused(404, "POST", "/nowhere", "{}");
+	refused(404, NULL, "/v1/nowhere", NULL);
+}
+
+static void test_unknown_services(void **state)
+{
+	(void)state;
+	refused(404, "POST", "/v1/invoke/nobody", "{}");
+	refused(404, "POST", "/v1/invoke/", "{}");
+	refused(404, "POST", "/v1/invoke/UPPER", "{}");
+	refused(404, "POST", "/v1/invoke/..%2Fhello", "{}");
+	refused(404, "POST", "/v1/invoke/"
+	                     "aaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaa", "{}");
+}
+
+static void method_refused(const char *method, const char *target, const char *allow)
+{
+	struct harness_answer a = harness_call(&(struct harness_call){ .base = f.http, .method = method, .target = target });
+
+	is_problem(&a, 405);
+	assert_non_null(harness_answer_header(&a, "allow"));
+	assert_non_null(strstr(harness_answer_header(&a, "allow"), allow));
+	harness_answer_free(&a);
+}
+
+static void test_wrong_methods(void **state)
+{
+	(void)state;
+	method_refused("DELETE", "/hello", "GET");
+	method_refused("PUT", "/counter", "POST");
+	method_refused("PUT", "/counter", "GET");
+	method_refused("GET", "/v1/invoke/hello", "POST");
+	method_refused("DELETE", "/healthz", "GET");
+}
+
+static void test_head_and_options(void **state)
+{
+	struct harness_answer a = harness_call(&(struct harness_call){ .base = f.http, .method = "HEAD", .target = "/hello" });
+
+	(void)state;
+	assert_int_equal(a.status, 200);
+	assert_int_equal(a.size, 0);
+	assert_string_equal(harness_answer_header(&a, "content-length"), "26"); /* as GET would say */
+	harness_answer_free(&a);
+	a = harness_call(&(struct harness_call){ .base = f.http, .method = "OPTIONS", .target = "/counter" });
+	assert_int_equal(a.status, 204);
+	assert_non_null(strstr(harness_answer_header(&a, "allow"), "GET"));
+	assert_non_null(strstr(harness_answer_header(&a, "allow"), "POST"));
+	assert_non_null(strstr(harness_answer_header(&a, "allow"), "HEAD"));
+	assert_non_null(strstr(harness_answer_header(&a, "allow"), "OPTIONS"));
+	harness_answer_free(&a);
+}
+
+static void body_of(size_t size, bool chunked, unsigned status)
+{
+	char *body = malloc(size);
+	struct harness_answer a;
+
+	assert_non_null(body);
+	memset(body, 'x', size);
+	a = harness_call(&(struct harness_call){
+	        .base = f.http, .target = "/v1/invoke/echo", .body = body, .size = size, .chunked = chunked });
+	if (status == 200) {
+		assert_int_equal(a.status, 200);
+		assert_int_equal(a.size, size);
+		assert_memory_equal(a.body, body, size);
+	} else {
+		is_problem(&a, status);
+	}
+	harness_answer_free(&a);
+	free(body);
+}
+
+static void test_bodies_over_the_limit(void **state)
+{
+	(void)state;
+	body_of(1u << 20, false, 200);
+	body_of(1u << 20, true, 200);
+	body_of((1u << 20) + 1, false, 413);
+	body_of((1u << 20) + 1, true, 413);
+	body_of(100u << 20, false, 413); /* refused before it is read */
+}
+
+static void test_headers_over_the_limit(void **state)
+{
+	char *header = malloc(33 * 1024);
+	const char *headers[] = { header, NULL };
+	struct harness_answer a;
+
+	(void)state;
+	assert_non_null(header);
+	(void)snprintf(header, 33 * 1024, "X-Long: %032769d", 0);
+	a = harness_call(&(struct harness_call){ .base = f.http, .target = "/hello", .headers = headers });
+	is_problem(&a, 431);
+	harness_answer_free(&a);
+	(void)snprintf(header, 33 * 1024, "X-Long: %031000d", 0);
+	a = harness_call(&(struct harness_call){ .base = f.http, .target = "/hello", .headers = headers });
+	assert_int_equal(a.status, 200);
+	harness_answer_free(&a);
+	free(header);
+}
+
+/* Raw bytes; the answer begins so. */
+static void raw(const char *request, const char *begins)
+{
+	char *answer = harness_raw(f.http, request);
+
+	assert_non_null(answer);
+	if (strncmp(answer, begins, strlen(begins)) != 0)
+		print_error("expected %s, got %s\n", begins, answer);
+	assert_int_equal(strncmp(answer, begins, strlen(begins)), 0);
+	free(answer);
+}
+
+#define END "Connection: close\r\n\r\n"
+
+static void test_lengths_that_contradict(void **state)
+{
+	(void)state;
+	raw("POST /v1/invoke/echo HTTP/1.1\r\nHost: a\r\nContent-Length: 5\r\nTransfer-Encoding: chunked\r\n" END "0\r\n\r\n", "HTTP/1.1 400 ");
+	raw("POST /v1/invoke/echo HTTP/1.1\r\nHost: a\r\nTransfer-Encoding: chunked\r\nContent-Length: 5\r\n" END "0\r\n\r\n", "HTTP/1.1 400 ");
+	raw("POST /v1/invoke/echo HTTP/1.1\r\nHost: a\r\nContent-Length: 5\r\nContent-Length: 6\r\n" END "hello!", "HTTP/1.1 400 ");
+	raw("POST /v1/invoke/echo HTTP/1.1\r\nHost: a\r\nContent-Length: 5\r\nContent-Length: 5\r\n" END "hello", "HTTP/1.1 400 ");
+	raw("POST /v1/invoke/echo HTTP/1.1\r\nHost: a\r\nContent-Length: 5\r\n" END "hello", "HTTP/1.1 200 ");
+}
+
+static void test_what_is_no_http(void **state)
+{
+	(void)state;
+	raw("GET /hello HTTP/1.1\r\n" END, "HTTP/1.1 400 "); /* no Host */
+	raw("GET /hello HTTP/1.1\r\nHost: a\r\nHost: b\r\n" END, "HTTP/1.1 400 ");
+	raw("POST /v1/invoke/echo HTTP/1.1\r\nHost: a\r\nContent-Length: five\r\n" END, "HTTP/1.1 400 ");
+	raw("POST /v1/invoke/echo HTTP/1.1\r\nHost: a\r\nContent-Length: -5\r\n" END, "HTTP/1.1 400 ");
+	raw("\x16\x03\x01\x02\x00\x01\x00\x01\xfc\x03\x03 tls hello\r\n\r\n", "");
+	raw("nonsense\r\n\r\n", "");
+}
+
+/* One byte at a time, slower than the limit allows in all, faster than "inactive": the connection
+ * must end by a deadline, not by silence. */
+static void trickle(const char *head, const char *drop)
+{
+	int fd = harness_raw_connect(f.http);
+	uint64_t end = harness_wait_end(PATIENCE_MS);
+	struct pollfd wait = { .fd = fd, .events = POLLIN };
+
+	harness_raw_text(fd, head);
+	while (poll(&wait, 1, 100) == 0) {
+		if (harness_now_ms() > end)
+			fail_msg("a byte each 100 ms keeps a connection open");
+		harness_raw_text(fd, drop);
+	}
+	close(fd);
+}
+
+static void test_slow_requests_time_out(void **state)
+{
+	(void)state;
+	trickle("GET /hello HTTP/1.1\r\nHost: a\r\nX-Slow: ", "x");
+	trickle("POST /v1/invoke/echo HTTP/1.1\r\nHost: a\r\nContent-Length: 1000\r\n\r\n", "x");
+	trickle("POST /v1/invoke/echo HTTP/1.1\r\nHost: a\r\nTransfer-Encoding: chunked\r\n\r\n", "1\r\nx\r\n");
+}
+
+static void half_sent(const char *text)
+{
+	int fd = harness_raw_connect(f.http);
+	char *answer;
+
+	harness_raw_text(fd, text);
+	answer = harness_raw_read(fd, PATIENCE_MS);
+	assert_non_null(answer); /* it was ended */
+	free(answer);
+	close(fd);
+}
+
+static void test_half_sent_requests_time_out(void **state)
+{
+	(void)state;
+	half_sent("GET /hello HT");
+	half_sent("GET /hello HTTP/1.1\r\nHost: a\r\n");
+	half_sent("POST /v1/invoke/echo HTTP/1.1\r\nHost: a\r\nContent-Length: 10\r\n\r\nhalf");
+}
+
+static void test_a_client_that_leaves_early(void **state)
+{
+	(void)state;
+	for (int i = 0; i < 50; i++) {
+		int fd = harness_raw_connect(f.http);
+
+		harness_raw_text(fd, i % 2 ? "GET /hello HTTP/1.1\r\nHost: a\r\n\r\n" : "POST /v1/invoke/echo HTTP/1.1\r\nHost: a\r\nContent-Length: 10\r\n\r\nha");
+		close(fd);
+	}
+}
+
+static void test_request_ids_and_traces(void **state)
+{
+	static const char trace[] = "00-4bf92f3577b34da6a3ce929d0e0e4736-00f067aa0ba902b7-01";
+	const char *headers[] = { "X-Request-Id: my-id-7", NULL };
+	struct harness_answer a = harness_call(&(struct harness_call){ .base = f.http, .target = "/hello", .headers = headers });
+
+	(void)state;
+	(void)trace;
+	assert_string_equal(harness_answer_header(&a, "x-request-id"), "my-id-7");
+	harness_answer_free(&a);
+	a = harness_get(f.http, "/hello");
+	assert_int_equal(strlen(harness_answer_header(&a, "x-request-id")), 26);
+	harness_answer_free(&a);
+	headers[0] = "X-Request-Id: bad\x01id";
+	a = harness_call(&(struct harness_call){ .base = f.http, .target = "/hello", .headers = headers });
+	if (a.status == 200)
+		assert_int_equal(strlen(harness_answer_header(&a, "x-request-id")), 26);
+	else
+		assert_int_equal(a.status, 400);
+	harness_answer_free(&a);
+}
+
+static void test_flags_of_the_programs(void **state)
+{
+	static const char *const programs[] = { "pirn-gateway", "pirn-broker", "pirn-worker" };
+
+	(void)state;
+	for (size_t i = 0; i < 3; i++) {
+		struct harness_process *p = NULL;
+
+		assert_int_equal(harness_run("flags", NULL, (const char *const[]){ programs[i], "--no-such-flag", NULL }, NULL, &p), 2);
+		assert_true(harness_wrote(p, "no-such-flag"));
+		assert_int_equal(harness_run("flags", NULL, (const char *const[]){ programs[i], "--drain", "5 parsecs", NULL }, NULL, &p), 2);
+		assert_true(harness_wrote(p, "5 parsecs"));
+		assert_int_equal(harness_run("flags", NULL, (const char *const[]){ programs[i], "--log", "xml", NULL }, NULL, &p), 2);
+		assert_int_equal(harness_run("flags", NULL, (const char *const[]){ programs[i], "--help", NULL }, NULL, &p), 0);
+		assert_true(harness_wrote(p, "--drain"));
+		assert_int_equal(harness_run("flags", NULL, (const char *const[]){ programs[i], "--check", NULL }, NULL, &p), 0);
+	}
+}
+
+static void test_a_port_in_use(void **state)
+{
+	struct harness_process *p = NULL;
+
+	(void)state;
+	assert_int_not_equal(harness_run("second", NULL, (const char *const[]){ "pirn-gateway", "--brokers", f.brokers_list,
+	        "--http", f.http + 7, "--admin", "127.0.0.1:0", NULL }, NULL, &p), 0);
+	assert_true(harness_wrote(p, f.http + 7));
+}
+
+#define BAD(name) cmocka_unit_test_setup_teardown(name, NULL, nobody_was_harmed)
+
+int main(void)
+{
+	const struct CMUnitTest tests[] = {
+		BAD(test_broken_json),
+		BAD(test_wrong_types),
+		BAD(test_an_increment_that_overflows),
+		BAD(test_unknown_routes),
+		BAD(test_unknown_services),
+		BAD(test_wrong_methods),
+		BAD(test_head_and_options),
+		BAD(test_bodies_over_the_limit),
+		BAD(test_headers_over_the_limit),
+		BAD(test_lengths_that_contradict),
+		BAD(test_what_is_no_http),
+		BAD(test_slow_requests_time_out),
+		BAD(test_half_sent_requests_time_out),
+		BAD(test_a_client_that_leaves_early),
+		BAD(test_request_ids_and_traces),
+		BAD(test_flags_of_the_programs),
+		BAD(test_a_port_in_use),
+	};
+
+	return harness_finish(cmocka_run_group_tests_name("bad input", tests, set_up, tear_down));
+}
