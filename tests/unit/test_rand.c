@@ -73,6 +73,21 @@ static void below_is_even(void **state)
 	}
 }
 
+/* Of 2^64 numbers, 2^62 are too many for this bound: taken as they come, the first third of the
+ * results would be half of them. */
+static void below_is_even_for_bounds_that_do_not_divide(void **state)
+{
+	uint64_t bound = (uint64_t)3 << 62;
+	unsigned first_third = 0;
+	struct base_rand r;
+
+	(void)state;
+	base_rand_init(&r, 6);
+	for (int i = 0; i < 30000; i++)
+		first_third += base_rand_below(&r, bound) < bound / 3;
+	assert_in_range(first_third, 9500, 10500);
+}
+
 static void the_system_fills_all_of_it(void **state)
 {
 	uint8_t a[300] = { 0 };
@@ -98,6 +113,7 @@ int main(void)
 		cmocka_unit_test(seed_0_is_a_seed),
 		cmocka_unit_test(below_stays_below),
 		cmocka_unit_test(below_is_even),
+		cmocka_unit_test(below_is_even_for_bounds_that_do_not_divide),
 		cmocka_unit_test(the_system_fills_all_of_it),
 	};
 	return cmocka_run_group_tests(tests, NULL, NULL);
