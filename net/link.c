@@ -115,6 +115,7 @@ static void fall(struct net_link *k)
 	if (was_up)
 		log_down(k);
 	close_socket(k, 0);
+	k->broken = NULL; /* of the connection that was; the timer for the next is heard only without */
 	disarm(k);
 	wait_to_open(k);
 	if (was_up)
