@@ -14,6 +14,7 @@
 #include "net/router.h"
 
 #include <errno.h>
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/socket.h>
@@ -26,6 +27,7 @@
 #include "net/block.h"
 #include "net/monitor.h"
 #include "net/peers.h"
+#include "net/resolve.h"
 #include "net/socket.h"
 
 #define ARENA_FIRST  (512 * 1024)
@@ -315,26 +317,54 @@ static bool is_in_use(const char *endpoint)
 		return false;
 	in_use = connect(fd, (struct sockaddr *)&address, sizeof address) == 0 || errno == EAGAIN;
 	close(fd);
+	if (in_use)
+		errno = EADDRINUSE;
 	return in_use;
+}
+
+/* libzmq takes ports above 65,535, cut to 16 bits, so the text is looked at first. */
+static const char *fault_of(const char *endpoint)
+{
+	struct net_endpoint parsed;
+	const char *why, *any = "tcp://*:";
+	char text[NET_ENDPOINT_MAX];
+
+	if (strncmp(endpoint, any, strlen(any)) == 0) {
+		snprintf(text, sizeof text, "tcp://0.0.0.0:%s", endpoint + strlen(any));
+		endpoint = text;
+	}
+	return net_endpoint_parse(endpoint, strlen(endpoint), &parsed, &why) ? why : NULL;
+}
+
+static const char *try_to_bind(struct net_router *r, const char *endpoint, enum base_err *err)
+{
+	const int ipv6 = strchr(endpoint, '[') != NULL;
+	const char *fault = fault_of(endpoint);
+
+	*err = BASE_CONFIG;
+	if (fault)
+		return fault;
+	zmq_setsockopt(r->socket, ZMQ_IPV6, &ipv6, sizeof ipv6);
+	if (!is_in_use(endpoint) && zmq_bind(r->socket, endpoint) == 0)
+		return NULL;
+	if (errno != EADDRINUSE)
+		return zmq_strerror(errno);
+	*err = BASE_EXISTS;
+	return "the address is in use";
 }
 
 static enum base_err bind_one(struct net_router *r, const char *endpoint, char **why)
 {
-	const int ipv6 = strchr(endpoint, '[') != NULL;
+	enum base_err err;
+	const char *fault = try_to_bind(r, endpoint, &err);
 	struct base_buf text;
-	int error = EADDRINUSE;
 
-	zmq_setsockopt(r->socket, ZMQ_IPV6, &ipv6, sizeof ipv6);
-	if (!is_in_use(endpoint)) {
-		if (zmq_bind(r->socket, endpoint) == 0)
-			return BASE_OK;
-		error = errno;
-	}
+	if (!fault)
+		return BASE_OK;
 	base_buf_init(&text);
-	base_buf_fmt(&text, "cannot listen on %s: %s", endpoint,
-		error == EADDRINUSE ? "the address is in use" : zmq_strerror(error));
+	base_buf_fmt(&text, "cannot listen on %s: %s", endpoint, fault);
 	*why = (char *)base_buf_take(&text);
-	return error == EADDRINUSE ? BASE_EXISTS : BASE_CONFIG;
+	return err;
 }
 
 static enum base_err bind_all(struct net_router *r, const char *endpoints, char **why)
