@@ -222,6 +222,19 @@ static void merge(struct brk_catalog *c, const Pirn__Entry *entry)
 	c->on_entry(c->arg, entry);
 }
 
+/* What stands there is none: ours goes over it, when we have one. */
+static bool mend(struct brk_catalog *c, const struct store_reply *field)
+{
+	struct kept *k = NULL;
+	if (field->type == STORE_STR)
+		HASH_FIND(hh, c->all, field->text, field->size, k);
+	if (k) {
+		k->seen = c->reading;
+		mark(c, k, true);
+	}
+	return k != NULL;
+}
+
 static void sweep_missing(struct brk_catalog *c)
 {
 	struct kept *k, *next;
@@ -252,7 +265,7 @@ static void on_all(void *arg, const struct store_reply *reply)
 		if (entry)
 			merge(c, entry);
 		else
-			broken++;
+			broken += !mend(c, &field);
 	}
 	base_arena_reset(&c->arena);
 	if (broken)

@@ -341,23 +341,44 @@ static void make_name(struct shell *s)
 	snprintf(s->name, sizeof s->name, "%s-%ld", host, (long)getpid());
 }
 
-/* HOST:PORT means tcp://HOST:PORT. */
-static char *make_endpoints(const char *bind)
+/* libzmq takes port 99999 and binds 34463. */
+static bool is_endpoint(const char *text)
 {
-	struct base_buf out;
-	const char *rest = bind;
-	base_buf_init(&out);
-	for (;;) {
+	uint64_t port;
+	const char *colon = strrchr(text, ':');
+	if (strncmp(text, "ipc://", 6) == 0)
+		return text[6] != '\0';
+	return strncmp(text, "tcp://", 6) == 0 && colon > text + 6 && base_conf_u64(colon + 1, &port) && port >= 1 &&
+	       port <= 65535;
+}
+
+/* HOST:PORT means tcp://HOST:PORT. */
+static enum base_err make_endpoints(const char *bind, char **out, char **why)
+{
+	enum base_err err = BASE_OK;
+	struct base_buf list, one;
+	base_buf_init(&list);
+	base_buf_init(&one);
+	for (const char *rest = bind; !err; rest++) {
 		size_t size = strcspn(rest, ",");
-		if (!memmem(rest, size, "://", 3))
-			base_buf_str(&out, "tcp://");
-		base_buf_add(&out, rest, size);
-		if (!rest[size])
+		base_buf_reset(&one);
+		base_buf_str(&one, memmem(rest, size, "://", 3) ? "" : "tcp://");
+		base_buf_add(&one, rest, size);
+		base_buf_str(&list, list.size ? "," : "");
+		base_buf_add(&list, one.data, one.size);
+		if (!is_endpoint((const char *)one.data))
+			err = BASE_CONFIG;
+		rest += size;
+		if (!*rest)
 			break;
-		base_buf_chr(&out, ',');
-		rest += size + 1;
 	}
-	return (char *)base_buf_take(&out);
+	if (err && asprintf(why, "cannot listen on %s: expected tcp://ADDRESS:PORT or ipc://PATH", (char *)one.data) < 0)
+		*why = NULL;
+	base_buf_fini(&one);
+	*out = err ? NULL : (char *)base_buf_take(&list);
+	if (err)
+		base_buf_fini(&list);
+	return err || *out ? err : BASE_NOMEM;
 }
 
 static enum base_err make_core(struct shell *s)
@@ -398,8 +419,8 @@ static enum base_err make_all(struct shell *s, char **endpoints, char **why)
 	s->wake.data = s->drain.data = s;
 	if ((err = make_core(s)) || (err = make_store(s, why)))
 		return err;
-	if (!(*endpoints = make_endpoints(s->settings->bind)))
-		return BASE_NOMEM;
+	if ((err = make_endpoints(s->settings->bind, endpoints, why)))
+		return err;
 	if ((err = net_router_new(s->loop, *endpoints, &events, &s->router, why)))
 		return err;
 	execute(s, brk_core_tick(s->core, now_ms(s), base_clock_unix_ms())); /* tells it the time */

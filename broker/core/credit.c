@@ -8,7 +8,9 @@
  */
 #include "broker/core/parts.h"
 
-static void send_credit(struct brk_core *core, struct brk_link *link, uint32_t waiting)
+/* lowered: the answer to credit that was taken back; what a worker granted before it was seen may equal what it
+ * granted after, so the numbers alone do not tell an answer from a notice that crossed. */
+static void send_credit(struct brk_core *core, struct brk_link *link, uint32_t waiting, bool lowered)
 {
 	struct brk_action *a = brk_act(core, BRK_SEND_CREDIT, link->peer->id);
 
@@ -18,6 +20,7 @@ static void send_credit(struct brk_core *core, struct brk_link *link, uint32_t w
 	a->credit.granted = link->granted;
 	a->credit.used = link->used;
 	a->credit.waiting = waiting;
+	a->credit.has_lowered = a->credit.lowered = lowered;
 	link->told_waiting = waiting;
 }
 
@@ -36,7 +39,7 @@ static void grant(struct brk_core *core, struct brk_peer *peer, const Pirn__Cred
 		return;
 	brk_link_grant(core, link, credit->granted);
 	if (taken_back) {
-		send_credit(core, link, link->service->queue.n);
+		send_credit(core, link, link->service->queue.n, true);
 		link->service->told_some = true;
 	}
 }
@@ -77,7 +80,7 @@ void brk_credit_notice(struct brk_core *core, struct brk_service *service)
 	}
 	for (link = service->links; link; link = link->service_next) {
 		if (link->place > 0 && link->told_waiting != waiting) {
-			send_credit(core, link, waiting);
+			send_credit(core, link, waiting, false);
 			service->next_notice_ms = core->now_ms + BRK_NOTICE_MS;
 		}
 	}
