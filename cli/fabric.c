@@ -189,7 +189,7 @@ static void take_actions(struct fabric *f)
 			break;
 		case CLI_READY:
 			base_log(BASE_INFO, "up_ready", LOG_STR("http", f->conf->http.text),
-			        LOG_STR("admin", f->conf->admin.text),
+			        LOG_STR("admin", f->conf->admin.fd >= 0 ? f->conf->admin.text : NULL),
 			        LOG_STR("data", f->conf->data), LOG_U64("took_ms", now_ms() - f->begun_at));
 			cli_fabric_show_ready(f->conf);
 			break;
@@ -210,6 +210,8 @@ static void close_listeners(struct fabric *f)
 		return;
 	f->listening = false;
 	close(f->conf->http.fd);
+	if (f->conf->admin.fd >= 0)
+		close(f->conf->admin.fd);
 }
 
 static void stop(struct fabric *f)

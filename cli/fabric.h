@@ -25,7 +25,6 @@ struct cli_fabric_listener {
 	int fd;                          /* listening; -1: none */
 	struct sockaddr_storage address; /* where it can be reached from here */
 	char text[128];                  /* the same for people: 127.0.0.1:8080 */
-	char bound[128];                 /* as it is bound: 0.0.0.0:8080 */
 };
 
 struct cli_fabric_conf {
@@ -33,8 +32,7 @@ struct cli_fabric_conf {
 	char data[PATH_MAX];                   /* absolute; the working directory */
 	char services[PATH_MAX];               /* absolute */
 	const char *redis;                     /* a URL */
-	struct cli_fabric_listener http;
-	struct cli_fabric_listener admin;      /* fd -1: the first gateway opens it itself */
+	struct cli_fabric_listener http, admin; /* no admin: administration is off */
 	int lock_fd;
 	unsigned counts[CLI_GROUP__N];
 	uint64_t drain_ms;

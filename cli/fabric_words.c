@@ -80,12 +80,15 @@ static const char *give_fd(struct cli_fabric_words *w, int fd)
 	return w->fd[i];
 }
 
-/* Administration is one place: the first gateway's. The others have theirs, too, wherever there is room. */
+/* Administration is one place: the first gateway's. */
 static void gateway_words(struct cli_fabric_words *w, const struct cli_fabric_conf *conf, unsigned index)
 {
 	say_two(w, "--brokers", (const char *)w->brokers.data);
 	say_two(w, "--http-fd", give_fd(w, conf->http.fd));
-	say_two(w, "--admin", index == 0 ? conf->admin.bound : "127.0.0.1:0");
+	if (index == 0 && conf->admin.fd >= 0)
+		say_two(w, "--admin-fd", give_fd(w, conf->admin.fd));
+	else
+		say_two(w, "--admin", "off");
 }
 
 static void pirn_words(struct cli_fabric_words *w, const struct cli_fabric_conf *conf, const struct cli_child *child)

@@ -57,7 +57,7 @@ static void make_reachable(struct sockaddr_storage *address)
 		six->sin6_addr = in6addr_loopback;
 }
 
-static void describe(const struct cli_fabric_listener *l, char *out, size_t room)
+static void describe(struct cli_fabric_listener *l)
 {
 	char host[80];
 	char port[16];
@@ -65,7 +65,7 @@ static void describe(const struct cli_fabric_listener *l, char *out, size_t room
 
 	if (getnameinfo((struct sockaddr *)&l->address, sizeof l->address, host, sizeof host, port, sizeof port,
 	            NI_NUMERICHOST | NI_NUMERICSERV) == 0)
-		(void)snprintf(out, room, "%s%s%s:%s", six ? "[" : "", host, six ? "]" : "", port);
+		(void)snprintf(l->text, sizeof l->text, "%s%s%s:%s", six ? "[" : "", host, six ? "]" : "", port);
 }
 
 static enum base_err listen_on(const struct addrinfo *list, struct cli_fabric_listener *out, char *why, size_t why_room)
@@ -87,9 +87,8 @@ static enum base_err listen_on(const struct addrinfo *list, struct cli_fabric_li
 		close(l.fd);
 		return BASE_IO;
 	}
-	describe(&l, l.bound, sizeof l.bound);
 	make_reachable(&l.address);
-	describe(&l, l.text, sizeof l.text);
+	describe(&l);
 	*out = l;
 	return BASE_OK;
 }

@@ -129,7 +129,7 @@ static void on_gateway(struct cli_ready *r, const char *answer)
 		return;
 	}
 	r->gateway_ready = true;
-	if (r->conf->n_names == 0) {
+	if (r->conf->admin.fd < 0 || r->conf->n_names == 0) {
 		conclude(r, NULL);
 		return;
 	}

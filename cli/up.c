@@ -173,14 +173,9 @@ static bool listens(const char *flag, const char *address, struct cli_fabric_lis
 	return false;
 }
 
-/* The first gateway opens this one itself; here it is only made sure that it can, and which port it is. */
-static bool admin_can_listen(const char *address, struct cli_fabric_listener *out)
+static bool is_off(const char *address)
 {
-	if (!listens("--admin", address, out))
-		return false;
-	close(out->fd);
-	out->fd = -1;
-	return true;
+	return strcmp(address, "off") == 0;
 }
 
 static int run(const void *settings, int n_operands, char **operands)
@@ -199,7 +194,7 @@ static int run(const void *settings, int n_operands, char **operands)
 	/* Two on one directory are told so, rather than that a port is in use. */
 	if (!find_programs(&conf, s) || !find_services(&conf, s) || !enter_data(&conf, s) ||
 	        !listens("--http", s->http, &conf.http) ||
-	        !admin_can_listen(s->admin, &conf.admin) ||
+	        (!is_off(s->admin) && !listens("--admin", s->admin, &conf.admin)) ||
 	        !settle_redis(&conf, s, url, sizeof url))
 		goto fail;
 	clear_sockets();
@@ -216,7 +211,7 @@ fail:
 
 static const struct base_conf_row rows[] = {
 	ROW("http", BASE_CONF_ADDRESS, http, "127.0.0.1:8080", 0, 0, "where the gateway listens; port 0: any free one"),
-	ROW("admin", BASE_CONF_ADDRESS, admin, "127.0.0.1:8081", 0, 0, "where administration and metrics listen"),
+	ROW("admin", BASE_CONF_STR, admin, "127.0.0.1:8081", 0, 0, "HOST:PORT where administration and metrics listen; off: nowhere"),
 	ROW("data", BASE_CONF_STR, data, "var", 0, 0, "directory of Redis's files and of the sockets; is created"),
 	ROW("services", BASE_CONF_STR, services, NULL, 0, 0,
 	        "folder of built services, one folder each (default: those that belong to this program)"),

@@ -102,7 +102,7 @@ static void start_gateway(struct fabric *f, unsigned i)
 		say(&w, f->admin + strlen("http://"));
 	} else {
 		say(&w, "--admin");
-		say(&w, "127.0.0.1:0");
+		say(&w, "off");
 	}
 	say_all(&w, f->gateway_flags);
 	f->gateways[i] = harness_spawn(name, f->dir, w.items, NULL);

@@ -288,7 +288,7 @@ static void test_wrong_settings(void **state)
 	        "redis://127.0.0.1:1", NULL }, 1, "--redis");
 	refuses((const char *const[]){ "pirn", "up", "--data", data, "--http", "127.0.0.1:0", "--admin", "127.0.0.1:0", "--redis",
 	        "http://127.0.0.1", NULL }, 1, "--redis");
-	(void)snprintf(deep, sizeof deep, "%s/%0120d", data, 0);
+	(void)snprintf(deep, sizeof deep, "%.200s/%0120d", data, 0);
 	refuses((const char *const[]){ "pirn", "up", "--data", deep, "--http", "127.0.0.1:0", "--admin", "127.0.0.1:0", NULL }, 1, "too long");
 	harness_new_dir("services", services, sizeof services);
 	(void)snprintf(folder, sizeof folder, "%s/bad", services);
