@@ -105,26 +105,11 @@ static uint64_t lack(const struct wrk_credit *c)
 	return wanted > asked ? wanted - asked : 0;
 }
 
-/* Takes units from a link: those it was not told of yet at once, the others by asking. True: some came back at once. */
-static bool ask_link(struct wrk_credit *c, uint32_t link, uint64_t units)
-{
-	struct wrk_credit_link *l = &c->links[link];
-	uint64_t untold = l->granted > l->told ? l->granted - l->told : 0;
-	uint64_t at_once = untold < units ? untold : units;
-
-	l->granted -= at_once;
-	l->target = l->granted - (units - at_once);
-	if (l->target == l->told)
-		c->dirty &= ~BIT(link);
-	else
-		c->dirty |= BIT(link);
-	return at_once > 0;
-}
-
-static bool ask_back(struct wrk_credit *c)
+/* Asks links without a backlog for what they have free. One that was given something it has not been
+ * told of yet is passed over until it was: to take that back would be to forget why it was given. */
+static void ask_back(struct wrk_credit *c)
 {
 	uint64_t wanted = lack(c);
-	bool came_back = false;
 	uint32_t i;
 
 	EACH_UP(c, i) {
@@ -135,19 +120,23 @@ static bool ask_back(struct wrk_credit *c)
 			part = wanted;
 		if (part == 0 || is_asked(l) || l->waiting > 0)
 			continue;
-		came_back |= ask_link(c, i, part);
+		if (c->dirty & BIT(i)) {
+			c->again = true;
+			continue;
+		}
+		l->target = l->granted - part;
 		wanted -= part;
+		c->dirty |= BIT(i);
 	}
-	return came_back;
 }
 
 static void balance(struct wrk_credit *c)
 {
 	if (c->stopped || c->up == 0)
 		return;
-	do
-		share_out(c);
-	while (hungry(c) != WRK_CREDIT_NONE && ask_back(c));
+	share_out(c);
+	if (hungry(c) != WRK_CREDIT_NONE)
+		ask_back(c);
 }
 
 void wrk_credit_init(struct wrk_credit *c, uint32_t total)
@@ -211,15 +200,20 @@ void wrk_credit_report(struct wrk_credit *c, uint32_t link, uint64_t granted, ui
 void wrk_credit_stop(struct wrk_credit *c)
 {
 	c->stopped = true;
+	c->again = false;
 	c->dirty = 0;
 }
 
 bool wrk_credit_next(struct wrk_credit *c, uint32_t *link, uint64_t *granted)
 {
+	if (c->dirty == 0 && c->again) {
+		c->again = false;
+		balance(c);
+	}
 	if (c->dirty == 0)
 		return false;
 	*link = (uint32_t)__builtin_ctzll(c->dirty);
-	*granted = c->links[*link].told = c->links[*link].target;
+	*granted = c->links[*link].target;
 	c->dirty &= ~BIT(*link);
 	return true;
 }
@@ -238,7 +232,6 @@ void wrk_credit_check(const struct wrk_credit *c)
 		const struct wrk_credit_link *l = &c->links[i];
 
 		assert(l->target <= l->granted);
-		assert(is_asked(l) || c->stopped || l->told == l->target || (c->dirty & BIT(i)));
-		assert(l->told <= l->granted || (c->dirty & BIT(i)));
+		assert(left(l) <= c->total);
 	}
 }

@@ -12,7 +12,10 @@
  * summed up with the next changes nothing. To raise `granted` is a gift and takes
  * effect when it arrives. To lower it is a question, because the broker may have
  * used the credit meanwhile: until its answer (a CREDIT with the lowered number)
- * the old number counts, and that link is given nothing.
+ * the old number counts, and that link is given nothing. A report that left before
+ * the last grant arrived there, and has the very number that we ask for, looks like
+ * the answer. That is rare and costs little: one dispatch too many, which the
+ * session holds back until a run has ended.
  *
  * Who gets a spare unit: the links that reported a backlog, in turns; if none
  * did, the link whose run has ended. When somebody has a backlog and nothing is
@@ -35,7 +38,6 @@
 struct wrk_credit_link {
 	uint64_t granted;  /* the highest number the broker may still go by */
 	uint64_t target;   /* what it was asked to go down to; equal to granted otherwise */
-	uint64_t told;     /* what the broker was last told */
 	uint64_t received; /* dispatches */
 	uint64_t waiting;  /* items that wait there for credit, as far as we know */
 };
@@ -45,6 +47,7 @@ struct wrk_credit {
 	uint32_t running; /* dispatched and not ended, of links that fell, too */
 	uint32_t turn;    /* the link after the one that was last served among the hungry */
 	bool stopped;
+	bool again; /* balance once more when everything was told */
 	uint64_t up, dirty; /* a bit a link */
 	struct wrk_credit_link links[WRK_CREDIT_LINKS];
 };
