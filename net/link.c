@@ -19,7 +19,7 @@
 #define COMPLAIN_MS   5000
 #define FIRST_WAIT_MS 50
 #define MAX_WAIT_MS   2000
-#define REFUSED_MS    5000
+#define REFUSED_MS    10000 /* the same for one that refuses us */
 
 static void on_timer(uv_timer_t *timer)
 {
@@ -55,13 +55,12 @@ static void close_socket(struct net_link *k, int linger_ms)
 /* Full jitter under a bound that doubles. */
 static void wait_to_open(struct net_link *k)
 {
-	unsigned doublings = k->falls < 6 ? k->falls : 6;
+	unsigned doublings = k->falls < 8 ? k->falls : 8;
 	uint64_t bound = (uint64_t)FIRST_WAIT_MS << doublings;
+	uint64_t cap = k->refused ? REFUSED_MS : MAX_WAIT_MS;
 
-	if (bound > MAX_WAIT_MS)
-		bound = MAX_WAIT_MS;
-	if (k->refused)
-		bound = REFUSED_MS;
+	if (bound > cap)
+		bound = cap;
 	k->falls++;
 	k->state = NET_LINK_WAITING;
 	arm(k, 1 + base_rand_below(&k->links->rand, bound));
@@ -316,6 +315,17 @@ static void deliver(struct net_link *k, zmq_msg_t *body, struct net_frame *f)
 	base_block_unref(&block);
 }
 
+/* UNTRUSTED: what is no message, or of a kind that we do not know yet, is dropped. */
+static void complain(struct net_link *k)
+{
+	uint64_t now = net_loop_now_ms(k->links->loop);
+
+	if (k->malformed_at && now - k->malformed_at < 1000)
+		return;
+	k->malformed_at = now;
+	base_log(BASE_WARN, "wire_malformed", LOG_STR("what", "from a broker"), LOG_STR("endpoint", k->endpoint));
+}
+
 static void take(struct net_link *k, zmq_msg_t *head, zmq_msg_t *body)
 {
 	struct net_links *l = k->links;
@@ -324,8 +334,7 @@ static void take(struct net_link *k, zmq_msg_t *head, zmq_msg_t *body)
 	base_arena_reset(&l->arena);
 	if (net_frame_open(&l->arena, zmq_msg_data(head), zmq_msg_size(head), zmq_msg_data(body),
 		    zmq_msg_size(body), &f)) {
-		base_log(BASE_WARN, "wire_malformed", LOG_STR("endpoint", k->endpoint));
-		k->broken = "it sent what is not a message";
+		complain(k);
 		return;
 	}
 	k->heard_at = net_loop_now_ms(l->loop);
@@ -349,7 +358,9 @@ static bool read_one(struct net_link *k)
 		!zmq_msg_more(&body))
 		take(k, &head, &body);
 	else if (got)
-		k->broken = "it sent what is not a message";
+		complain(k);
+	while (zmq_msg_more(&body) && zmq_msg_recv(&body, k->socket, ZMQ_DONTWAIT) >= 0)
+		;
 	zmq_msg_close(&body);
 	zmq_msg_close(&head);
 	return got;

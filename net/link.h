@@ -44,7 +44,7 @@ struct net_link {
 	bool leaving;             /* its address is no longer behind the name */
 	bool draining;            /* the broker takes no new work */
 	unsigned drain_asked, drain_heard;
-	uint64_t heard_at, beat_due_at;
+	uint64_t heard_at, beat_due_at, malformed_at;
 	uint32_t beat_ms;
 	uint8_t boot[16];
 	char name[128];
