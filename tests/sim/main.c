@@ -1,0 +1,360 @@
+/* The simulation's program.
+ *
+ *   sim                      seeds for 25 s, then every fault of broker/core/fault.h must be found
+ *   sim --seeds N            that many seeds from 1 on, and the faults
+ *   sim --seconds T          seeds for that long, and the faults
+ *   sim --seed S             replay one, and tell all that happens (--fault NAME: with that fault)
+ *   sim --faults             only the faults
+ *
+ * Seeds run in a child process, so that whatever ends it (a check here, an assertion in the core, a
+ * sanitizer) leaves us to say which seed it was and how to see it again.
+ */
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/mman.h>
+#include <sys/wait.h>
+#include <time.h>
+#include <unistd.h>
+
+#include "broker/core/fault.h"
+#include "tests/sim/sim.h"
+
+#define FAULT_SEEDS 400
+#define DEFAULT_SECONDS 25
+
+/* What the child tells. */
+struct report {
+	uint64_t seed, seeds, steps, calls, answered;
+	char why[256];
+};
+
+static const struct fault {
+	const char *name, *text;
+} faults[] = {
+#define X(name, text) { #name, text },
+	BRK_FAULTS(X)
+#undef X
+};
+
+/* ---- one seed -------------------------------------------------------------------- */
+
+static void set_up_services(struct sim *sim)
+{
+	for (int s = 0; s < SIM_SERVICES; s++) {
+		Pirn__Manifest *m = &sim->manifests[s];
+
+		pirn__manifest__init(m);
+		m->service = (char *)(uintptr_t)sim_services[s];
+		m->has_queue_items = m->has_concurrency_total = true;
+		m->queue_items = sim_chance(sim, 30) ? (uint32_t)sim_between(sim, 20, 60) : 0;
+		m->concurrency_total = sim_chance(sim, 30) ? (uint32_t)sim_between(sim, 1, 6) : 0;
+	}
+}
+
+static void set_up_proc(struct sim *sim, enum sim_role role, unsigned index, bool carries_all)
+{
+	struct sim_proc *proc = &sim->procs[index];
+
+	proc->role = role;
+	proc->index = index;
+	for (int s = 0; s < SIM_SERVICES && role == SIM_WORKER; s++) {
+		proc->carries[s] = carries_all || sim_chance(sim, 50);
+		proc->capacity[s] = (uint32_t)sim_between(sim, 1, sim_chance(sim, 30) ? 20 : 4);
+	}
+	sim_proc_start(sim, proc);
+}
+
+static void set_up(struct sim *sim)
+{
+	unsigned n = 0;
+
+	base_rand_init(&sim->rand, sim->seed);
+	base_heap_init(&sim->events);
+	sim->now_ms = 1000;
+	sim->n_brokers = 1 + (unsigned)sim_below(sim, SIM_BROKERS);
+	sim->n_clients = 1 + (unsigned)sim_below(sim, SIM_CLIENTS);
+	sim->n_workers = 1 + (unsigned)sim_below(sim, SIM_WORKERS);
+	sim->n_liars = (unsigned)sim_below(sim, SIM_LIARS + 1);
+	sim->latency_ms = sim_chance(sim, 20) ? sim_between(sim, 20, 300) : sim_below(sim, 6);
+	sim->pace_ms = sim_between(sim, 10, 200);
+	sim->slow_percent = sim_below(sim, 15);
+	sim->max_calls = sim_chance(sim, 20) ? (uint32_t)sim_between(sim, 30, 100) : 5000;
+	sim->max_bytes = sim_chance(sim, 20) ? 64 * 1024 : 64 * 1024 * 1024;
+	set_up_services(sim);
+	for (unsigned i = 0; i < sim->n_brokers; i++) {
+		sim->brokers[i].index = i;
+		sim->brokers[i].next_peer = 1;
+		sim_broker_start(sim, &sim->brokers[i]);
+	}
+	for (unsigned i = 0; i < sim->n_clients; i++)
+		set_up_proc(sim, SIM_CLIENT, n++, false);
+	for (unsigned i = 0; i < sim->n_workers; i++)
+		set_up_proc(sim, SIM_WORKER, n++, i == 0);
+	for (unsigned i = 0; i < sim->n_liars; i++)
+		set_up_proc(sim, SIM_LIAR, n++, false);
+}
+
+static void run_until(struct sim *sim, uint64_t ms)
+{
+	while (sim_step(sim, ms))
+		;
+	sim->now_ms = ms;
+}
+
+/* Every client can use every broker now: each call must come back well. */
+static void prove(struct sim *sim)
+{
+	for (int round = 0; round < 8; round++) {
+		for (unsigned i = 0; i < SIM_PROCS; i++) {
+			struct sim_proc *proc = &sim->procs[i];
+
+			for (unsigned b = 0; b < sim->n_brokers && proc->alive && proc->role == SIM_CLIENT; b++) {
+				SIM_CHECK(sim, proc->conns[b] && proc->conns[b]->phase == SIM_UP,
+					"client %u is not linked to broker %u in calm", i, b);
+				sim_client_submit(sim, proc->conns[b], 1, true);
+			}
+		}
+		run_until(sim, sim->now_ms + sim_between(sim, 1, 400));
+	}
+}
+
+static void check_conn(struct sim *sim, const struct sim_conn *c)
+{
+	for (int s = 0; s < SIM_SERVICES; s++) {
+		if (c->proc->role == SIM_CLIENT)
+			SIM_CHECK(sim, c->workers[s] > 0 && c->workers[s] != UINT32_MAX,
+				"a client was not told that %s has workers", sim_services[s]);
+		else
+			SIM_CHECK(sim, c->credit[s].received == c->credit[s].finished, "a run never ended");
+	}
+}
+
+static void check_rest(struct sim *sim)
+{
+	uint64_t peers[SIM_BROKERS] = { 0 };
+
+	for (unsigned i = 0; i < SIM_PROCS; i++) {
+		const struct sim_proc *proc = &sim->procs[i];
+
+		SIM_CHECK(sim, !proc->runs, "a worker still runs something");
+		for (unsigned b = 0; b < sim->n_brokers && proc->alive; b++) {
+			SIM_CHECK(sim, proc->conns[b] && proc->conns[b]->phase == SIM_UP, "peer %u is not linked to broker %u", i, b);
+			peers[b]++;
+			check_conn(sim, proc->conns[b]);
+		}
+	}
+	for (unsigned b = 0; b < sim->n_brokers; b++) {
+		struct brk_figures f;
+
+		brk_core_figures(sim->brokers[b].core, &f);
+		SIM_CHECK(sim, f.waiting == 0 && f.running == 0 && f.waiting_bytes == 0, "broker %u is not empty at the end", b);
+		SIM_CHECK(sim, f.peers == peers[b], "broker %u knows %llu peers, there are %llu", b,
+			(unsigned long long)f.peers, (unsigned long long)peers[b]);
+	}
+}
+
+static void tear_down(struct sim *sim)
+{
+	struct sim_conn *conn, *next;
+
+	for (unsigned i = 0; i < sim->n_brokers; i++)
+		brk_core_free(&sim->brokers[i].core);
+	for (conn = sim->conns; conn; conn = next) {
+		next = conn->next;
+		for (int to = 0; to < 2; to++) {
+			struct sim_message *m, *after;
+
+			for (m = conn->queues[to]; m; m = after) {
+				after = m->next;
+				sim_message_free(m);
+			}
+		}
+		free(conn);
+	}
+	sim_drop_events(sim);
+	base_heap_fini(&sim->events);
+	free(sim->calls);
+}
+
+void sim_run_seed(struct sim *sim)
+{
+	set_up(sim);
+	sim_trouble_start(sim);
+	run_until(sim, sim->now_ms + sim_between(sim, 300, sim_chance(sim, 15) ? 15000 : 3000));
+	sim_heal(sim);
+	run_until(sim, sim->now_ms + sim_below(sim, 500));
+	sim->quiet = true;
+	run_until(sim, sim->now_ms + 16000);
+	prove(sim);
+	run_until(sim, sim->now_ms + 21000);
+	check_rest(sim);
+	sim_book_end(sim);
+}
+
+/* ---- many ------------------------------------------------------------------------ */
+
+static double seconds_now(void)
+{
+	struct timespec t;
+
+	clock_gettime(CLOCK_MONOTONIC, &t);
+	return (double)t.tv_sec + (double)t.tv_nsec / 1e9;
+}
+
+static uint64_t play(struct report *report, uint64_t seed, uint32_t mask, bool verbose)
+{
+	struct sim *sim = calloc(1, sizeof *sim);
+	uint64_t hash;
+
+	report->seed = seed;
+	*sim = (struct sim){ .seed = seed, .faults = mask, .verbose = verbose, .why = report->why, .why_room = sizeof report->why };
+	sim_run_seed(sim);
+	report->seeds++;
+	report->steps += sim->steps;
+	report->calls += sim->n_calls;
+	for (uint32_t i = 0; i < sim->n_calls; i++)
+		report->answered += sim->calls[i].state == CALL_ANSWERED;
+	hash = sim->trace_hash;
+	tear_down(sim);
+	free(sim);
+	return hash;
+}
+
+/* A seed that tells two stories cannot be replayed: every hundredth is told twice. */
+static void play_many(struct report *report, uint64_t first, uint64_t n, double until, uint32_t mask)
+{
+	for (uint64_t seed = first; seed < first + n && seconds_now() < until; seed++) {
+		uint64_t hash = play(report, seed, mask, false);
+
+		if (seed % 100 != 1 || mask)
+			continue;
+		if (play(report, seed, mask, false) != hash) {
+			snprintf(report->why, sizeof report->why, "two runs of the seed differ");
+			_exit(1);
+		}
+	}
+}
+
+/* True when the child lived to the end. */
+static bool in_child(struct report *report, uint64_t first, uint64_t n, double until, uint32_t mask)
+{
+	int status = 0;
+	pid_t pid;
+
+	fflush(stdout);
+	memset(report, 0, sizeof *report);
+	pid = fork();
+	if (pid == 0) {
+		if (mask && !freopen("/dev/null", "w", stderr))
+			_exit(2);
+		play_many(report, first, n, until, mask);
+		_exit(0);
+	}
+	if (pid < 0 || waitpid(pid, &status, 0) != pid)
+		return false;
+	if (status != 0 && !report->why[0])
+		snprintf(report->why, sizeof report->why, "%s",
+			WIFSIGNALED(status) ? "an assertion of the core, or a crash" : "a sanitizer");
+	return status == 0;
+}
+
+static unsigned test_seeds(const char *program, struct report *report, uint64_t n, double seconds)
+{
+	double start = seconds_now(), took;
+	bool well;
+
+	printf("[ RUN      ] seeds\n");
+	well = in_child(report, 1, n, start + seconds, 0);
+	took = seconds_now() - start;
+	printf("seeds=%llu\nseeds_per_s=%.0f\nsteps=%llu\ncalls=%llu\nanswered=%llu\n", (unsigned long long)report->seeds,
+		(double)report->seeds / took, (unsigned long long)report->steps, (unsigned long long)report->calls,
+		(unsigned long long)report->answered);
+	if (well) {
+		printf("[       OK ] seeds\n");
+		return 0;
+	}
+	printf("seed %llu: %s\nreplay it: %s --seed %llu\n", (unsigned long long)report->seed, report->why, program,
+		(unsigned long long)report->seed);
+	printf("[  FAILED  ] seeds\n");
+	return 1;
+}
+
+static unsigned test_faults(struct report *report)
+{
+	unsigned failed = 0;
+
+	for (size_t i = 0; i < BRK_FAULT__N; i++) {
+		printf("[ RUN      ] finds a core that %s\n", faults[i].text);
+		if (in_child(report, 1, FAULT_SEEDS, seconds_now() + 60, 1u << i)) {
+			printf("not found in %llu seeds\n[  FAILED  ] %s\n", (unsigned long long)report->seeds, faults[i].name);
+			failed++;
+		} else {
+			printf("seed %llu: %s\n[       OK ] %s\n", (unsigned long long)report->seed, report->why, faults[i].name);
+		}
+	}
+	return failed;
+}
+
+static uint32_t fault_mask(const char *name)
+{
+	for (size_t i = 0; i < BRK_FAULT__N; i++)
+		if (strcmp(faults[i].name, name) == 0)
+			return 1u << i;
+	fprintf(stderr, "sim: no fault is called %s\n", name);
+	exit(2);
+}
+
+static void usage(void)
+{
+	fprintf(stderr, "usage: sim [--seeds N | --seconds T | --seed S [--fault NAME] | --faults]\n");
+	exit(2);
+}
+
+int main(int argc, char **argv)
+{
+	struct report *report = mmap(NULL, sizeof *report, PROT_READ | PROT_WRITE, MAP_SHARED | MAP_ANONYMOUS, -1, 0);
+	uint64_t n = UINT64_MAX / 2, one = 0;
+	double seconds = DEFAULT_SECONDS;
+	uint32_t mask = 0;
+	bool only_faults = false;
+	unsigned failed, tests = BRK_FAULT__N;
+
+	if (report == MAP_FAILED)
+		return 2;
+	for (int i = 1; i < argc; i++) {
+		const char *value = i + 1 < argc ? argv[i + 1] : NULL;
+
+		if (strcmp(argv[i], "--faults") == 0) {
+			only_faults = true;
+			continue;
+		}
+		if (!value)
+			usage();
+		i++;
+		if (strcmp(argv[i - 1], "--seeds") == 0) {
+			n = strtoull(value, NULL, 10);
+			seconds = 1e9;
+		} else if (strcmp(argv[i - 1], "--seconds") == 0) {
+			seconds = strtod(value, NULL);
+		} else if (strcmp(argv[i - 1], "--seed") == 0) {
+			one = strtoull(value, NULL, 10);
+		} else if (strcmp(argv[i - 1], "--fault") == 0) {
+			mask = fault_mask(value);
+		} else {
+			usage();
+		}
+	}
+	if (one) {
+		play(report, one, mask, true);
+		printf("seed %llu is well\n", (unsigned long long)one);
+		return 0;
+	}
+	failed = only_faults ? 0 : test_seeds(argv[0], report, n, seconds);
+	tests += !only_faults;
+	failed += test_faults(report);
+	printf("[==========] %u test(s) run.\n[  PASSED  ] %u test(s).\n", tests, tests - failed);
+	if (failed)
+		printf("[  FAILED  ] %u test(s).\n", failed);
+	return failed ? 1 : 0;
+}

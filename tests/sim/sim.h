@@ -1,0 +1,278 @@
+/* The simulation: broker cores, clients, workers and a few hostile peers on a
+ * simulated network, all in one thread, in virtual time, out of one seed.
+ *
+ * The cores are the real ones. Everything around them is a model, written against
+ * the protocol and not against the core, that checks what it is told: a client
+ * knows which answers it may get, a worker knows its own credit, the book (book.c)
+ * knows of every call how often it ran and who answered it. After every input
+ * brk_core_check walks the core.
+ *
+ * A run has three parts: trouble (whatever the seed enables: cuts, clogs, deaths,
+ * pauses, drains, lies), healing (everything is restarted, nothing new goes wrong),
+ * and proof (fresh calls, each of which must succeed; then all must be empty and
+ * the figures add up).
+ */
+#ifndef TESTS_SIM_SIM_H
+#define TESTS_SIM_SIM_H
+
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+
+#include "base/heap.h"
+#include "base/rand.h"
+#include "broker/core/core.h"
+
+#define SIM_BROKERS 3
+#define SIM_CLIENTS 4
+#define SIM_WORKERS 5
+#define SIM_LIARS 2
+#define SIM_PROCS (SIM_CLIENTS + SIM_WORKERS + SIM_LIARS)
+#define SIM_SERVICES 4
+#define SIM_BEAT_MS 1000
+#define SIM_SILENCE_MS 3500 /* then a peer takes its broker for dead */
+#define SIM_UNIX_MS 1800000000000u
+
+enum sim_role { SIM_CLIENT, SIM_WORKER, SIM_LIAR };
+
+struct sim;
+struct sim_proc;
+struct sim_broker;
+
+/* ---- world.c: time, chance, verdict ---------------------------------------- */
+
+typedef void sim_event_fn(struct sim *sim, void *arg, uint64_t number);
+
+void sim_at(struct sim *sim, uint64_t due_ms, sim_event_fn *fn, void *arg, uint64_t number);
+bool sim_step(struct sim *sim, uint64_t until_ms); /* runs the next event; false: none is due until then */
+void sim_drop_events(struct sim *sim);
+uint64_t sim_below(struct sim *sim, uint64_t bound);
+bool sim_chance(struct sim *sim, unsigned percent);
+uint64_t sim_between(struct sim *sim, uint64_t low, uint64_t high); /* inclusive */
+void sim_trace(struct sim *sim, const char *format, ...) __attribute__((format(printf, 2, 3)));
+_Noreturn void sim_fail(struct sim *sim, const char *format, ...) __attribute__((format(printf, 2, 3)));
+#define SIM_CHECK(sim, condition, ...) ((condition) ? (void)0 : sim_fail((sim), __VA_ARGS__))
+
+/* ---- net.c: connections ---------------------------------------------------- */
+
+struct sim_item {
+	Pirn__Item pb; /* its pointers point into this struct */
+	uint8_t id[32];
+	uint8_t trace[32];
+	char service[64];
+};
+
+struct sim_credit {
+	Pirn__Credit pb;
+	char service[64];
+};
+
+struct sim_hello {
+	uint32_t version, role;
+	uint8_t boot[16];
+	size_t boot_size;
+	bool registry;
+	size_t n_services;
+	Pirn__Manifest manifests[SIM_SERVICES + 1];
+	char names[SIM_SERVICES + 1][64];
+	char versions[SIM_SERVICES + 1][16];
+};
+
+struct sim_message {
+	struct sim_message *prev, *next;
+	uint32_t kind; /* 0: the connection's end */
+	size_t n_items, n_credits, item_room, credit_room;
+	struct sim_item *items;
+	struct sim_credit *credits;
+	uint8_t *body;
+	size_t body_size;
+	struct sim_hello *hello;
+	bool refused;                      /* WELCOME */
+	uint32_t workers[SIM_SERVICES];    /* REGISTRY: UINT32_MAX: not in it */
+};
+
+enum sim_direction { TO_BROKER, TO_PEER };
+
+/* What the broker's side is bound by towards this peer, kept beside the core and by other means. */
+struct sim_shadow {
+	bool joined;
+	bool drained;    /* the worker's DRAIN was answered, or it handed a run back */
+	bool asked;      /* our DRAIN was sent and not answered yet */
+	struct {
+		uint64_t granted, used;
+	} credit[SIM_SERVICES];
+};
+
+enum sim_phase { SIM_DOWN, SIM_HELLO, SIM_UP };
+
+struct sim_conn {
+	struct sim_conn *next;
+	struct sim_broker *broker; /* NULL once the broker's process is gone */
+	struct sim_proc *proc;     /* NULL once the peer's is */
+	enum sim_role role;
+	bool carries[SIM_SERVICES];
+	unsigned broker_index;
+	uint32_t peer;             /* its number at the broker */
+	bool cut;                  /* what is sent from now on is lost */
+	struct sim_message *queues[2];
+	uint64_t last_due[2], clogged_until[2];
+	struct sim_shadow shadow;
+
+	/* the peer's side */
+	enum sim_phase phase;
+	uint64_t session; /* a new number at every WELCOME that starts one */
+	uint64_t heard_ms;
+	bool draining;    /* the broker asked for no new work */
+	bool drain_sent, drain_answered;
+	struct {
+		uint64_t granted, received, finished;
+		uint64_t promised; /* the most it may still be using: granted, or more while it is being taken back */
+		bool retracting;
+		uint32_t waiting;
+	} credit[SIM_SERVICES];
+	uint32_t workers[SIM_SERVICES]; /* the last REGISTRY */
+};
+
+struct sim_message *sim_message_new(uint32_t kind);
+void sim_message_free(struct sim_message *m);
+struct sim_item *sim_message_item(struct sim_message *m, const uint8_t *payload, uint32_t meta_size, uint32_t data_size);
+struct sim_credit *sim_message_credit(struct sim_message *m, const char *service);
+void sim_item_id(struct sim_item *item, const uint8_t *id, size_t size);
+void sim_item_service(struct sim_item *item, const char *service);
+
+struct sim_conn *sim_connect(struct sim *sim, struct sim_proc *proc, struct sim_broker *broker);
+void sim_send(struct sim *sim, struct sim_conn *conn, enum sim_direction to, struct sim_message *m); /* takes m */
+/* A random prefix of what is on its way still arrives. told: both ends hear of it then; else only silence does. */
+void sim_cut(struct sim *sim, struct sim_conn *conn, bool told);
+void sim_clog(struct sim *sim, struct sim_conn *conn, uint64_t until_ms);
+
+/* ---- broker.c -------------------------------------------------------------- */
+
+struct sim_broker {
+	unsigned index;
+	struct brk_core *core; /* NULL: dead */
+	uint64_t life;
+	uint32_t next_peer;
+	uint64_t paused_until;
+	uint64_t tick_at; /* scheduled; UINT64_MAX: none */
+	bool draining;
+};
+
+void sim_broker_start(struct sim *sim, struct sim_broker *broker);
+void sim_broker_kill(struct sim *sim, struct sim_broker *broker);
+void sim_broker_pause(struct sim *sim, struct sim_broker *broker, uint64_t ms);
+void sim_broker_drain(struct sim *sim, struct sim_broker *broker);
+void sim_broker_message(struct sim *sim, struct sim_conn *conn, struct sim_message *m); /* m.kind 0: gone */
+void sim_broker_tick(struct sim *sim, struct sim_broker *broker);
+
+/* ---- procs: client.c, worker.c, liar.c -------------------------------------- */
+
+struct sim_run;
+
+struct sim_proc {
+	enum sim_role role;
+	unsigned index; /* in sim->procs */
+	bool alive;
+	uint64_t life;
+	uint8_t boot[16];
+	uint64_t paused_until;
+	struct sim_conn *conns[SIM_BROKERS];
+	/* a worker's */
+	bool carries[SIM_SERVICES];
+	uint32_t capacity[SIM_SERVICES];
+	uint32_t occupied[SIM_SERVICES]; /* by runs of sessions that are over */
+	uint32_t running[SIM_SERVICES];
+	struct sim_run *runs;
+	bool draining;
+	unsigned manifest_version;
+};
+
+void sim_proc_start(struct sim *sim, struct sim_proc *proc);
+void sim_proc_kill(struct sim *sim, struct sim_proc *proc);
+void sim_proc_pause(struct sim *sim, struct sim_proc *proc, uint64_t ms);
+void sim_proc_message(struct sim *sim, struct sim_conn *conn, struct sim_message *m); /* kind 0: cut */
+void sim_proc_hello(struct sim *sim, struct sim_conn *conn);
+void sim_session_over(struct sim *sim, struct sim_conn *conn);
+
+void sim_client_start(struct sim *sim, struct sim_proc *proc);
+void sim_client_message(struct sim *sim, struct sim_conn *conn, struct sim_message *m);
+void sim_client_submit(struct sim *sim, struct sim_conn *conn, unsigned n, bool must_succeed);
+void sim_client_lost(struct sim *sim, struct sim_conn *conn);
+
+void sim_worker_up(struct sim *sim, struct sim_conn *conn);
+void sim_worker_message(struct sim *sim, struct sim_conn *conn, struct sim_message *m);
+void sim_worker_lost(struct sim *sim, struct sim_conn *conn);
+void sim_worker_die(struct sim *sim, struct sim_proc *proc);
+void sim_worker_drain(struct sim *sim, struct sim_proc *proc);
+void sim_worker_leave(struct sim *sim, struct sim_proc *proc); /* when its drain is over */
+void sim_worker_retract(struct sim *sim, struct sim_proc *proc); /* for no reason */
+bool sim_worker_find_run(struct sim *sim, uint32_t *slot, uint32_t *generation); /* somebody's */
+
+void sim_liar_start(struct sim *sim, struct sim_proc *proc);
+
+/* ---- book.c: what is true of every call -------------------------------------- */
+
+enum sim_call_state { CALL_OPEN, CALL_ANSWERED, CALL_CANCELLED, CALL_LOST };
+
+struct sim_call {
+	enum sim_call_state state;
+	unsigned client, service;
+	struct sim_conn *conn;
+	uint64_t session;
+	uint32_t generation, left_ms, size;
+	bool idempotent, must_succeed;
+	uint64_t deadline;        /* the broker's; 0: not arrived */
+	unsigned dispatches, runs, answers_sent, answers;
+	bool ran_to_end;
+};
+
+uint32_t sim_book_call(struct sim *sim, struct sim_conn *conn, unsigned service);
+struct sim_call *sim_book_find(struct sim *sim, const Pirn__Item *item); /* by id; NULL: a liar's */
+void sim_book_id(uint32_t number, uint8_t id[16]);
+void sim_book_payload(uint32_t number, uint32_t size, bool response, uint8_t *out);
+void sim_book_submitted(struct sim *sim, struct sim_broker *broker, struct sim_conn *conn, const struct sim_message *m);
+void sim_book_dispatched(struct sim *sim, struct sim_conn *conn, const struct brk_action *a);
+void sim_book_answered(struct sim *sim, struct sim_conn *conn, const struct brk_action *a);
+void sim_book_end(struct sim *sim);
+
+/* ---- trouble.c -------------------------------------------------------------- */
+
+void sim_trouble_start(struct sim *sim);
+void sim_heal(struct sim *sim);
+
+/* ---- main.c ------------------------------------------------------------------ */
+
+struct sim {
+	uint64_t seed;
+	bool verbose;
+	uint32_t faults; /* of broker/core/fault.h */
+	uint64_t now_ms;
+	uint64_t steps, trace_hash;
+	struct base_rand rand;
+	struct base_heap events;
+
+	unsigned n_brokers, n_clients, n_workers, n_liars;
+	struct sim_broker brokers[SIM_BROKERS];
+	struct sim_proc procs[SIM_PROCS];
+	struct sim_conn *conns;
+	uint64_t sessions;
+	Pirn__Manifest manifests[SIM_SERVICES];
+
+	struct sim_call *calls;
+	uint32_t n_calls, calls_room;
+
+	bool calm;           /* nothing goes wrong any more */
+	bool quiet;          /* clients send nothing by themselves any more */
+	unsigned troubles;   /* a bit for each kind that this seed has */
+	uint64_t trouble_ms; /* how far apart */
+	uint64_t latency_ms, slow_percent, pace_ms;
+	uint32_t max_calls, max_bytes;
+	char *why;           /* of the process that watches */
+	size_t why_room;
+};
+
+extern const char *const sim_services[SIM_SERVICES];
+int sim_service(const char *name); /* -1: none of ours */
+void sim_run_seed(struct sim *sim);
+
+#endif

@@ -1,0 +1,166 @@
+/* What goes wrong, and when. A seed draws some kinds of trouble and leaves out the
+ * others: that reaches corners which a mixture of everything always hides.
+ */
+#include "tests/sim/sim.h"
+
+static struct sim_conn *any_conn(struct sim *sim)
+{
+	struct sim_proc *proc = &sim->procs[sim_below(sim, SIM_PROCS)];
+
+	return proc->conns[sim_below(sim, sim->n_brokers)];
+}
+
+static struct sim_broker *any_broker(struct sim *sim)
+{
+	return &sim->brokers[sim_below(sim, sim->n_brokers)];
+}
+
+static struct sim_proc *any_proc(struct sim *sim, enum sim_role role)
+{
+	unsigned first = (unsigned)sim_below(sim, SIM_PROCS);
+
+	for (unsigned i = 0; i < SIM_PROCS; i++) {
+		struct sim_proc *proc = &sim->procs[(first + i) % SIM_PROCS];
+
+		if (proc->role == role && proc->alive)
+			return proc;
+	}
+	return NULL;
+}
+
+static void cut_told(struct sim *sim)
+{
+	struct sim_conn *conn = any_conn(sim);
+
+	if (conn)
+		sim_cut(sim, conn, true);
+}
+
+static void cut_silently(struct sim *sim)
+{
+	struct sim_conn *conn = any_conn(sim);
+
+	if (conn)
+		sim_cut(sim, conn, false);
+}
+
+static void clog_one(struct sim *sim)
+{
+	struct sim_conn *conn = any_conn(sim);
+
+	if (conn)
+		sim_clog(sim, conn, sim->now_ms + sim_between(sim, 10, sim_chance(sim, 20) ? 6000 : 500));
+}
+
+static void kill_worker(struct sim *sim)
+{
+	struct sim_proc *proc = any_proc(sim, SIM_WORKER);
+
+	if (proc)
+		sim_proc_kill(sim, proc);
+}
+
+static void kill_client(struct sim *sim)
+{
+	struct sim_proc *proc = any_proc(sim, SIM_CLIENT);
+
+	if (proc)
+		sim_proc_kill(sim, proc);
+}
+
+static void kill_broker(struct sim *sim)
+{
+	sim_broker_kill(sim, any_broker(sim));
+}
+
+static void pause_peer(struct sim *sim)
+{
+	struct sim_proc *proc = any_proc(sim, sim_chance(sim, 70) ? SIM_WORKER : SIM_CLIENT);
+
+	if (proc)
+		sim_proc_pause(sim, proc, sim_between(sim, 50, 7000));
+}
+
+static void pause_broker(struct sim *sim)
+{
+	sim_broker_pause(sim, any_broker(sim), sim_between(sim, 50, 7000));
+}
+
+static void drain_worker(struct sim *sim)
+{
+	struct sim_proc *proc = any_proc(sim, SIM_WORKER);
+
+	if (proc)
+		sim_worker_drain(sim, proc);
+}
+
+static void drain_broker(struct sim *sim)
+{
+	sim_broker_drain(sim, any_broker(sim));
+}
+
+static void change_manifests(struct sim *sim)
+{
+	struct sim_proc *proc = any_proc(sim, SIM_WORKER);
+
+	if (!proc)
+		return;
+	proc->manifest_version++;
+	for (unsigned b = 0; b < sim->n_brokers; b++)
+		if (proc->conns[b] && proc->conns[b]->phase == SIM_UP)
+			sim_proc_hello(sim, proc->conns[b]);
+}
+
+static void retract(struct sim *sim)
+{
+	struct sim_proc *proc = any_proc(sim, SIM_WORKER);
+
+	if (proc && !proc->draining)
+		sim_worker_retract(sim, proc);
+}
+
+static void spurious_tick(struct sim *sim)
+{
+	sim_broker_tick(sim, any_broker(sim));
+}
+
+static void (*const troubles[])(struct sim *) = {
+	cut_told, cut_silently, clog_one, kill_worker, kill_client, kill_broker, pause_peer, pause_broker,
+	drain_worker, drain_broker, change_manifests, retract, spurious_tick,
+};
+
+#define N_TROUBLES (sizeof troubles / sizeof troubles[0])
+
+static void trouble_event(struct sim *sim, void *arg, uint64_t number)
+{
+	unsigned kind = (unsigned)sim_below(sim, N_TROUBLES);
+
+	if (sim->calm)
+		return;
+	if (sim->troubles & 1u << kind)
+		troubles[kind](sim);
+	sim_at(sim, sim->now_ms + sim_between(sim, 1, sim->trouble_ms), trouble_event, arg, number);
+}
+
+void sim_trouble_start(struct sim *sim)
+{
+	sim->troubles = (unsigned)sim_below(sim, 1u << N_TROUBLES);
+	sim->trouble_ms = sim_between(sim, 4, 150);
+	if (sim_chance(sim, 10))
+		sim->troubles = 0;
+	sim_at(sim, sim->now_ms, trouble_event, NULL, 0);
+}
+
+void sim_heal(struct sim *sim)
+{
+	sim->calm = true;
+	sim_trace(sim, "calm");
+	for (struct sim_conn *c = sim->conns; c; c = c->next)
+		c->clogged_until[TO_BROKER] = c->clogged_until[TO_PEER] = 0;
+	for (unsigned i = 0; i < SIM_PROCS; i++) {
+		struct sim_proc *proc = &sim->procs[i];
+
+		if (proc->alive && proc->role == SIM_LIAR)
+			sim_proc_kill(sim, proc);
+	}
+}
