@@ -3,26 +3,26 @@
 #include <assert.h>
 #include <stdlib.h>
 #include <string.h>
-#include <uthash.h>
 
 #include "base/log.h"
 #include "base/manifest.h"
 #include "net/frame.h"
+#include "net/hash.h"
 #include "store/keys.h"
 
-#define POLL_MS 3000
-#define MAX_ENTRY (128u * 1024)
+#define POLL_MS     3000
+#define MAX_ENTRY   (128u * 1024)
 #define ARENA_FIRST (16u * 1024)
-#define ARENA_MAX (4u * 1024 * 1024)
+#define ARENA_MAX   (4u * 1024 * 1024)
 
 struct kept {
 	UT_hash_handle hh;
 	char service[BASE_MANIFEST_NAME_MAX + 1];
-	uint8_t *bytes;         /* NULL: dropped, and Redis does not know it yet */
+	uint8_t *bytes; /* NULL: dropped, and Redis does not know it yet */
 	size_t size;
 	uint64_t first_ms, announced_ms;
-	uint64_t generation;    /* of what stands here; an acknowledgement names the one it is for */
-	uint64_t seen;          /* the reading that found it in Redis */
+	uint64_t generation; /* of what stands here; an acknowledgement names the one it is for */
+	uint64_t seen;       /* the reading that found it in Redis */
 	bool unsaved, sending;
 };
 
@@ -35,12 +35,12 @@ struct brk_catalog {
 	struct kept *all;
 	size_t n_unsaved;
 	uv_timer_t timer;
-	int64_t version;           /* of what we know of Redis; -1: nothing was read yet */
-	int64_t version_ahead;     /* of the reading under way */
+	int64_t version;       /* of what we know of Redis; -1: nothing was read yet */
+	int64_t version_ahead; /* of the reading under way */
 	uint64_t generations;
-	uint64_t reading;          /* number of the reading under way or done */
+	uint64_t reading; /* number of the reading under way or done */
 	bool is_reading, read_again;
-	bool fresh;                /* the first reading of a connection: what is missing was lost */
+	bool fresh; /* the first reading of a connection: what is missing was lost */
 	bool complained;
 	struct base_arena arena;
 };
@@ -78,7 +78,8 @@ static void forget(struct brk_catalog *c, struct kept *k)
 }
 
 /* The wire's form, without what is true of one broker only. */
-static enum base_err pack(struct brk_catalog *c, const Pirn__Entry *entry, uint64_t first_ms, struct kept *out)
+static enum base_err pack(
+	struct brk_catalog *c, const Pirn__Entry *entry, uint64_t first_ms, struct kept *out)
 {
 	Pirn__Entry copy = PIRN__ENTRY__INIT;
 	copy.manifest = entry->manifest;
@@ -100,7 +101,8 @@ static enum base_err pack(struct brk_catalog *c, const Pirn__Entry *entry, uint6
 	return BASE_OK;
 }
 
-static enum base_err take(struct brk_catalog *c, const Pirn__Entry *entry, uint64_t first_ms, struct kept **out)
+static enum base_err take(
+	struct brk_catalog *c, const Pirn__Entry *entry, uint64_t first_ms, struct kept **out)
 {
 	const char *service = entry->manifest->service;
 	struct kept *k = find(c, service);
@@ -136,7 +138,8 @@ static void on_written(void *arg, const struct store_reply *reply)
 	if (reply->type == STORE_ERROR && !c->complained)
 		base_log(BASE_WARN, "registry_not_written", LOG_STR("service", w.service),
 			LOG_BYTES("why", reply->text, reply->size));
-	c->complained = reply->type == STORE_ERROR || (c->complained && reply->type == STORE_UNKNOWN);
+	c->complained =
+		reply->type == STORE_ERROR || (c->complained && reply->type == STORE_UNKNOWN);
 	if (reply->type != STORE_INT)
 		return;
 	if (c->version >= 0 && reply->integer == c->version + 1)
@@ -156,8 +159,9 @@ static bool write_one(struct brk_catalog *c, struct kept *k)
 		return false;
 	*w = (struct writing){ .catalog = c, .generation = k->generation };
 	strcpy(w->service, k->service);
-	const struct store_arg args[] = { STORE_ARG("FCALL"), STORE_ARG("pirn1_registry"), STORE_ARG("2"),
-		STORE_ARG(STORE_KEY_REGISTRY), STORE_ARG(STORE_KEY_REGISTRY_VERSION), STORE_ARG(k->service),
+	const struct store_arg args[] = { STORE_ARG("FCALL"), STORE_ARG("pirn1_registry"),
+		STORE_ARG("2"), STORE_ARG(STORE_KEY_REGISTRY),
+		STORE_ARG(STORE_KEY_REGISTRY_VERSION), STORE_ARG(k->service),
 		{ k->bytes, k->bytes ? k->size : 0 } };
 	if (store_redis_command(c->redis, args, sizeof args / sizeof *args, on_written, w)) {
 		free(w);
@@ -173,7 +177,7 @@ static void write_unsaved(struct brk_catalog *c)
 	struct kept *k, *next;
 	if (!c->redis || c->n_unsaved == 0)
 		return;
-	HASH_ITER(hh, c->all, k, next) {
+	HASH_ITER (hh, c->all, k, next) {
 		if (k->unsaved && !k->sending && !write_one(c, k))
 			return; /* down or full: the next poll goes on */
 	}
@@ -182,14 +186,17 @@ static void write_unsaved(struct brk_catalog *c)
 /* ---- reading */
 
 /* UNTRUSTED. NULL: no entry of that service. */
-static Pirn__Entry *unpack(struct brk_catalog *c, const struct store_reply *field, const struct store_reply *value)
+static Pirn__Entry *unpack(
+	struct brk_catalog *c, const struct store_reply *field, const struct store_reply *value)
 {
 	ProtobufCAllocator allocator = net_arena_allocator(&c->arena);
 	if (field->type != STORE_STR || value->type != STORE_STR || value->size > MAX_ENTRY)
 		return NULL;
 	base_arena_reset(&c->arena);
-	Pirn__Entry *entry = pirn__entry__unpack(&allocator, value->size, (const uint8_t *)value->text);
-	if (!entry || !entry->has_announced_ms || !base_manifest_is_service(entry->manifest->service) ||
+	Pirn__Entry *entry =
+		pirn__entry__unpack(&allocator, value->size, (const uint8_t *)value->text);
+	if (!entry || !entry->has_announced_ms ||
+		!base_manifest_is_service(entry->manifest->service) ||
 		strlen(entry->manifest->service) != field->size ||
 		memcmp(entry->manifest->service, field->text, field->size) != 0)
 		return NULL;
@@ -211,7 +218,8 @@ static void merge(struct brk_catalog *c, const Pirn__Entry *entry)
 		if (k->announced_ms > entry->announced_ms || k->first_ms < entry->first_ms)
 			mark(c, k, true);
 		if (entry->first_ms < k->first_ms)
-			c->on_entry(c->arg, entry); /* the core takes the older first sight, and says KEEP */
+			c->on_entry(c->arg,
+				entry); /* the core takes the older first sight, and says KEEP */
 		return;
 	}
 	bool ours_is_older = k && k->first_ms < entry->first_ms;
@@ -238,7 +246,7 @@ static bool mend(struct brk_catalog *c, const struct store_reply *field)
 static void sweep_missing(struct brk_catalog *c)
 {
 	struct kept *k, *next;
-	HASH_ITER(hh, c->all, k, next) {
+	HASH_ITER (hh, c->all, k, next) {
 		if (k->seen == c->reading || k->unsaved)
 			continue;
 		if (c->fresh)
@@ -255,12 +263,14 @@ static void on_all(void *arg, const struct store_reply *reply)
 	size_t broken = 0;
 	c->is_reading = false;
 	if (reply->type == STORE_ERROR)
-		base_log(BASE_WARN, "registry_not_read", LOG_BYTES("why", reply->text, reply->size));
+		base_log(
+			BASE_WARN, "registry_not_read", LOG_BYTES("why", reply->text, reply->size));
 	if (reply->type != STORE_ARRAY)
 		return;
 	c->version = c->version_ahead;
 	for (size_t i = 0; i + 1 < reply->n; i += 2) {
-		struct store_reply field = store_reply_at(reply, i), value = store_reply_at(reply, i + 1);
+		struct store_reply field = store_reply_at(reply, i),
+				   value = store_reply_at(reply, i + 1);
 		const Pirn__Entry *entry = unpack(c, &field, &value);
 		if (entry)
 			merge(c, entry);
@@ -305,7 +315,7 @@ static void read_all(struct brk_catalog *c)
 		return;
 	c->reading++;
 	c->is_reading = store_redis_command(c->redis, get, 2, on_version_first, c) == BASE_OK &&
-	                store_redis_command(c->redis, all, 2, on_all, c) == BASE_OK;
+			store_redis_command(c->redis, all, 2, on_all, c) == BASE_OK;
 }
 
 static void on_version(void *arg, const struct store_reply *reply)
@@ -326,19 +336,22 @@ static void on_timer(uv_timer_t *timer)
 	struct brk_catalog *c = timer->data;
 	static const struct store_arg get[] = { { "GET", 3 },
 		{ STORE_KEY_REGISTRY_VERSION, sizeof STORE_KEY_REGISTRY_VERSION - 1 } };
-	if (c->redis && !c->is_reading && store_redis_command(c->redis, get, 2, on_version, c) != BASE_OK)
+	if (c->redis && !c->is_reading &&
+		store_redis_command(c->redis, get, 2, on_version, c) != BASE_OK)
 		return; /* down or full: the next time */
 }
 
 /* ---- life */
 
-enum base_err brk_catalog_new(struct net_loop *loop, const struct brk_catalog_conf *conf, brk_catalog_fn *on_entry,
-	void *arg, struct brk_catalog **out)
+enum base_err brk_catalog_new(struct net_loop *loop, const struct brk_catalog_conf *conf,
+	brk_catalog_fn *on_entry, void *arg, struct brk_catalog **out)
 {
 	struct brk_catalog *c = calloc(1, sizeof *c);
 	if (!c)
 		return BASE_NOMEM;
-	*c = (struct brk_catalog){ .loop = loop, .conf = *conf, .on_entry = on_entry, .arg = arg, .version = -1 };
+	*c = (struct brk_catalog){
+		.loop = loop, .conf = *conf, .on_entry = on_entry, .arg = arg, .version = -1
+	};
 	if (c->conf.poll_ms == 0)
 		c->conf.poll_ms = POLL_MS;
 	base_arena_init(&c->arena, ARENA_FIRST, ARENA_MAX);
@@ -360,7 +373,7 @@ void brk_catalog_free(struct brk_catalog **cp)
 	if (!c)
 		return;
 	*cp = NULL;
-	HASH_ITER(hh, c->all, k, next)
+	HASH_ITER (hh, c->all, k, next)
 		forget(c, k);
 	base_arena_fini(&c->arena);
 	uv_close((uv_handle_t *)&c->timer, on_closed);

@@ -34,7 +34,8 @@ struct brk_catalog_conf {
 	uint32_t poll_ms; /* 0: 3,000 */
 };
 
-/* An entry of Redis that is new, or better than ours; borrowed. May call brk_catalog_keep and _drop. */
+/* An entry of Redis that is new, or better than ours; borrowed. May call brk_catalog_keep and
+ * _drop. */
 typedef void brk_catalog_fn(void *arg, const Pirn__Entry *entry);
 
 BASE_MUSTUSE enum base_err brk_catalog_new(struct net_loop *loop, const struct brk_catalog_conf *conf,

@@ -10,25 +10,31 @@
 	X("pirn_broker_messages_sent_total", COUNTER, s->messages_out, "Messages to peers.") \
 	X("pirn_broker_received_bytes_total", COUNTER, s->bytes_in, "Bytes from peers.") \
 	X("pirn_broker_sent_bytes_total", COUNTER, s->bytes_out, "Bytes to peers.") \
-	X("pirn_broker_wire_malformed_total", COUNTER, s->malformed, "What came in and was no message.") \
-	X("pirn_broker_unreachable_total", COUNTER, s->unreachable, "Peers that could no longer be reached.") \
-	X("pirn_broker_connections", GAUGE, s->peers, "Peers that have sent something and are reachable.")
+	X("pirn_broker_wire_malformed_total", COUNTER, s->malformed, \
+		"What came in and was no message.") \
+	X("pirn_broker_unreachable_total", COUNTER, s->unreachable, \
+		"Peers that could no longer be reached.") \
+	X("pirn_broker_connections", GAUGE, s->peers, \
+		"Peers that have sent something and are reachable.")
 
 #define REDIS_FIGURES(X) \
 	X("pirn_store_up", GAUGE, store_redis_up(redis), "1 while Redis can be used.") \
 	X("pirn_store_commands_total", COUNTER, s->commands, "Commands that were given to Redis.") \
 	X("pirn_store_errors_total", COUNTER, s->errors, "Error replies of Redis.") \
-	X("pirn_store_unknown_total", COUNTER, s->unknown, "Commands that were lost with their connection.") \
+	X("pirn_store_unknown_total", COUNTER, s->unknown, \
+		"Commands that were lost with their connection.") \
 	X("pirn_store_connects_total", COUNTER, s->connects, "Times that Redis came up.") \
 	X("pirn_store_open", GAUGE, s->open, "Commands under way.")
 
-static void add(struct brk_metrics *m, const char *name, uint32_t type, const char *help, double value)
+static void add(
+	struct brk_metrics *m, const char *name, uint32_t type, const char *help, double value)
 {
 	if (m->n == BRK_METRICS_MAX)
 		return;
 	Pirn__Metric *metric = &m->metrics[m->n];
 	pirn__metric__init(metric);
-	metric->name = (char *)(uintptr_t)name; /* protobuf-c's structs hold no const; packing only reads */
+	metric->name = (char *)(uintptr_t)
+		name; /* protobuf-c's structs hold no const; packing only reads */
 	metric->help = (char *)(uintptr_t)help;
 	metric->has_type = metric->has_value = true;
 	metric->type = type;
@@ -57,13 +63,14 @@ static void add_redis(struct brk_metrics *m, const struct store_redis *redis)
 #undef X
 }
 
-void brk_metrics_fill(
-	struct brk_metrics *m, const struct net_router *router, const struct store_redis *redis, size_t unsaved)
+void brk_metrics_fill(struct brk_metrics *m, const struct net_router *router,
+	const struct store_redis *redis, size_t unsaved)
 {
 	m->n = 0;
 	add_router(m, router);
 	if (redis)
 		add_redis(m, redis);
-	add(m, "pirn_broker_registry_unsaved", BASE_STAT_GAUGE, "Services that are not in Redis yet.", (double)unsaved);
+	add(m, "pirn_broker_registry_unsaved", BASE_STAT_GAUGE,
+		"Services that are not in Redis yet.", (double)unsaved);
 	base_stat_process(add_sample, m);
 }

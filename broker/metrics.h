@@ -19,6 +19,7 @@ struct brk_metrics {
 };
 
 /* redis may be NULL: a broker without one. */
-void brk_metrics_fill(struct brk_metrics *m, const struct net_router *router, const struct store_redis *redis, size_t unsaved);
+void brk_metrics_fill(struct brk_metrics *m, const struct net_router *router,
+	const struct store_redis *redis, size_t unsaved);
 
 #endif

@@ -19,9 +19,12 @@ static const struct base_conf_row rows[] = {
 		"the largest request or response" },
 	{ "max-peers", BASE_CONF_U32, AT(max_peers), "4096", 1, 65536, NULL,
 		"gateways, clients and workers that may be linked at once" },
-	{ "max-services", BASE_CONF_U32, AT(max_services), "4096", 1, 65536, NULL, "services that may be known at once" },
-	{ "beat", BASE_CONF_MS, AT(beat_ms), "1s", 50, 60000, NULL, "how often each side of a link says that it lives" },
-	{ "missed-beats", BASE_CONF_U32, AT(missed_beats), "3", 2, 100, NULL, "beats without a sign after which a peer is gone" },
+	{ "max-services", BASE_CONF_U32, AT(max_services), "4096", 1, 65536, NULL,
+		"services that may be known at once" },
+	{ "beat", BASE_CONF_MS, AT(beat_ms), "1s", 50, 60000, NULL,
+		"how often each side of a link says that it lives" },
+	{ "missed-beats", BASE_CONF_U32, AT(missed_beats), "3", 2, 100, NULL,
+		"beats without a sign after which a peer is gone" },
 	{ "drain", BASE_CONF_MS, AT(drain_ms), "30s", 0, 3600000, NULL,
 		"how long SIGTERM waits for open calls; a second one ends at once" },
 	{ "forget", BASE_CONF_MS, AT(forget_ms), "1d", 1000, 30u * 86400 * 1000, NULL,
@@ -32,8 +35,9 @@ static const struct base_conf_row rows[] = {
 const struct base_conf_program brk_program = {
 	.name = "pirn-broker",
 	.synopsis = "[options]",
-	.about = "Takes calls from gateways and clients, gives them to workers that have room, and brings the\n"
-		 "answers back. Exit codes: 0 ended in good order, 2 wrong option, 69 the address to listen on is\n"
-		 "in use, 70 a bug or no memory, 78 a setting that cannot work.",
+	.about =
+		"Takes calls from gateways and clients, gives them to workers that have room, and brings the\n"
+		"answers back. Exit codes: 0 ended in good order, 2 wrong option, 69 the address to listen on is\n"
+		"in use, 70 a bug or no memory, 78 a setting that cannot work.",
 	.rows = rows,
 };

@@ -26,10 +26,10 @@
 #include "store/functions_lua.h"
 
 #define ARENA_FIRST (64u * 1024)
-#define ARENA_MAX (16u * 1024 * 1024) /* what a hostile HELLO may make protobuf-c take */
-#define RETELL_MS 10000
-#define MAX_FILES 65536
-#define MAX_CUT 64
+#define ARENA_MAX   (16u * 1024 * 1024) /* what a hostile HELLO may make protobuf-c take */
+#define RETELL_MS   10000
+#define MAX_FILES   65536
+#define MAX_CUT     64
 
 struct shell {
 	const struct brk_settings *settings;
@@ -40,7 +40,7 @@ struct shell {
 	struct store_redis *redis; /* NULL: told to have none */
 	struct brk_catalog *catalog;
 	uv_timer_t wake, drain;
-	uint64_t wake_at;          /* UINT64_MAX: not armed */
+	uint64_t wake_at; /* UINT64_MAX: not armed */
 	struct base_arena arena;
 	struct brk_metrics metrics;
 	char name[256];
@@ -49,7 +49,7 @@ struct shell {
 	bool executing, draining, ended;
 	uint32_t cut[MAX_CUT];
 	size_t n_cut;
-	uint64_t told_at;          /* when Redis's state was logged last */
+	uint64_t told_at; /* when Redis's state was logged last */
 	char told[256];
 };
 
@@ -71,14 +71,16 @@ static const struct {
 	[BRK_LOG_drain_started] = { "broker", "calls" },
 };
 
-_Static_assert(sizeof log_keys / sizeof *log_keys == BRK_LOG__N, "each of the core's log ids has its keys");
+_Static_assert(sizeof log_keys / sizeof *log_keys == BRK_LOG__N,
+	"each of the core's log ids has its keys");
 
 static void log_action(const struct brk_action *a)
 {
 	for (size_t i = 0; i < BRK_LOG__N; i++) {
 		if (strcmp(brk_log_name((enum brk_log_id)i), a->log_id) != 0)
 			continue;
-		base_log(brk_log_level(a->log_id), a->log_id, LOG_STR(log_keys[i].text, a->log_text),
+		base_log(brk_log_level(a->log_id), a->log_id,
+			LOG_STR(log_keys[i].text, a->log_text),
 			LOG_U64(log_keys[i].number, a->log_number));
 		return;
 	}
@@ -97,8 +99,8 @@ static void cut_off(struct shell *s, uint32_t peer, enum base_err err)
 static enum base_err send_item(struct shell *s, struct brk_action *a)
 {
 	const struct brk_payload *p = &a->payload;
-	const struct net_payload payload = { p->bytes, p->bytes ? p->bytes + p->meta_size : NULL, p->meta_size,
-		p->data_size, p->block };
+	const struct net_payload payload = { p->bytes, p->bytes ? p->bytes + p->meta_size : NULL,
+		p->meta_size, p->data_size, p->block };
 	return net_router_item(s->router, a->peer, a->message, &a->item, &payload);
 }
 
@@ -106,7 +108,8 @@ static void keep_service(struct shell *s, const Pirn__Entry *entry)
 {
 	enum base_err err = brk_catalog_keep(s->catalog, entry);
 	if (err)
-		base_log(BASE_WARN, "registry_not_kept", LOG_STR("service", entry->manifest->service), LOG_ERR(err));
+		base_log(BASE_WARN, "registry_not_kept",
+			LOG_STR("service", entry->manifest->service), LOG_ERR(err));
 }
 
 static void execute_one(struct shell *s, struct brk_action *a)
@@ -165,10 +168,12 @@ static void execute(struct shell *s, const struct brk_actions *actions)
 /* ---- the router's events */
 
 /* UNTRUSTED: a body that is not what its kind says stays NULL, and the core counts it. */
-static void on_message(void *arg, uint32_t peer, const struct net_frame *frame, struct base_block *block)
+static void on_message(
+	void *arg, uint32_t peer, const struct net_frame *frame, struct base_block *block)
 {
 	struct shell *s = arg;
-	struct brk_message m = { peer, frame->head, frame->body, frame->body_size, block, NULL, NULL };
+	struct brk_message m = { peer, frame->head, frame->body, frame->body_size, block, NULL,
+		NULL };
 	ProtobufCAllocator allocator = net_arena_allocator(&s->arena);
 	switch (frame->head->kind) {
 	case PIRN__KIND__HELLO:
@@ -209,8 +214,10 @@ static void on_check(void *arg, const struct store_check *check)
 		base_log(BASE_WARN, "store_unsafe", LOG_STR("redis", store_redis_shown(s->redis)),
 			LOG_STR("why", check->sentences[i]));
 	if (!check->known)
-		base_log(BASE_INFO, "store_settings_unknown", LOG_STR("redis", store_redis_shown(s->redis)),
-			LOG_STR("why", "Redis does not let itself be asked for its settings (CONFIG GET)"));
+		base_log(BASE_INFO, "store_settings_unknown",
+			LOG_STR("redis", store_redis_shown(s->redis)),
+			LOG_STR("why",
+				"Redis does not let itself be asked for its settings (CONFIG GET)"));
 }
 
 static void on_store_up(void *arg)
@@ -227,7 +234,8 @@ static void tell_down(struct shell *s, const char *why)
 {
 	s->told_at = net_loop_now_ms(s->loop);
 	snprintf(s->told, sizeof s->told, "%s", why);
-	base_log(BASE_WARN, "store_down", LOG_STR("redis", store_redis_shown(s->redis)), LOG_STR("why", why),
+	base_log(BASE_WARN, "store_down", LOG_STR("redis", store_redis_shown(s->redis)),
+		LOG_STR("why", why),
 		LOG_STR("then", "calls go on, the registry is kept in memory; still trying"));
 }
 
@@ -312,7 +320,8 @@ static void on_terminate(void *arg, unsigned times)
 		end(s, "told twice");
 		return;
 	}
-	base_log(BASE_INFO, "broker_drain", LOG_STR("name", s->name), LOG_U64("at_most_ms", s->settings->drain_ms));
+	base_log(BASE_INFO, "broker_drain", LOG_STR("name", s->name),
+		LOG_U64("at_most_ms", s->settings->drain_ms));
 	s->draining = true;
 	uv_timer_start(&s->drain, on_drain_over, s->settings->drain_ms, 0);
 	execute(s, brk_core_drain(s->core, now_ms(s)));
@@ -348,8 +357,8 @@ static bool is_endpoint(const char *text)
 	const char *colon = strrchr(text, ':');
 	if (strncmp(text, "ipc://", 6) == 0)
 		return text[6] != '\0';
-	return strncmp(text, "tcp://", 6) == 0 && colon > text + 6 && base_conf_u64(colon + 1, &port) && port >= 1 &&
-	       port <= 65535;
+	return strncmp(text, "tcp://", 6) == 0 && colon > text + 6 &&
+	       base_conf_u64(colon + 1, &port) && port >= 1 && port <= 65535;
 }
 
 /* HOST:PORT means tcp://HOST:PORT. */
@@ -372,7 +381,8 @@ static enum base_err make_endpoints(const char *bind, char **out, char **why)
 		if (!*rest)
 			break;
 	}
-	if (err && asprintf(why, "cannot listen on %s: expected tcp://ADDRESS:PORT or ipc://PATH", (char *)one.data) < 0)
+	if (err && asprintf(why, "cannot listen on %s: expected tcp://ADDRESS:PORT or ipc://PATH",
+			   (char *)one.data) < 0)
 		*why = NULL;
 	base_buf_fini(&one);
 	*out = err ? NULL : (char *)base_buf_take(&list);
@@ -386,9 +396,15 @@ static enum base_err make_core(struct shell *s)
 	const struct brk_settings *set = s->settings;
 	struct base_rand rand;
 	struct base_ulid_maker maker = { 0 };
-	struct brk_conf conf = { .name = s->name, .max_calls = set->max_calls, .max_bytes = set->max_bytes,
-		.max_item_bytes = (uint32_t)set->max_item, .beat_ms = set->beat_ms, .missed_beats = set->missed_beats,
-		.max_peers = set->max_peers, .max_services = set->max_services, .forget_ms = set->forget_ms };
+	struct brk_conf conf = { .name = s->name,
+		.max_calls = set->max_calls,
+		.max_bytes = set->max_bytes,
+		.max_item_bytes = (uint32_t)set->max_item,
+		.beat_ms = set->beat_ms,
+		.missed_beats = set->missed_beats,
+		.max_peers = set->max_peers,
+		.max_services = set->max_services,
+		.forget_ms = set->forget_ms };
 	base_rand_system(&conf.seed, sizeof conf.seed);
 	base_rand_init(&rand, conf.seed);
 	base_ulid_make(&maker, &rand, base_clock_unix_ms(), s->boot);
@@ -404,13 +420,18 @@ static enum base_err make_store(struct shell *s, char **why)
 	enum base_err err = brk_catalog_new(s->loop, &catalog, on_entry, s, &s->catalog);
 	if (err || strcmp(s->settings->redis, "none") == 0)
 		return err;
-	return store_redis_new(s->loop, &(struct store_redis_conf){ .url = s->settings->redis, .name = s->name,
-		.library = store_functions_lua }, &events, &s->redis, why);
+	return store_redis_new(s->loop,
+		&(struct store_redis_conf){ .url = s->settings->redis,
+			.name = s->name,
+			.library = store_functions_lua },
+		&events, &s->redis, why);
 }
 
 static enum base_err make_all(struct shell *s, char **endpoints, char **why)
 {
-	const struct net_router_events events = { .on_message = on_message, .on_gone = on_gone, .arg = s };
+	const struct net_router_events events = {
+		.on_message = on_message, .on_gone = on_gone, .arg = s
+	};
 	enum base_err err = net_loop_new(&s->loop);
 	if (err)
 		return err;
@@ -470,8 +491,8 @@ enum brk_exit brk_shell_run(const struct brk_settings *settings)
 	if (err) {
 		code = fail_with(err, why);
 	} else {
-		base_log(BASE_INFO, "broker_ready", LOG_STR("endpoint", endpoints), LOG_STR("name", s.name),
-			LOG_STR("boot", s.boot_text));
+		base_log(BASE_INFO, "broker_ready", LOG_STR("endpoint", endpoints),
+			LOG_STR("name", s.name), LOG_STR("boot", s.boot_text));
 		net_loop_run(s.loop);
 	}
 	fini(&s);

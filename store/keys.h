@@ -29,8 +29,8 @@ struct store_key {
 	size_t size;
 };
 
-/* The key of a service's own key. RANGE: a name that is none, or a key that is empty or too long; *out is
- * then unchanged. UNTRUSTED. */
+/* The key of a service's own key. RANGE: a name that is none, or a key that is empty or too
+ * long; *out is then unchanged. UNTRUSTED. */
 BASE_MUSTUSE enum base_err store_key_state(struct store_key *out, const char *service, const void *key, size_t size);
 struct store_arg store_key_arg(const struct store_key *key);
 

@@ -92,7 +92,8 @@ static void del_read(void *arg)
 	watch(l, l->watched & ~UV_READABLE);
 }
 
-/* Called inside redisAsyncHandleWrite it means that the socket is full. Otherwise FLUSH is soon enough. */
+/* Called inside redisAsyncHandleWrite it means that the socket is full. Otherwise FLUSH is soon
+ * enough. */
 static void add_write(void *arg)
 {
 	struct store_link *l = arg;

@@ -22,13 +22,15 @@ struct store_link_events {
 	void (*on_open)(void *arg);
 	/* One for each send, in order. */
 	void (*on_reply)(void *arg, const struct store_reply *reply);
-	/* Once: it could not connect, or it broke. What was sent has no known result. The owner frees the link. */
+	/* Once: it could not connect, or it broke. What was sent has no known result. The owner
+	 * frees the link. */
 	void (*on_lost)(void *arg, const char *why);
 	void *arg;
 };
 
-/* Begins to connect to an address (no name: that would block), or to a unix socket's path when port is 0. UNAVAILABLE
- * with a sentence in why when that fails at once; no event is called from within. */
+/* Begins to connect to an address (no name: that would block), or to a unix socket's path when
+ * port is 0. UNAVAILABLE with a sentence in why when that fails at once; no event is called from
+ * within. */
 BASE_MUSTUSE enum base_err store_link_new(struct net_loop *loop, const char *address, uint16_t port,
                                           const struct store_link_events *events, struct store_link **out,
                                           char *why, size_t why_room);

@@ -14,6 +14,9 @@
  * dropped, and the name is resolved anew.
  *
  * url: redis://[[user]:password@]host[:port][/db], or unix://[[user]:password@]/path[?db=n].
+ * SIGPIPE is ignored in the process from the first store_redis_new on: hiredis 0.14
+ * needs it.
+ *
  * link.c is the only file that includes hiredis; 0.14 (Debian 12) and 1.x both do.
  */
 #ifndef STORE_REDIS_H
@@ -47,7 +50,8 @@ struct store_reply {
 	const void *items;/* private: store_reply_at */
 };
 
-/* Called exactly once for each accepted command, in the loop. reply is borrowed. Element i of an array: */
+/* Called exactly once for each accepted command, in the loop. reply is borrowed. Element i of an
+ * array: */
 typedef void store_reply_fn(void *arg, const struct store_reply *reply);
 struct store_reply store_reply_at(const struct store_reply *array, size_t i);
 
@@ -65,8 +69,8 @@ struct store_redis_conf {
 	uint32_t max_commands;     /* 0: 4,096 under way */
 	uint64_t max_bytes;        /* 0: 16 MiB of commands under way */
 	/* Source of Redis Functions to load at each connect; NULL: none. Its first line is
-	 * "#!lua name=NAME", one line of it is "local revision = N", and it registers NAME_revision,
-	 * which returns N: a library in Redis is replaced only by a newer one. */
+	 * "#!lua name=NAME", one line of it is "local revision = N", and it registers
+	 * NAME_revision, which returns N: a library in Redis is replaced only by a newer one. */
 	const char *library;
 };
 
@@ -85,8 +89,9 @@ bool store_redis_up(const struct store_redis *r);
 const char *store_redis_shown(const struct store_redis *r); /* where it is, for people; without the password */
 const char *store_redis_why(const struct store_redis *r); /* the last failure, for people; "" when none */
 
-/* UNAVAILABLE: no connection. FULL: bounds. fn may be NULL. All commands of a turn leave in one write. The arguments
- * are copied. May be called in every callback, but not in a FLUSH hook (it would wait for the next turn). */
+/* UNAVAILABLE: no connection. FULL: bounds. fn may be NULL. All commands of a turn leave in one
+ * write. The arguments are copied. May be called in every callback, but not in a FLUSH hook (it
+ * would wait for the next turn). */
 BASE_MUSTUSE enum base_err store_redis_command(struct store_redis *r, const struct store_arg *args, size_t n_args,
                                                store_reply_fn *fn, void *arg);
 

@@ -41,8 +41,9 @@ struct store_op {
 };
 
 struct store_result {
-	/* UNAVAILABLE: Redis refused it for now, nothing happened; FULL: it is out of memory, nothing happened;
-	 * IO: unknown whether it happened; DENIED: Redis will not let us; the op's own above. */
+	/* UNAVAILABLE: Redis refused it for now, nothing happened; FULL: it is out of memory,
+	 * nothing happened; IO: unknown whether it happened; DENIED: Redis will not let us; the
+	 * op's own above. */
 	enum base_err err;
 	const char *why;   /* Redis's own words when it refused; NULL otherwise; borrowed */
 	int64_t number;
@@ -52,9 +53,10 @@ struct store_result {
 
 typedef void store_op_fn(void *arg, const struct store_result *result);
 
-/* RANGE or TOO_LARGE for a key or value outside its limits, INVALID for one that is missing; UNAVAILABLE, FULL as in
- * redis.h. fn comes later, once; never when an error was returned. UNTRUSTED: everything in op but kind. The
- * connection must have been made with the library of functions.lua (store/functions_lua.h). */
+/* RANGE or TOO_LARGE for a key or value outside its limits, INVALID for one that is missing;
+ * UNAVAILABLE, FULL as in redis.h. fn comes later, once; never when an error was returned.
+ * UNTRUSTED: everything in op but kind. The connection must have been made with the library of
+ * functions.lua (store/functions_lua.h). */
 BASE_MUSTUSE enum base_err store_op_start(struct store_redis *r, const struct store_op *op, store_op_fn *fn, void *arg);
 
 #endif

@@ -15,8 +15,8 @@
 
 struct harness_redis;
 
-/* options: more arguments for redis-server ("--requirepass", "pw"), NULL-terminated, or NULL. Returns when it
- * answers PING (or refuses it for want of a password). */
+/* options: more arguments for redis-server ("--requirepass", "pw"), NULL-terminated, or NULL.
+ * Returns when it answers PING (or refuses it for want of a password). */
 struct harness_redis *harness_redis_start(bool tcp, const char *const *options);
 void harness_redis_stop(struct harness_redis **r); /* ends it, removes its directory; takes NULL */
 
@@ -32,8 +32,9 @@ void harness_redis_spawn(struct harness_redis *r);   /* the same, but returns at
 void harness_redis_pause(struct harness_redis *r);   /* SIGSTOP; returns when it is stopped */
 void harness_redis_resume(struct harness_redis *r);  /* SIGCONT */
 
-/* One command over a connection of its own, words split at spaces; the reply as text: "5", "OK", "(nil)",
- * "ERR …", an array's elements joined by newlines. free() it. Logs in by itself when --requirepass was given. */
+/* One command over a connection of its own, words split at spaces; the reply as text: "5", "OK",
+ * "(nil)", "ERR …", an array's elements joined by newlines. free() it. Logs in by itself when
+ * --requirepass was given. */
 char *harness_redis_command(struct harness_redis *r, const char *format, ...) __attribute__((format(printf, 2, 3)));
 /* The same, compared. */
 bool harness_redis_says(struct harness_redis *r, const char *expected, const char *format, ...)

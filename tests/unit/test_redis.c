@@ -67,13 +67,14 @@ static void wrong_urls(void **state)
 		"redis://h:0", "redis://h:65536", "redis://h:x", "redis://h:", "redis://h/x",
 		"redis://h/99999999999", "redis://u@h", "redis://:secret%4@h",
 		"redis://:secret%00@h", "redis://[::1", "redis://[::1]x", "unix://run/x",
-		"unix:///x?db=", "unix:///x?y=1",
-		"unix:///aaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaa"
-		"aaaaaaaaaaaaaaa" };
-	for (size_t i = 0; i < sizeof wrong / sizeof *wrong; i++) {
+		"unix:///x?db=", "unix:///x?y=1", "unix:///x?db=-1" };
+	char too_long[160] = "unix:///";
+	memset(too_long + 8, 'a', 120);
+	for (size_t i = 0; i <= sizeof wrong / sizeof *wrong; i++) {
+		const char *text = i < sizeof wrong / sizeof *wrong ? wrong[i] : too_long;
 		struct store_url url;
 		char *why = NULL;
-		assert_int_equal(store_url_parse(wrong[i], &url, &why), BASE_CONFIG);
+		assert_int_equal(store_url_parse(text, &url, &why), BASE_CONFIG);
 		assert_non_null(why);
 		assert_null(strstr(why, "secret"));
 		free(why);
