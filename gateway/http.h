@@ -27,7 +27,8 @@
  * list in the order of its ends, and one timer serves all. A request that waits for its
  * answer has none: whoever took it has.
  *
- * A client that goes away while its request waits is not noticed until it is answered.
+ * A client that goes away while its request waits is not noticed until it is answered;
+ * one whose end came together with half a request is not noticed before its deadline.
  */
 #ifndef GATEWAY_HTTP_H
 #define GATEWAY_HTTP_H
@@ -121,6 +122,7 @@ struct gw_http_conf {
 	uint64_t max_body;
 	uint32_t max_connections;
 	uint32_t head_ms, body_ms, idle_ms;
+	uint32_t slowest_bytes_per_s; /* a reader that takes less for longer than idle_ms is cut; 0: 16 KiB */
 	size_t user_bytes;        /* of gw_request.user */
 	struct base_rand *rand;   /* for ids; shared by all that run in the loop */
 	struct base_ulid_maker *ulids;

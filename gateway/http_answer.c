@@ -5,7 +5,6 @@
 #include "gateway/http_parts.h"
 #include "gateway/problem.h"
 
-/* A reader that takes less than this for long is cut. */
 #define SLOWEST_BYTES_PER_S (16u * 1024)
 
 static void unref_block(void *arg)
@@ -52,7 +51,9 @@ static bool add_fields(struct gw_record *r, struct MHD_Response *response, const
 /* The time for sending starts; a long answer may take longer. */
 static void start_sending(struct gw_record *r)
 {
-	uint64_t per_turn = (uint64_t)SLOWEST_BYTES_PER_S * r->pub.http->conf.idle_ms / 1000 + 1;
+	const struct gw_http_conf *conf = &r->pub.http->conf;
+	uint64_t rate = conf->slowest_bytes_per_s ? conf->slowest_bytes_per_s : SLOWEST_BYTES_PER_S;
+	uint64_t per_turn = rate * conf->idle_ms / 1000 + 1;
 
 	r->conn->extensions = (unsigned)(r->pub.bytes / per_turn);
 	gw_conn_stage(r->conn, GW_STAGE_SEND);

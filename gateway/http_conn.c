@@ -11,10 +11,11 @@
 
 static void unlink_conn(struct gw_conn *c)
 {
-	struct gw_list *list = &c->http->stages[c->stage];
+	struct gw_list *list;
 
 	if (c->stage >= GW_STAGE__TIMED)
 		return;
+	list = &c->http->stages[c->stage];
 	*(c->prev ? &c->prev->next : &list->first) = c->next;
 	*(c->next ? &c->next->prev : &list->last) = c->prev;
 	c->prev = c->next = NULL;
@@ -22,10 +23,11 @@ static void unlink_conn(struct gw_conn *c)
 
 static void link_conn(struct gw_conn *c)
 {
-	struct gw_list *list = &c->http->stages[c->stage];
+	struct gw_list *list;
 
 	if (c->stage >= GW_STAGE__TIMED)
 		return;
+	list = &c->http->stages[c->stage];
 	c->due_ms = net_loop_now_ms(c->http->loop) + c->http->stage_ms[c->stage];
 	c->prev = list->last;
 	c->next = NULL;
@@ -76,6 +78,7 @@ void gw_conn_notify(void *arg, struct MHD_Connection *mhd, void **context, enum 
 		return;
 	}
 	h->n_connections--;
+	h->ready = true; /* at its limit the daemon listens again only in its next run */
 	if (!c)
 		return;
 	unlink_conn(c);
