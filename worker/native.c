@@ -266,9 +266,10 @@ static void answer_error(struct pirn_response *res, const struct wrk_native *n, 
 	bool known = err > 0 && (size_t)err < sizeof outcomes / sizeof *outcomes;
 	unsigned status = known ? outcomes[err].status : 500;
 
-	if (status >= 500)
-		base_log(BASE_WARN, "run_failed", LOG_STR("service", n->manifest->service),
-		         LOG_STR("run", pirn_request_id(req)), LOG_I64("code", err), LOG_STR("error", pirn_err_text(err)));
+	/* What passes by itself has its own line where it began, such as redis_down. */
+	base_log(status < 500 || (known && outcomes[err].retryable) ? BASE_DEBUG : BASE_WARN, "run_failed",
+	         LOG_STR("service", n->manifest->service), LOG_STR("run", pirn_request_id(req)), LOG_I64("code", err),
+	         LOG_STR("error", pirn_err_text(err)));
 	pirn_respond_problem(res, status, NULL, "%s", known ? pirn_err_text(err) : "the service failed");
 	if (status == 503)
 		pirn_respond_header(res, "Retry-After", "1");
