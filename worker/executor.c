@@ -10,6 +10,7 @@
 #include <assert.h>
 #include <errno.h>
 #include <pthread.h>
+#include <stdatomic.h>
 #include <stdlib.h>
 #include <time.h>
 #include <unistd.h>
@@ -31,10 +32,14 @@ struct wrk_executor {
 	struct thread *ended; /* to be joined */
 	pthread_cond_t quiet; /* a thread ended */
 	uint32_t max_threads;
-	uint32_t n_threads, n_active, n_waiting;
+	uint32_t n_threads, n_waiting;
 	uint64_t started, spawned;
 	uint64_t look_us, started_at_look; /* when the last look was, and what `started` was then */
 	bool stopping;
+	/* Not guarded: blocking and unblocking would otherwise cost each state operation two locks that
+	 * all threads want at once. Who brings it to 0 looks at the queue afterwards; who queues looks
+	 * at it afterwards; so one of the two sees the other. */
+	atomic_uint n_active;
 };
 
 /* ---- the queue, under the lock --------------------------------------------- */
@@ -388,17 +393,15 @@ void wrk_executor_figures(struct wrk_executor *e, struct wrk_executor_figures *o
 
 void wrk_executor_block(struct wrk_executor *e)
 {
+	if (atomic_fetch_sub(&e->n_active, 1) > 1)
+		return;
 	pthread_mutex_lock(&e->lock);
-	assert(e->n_active > 0);
-	e->n_active--;
-	if (e->n_active == 0 && e->first)
+	if (e->first && atomic_load(&e->n_active) == 0)
 		(void)thread_wake(e);
 	pthread_mutex_unlock(&e->lock);
 }
 
 void wrk_executor_unblock(struct wrk_executor *e)
 {
-	pthread_mutex_lock(&e->lock);
-	e->n_active++;
-	pthread_mutex_unlock(&e->lock);
+	atomic_fetch_add(&e->n_active, 1);
 }
