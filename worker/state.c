@@ -248,12 +248,11 @@ static bool await(struct wrk_state_call *c, uint64_t deadline_us)
 	do
 		rc = sem_clockwait(&c->done, CLOCK_MONOTONIC, &until);
 	while (rc < 0 && errno == EINTR);
-	if (rc == 0)
-		return true;
-	if (desert(c))
+	if (rc != 0 && desert(c))
 		return false;
-	while (sem_wait(&c->done) != 0) /* it was posted at the last moment, or is about to be */
-		;
+	while (rc != 0) /* it was posted at the last moment, or is about to be */
+		rc = sem_wait(&c->done);
+	assert(atomic_load(&c->phase) == DONE); /* also tells a checker of threads what the semaphore does not */
 	return true;
 }
 
