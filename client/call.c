@@ -358,14 +358,19 @@ static bool has_other(struct client_engine *e, const struct client_call *call)
 	return false;
 }
 
-/* Another broker may have what this one lacks. One that drains comes back, or another comes. */
+/* Another broker may have what this one lacks; one that has just started lacks everything. One that
+ * drains comes back, or another comes. */
 static bool try_elsewhere(struct client_engine *e, struct client_call *call, enum _Pirn__Reason reason)
 {
-	if (reason != PIRN__REASON__NO_WORKER && reason != PIRN__REASON__DRAINING)
+	bool lacks = reason == PIRN__REASON__NO_WORKER || reason == PIRN__REASON__UNKNOWN_SERVICE;
+
+	if (!lacks && reason != PIRN__REASON__DRAINING)
 		return false;
 	call->refused_by |= call->link->bit;
-	call->reason = reason;
-	if (reason == PIRN__REASON__NO_WORKER && !has_other(e, call))
+	/* Who knows the service knows better: 503 rather than 404. */
+	if (reason != PIRN__REASON__UNKNOWN_SERVICE || call->reason != PIRN__REASON__NO_WORKER)
+		call->reason = reason;
+	if (lacks && !has_other(e, call))
 		return false;
 	if (call->deadline_at <= net_loop_now_ms(e->loop))
 		return false;
@@ -382,6 +387,10 @@ static void answer(struct client_engine *e, struct client_call *call, const Pirn
 
 	if (refused && try_elsewhere(e, call, reply.reason))
 		return;
+	if (refused && reply.reason == PIRN__REASON__UNKNOWN_SERVICE && call->reason != reply.reason) {
+		reply.reason = call->reason;
+		reply.status = client_reason_status(reply.reason);
+	}
 	reply.payload = *payload;
 	finish(e, call, &reply);
 }
