@@ -179,6 +179,18 @@ static enum base_err announce(struct brk_core *core, struct brk_peer *peer, cons
 	return BASE_OK;
 }
 
+/* A session that goes on here must be known here: joined anew, its credit would count from different moments on
+ * the two sides. */
+static bool is_lost_session(const struct brk_core *core, const struct brk_peer *peer, const Pirn__Hello *hello)
+{
+	return hello->has_again && hello->again && (!peer || find_boot(core, hello->boot.data) != peer);
+}
+
+static bool is_new_session(const struct brk_peer *peer, const Pirn__Hello *hello)
+{
+	return peer->role != hello->role || (hello->has_again && !hello->again);
+}
+
 /* The number it comes from may have been another process's, and the process may have had another number. */
 static struct brk_peer *same_process(struct brk_core *core, struct brk_peer *peer, uint32_t id,
 	const Pirn__Hello *hello)
@@ -190,7 +202,7 @@ static struct brk_peer *same_process(struct brk_core *core, struct brk_peer *pee
 		brk_act(core, BRK_FORGET, former->id);
 		brk_roster_leave(core, former);
 	}
-	if (peer && (former != peer || peer->role != hello->role)) {
+	if (peer && (former != peer || is_new_session(peer, hello))) {
 		brk_roster_leave(core, peer);
 		peer = NULL;
 	}
@@ -210,6 +222,10 @@ void brk_roster_hello(struct brk_core *core, struct brk_peer *peer, const struct
 	why = judge(core, hello);
 	if (why) {
 		refuse(core, m->peer, peer, why);
+		return;
+	}
+	if (is_lost_session(core, peer, hello)) {
+		brk_roster_stranger(core, m->peer);
 		return;
 	}
 	peer = same_process(core, peer, m->peer, hello);

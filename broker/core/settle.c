@@ -2,6 +2,7 @@
  * deadline, a client that does not want it any more. Each end but the last is one
  * REPLY; nothing else in the core answers a call that was accepted.
  */
+#include <stdlib.h>
 #include <utlist.h>
 
 #include "broker/core/parts.h"
@@ -218,6 +219,16 @@ void brk_settle_expired(struct brk_core *core, struct brk_call *call)
 	finish_for(core, call, PIRN__REASON__DEADLINE);
 }
 
+/* Only in a core that a test has broken. */
+static void postpone(struct brk_core *core, struct brk_call *call)
+{
+	uint64_t due = call->deadline.due + 3600 * 1000;
+
+	base_heap_remove(&core->deadlines, &call->deadline);
+	if (base_heap_push(&core->deadlines, &call->deadline, due))
+		abort();
+}
+
 void brk_settle_expire(struct brk_core *core)
 {
 	struct base_heap_node *node;
@@ -228,8 +239,9 @@ void brk_settle_expire(struct brk_core *core)
 		if (!brk_act_has_room(core))
 			return;
 		if (BRK_FAULTY(core, FORGET_DEADLINE) && call->state == BRK_CALL_WAITING)
-			return;
-		brk_settle_expired(core, call);
+			postpone(core, call);
+		else
+			brk_settle_expired(core, call);
 	}
 }
 

@@ -98,9 +98,12 @@ static struct sim_message *control_of(struct sim *sim, struct sim_conn *conn, co
 		m->refused = ((const Pirn__Welcome *)(const void *)a->control)->refused != NULL;
 	if (a->message == PIRN__KIND__BYE)
 		memset(&conn->shadow, 0, sizeof conn->shadow);
+	if (a->message == PIRN__KIND__RESYNC) {
+		SIM_CHECK(sim, conn->resync_ms == 0 || sim->now_ms - conn->resync_ms >= 1000, "RESYNC twice in a second");
+		conn->resync_ms = sim->now_ms;
+	}
 	if (a->message == PIRN__KIND__DRAIN && conn->shadow.joined && !conn->shadow.drained)
 		conn->shadow.asked = true;
-	(void)sim;
 	return m;
 }
 
@@ -124,6 +127,13 @@ static struct sim_message *batch_for(struct sim *sim, struct batch *batch, struc
 		*batch = (struct batch){ conn, sim_message_new(kind) };
 	}
 	return batch->m;
+}
+
+static void renumber(struct sim_broker *broker, struct sim_conn *conn)
+{
+	memset(&conn->shadow, 0, sizeof conn->shadow);
+	conn->peer = broker->next_peer++;
+	conn->resync_ms = 0;
 }
 
 static void act(struct sim *sim, struct sim_broker *broker, struct batch *batch, const struct brk_action *a)
@@ -154,8 +164,7 @@ static void act(struct sim *sim, struct sim_broker *broker, struct batch *batch,
 		break;
 	default: /* BRK_FORGET: what still comes over that connection comes from a stranger */
 		flush(sim, batch);
-		memset(&conn->shadow, 0, sizeof conn->shadow);
-		conn->peer = broker->next_peer++;
+		renumber(broker, conn);
 	}
 }
 
@@ -221,12 +230,12 @@ void sim_broker_tick(struct sim *sim, struct sim_broker *broker)
 
 /* ---- on the way in ------------------------------------------------------------- */
 
-static void note_hello(struct sim_conn *conn, const struct sim_hello *hello, bool known)
+static void note_hello(struct sim_conn *conn, const struct sim_hello *hello)
 {
-	if (!known)
-		memset(&conn->shadow, 0, sizeof conn->shadow);
+	if (hello->again)
+		return;
+	memset(&conn->shadow, 0, sizeof conn->shadow);
 	conn->shadow.joined = true;
-	(void)hello;
 }
 
 static void note_credits(struct sim_conn *conn, const struct sim_message *m)
@@ -250,8 +259,8 @@ static void note_drain(struct sim_conn *conn)
 /* What the message entitles the peer to, noted before the core sees it. */
 static void note(struct sim *sim, struct sim_broker *broker, struct sim_conn *conn, const struct sim_message *m)
 {
-	if (m->kind == PIRN__KIND__HELLO)
-		note_hello(conn, m->hello, conn->shadow.joined);
+	if (m->kind == PIRN__KIND__HELLO && m->hello)
+		note_hello(conn, m->hello);
 	if (m->kind == PIRN__KIND__BYE)
 		memset(&conn->shadow, 0, sizeof conn->shadow);
 	if (!conn->shadow.joined || conn->role == SIM_LIAR)
@@ -275,6 +284,8 @@ static void unpack_hello(const struct sim_hello *from, Pirn__Hello *hello, Pirn_
 	hello->boot = (ProtobufCBinaryData){ from->boot_size, (uint8_t *)(uintptr_t)from->boot };
 	hello->has_registry = true;
 	hello->registry = from->registry;
+	hello->has_again = true;
+	hello->again = from->again;
 	for (size_t i = 0; i < from->n_services; i++)
 		services[i] = (Pirn__Manifest *)(uintptr_t)&from->manifests[i];
 	hello->services = services;
@@ -310,6 +321,7 @@ void sim_broker_message(struct sim *sim, struct sim_conn *conn, struct sim_messa
 {
 	struct sim_broker *broker = conn->broker;
 	uint32_t peer = conn->peer;
+	bool stranger;
 
 	sim->trace_hash = (sim->trace_hash ^ m->kind ^ (uint64_t)peer << 8 ^ m->n_items << 24) * 1099511628211u;
 	sim_trace(sim, "broker %u < peer %u: kind %u, %zu items, %zu credits", broker->index, peer, m->kind, m->n_items,
@@ -321,9 +333,24 @@ void sim_broker_message(struct sim *sim, struct sim_conn *conn, struct sim_messa
 		return;
 	}
 	note(sim, broker, conn, m);
+	stranger = !conn->shadow.joined && m->kind != PIRN__KIND__BYE && m->kind != PIRN__KIND__HELLO;
 	hand_over(sim, broker, conn, m);
+	SIM_CHECK(sim, !stranger || conn->role == SIM_LIAR || (conn->resync_ms > 0 && sim->now_ms - conn->resync_ms < 1000),
+		"no RESYNC to a stranger");
 	if (broker->core && brk_core_drained(broker->core))
 		finish_drain(sim, broker);
+}
+
+void sim_broker_forget(struct sim *sim, struct sim_conn *conn)
+{
+	struct sim_broker *broker = conn->broker;
+	uint32_t peer = conn->peer;
+
+	if (!broker || conn->cut || broker->paused_until > sim->now_ms)
+		return;
+	sim_trace(sim, "broker %u gives peer %u up", broker->index, peer);
+	renumber(broker, conn);
+	carry_out(sim, broker, brk_core_gone(broker->core, sim->now_ms, peer));
 }
 
 /* ---- life ------------------------------------------------------------------------ */

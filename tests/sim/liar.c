@@ -20,6 +20,7 @@ static struct sim_message *lie_hello(struct sim *sim, const struct sim_proc *pro
 	memcpy(hello->boot, proc->boot, 16);
 	hello->boot[5] = (uint8_t)sim_below(sim, 3);
 	hello->registry = sim_chance(sim, 50);
+	hello->again = sim_chance(sim, 20);
 	if (hello->role == PIRN__ROLE__WORKER && sim_chance(sim, 70)) {
 		pirn__manifest__init(&hello->manifests[0]);
 		strcpy(hello->names[0], names[sim_below(sim, sim_chance(sim, 80) ? 1 : 5)]);

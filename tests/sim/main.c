@@ -9,6 +9,7 @@
  * Seeds run in a child process, so that whatever ends it (a check here, an assertion in the core, a
  * sanitizer) leaves us to say which seed it was and how to see it again.
  */
+#include <signal.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -22,6 +23,7 @@
 
 #define FAULT_SEEDS 400
 #define DEFAULT_SECONDS 25
+#define SEED_SECONDS 20 /* one that takes longer runs in a circle */
 
 /* What the child tells. */
 struct report {
@@ -208,6 +210,7 @@ static uint64_t play(struct report *report, uint64_t seed, uint32_t mask, bool v
 	uint64_t hash;
 
 	report->seed = seed;
+	alarm(SEED_SECONDS);
 	*sim = (struct sim){ .seed = seed, .faults = mask, .verbose = verbose, .why = report->why, .why_room = sizeof report->why };
 	sim_run_seed(sim);
 	report->seeds++;
@@ -255,7 +258,9 @@ static bool in_child(struct report *report, uint64_t first, uint64_t n, double u
 		return false;
 	if (status != 0 && !report->why[0])
 		snprintf(report->why, sizeof report->why, "%s",
-			WIFSIGNALED(status) ? "an assertion of the core, or a crash" : "a sanitizer");
+			!WIFSIGNALED(status)              ? "a sanitizer"
+			: WTERMSIG(status) == SIGALRM ? "it runs in a circle"
+			                              : "an assertion of the core, or a crash");
 	return status == 0;
 }
 

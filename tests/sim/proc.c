@@ -68,6 +68,7 @@ void sim_proc_hello(struct sim *sim, struct sim_conn *conn)
 	memcpy(m->hello->boot, proc->boot, sizeof proc->boot);
 	m->hello->boot_size = sizeof proc->boot;
 	m->hello->registry = proc->role == SIM_CLIENT;
+	m->hello->again = conn->phase == SIM_UP;
 	if (proc->role == SIM_WORKER)
 		say_services(sim, proc, m->hello);
 	if (conn->phase == SIM_DOWN)

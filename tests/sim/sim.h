@@ -71,7 +71,7 @@ struct sim_hello {
 	uint32_t version, role;
 	uint8_t boot[16];
 	size_t boot_size;
-	bool registry;
+	bool registry, again;
 	size_t n_services;
 	Pirn__Manifest manifests[SIM_SERVICES + 1];
 	char names[SIM_SERVICES + 1][64];
@@ -113,6 +113,7 @@ struct sim_conn {
 	bool carries[SIM_SERVICES];
 	unsigned broker_index;
 	uint32_t peer;             /* its number at the broker */
+	uint64_t resync_ms;        /* when that number was last told RESYNC; 0: never */
 	bool cut;                  /* what is sent from now on is lost */
 	struct sim_message *queues[2];
 	uint64_t last_due[2], clogged_until[2];
@@ -162,6 +163,8 @@ void sim_broker_start(struct sim *sim, struct sim_broker *broker);
 void sim_broker_kill(struct sim *sim, struct sim_broker *broker);
 void sim_broker_pause(struct sim *sim, struct sim_broker *broker, uint64_t ms);
 void sim_broker_drain(struct sim *sim, struct sim_broker *broker);
+/* The shell gives a peer up, as when nothing more can be sent to it; the peer learns of it by RESYNC. */
+void sim_broker_forget(struct sim *sim, struct sim_conn *conn);
 void sim_broker_message(struct sim *sim, struct sim_conn *conn, struct sim_message *m); /* m.kind 0: gone */
 void sim_broker_tick(struct sim *sim, struct sim_broker *broker);
 

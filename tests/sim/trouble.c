@@ -119,6 +119,14 @@ static void retract(struct sim *sim)
 		sim_worker_retract(sim, proc);
 }
 
+static void forget_one(struct sim *sim)
+{
+	struct sim_conn *conn = any_conn(sim);
+
+	if (conn)
+		sim_broker_forget(sim, conn);
+}
+
 static void spurious_tick(struct sim *sim)
 {
 	sim_broker_tick(sim, any_broker(sim));
@@ -126,7 +134,7 @@ static void spurious_tick(struct sim *sim)
 
 static void (*const troubles[])(struct sim *) = {
 	cut_told, cut_silently, clog_one, kill_worker, kill_client, kill_broker, pause_peer, pause_broker,
-	drain_worker, drain_broker, change_manifests, retract, spurious_tick,
+	drain_worker, drain_broker, change_manifests, retract, spurious_tick, forget_one,
 };
 
 #define N_TROUBLES (sizeof troubles / sizeof troubles[0])
@@ -148,6 +156,11 @@ void sim_trouble_start(struct sim *sim)
 	sim->trouble_ms = sim_between(sim, 4, 150);
 	if (sim_chance(sim, 10))
 		sim->troubles = 0;
+	if (sim_chance(sim, 5)) { /* nothing but dying workers, in the middle of long runs */
+		sim->troubles = 1u << 3;
+		sim->trouble_ms = sim_between(sim, 20, 100);
+		sim->slow_percent = 80;
+	}
 	sim_at(sim, sim->now_ms, trouble_event, NULL, 0);
 }
 

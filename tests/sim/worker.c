@@ -58,9 +58,23 @@ static void send_credit(struct sim *sim, struct sim_conn *conn, unsigned service
 	sim_send(sim, conn, TO_BROKER, m);
 }
 
+static bool is_hungry(const struct sim *sim, const struct sim_proc *proc, unsigned service)
+{
+	for (unsigned b = 0; b < sim->n_brokers; b++) {
+		const struct sim_conn *c = proc->conns[b];
+
+		if (c && c->phase == SIM_UP && c->credit[service].waiting > 0)
+			return true;
+	}
+	return false;
+}
+
+/* One with a backlog first. When all of those still owe an answer, credit is kept for them: given to another
+ * it would be taken back at once. */
 static struct sim_conn *who_gets_credit(struct sim *sim, struct sim_proc *proc, unsigned service)
 {
 	unsigned first = (unsigned)sim_below(sim, sim->n_brokers);
+	bool hungry = is_hungry(sim, proc, service);
 	struct sim_conn *any = NULL;
 
 	for (unsigned i = 0; i < sim->n_brokers; i++) {
@@ -72,7 +86,7 @@ static struct sim_conn *who_gets_credit(struct sim *sim, struct sim_proc *proc, 
 			return c;
 		any = c;
 	}
-	return any;
+	return hungry ? NULL : any;
 }
 
 static void grant(struct sim *sim, struct sim_proc *proc, unsigned service)
@@ -95,17 +109,6 @@ static void take_back(struct sim *sim, struct sim_conn *conn, unsigned service)
 	conn->credit[service].retracting = true;
 	conn->credit[service].granted -= sim_between(sim, 1, idle);
 	send_credit(sim, conn, service);
-}
-
-static bool is_hungry(const struct sim *sim, const struct sim_proc *proc, unsigned service)
-{
-	for (unsigned b = 0; b < sim->n_brokers; b++) {
-		const struct sim_conn *c = proc->conns[b];
-
-		if (c && c->phase == SIM_UP && c->credit[service].waiting > 0)
-			return true;
-	}
-	return false;
 }
 
 static void move_credit(struct sim *sim, struct sim_proc *proc, unsigned service)
