@@ -11,7 +11,9 @@
 #include <arpa/inet.h>
 #include <netinet/in.h>
 #include <poll.h>
+#include <sched.h>
 #include <sys/socket.h>
+#include <sys/un.h>
 #include <unistd.h>
 #include <zmq.h>
 
@@ -100,6 +102,18 @@ static inline unsigned fixture_port(void)
 	return ntohs(address.sin_port);
 }
 
+static inline bool fixture_is_listening(const char *path)
+{
+	struct sockaddr_un to = { .sun_family = AF_UNIX };
+	int fd = socket(AF_UNIX, SOCK_STREAM, 0);
+	bool there;
+
+	strcpy(to.sun_path, path);
+	there = connect(fd, (struct sockaddr *)&to, sizeof to) == 0;
+	close(fd);
+	return there;
+}
+
 /* ---- a broker ---------------------------------------------------------------- */
 
 #define FAKE_PEERS 16
@@ -114,6 +128,7 @@ struct fake_item {
 
 struct fake_broker {
 	struct net_router *router;
+	char path[100]; /* of its ipc endpoint */
 	uint8_t boot[16];
 	char name[16];
 	uint32_t version, beat_ms;
@@ -274,6 +289,8 @@ static inline void fake_start(struct fake_broker *b, struct net_loop *loop, cons
 
 	assert_int_equal(net_router_new(loop, endpoints, &events, &b->router, &why), BASE_OK);
 	assert_null(why);
+	if (strstr(endpoints, "ipc://"))
+		snprintf(b->path, sizeof b->path, "%s", strstr(endpoints, "ipc://") + 6);
 }
 
 static inline struct fake_broker *fake_new(struct net_loop *loop, const char *endpoints, uint8_t id)
@@ -293,6 +310,9 @@ static inline struct fake_broker *fake_new(struct net_loop *loop, const char *en
 static inline void fake_free(struct fake_broker **b)
 {
 	net_router_free(&(*b)->router);
+	/* libzmq's own thread stops listening; a successor must not come before that. */
+	while ((*b)->path[0] && fixture_is_listening((*b)->path))
+		sched_yield();
 	free(*b);
 	*b = NULL;
 }

@@ -3,8 +3,6 @@
  */
 #include "tests/unit/net_fixture.h"
 
-#include <sys/un.h>
-
 #include "net/peers.h"
 
 static struct fixture f;
@@ -462,18 +460,6 @@ static void an_address_in_use_is_told(void **state)
 	assert_refused("ipc:///nowhere/at/all", BASE_CONFIG, "/nowhere/at/all");
 }
 
-static bool is_listening(const char *path)
-{
-	struct sockaddr_un to = { .sun_family = AF_UNIX };
-	int fd = socket(AF_UNIX, SOCK_STREAM, 0);
-	bool there;
-
-	strcpy(to.sun_path, path);
-	there = connect(fd, (struct sockaddr *)&to, sizeof to) == 0;
-	close(fd);
-	return there;
-}
-
 /* A socket file that a dead broker left behind is no obstacle. */
 static void a_stale_socket_file_is_replaced(void **state)
 {
@@ -487,10 +473,10 @@ static void a_stale_socket_file_is_replaced(void **state)
 	assert_int_equal(bind(fd, (struct sockaddr *)&at, sizeof at), 0);
 	close(fd);
 	assert_int_equal(access(path, F_OK), 0);
-	assert_false(is_listening(path));
+	assert_false(fixture_is_listening(path));
 	fake_free(&b);
 	b = fake_new(f.loop, fixture_ipc(&f, "stale"), 2);
-	assert_true(is_listening(path));
+	assert_true(fixture_is_listening(path));
 }
 
 /* ---- the table -------------------------------------------------------------------- */
