@@ -149,7 +149,7 @@ static void control(struct net_link *k, uint32_t kind, const ProtobufCMessage *m
 		base_log(BASE_ERROR, "link_failed", LOG_STR("endpoint", k->endpoint), LOG_ERR(err));
 }
 
-void net_link_greet(struct net_link *k)
+void net_link_greet(struct net_link *k, bool again)
 {
 	const struct net_links_conf *conf = &k->links->conf;
 	Pirn__Hello hello = PIRN__HELLO__INIT;
@@ -163,6 +163,8 @@ void net_link_greet(struct net_link *k)
 	hello.n_services = conf->n_services;
 	hello.has_registry = conf->registry;
 	hello.registry = conf->registry;
+	hello.has_again = again;
+	hello.again = again;
 	hello.software = (char *)(uintptr_t) "pirn " PIRN_VERSION;
 	control(k, PIRN__KIND__HELLO, &hello.base);
 }
@@ -436,7 +438,7 @@ static void start_greeting(struct net_link *k)
 {
 	k->state = NET_LINK_GREETING;
 	arm(k, GREETING_MS);
-	net_link_greet(k);
+	net_link_greet(k, false);
 }
 
 bool net_link_turn(struct net_link *k)

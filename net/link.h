@@ -83,7 +83,7 @@ void net_link_free(struct net_link **k, bool goodbye); /* says BYE when it is up
 /* One READ: monitor, inbox, timer, fall. True: more is there. */
 bool net_link_turn(struct net_link *k);
 void net_link_wake_twin(struct net_link *k); /* opens at once when it is a TWIN */
-void net_link_greet(struct net_link *k);     /* HELLO, also to announce anew */
+void net_link_greet(struct net_link *k, bool again); /* HELLO; again: only the manifests changed */
 void net_link_ask_drain(struct net_link *k);
 
 /* ---- links.c, for link.c */

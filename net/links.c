@@ -402,7 +402,7 @@ void net_links_drain(struct net_links *l)
 void net_links_hello_again(struct net_links *l)
 {
 	for (size_t i = 0; i < l->n_up; i++)
-		net_link_greet(l->up[i]);
+		net_link_greet(l->up[i], true);
 }
 
 void net_links_set_services(struct net_links *l, Pirn__Manifest **services, size_t n_services)

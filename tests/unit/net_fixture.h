@@ -139,7 +139,7 @@ struct fake_broker {
 	bool beats;         /* answers each BEAT */
 	uint32_t peers[FAKE_PEERS]; /* who said HELLO, in that order */
 	size_t n_peers;
-	unsigned hellos, beats_heard, byes, drains, gone, metrics, messages;
+	unsigned hellos, hellos_again, beats_heard, byes, drains, gone, metrics, messages;
 	struct fake_item items[FAKE_ITEMS];
 	size_t n_items;
 };
@@ -166,6 +166,7 @@ static inline void fake_hello(struct fake_broker *b, uint32_t peer, const struct
 	assert_non_null(hello);
 	assert_int_equal(hello->version, 1);
 	assert_int_equal(hello->boot.len, 16);
+	b->hellos_again += hello->again;
 	pirn__hello__free_unpacked(hello, NULL);
 	for (size_t i = 0; i < b->n_peers; i++)
 		known |= b->peers[i] == peer;

@@ -405,6 +405,7 @@ static void services_can_be_announced_again(void **state)
 	net_links_set_services(links, services, 1);
 	net_links_hello_again(links);
 	UNTIL(&f, brokers[0]->hellos == 2);
+	assert_int_equal(brokers[0]->hellos_again, 1);
 	UNTIL(&f, brokers[0]->beats_heard == 3);
 	assert_int_equal(seen.up, 1); /* what is under way stays */
 	assert_int_equal(seen.down, 0);
