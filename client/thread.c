@@ -325,8 +325,8 @@ enum pirn_client_err pirn_client_close(struct pirn_client **client)
 	*client = NULL;
 	pthread_mutex_lock(&c->lock);
 	c->closing = true;
+	uv_async_send(c->async); /* under the lock: once the loop sees closing, async goes */
 	pthread_mutex_unlock(&c->lock);
-	uv_async_send(c->async);
 	pthread_join(c->thread, NULL);
 	pthread_mutex_destroy(&c->lock);
 	free(c);
