@@ -45,7 +45,7 @@ is_clang := $(findstring clang,$(shell $(CC) --version 2>/dev/null))
 
 WARNINGS := -Wall -Wextra -Wshadow -Wconversion -Wstrict-prototypes -Wmissing-prototypes \
 	-Wold-style-definition -Wvla -Wundef -Wformat=2 -Wpointer-arith -Wwrite-strings \
-	-Wimplicit-fallthrough -Wdouble-promotion -Werror=implicit-function-declaration \
+	-Wdouble-promotion -Werror=implicit-function-declaration \
 	-Werror=int-conversion -Werror=incompatible-pointer-types \
 	$(if $(is_clang),,-Wduplicated-cond -Wlogical-op) $(if $(filter 1,$(WERROR)),-Werror)
 
