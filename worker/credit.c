@@ -24,7 +24,7 @@ static bool is_asked(const struct wrk_credit_link *l)
 	return l->target != l->granted;
 }
 
-static uint64_t left(const struct wrk_credit_link *l)
+static uint64_t free_of(const struct wrk_credit_link *l)
 {
 	return l->granted > l->received ? l->granted - l->received : 0;
 }
@@ -35,20 +35,25 @@ static uint64_t spare(const struct wrk_credit *c)
 	uint32_t i;
 
 	EACH_UP(c, i)
-		out += left(&c->links[i]);
+		out += free_of(&c->links[i]);
 	return out < c->total ? c->total - out : 0;
 }
 
-/* One unit. What a broker overdrew is made good first: it counts from received on. */
-static void give(struct wrk_credit *c, uint32_t link, uint64_t units)
+/* It lacks credit: for a backlog that it told of, or for its share. */
+static bool is_hungry(const struct wrk_credit_link *l)
+{
+	return l->waiting > free_of(l) || l->share > 0;
+}
+
+/* What a broker overdrew is made good: it counts from received on. */
+static void give(struct wrk_credit *c, uint32_t link)
 {
 	struct wrk_credit_link *l = &c->links[link];
 
 	if (l->granted < l->received)
 		l->granted = l->received;
-	l->granted += units;
-	l->target = l->granted;
-	l->waiting -= l->waiting < units ? l->waiting : units;
+	l->target = ++l->granted;
+	l->share -= l->share > 0;
 	c->dirty |= BIT(link);
 }
 
@@ -58,7 +63,7 @@ static uint32_t hungry(const struct wrk_credit *c)
 	uint32_t first = WRK_CREDIT_NONE, i;
 
 	EACH_UP(c, i) {
-		if (c->links[i].waiting == 0 || is_asked(&c->links[i]))
+		if (!is_hungry(&c->links[i]) || is_asked(&c->links[i]))
 			continue;
 		if (i >= c->turn)
 			return i;
@@ -74,7 +79,7 @@ static uint32_t poorest(const struct wrk_credit *c)
 	uint32_t best = WRK_CREDIT_NONE, i;
 
 	EACH_UP(c, i)
-		if (!is_asked(&c->links[i]) && (best == WRK_CREDIT_NONE || left(&c->links[i]) < left(&c->links[best])))
+		if (!is_asked(&c->links[i]) && (best == WRK_CREDIT_NONE || free_of(&c->links[i]) < free_of(&c->links[best])))
 			best = i;
 	return best;
 }
@@ -88,37 +93,52 @@ static void share_out(struct wrk_credit *c)
 			c->turn = (link + 1) % WRK_CREDIT_LINKS;
 		else if ((link = poorest(c)) == WRK_CREDIT_NONE)
 			return;
-		give(c, link, 1);
+		give(c, link);
 	}
 }
 
+static uint64_t lack(const struct wrk_credit_link *l)
+{
+	uint64_t free = free_of(l), backlog = l->waiting > free ? l->waiting - free : 0;
+
+	return backlog > l->share ? backlog : l->share;
+}
+
 /* What the hungry still lack beyond what was asked for already. */
-static uint64_t lack(const struct wrk_credit *c)
+static uint64_t lack_of_all(const struct wrk_credit *c)
 {
 	uint64_t wanted = 0, asked = 0;
 	uint32_t i;
 
 	EACH_UP(c, i) {
-		wanted += c->links[i].waiting;
+		wanted += lack(&c->links[i]);
 		asked += c->links[i].granted - c->links[i].target;
 	}
 	return wanted > asked ? wanted - asked : 0;
 }
 
-/* Asks links without a backlog for what they have free. One that was given something it has not been
- * told of yet is passed over until it was: to take that back would be to forget why it was given. */
+/* Half of what a link has beyond its own backlog. */
+static uint64_t surplus(const struct wrk_credit_link *l)
+{
+	uint64_t free = free_of(l);
+
+	return is_hungry(l) || free <= l->waiting ? 0 : (free - l->waiting + 1) / 2;
+}
+
+/* Asks links for what they have and do not need. One that was given something it has not been told of yet
+ * is passed over until it was. */
 static void ask_back(struct wrk_credit *c)
 {
-	uint64_t wanted = lack(c);
+	uint64_t wanted = lack_of_all(c);
 	uint32_t i;
 
 	EACH_UP(c, i) {
 		struct wrk_credit_link *l = &c->links[i];
-		uint64_t part = (left(l) + 1) / 2;
+		uint64_t part = surplus(l);
 
 		if (part > wanted)
 			part = wanted;
-		if (part == 0 || is_asked(l) || l->waiting > 0)
+		if (part == 0 || is_asked(l))
 			continue;
 		if (c->dirty & BIT(i)) {
 			c->again = true;
@@ -150,7 +170,7 @@ void wrk_credit_up(struct wrk_credit *c, uint32_t link)
 	assert(link < WRK_CREDIT_LINKS && !is_up(c, link));
 	c->links[link] = (struct wrk_credit_link){ 0 };
 	c->up |= BIT(link);
-	c->links[link].waiting = c->total / (uint32_t)__builtin_popcountll(c->up);
+	c->links[link].share = c->total / (uint32_t)__builtin_popcountll(c->up);
 	balance(c);
 }
 
@@ -179,7 +199,7 @@ void wrk_credit_result(struct wrk_credit *c, uint32_t link)
 	c->running--;
 	if (link != WRK_CREDIT_NONE && is_up(c, link) && !c->stopped &&
 	    !is_asked(&c->links[link]) && hungry(c) == WRK_CREDIT_NONE && spare(c) > 0)
-		give(c, link, 1);
+		give(c, link);
 	else
 		balance(c);
 }
@@ -187,13 +207,11 @@ void wrk_credit_result(struct wrk_credit *c, uint32_t link)
 void wrk_credit_report(struct wrk_credit *c, uint32_t link, uint64_t granted, uint64_t waiting)
 {
 	struct wrk_credit_link *l = &c->links[link];
-	uint64_t coming;
 
 	assert(is_up(c, link));
 	if (is_asked(l) && granted == l->target)
 		l->granted = l->target;
-	coming = l->target > granted ? l->target - granted : 0;
-	l->waiting = waiting > coming ? waiting - coming : 0;
+	l->waiting = waiting;
 	balance(c);
 }
 
@@ -220,7 +238,7 @@ bool wrk_credit_next(struct wrk_credit *c, uint32_t *link, uint64_t *granted)
 
 uint64_t wrk_credit_free(const struct wrk_credit *c, uint32_t link)
 {
-	return left(&c->links[link]);
+	return free_of(&c->links[link]);
 }
 
 void wrk_credit_check(const struct wrk_credit *c)
@@ -232,6 +250,6 @@ void wrk_credit_check(const struct wrk_credit *c)
 		const struct wrk_credit_link *l = &c->links[i];
 
 		assert(l->target <= l->granted);
-		assert(left(l) <= c->total);
+		assert(free_of(l) <= c->total);
 	}
 }

@@ -17,11 +17,15 @@
  * the answer. That is rare and costs little: one dispatch too many, which the
  * session holds back until a run has ended.
  *
- * Who gets a spare unit: the links that reported a backlog, in turns; if none
- * did, the link whose run has ended. When somebody has a backlog and nothing is
- * spare, links without one are asked for up to half of their free credit. A link
- * that comes up counts as one with a backlog of its even share. There is no
- * timer: credit moves when it is asked for.
+ * Who gets a spare unit: the links that told of a backlog greater than what they
+ * have free, in turns; if there is none, the link whose run has ended. When
+ * somebody lacks credit and nothing is spare, links are asked for up to half of
+ * what they have beyond their own backlog. A link that comes up lacks its even
+ * share. There is no timer: credit moves when it is asked for.
+ *
+ * What a broker told of its backlog holds until it tells something else: it speaks
+ * only when the number changed. To count down what one gave is to forget those that
+ * have come meanwhile.
  *
  * A link that falls takes its free credit with it, which thereby is ours again;
  * its runs still count until they end.
@@ -39,7 +43,8 @@ struct wrk_credit_link {
 	uint64_t granted;  /* the highest number the broker may still go by */
 	uint64_t target;   /* what it was asked to go down to; equal to granted otherwise */
 	uint64_t received; /* dispatches */
-	uint64_t waiting;  /* items that wait there for credit, as far as we know */
+	uint64_t waiting;  /* items that wait there for credit, as it told last */
+	uint64_t share;    /* what it still lacks of its even share */
 };
 
 struct wrk_credit {

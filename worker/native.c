@@ -118,14 +118,16 @@ enum base_err wrk_native_adopt(const char *folder, const struct base_manifest *m
                                char *why, size_t why_room)
 {
 	struct wrk_native *n = calloc(1, sizeof *n);
+	char path[PATH_MAX];
 	enum base_err err;
 
 	if (!n)
 		return refuse(BASE_NOMEM, why, why_room, "out of memory");
+	(void)snprintf(path, sizeof path, "%s/%s", folder, manifest->handler);
 	n->service = service;
 	n->manifest = manifest;
 	n->max_response = max_response;
-	err = check_service(service, manifest->handler, why, why_room);
+	err = check_service(service, path, why, why_room);
 	if (!err)
 		err = read_secrets(n, folder, why, why_room);
 	if (err)

@@ -155,6 +155,34 @@ static void lone_credit_takes_turns(void **state)
 	assert_true(used[0] > 400 && used[1] > 400);
 }
 
+/* A broker whose callers come back at once has a backlog as long as before, and does not tell it again. */
+static void steady_backlog_is_not_forgotten(void **state)
+{
+	struct wrk_credit c;
+
+	(void)state;
+	wrk_credit_init(&c, 1);
+	wrk_credit_up(&c, 0);
+	wrk_credit_up(&c, 1);
+	(void)told(&c, 0);
+	wrk_credit_report(&c, 1, 0, 2);
+	assert_int_equal(told(&c, 0), 0);
+	wrk_credit_report(&c, 0, 0, 0);
+	for (uint64_t i = 1; i <= 5; i++) {
+		assert_int_equal(told(&c, 1), i);
+		assert_true(wrk_credit_dispatch(&c, 1));
+		wrk_credit_result(&c, 1);
+	}
+	assert_true(wrk_credit_dispatch(&c, 1));
+	wrk_credit_report(&c, 0, 0, 1);
+	wrk_credit_result(&c, 1); /* the other one's turn */
+	assert_int_equal(told(&c, 0), 1);
+	assert_true(wrk_credit_dispatch(&c, 0));
+	wrk_credit_report(&c, 0, 1, 0);
+	wrk_credit_result(&c, 0);
+	assert_int_equal(told(&c, 1), 7); /* and back to who still has a backlog of 2 */
+}
+
 static void lost_broker_gives_its_free_credit_back(void **state)
 {
 	struct wrk_credit c;
@@ -283,10 +311,15 @@ static void broker_dispatch(struct broker *b)
 		b->used++;
 		put(&b->to_worker, TO_WORKER_DISPATCH, 0, 0);
 	}
-	if (b->used >= b->granted && b->told_waiting != b->waiting) {
-		put(&b->to_worker, TO_WORKER_NOTICE, b->granted, b->waiting);
-		b->told_waiting = b->waiting;
-	}
+}
+
+/* Now and then, and only what differs from what it told last. */
+static void broker_notice(struct broker *b)
+{
+	if ((b->waiting > 0 && b->used < b->granted) || b->told_waiting == b->waiting)
+		return;
+	put(&b->to_worker, TO_WORKER_NOTICE, b->granted, b->waiting);
+	b->told_waiting = b->waiting;
 }
 
 static void broker_read(struct broker *b)
@@ -324,6 +357,8 @@ static void worker_read(struct world *w, uint32_t i)
 		b->running++;
 	} else if (m.what == TO_WORKER_ANSWER || w->mistakes || !is_mistakable(w, i, m.granted)) {
 		wrk_credit_report(&w->credit, i, m.granted, m.waiting);
+	} else {
+		wrk_credit_report(&w->credit, i, UINT64_MAX, m.waiting); /* the number would be an earlier one */
 	}
 	flush(w);
 }
@@ -375,7 +410,6 @@ static void go_down(struct world *w, uint32_t i)
 static void submit(struct world *w, struct broker *b)
 {
 	uint64_t n = 1 + base_rand_below(&w->rand, 6);
-
 	b->waiting += n;
 	w->submitted += n;
 	if (b->up)
@@ -398,6 +432,8 @@ static void step(struct world *w, bool faults)
 		flush(w);
 	else if (!b->up)
 		return;
+	else if (chance < 25)
+		broker_notice(b);
 	else if (chance < 45)
 		broker_read(b);
 	else if (chance < 75)
@@ -468,6 +504,7 @@ int main(void)
 		cmocka_unit_test(credit_moves_to_the_backlog),
 		cmocka_unit_test(credit_that_was_used_meanwhile_does_not_move),
 		cmocka_unit_test(lone_credit_takes_turns),
+		cmocka_unit_test(steady_backlog_is_not_forgotten),
 		cmocka_unit_test(lost_broker_gives_its_free_credit_back),
 		cmocka_unit_test(stopped_grants_nothing),
 		cmocka_unit_test(random_brokers_never_exceed_the_total),
