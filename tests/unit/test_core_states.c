@@ -1,0 +1,53 @@
+/* The table of a call's states: every pair of state and event, and nothing beside what is listed. */
+#include "broker/core/call.h"
+#include "tests/unit/unit.h"
+
+static enum brk_call_state expected(enum brk_call_state from, enum brk_call_event event)
+{
+	switch (from) {
+	case BRK_CALL_NEW:
+		if (event == BRK_CALL_EV_QUEUE)
+			return BRK_CALL_WAITING;
+		if (event == BRK_CALL_EV_DISPATCH)
+			return BRK_CALL_RUNNING;
+		break;
+	case BRK_CALL_WAITING:
+		if (event == BRK_CALL_EV_DISPATCH)
+			return BRK_CALL_RUNNING;
+		break;
+	case BRK_CALL_RUNNING:
+		if (event == BRK_CALL_EV_HAND_BACK || event == BRK_CALL_EV_LOSE)
+			return BRK_CALL_WAITING;
+		break;
+	default:
+		return BRK_CALL_ILLEGAL;
+	}
+	return event == BRK_CALL_EV_END ? BRK_CALL_ENDED : BRK_CALL_ILLEGAL;
+}
+
+static void test_every_edge(void **state)
+{
+	(void)state;
+	for (int from = 0; from < BRK_CALL_STATE__N; from++)
+		for (int event = 0; event < BRK_CALL_EV__N; event++)
+			assert_int_equal(brk_call_next((enum brk_call_state)from, (enum brk_call_event)event),
+				expected((enum brk_call_state)from, (enum brk_call_event)event));
+}
+
+static void test_names(void **state)
+{
+	(void)state;
+	assert_string_equal(brk_call_state_name(BRK_CALL_WAITING), "WAITING");
+	for (int s = 0; s < BRK_CALL_STATE__N; s++)
+		assert_non_null(brk_call_state_name((enum brk_call_state)s));
+}
+
+int main(void)
+{
+	const struct CMUnitTest tests[] = {
+		cmocka_unit_test(test_every_edge),
+		cmocka_unit_test(test_names),
+	};
+
+	return cmocka_run_group_tests(tests, NULL, NULL);
+}
