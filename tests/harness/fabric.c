@@ -192,6 +192,11 @@ static void settle_redis(struct fabric *f)
 	(void)snprintf(f->redis_url, sizeof f->redis_url, "%s", harness_redis_url(f->redis));
 }
 
+static bool has_links(const struct harness_process *p, unsigned n)
+{
+	return harness_log_count(p, "link_up", NULL, NULL) >= n;
+}
+
 void fabric_start(struct fabric *f)
 {
 	f->n_brokers = at_least_one(f->n_brokers);
@@ -212,6 +217,10 @@ void fabric_start(struct fabric *f)
 		start_gateway(f, i);
 	for (unsigned i = 0; i < f->n_gateways; i++)
 		wait_until(START_MS, harness_status(f->urls[i], NULL, "/readyz", NULL) == 200);
+	for (unsigned i = 0; i < f->n_gateways; i++)
+		wait_until(START_MS, has_links(f->gateways[i], f->n_brokers));
+	for (unsigned i = 0; i < f->n_workers && !f->no_workers; i++)
+		wait_until(START_MS, has_links(f->workers[i], f->n_brokers));
 	if (!f->no_workers)
 		wait_until(START_MS, fabric_workers_of(f, "hello") == (int)f->n_workers);
 }

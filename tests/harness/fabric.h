@@ -41,7 +41,8 @@ struct fabric {
 	struct harness_process *brokers[FABRIC_MAX], *workers[FABRIC_MAX], *gateways[FABRIC_MAX];
 };
 
-/* Returns when every gateway is ready and, unless no_workers, hello has all its workers. */
+/* Returns when every gateway is ready, everybody is linked with every broker and, unless no_workers,
+ * hello has all its workers. */
 void fabric_start(struct fabric *f);
 void fabric_stop(struct fabric *f);
 

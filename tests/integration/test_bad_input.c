@@ -10,6 +10,7 @@
 #include <stdlib.h>
 #include <string.h>
 #include <sys/socket.h>
+#include <sys/stat.h>
 #include <unistd.h>
 
 #include <cmocka.h>
@@ -358,6 +359,41 @@ static void test_flags_of_the_programs(void **state)
 	}
 }
 
+/* Told once, at its place, and the worker does not start. */
+static void bad_manifest(const char *text, const char *place)
+{
+	char services[PATH_MAX];
+	char path[PATH_MAX + 64];
+	struct harness_process *p = NULL;
+	FILE *file;
+
+	harness_new_dir("bad", services, sizeof services);
+	(void)snprintf(path, sizeof path, "%s/bad", services);
+	assert_int_equal(mkdir(path, 0755), 0);
+	(void)snprintf(path, sizeof path, "%s/bad/service.yaml", services);
+	file = fopen(path, "we");
+	assert_non_null(file);
+	assert_true(fputs(text, file) >= 0);
+	assert_int_equal(fclose(file), 0);
+	assert_int_not_equal(harness_run("bad-manifest", NULL, (const char *const[]){ "pirn-worker", "--brokers", f.brokers_list,
+	        "--redis", f.redis_url, "--services", services, "--log", "json", NULL }, NULL, &p), 0);
+	if (!harness_wrote(p, place))
+		print_error("expected \"%s\"\n", place);
+	assert_true(harness_wrote(p, place));
+}
+
+static void test_bad_manifests(void **state)
+{
+	(void)state;
+	bad_manifest("service: bad\nhandler: bad.so\ntimeout: 5 parsecs\n", "service.yaml:3:10: timeout: expected a duration");
+	bad_manifest("service: bad\nhandler: bad.so\ntimeuot: 5s\n", "service.yaml:3:1: ");
+	bad_manifest("service: Bad\nhandler: bad.so\n", "service.yaml:1:10: ");
+	bad_manifest("service: bad\nhandler: bad.so\nevents:\n  - http: { method: GTE, path: /x }\n", "service.yaml:4:21: ");
+	bad_manifest("service: bad\nservice: bad\nhandler: bad.so\n", "service.yaml:2:1: ");
+	bad_manifest("service: bad\n", "service.yaml:");
+	bad_manifest("service: bad\nhandler: bad.so\n", "bad.so"); /* which is not there */
+}
+
 static void test_a_port_in_use(void **state)
 {
 	struct harness_process *p = NULL;
@@ -389,6 +425,7 @@ int main(void)
 		BAD(test_a_client_that_leaves_early),
 		BAD(test_request_ids_and_traces),
 		BAD(test_flags_of_the_programs),
+		BAD(test_bad_manifests),
 		BAD(test_a_port_in_use),
 	};
 

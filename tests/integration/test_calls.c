@@ -49,14 +49,14 @@ static struct harness_answer with_header(const char *method, const char *target,
 	return harness_call(&(struct harness_call){ .base = f.http, .method = method, .target = target, .headers = headers });
 }
 
-/* ---- what it sees ---------------------------------------------------------------------- */
-
 static const char *text(const json_t *answer, const char *key)
 {
 	const char *value = json_string_value(json_object_get(answer, key));
 
 	return value ? value : "(none)";
 }
+
+/* ---- what it sees ---------------------------------------------------------------------- */
 
 static void test_a_request_arrives_as_it_was_sent(void **state)
 {
@@ -90,6 +90,31 @@ static void test_a_request_arrives_as_it_was_sent(void **state)
 	assert_non_null(strstr(a.headers, "et-Cookie: b=2\r\n"));
 	json_decref(answer);
 	harness_answer_free(&a);
+}
+
+/* Anybody may claim to be a proxy: only those that were named are believed. */
+static void test_the_clients_address(void **state)
+{
+	struct harness_answer a = with_header("GET", "/trouble/mirror/x", "X-Forwarded-For: 192.0.2.7");
+	json_t *answer = json_loadb(a.body, a.size, 0, NULL);
+	struct harness_process *trusting;
+	char url[64];
+
+	(void)state;
+	assert_string_equal(text(answer, "remote"), "127.0.0.1");
+	json_decref(answer);
+	harness_answer_free(&a);
+	(void)snprintf(url, sizeof url, "http://127.0.0.1:%u", harness_free_port());
+	trusting = harness_spawn("trusting", f.dir, (const char *const[]){ "pirn-gateway", "--brokers", f.brokers_list, "--http",
+	        url + 7, "--admin", "off", "--log", "json", "--trusted-proxies", "127.0.0.0/8", NULL }, NULL);
+	wait_until(PATIENCE_MS, harness_status(url, NULL, "/hello", NULL) == 200);
+	a = harness_call(&(struct harness_call){ .base = url, .target = "/trouble/mirror/x",
+	        .headers = (const char *const[]){ "X-Forwarded-For: 198.51.100.1, 192.0.2.7", NULL } });
+	answer = json_loadb(a.body, a.size, 0, NULL);
+	assert_string_equal(text(answer, "remote"), "192.0.2.7");
+	json_decref(answer);
+	harness_answer_free(&a);
+	harness_free(&trusting);
 }
 
 static void test_settings_and_secrets(void **state)
@@ -304,6 +329,7 @@ int main(void)
 {
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test(test_a_request_arrives_as_it_was_sent),
+		cmocka_unit_test(test_the_clients_address),
 		cmocka_unit_test(test_settings_and_secrets),
 		cmocka_unit_test(test_keys),
 		cmocka_unit_test(test_statuses_and_errors),
