@@ -5,7 +5,6 @@
 #include <netdb.h>
 #include <stdio.h>
 #include <stdlib.h>
-#include <sys/ioctl.h>
 #include <sys/socket.h>
 #include <unistd.h>
 
@@ -16,6 +15,7 @@
 #define DISCARD_BYTES (64u * 1024)     /* of a body whose head was refused, to keep the connection */
 #define KEPT_BYTES (64u * 1024)        /* a record that grew beyond this gives its memory back */
 #define BACKLOG 4096
+#define IDLE_GRACE_MS 500                /* for idle connections when draining */
 
 /* ---- records ---------------------------------------------------------------- */
 
@@ -244,8 +244,6 @@ static void on_completed(void *arg, struct MHD_Connection *mhd, void **context, 
 	give_record(r);
 	if (code == MHD_REQUEST_TERMINATED_COMPLETED_OK)
 		gw_conn_stage(c, GW_STAGE_IDLE);
-	if (h->draining)
-		gw_conn_cut(c);
 }
 
 /* ---- in the loop ------------------------------------------------------------- */
@@ -513,27 +511,26 @@ void gw_http_free(struct gw_http **hp)
 		free(h);
 }
 
-/* What the kernel has accepted already is taken first; a connection that has sent something is
- * served. One that is quiet is closed. */
+/* What the kernel has accepted already is taken first. A connection that is idle now may have its
+ * next request on the way, so it is given a moment: under load each gets one more answer, which
+ * says that it is the last. */
 void gw_http_drain(struct gw_http *h)
 {
-	struct gw_conn *c, *next;
 	MHD_socket fd;
+	size_t before;
 
 	if (h->draining)
 		return;
-	(void)MHD_run(h->daemon);
+	do {
+		before = h->n_connections;
+		(void)MHD_run(h->daemon); /* accepts a few each time */
+	} while (h->n_connections > before);
 	h->draining = true;
 	h->ready = true;
 	fd = MHD_quiesce_daemon(h->daemon);
 	if (fd != MHD_INVALID_SOCKET)
 		(void)close(fd);
-	for (c = h->stages[GW_STAGE_IDLE].first; c; c = next) {
-		int waiting = 0;
-		next = c->next;
-		if (ioctl(c->fd, FIONREAD, &waiting) || waiting == 0)
-			gw_conn_cut(c);
-	}
+	gw_conn_hurry(h, IDLE_GRACE_MS);
 	net_loop_again(h->loop);
 }
 

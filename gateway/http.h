@@ -139,7 +139,8 @@ size_t gw_http_connections(const struct gw_http *h);
 size_t gw_http_requests(const struct gw_http *h);         /* of which on_done has not come */
 uint64_t gw_http_cut(const struct gw_http *h);            /* connections that a deadline ended, so far */
 
-/* Takes no new connection from now on, closes the idle ones, and every answer says Connection: close. */
+/* Takes no new connection from now on, closes those that stay idle for half a second, and every
+ * answer says Connection: close. */
 void gw_http_drain(struct gw_http *h);
 
 struct gw_field {

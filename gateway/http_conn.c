@@ -3,6 +3,8 @@
  * timer looks at four list heads.
  */
 #include <assert.h>
+#include <netinet/in.h>
+#include <netinet/tcp.h>
 #include <stdlib.h>
 #include <sys/socket.h>
 
@@ -116,6 +118,39 @@ void gw_conn_cut_with(struct gw_conn *c, struct gw_record *r, unsigned status, c
 	gw_conn_cut(c);
 }
 
+/* tcpi_bytes_received, by its place in the kernel's struct: the C library's ends before it. */
+#define BYTES_RECEIVED_AT 128u
+
+/* Whether nothing has ever come from it; a browser opens such ones in advance. */
+static bool is_silent(const struct gw_conn *c)
+{
+	uint8_t info[BYTES_RECEIVED_AT + sizeof(uint64_t)];
+	uint64_t received = 0;
+	socklen_t size = sizeof info;
+
+	if (c->record || getsockopt(c->fd, IPPROTO_TCP, TCP_INFO, info, &size) || size < sizeof info)
+		return false;
+	memcpy(&received, info + BYTES_RECEIVED_AT, sizeof received);
+	return received == 0;
+}
+
+void gw_conn_hurry(struct gw_http *h, uint32_t idle_ms)
+{
+	uint64_t due_ms = net_loop_now_ms(h->loop) + idle_ms;
+	struct gw_conn *c, *next;
+
+	if (h->stage_ms[GW_STAGE_IDLE] > idle_ms)
+		h->stage_ms[GW_STAGE_IDLE] = idle_ms;
+	for (c = h->stages[GW_STAGE_IDLE].first; c; c = c->next)
+		if (c->due_ms > due_ms)
+			c->due_ms = due_ms;
+	for (c = h->stages[GW_STAGE_HEAD].first; c; c = next) {
+		next = c->next;
+		if (is_silent(c))
+			gw_conn_stage(c, GW_STAGE_IDLE);
+	}
+}
+
 static void expire_one(struct gw_conn *c)
 {
 	if (c->stage == GW_STAGE_SEND && c->extensions > 0) {
@@ -124,7 +159,7 @@ static void expire_one(struct gw_conn *c)
 		return;
 	}
 	c->http->n_cut++;
-	if (c->stage == GW_STAGE_HEAD)
+	if (c->stage == GW_STAGE_HEAD && !is_silent(c))
 		gw_conn_cut_with(c, c->record, 408, "The request's head did not arrive in time.");
 	else if (c->stage == GW_STAGE_BODY)
 		gw_conn_cut_with(c, c->record, 408, "The request's body did not arrive in time.");

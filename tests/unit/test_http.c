@@ -505,6 +505,7 @@ static void cuts_half_a_request_line_and_silence(void **state)
 	until(f->loop, &a, a.closed);
 	until(f->loop, &b, b.closed);
 	expect_problem(&a, 408);
+	assert_int_equal(b.in.size, 0); /* it never asked */
 	until(f->loop, &a, gw_http_connections(f->http) == 0);
 	assert_int_equal(f->done, 0);
 	client_close(&a);
@@ -637,7 +638,7 @@ static void draining_finishes_what_is_under_way(void **state)
 {
 	struct fixture *f = *state;
 	struct client idle = ask(f, "GET /a HTTP/1.1\r\nHost: x\r\n\r\n");
-	struct client waiting = client_open(gw_http_address(f->http)), late;
+	struct client waiting = client_open(gw_http_address(f->http)), late, silent = client_open(gw_http_address(f->http));
 	char connection[16], address[64];
 	struct sockaddr_in sa = { .sin_family = AF_INET };
 	int fd;
@@ -649,6 +650,8 @@ static void draining_finishes_what_is_under_way(void **state)
 	snprintf(address, sizeof address, "%s", gw_http_address(f->http));
 	gw_http_drain(f->http);
 	until(f->loop, &idle, idle.closed);
+	until(f->loop, &silent, silent.closed); /* its time for a head is a minute */
+	assert_int_equal(silent.in.size, 0);
 	until(f->loop, &late, response_whole(&late, false));
 	assert_int_equal(response_status(&late), 200);
 	fd = socket(AF_INET, SOCK_STREAM, 0);
@@ -663,6 +666,7 @@ static void draining_finishes_what_is_under_way(void **state)
 	assert_string_equal(connection, "close");
 	until(f->loop, &late, gw_http_connections(f->http) == 0);
 	client_close(&idle);
+	client_close(&silent);
 	client_close(&waiting);
 	client_close(&late);
 }
