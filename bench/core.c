@@ -15,9 +15,9 @@
 #include "base/clock.h"
 #include "broker/core/core.h"
 
-#define MAX_ITEMS 1024
+#define MAX_ITEMS   1024
 #define MAX_WORKERS 64
-#define CLIENT 1u
+#define CLIENT      1u
 
 struct bench {
 	struct brk_core *core;
@@ -51,7 +51,8 @@ static void absorb(struct bench *b, const struct brk_actions *actions)
 	}
 }
 
-static void send(struct bench *b, uint32_t peer, uint32_t kind, size_t n_items, Pirn__Credit *credit)
+static void send(
+	struct bench *b, uint32_t peer, uint32_t kind, size_t n_items, Pirn__Credit *credit)
 {
 	Pirn__Head head = PIRN__HEAD__INIT;
 	struct brk_message m = { .peer = peer, .head = &head, .body = b->body };
@@ -99,7 +100,8 @@ static void submit(struct bench *b)
 		Pirn__Item *item = &b->items[i];
 
 		pirn__item__init(item);
-		item->has_slot = item->has_generation = item->has_data_size = item->has_left_ms = true;
+		item->has_slot = item->has_generation = item->has_data_size = item->has_left_ms =
+			true;
 		item->slot = i;
 		item->generation++;
 		item->service = (char *)"hello";
@@ -124,7 +126,8 @@ static void answer(struct bench *b)
 			if (b->runs[i].worker != 2 + w)
 				continue;
 			pirn__item__init(item);
-			item->has_slot = item->has_generation = item->has_status = item->has_data_size = true;
+			item->has_slot = item->has_generation = item->has_status =
+				item->has_data_size = true;
 			item->slot = b->runs[i].slot;
 			item->generation = b->runs[i].generation;
 			item->status = 200;
@@ -141,7 +144,8 @@ static void answer(struct bench *b)
 
 static void measure(struct bench *b, const char *name, uint32_t flags, double seconds)
 {
-	uint64_t start = base_clock_us(), end = start + (uint64_t)(seconds * 1e6), now = start, cycles = 0;
+	uint64_t start = base_clock_us(), end = start + (uint64_t)(seconds * 1e6), now = start,
+		 cycles = 0;
 
 	b->flags = flags;
 	while (now < end) {
@@ -150,7 +154,8 @@ static void measure(struct bench *b, const char *name, uint32_t flags, double se
 			submit(b);
 			answer(b);
 			if (b->n_replies != b->n_items) {
-				fprintf(stderr, "core: %u of %u calls were answered\n", b->n_replies, b->n_items);
+				fprintf(stderr, "core: %u of %u calls were answered\n",
+					b->n_replies, b->n_items);
 				exit(1);
 			}
 		}
@@ -158,16 +163,18 @@ static void measure(struct bench *b, const char *name, uint32_t flags, double se
 		b->now_ms++;
 		absorb(b, brk_core_tick(b->core, b->now_ms, b->now_ms));
 	}
-	printf("%s_calls_per_s=%.0f\n", name, (double)(cycles * b->n_items) * 1e6 / (double)(now - start));
+	printf("%s_calls_per_s=%.0f\n", name,
+		(double)(cycles * b->n_items) * 1e6 / (double)(now - start));
 }
 
 /* Without credit everything waits; the grant that follows dispatches all of it. */
 static void measure_queued(struct bench *b, double seconds)
 {
-	uint64_t start = base_clock_us(), end = start + (uint64_t)(seconds * 1e6), now = start, cycles = 0;
+	uint64_t start = base_clock_us(), end = start + (uint64_t)(seconds * 1e6), now = start,
+		 cycles = 0;
 
 	for (uint32_t w = 0; w < b->n_workers; w++)
-		grant(b, w, (uint64_t)-(MAX_ITEMS / b->n_workers + 1));
+		grant(b, w, (uint64_t) - (MAX_ITEMS / b->n_workers + 1));
 	while (now < end) {
 		for (int i = 0; i < 64; i++, cycles++) {
 			submit(b);
@@ -180,7 +187,8 @@ static void measure_queued(struct bench *b, double seconds)
 		now = base_clock_us();
 		b->now_ms++;
 	}
-	printf("queued_calls_per_s=%.0f\n", (double)(cycles * b->n_items) * 1e6 / (double)(now - start));
+	printf("queued_calls_per_s=%.0f\n",
+		(double)(cycles * b->n_items) * 1e6 / (double)(now - start));
 }
 
 int main(int argc, char **argv)
@@ -212,8 +220,10 @@ int main(int argc, char **argv)
 		else
 			b.n_items = 0;
 	}
-	if (b.n_items == 0 || b.n_items > MAX_ITEMS || b.n_workers == 0 || b.n_workers > MAX_WORKERS || b.n_bytes > 65536) {
-		fprintf(stderr, "usage: core [--items 1..1024] [--bytes 0..65536] [--workers 1..64] [--seconds S]\n");
+	if (b.n_items == 0 || b.n_items > MAX_ITEMS || b.n_workers == 0 ||
+		b.n_workers > MAX_WORKERS || b.n_bytes > 65536) {
+		fprintf(stderr,
+			"usage: core [--items 1..1024] [--bytes 0..65536] [--workers 1..64] [--seconds S]\n");
 		return 2;
 	}
 	b.body = calloc(b.n_items, b.n_bytes + 1);

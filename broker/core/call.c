@@ -24,8 +24,7 @@ enum brk_call_state brk_call_next(enum brk_call_state from, enum brk_call_event 
 
 const char *brk_call_state_name(enum brk_call_state state)
 {
-	static const char *const names[BRK_CALL_STATE__N] = {
-		[BRK_CALL_ILLEGAL] = "ILLEGAL",
+	static const char *const names[BRK_CALL_STATE__N] = { [BRK_CALL_ILLEGAL] = "ILLEGAL",
 #define X(name) [BRK_CALL_##name] = #name,
 		BRK_CALL_STATES(X)
 #undef X
@@ -49,8 +48,8 @@ void brk_call_index_fini(struct brk_call_index *x)
 	x->buckets = NULL;
 }
 
-static uint32_t bucket_of(const struct brk_call_index *x, uint32_t client, uint32_t slot,
-	uint32_t generation)
+static uint32_t bucket_of(
+	const struct brk_call_index *x, uint32_t client, uint32_t slot, uint32_t generation)
 {
 	uint64_t h = x->seed ^ ((uint64_t)client << 32 | slot);
 
@@ -61,7 +60,8 @@ static uint32_t bucket_of(const struct brk_call_index *x, uint32_t client, uint3
 
 static struct brk_call **chain_of(const struct brk_call_index *x, const struct brk_call *call)
 {
-	return &x->buckets[bucket_of(x, call->client->id, call->client_slot, call->client_generation)];
+	return &x->buckets[bucket_of(
+		x, call->client->id, call->client_slot, call->client_generation)];
 }
 
 /* Longer chains are slower, not wrong: without memory the index stays as it is. */
@@ -106,10 +106,11 @@ static void index_remove(struct brk_call_index *x, struct brk_call *call)
 	x->n--;
 }
 
-struct brk_call *brk_call_find(struct brk_core *core, const struct brk_peer *client, uint32_t slot,
-	uint32_t generation)
+struct brk_call *brk_call_find(
+	struct brk_core *core, const struct brk_peer *client, uint32_t slot, uint32_t generation)
 {
-	struct brk_call *call = core->index.buckets[bucket_of(&core->index, client->id, slot, generation)];
+	struct brk_call *call =
+		core->index.buckets[bucket_of(&core->index, client->id, slot, generation)];
 
 	while (call && (call->client != client || call->client_slot != slot ||
 			       call->client_generation != generation))
@@ -119,7 +120,8 @@ struct brk_call *brk_call_find(struct brk_core *core, const struct brk_peer *cli
 
 /* ---- birth ---------------------------------------------------------------- */
 
-static bool keep_payload(struct brk_core *core, struct brk_call *call, const struct brk_payload *payload)
+static bool keep_payload(
+	struct brk_core *core, struct brk_call *call, const struct brk_payload *payload)
 {
 	uint32_t size = payload->meta_size + payload->data_size;
 
@@ -155,16 +157,17 @@ static void note_item(struct brk_call *call, const Pirn__Item *item)
 		memcpy(call->trace, item->trace.data, sizeof call->trace);
 }
 
-static uint64_t deadline_of(const struct brk_core *core, const struct brk_service *service,
-	const Pirn__Item *item)
+static uint64_t deadline_of(
+	const struct brk_core *core, const struct brk_service *service, const Pirn__Item *item)
 {
 	uint32_t left_ms = item->has_left_ms ? item->left_ms : service->timeout_ms;
 
 	return core->now_ms + (left_ms < BRK_MAX_LEFT_MS ? left_ms : BRK_MAX_LEFT_MS);
 }
 
-enum base_err brk_call_new(struct brk_core *core, struct brk_peer *client, struct brk_service *service,
-	const Pirn__Item *item, const struct brk_payload *payload, struct brk_call **out)
+enum base_err brk_call_new(struct brk_core *core, struct brk_peer *client,
+	struct brk_service *service, const Pirn__Item *item, const struct brk_payload *payload,
+	struct brk_call **out)
 {
 	uint64_t size = (uint64_t)payload->meta_size + payload->data_size;
 	uint32_t slot, generation;

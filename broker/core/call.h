@@ -30,8 +30,7 @@ struct brk_service;
 
 #define BRK_TRACE_SIZE 25
 
-#define BRK_CALL_STATES(X) \
-	X(NEW) X(WAITING) X(RUNNING) X(ENDED)
+#define BRK_CALL_STATES(X) X(NEW) X(WAITING) X(RUNNING) X(ENDED)
 
 #define BRK_CALL_EVENTS(X) \
 	X(QUEUE)     /* to the tail of its service's queue */ \
@@ -56,14 +55,14 @@ enum brk_call_state {
 #define X(name) BRK_CALL_##name,
 	BRK_CALL_STATES(X)
 #undef X
-	BRK_CALL_STATE__N
+		BRK_CALL_STATE__N
 };
 
 enum brk_call_event {
 #define X(name) BRK_CALL_EV_##name,
 	BRK_CALL_EVENTS(X)
 #undef X
-	BRK_CALL_EV__N
+		BRK_CALL_EV__N
 };
 
 struct brk_call {
@@ -75,12 +74,12 @@ struct brk_call {
 	uint32_t attempt; /* of the last dispatch; 0: none yet */
 	struct brk_service *service;
 	struct brk_peer *client;
-	struct brk_link *link;             /* RUNNING: where */
-	struct brk_call *prev, *next;      /* the queue, or the link's runs */
+	struct brk_link *link;        /* RUNNING: where */
+	struct brk_call *prev, *next; /* the queue, or the link's runs */
 	struct brk_call *client_prev, *client_next;
 	struct brk_call *index_next;
 	uint64_t arrived_us;
-	struct base_block *block;          /* who owns payload's bytes; NULL: there are none */
+	struct base_block *block; /* who owns payload's bytes; NULL: there are none */
 	struct brk_payload payload;
 	bool has_id, has_trace;
 	uint8_t id[16];
@@ -97,11 +96,11 @@ struct brk_call_index {
 
 BASE_MUSTUSE enum base_err brk_call_index_init(struct brk_call_index *x, uint64_t seed);
 void brk_call_index_fini(struct brk_call_index *x);
-struct brk_call *brk_call_find(struct brk_core *core, const struct brk_peer *client, uint32_t slot,
-	uint32_t generation);
+struct brk_call *brk_call_find(
+	struct brk_core *core, const struct brk_peer *client, uint32_t slot, uint32_t generation);
 
-/* A NEW call of client for service, its deadline set, its payload kept. FULL: max_calls or max_bytes.
- * The item's sizes were checked. */
+/* A NEW call of client for service, its deadline set, its payload kept. FULL: max_calls or
+ * max_bytes. The item's sizes were checked. */
 BASE_MUSTUSE enum base_err brk_call_new(struct brk_core *core, struct brk_peer *client,
 	struct brk_service *service, const Pirn__Item *item, const struct brk_payload *payload,
 	struct brk_call **out);

@@ -14,7 +14,8 @@ struct totals {
 	uint64_t bytes;
 };
 
-static void check_call(const struct brk_core *core, const struct brk_call *call, enum brk_call_state state)
+static void check_call(
+	const struct brk_core *core, const struct brk_call *call, enum brk_call_state state)
 {
 	assert(call->state == state);
 	assert(base_slab_get(&core->slab, call->slot, call->generation) == call);
@@ -25,12 +26,13 @@ static void check_call(const struct brk_core *core, const struct brk_call *call,
 	assert(call->client && brk_roster_find(core, call->client->id) == call->client);
 }
 
-static void check_queue(const struct brk_core *core, const struct brk_service *service, struct totals *t)
+static void check_queue(
+	const struct brk_core *core, const struct brk_service *service, struct totals *t)
 {
 	const struct brk_call *call;
 	uint32_t n = 0;
 
-	DL_FOREACH(service->queue.calls, call) {
+	DL_FOREACH (service->queue.calls, call) {
 		check_call(core, call, BRK_CALL_WAITING);
 		assert(call->service == service && !call->link);
 		assert(call->attempt < BRK_MAX_RUNS);
@@ -46,7 +48,7 @@ static void check_link(const struct brk_core *core, const struct brk_link *link)
 	const struct brk_call *call;
 	uint32_t n = 0;
 
-	DL_FOREACH(link->running, call) {
+	DL_FOREACH (link->running, call) {
 		check_call(core, call, BRK_CALL_RUNNING);
 		assert(call->link == link && call->service == service && call->attempt > 0);
 		n++;
@@ -61,23 +63,27 @@ static void check_link(const struct brk_core *core, const struct brk_link *link)
 	assert(brk_service_find(core, service->name) == service);
 }
 
-static void check_service(const struct brk_core *core, const struct brk_service *service, struct totals *t)
+static void check_service(
+	const struct brk_core *core, const struct brk_service *service, struct totals *t)
 {
 	const struct brk_link *link;
 	uint32_t running = 0, ready = 0;
 
 	check_queue(core, service, t);
-	DL_FOREACH2(service->links, link, service_next) {
+	DL_FOREACH2(service->links, link, service_next)
+	{
 		check_link(core, link);
 		running += link->n_running;
 		ready += link->place > 0;
 	}
 	assert(running == service->n_running && ready == service->n_ready);
-	assert(service->entry.manifest && strcmp(service->entry.manifest->service, service->name) == 0);
+	assert(service->entry.manifest &&
+		strcmp(service->entry.manifest->service, service->name) == 0);
 	assert(service->entry.workers == ready);
 	assert(!service->touched);
 	/* Nothing that could run waits, unless the list of actions was full. */
-	assert(service->in_turn || service->queue.n == 0 || !brk_dispatch_is_possible(core, service));
+	assert(service->in_turn || service->queue.n == 0 ||
+		!brk_dispatch_is_possible(core, service));
 	t->running += running;
 }
 
@@ -87,13 +93,15 @@ static void check_peer(const struct brk_peer *peer, struct totals *t)
 	const struct brk_link *link;
 	uint32_t calls = 0, links = 0, running = 0;
 
-	DL_FOREACH2(peer->calls, call, client_next) {
+	DL_FOREACH2(peer->calls, call, client_next)
+	{
 		assert(call->client == peer);
 		assert(call->state == BRK_CALL_WAITING || call->state == BRK_CALL_RUNNING);
 		t->bytes += brk_call_size(call);
 		calls++;
 	}
-	DL_FOREACH2(peer->links, link, peer_next) {
+	DL_FOREACH2(peer->links, link, peer_next)
+	{
 		assert(link->peer == peer);
 		running += link->n_running;
 		links++;
@@ -113,7 +121,8 @@ static void check_index(const struct brk_core *core)
 	uint32_t n = 0;
 
 	for (size_t i = 0; i <= core->index.mask; i++)
-		for (const struct brk_call *call = core->index.buckets[i]; call; call = call->index_next)
+		for (const struct brk_call *call = core->index.buckets[i]; call;
+			call = call->index_next)
 			n++;
 	assert(n == core->index.n && n == core->slab.n_used);
 }
@@ -131,9 +140,12 @@ void brk_core_check(const struct brk_core *core)
 	assert(t.calls == t.waiting + t.running && t.calls == core->slab.n_used);
 	assert(t.calls == core->deadlines.n && t.calls <= core->conf.max_calls);
 	assert(t.bytes == core->kept_bytes && t.bytes <= core->conf.max_bytes);
-	assert(t.clients == core->n_clients && t.workers == core->n_workers && t.asked == core->n_asked);
-	assert(HASH_COUNT(core->peers) == t.clients + t.workers && HASH_COUNT(core->peers) <= core->conf.max_peers);
+	assert(t.clients == core->n_clients && t.workers == core->n_workers &&
+		t.asked == core->n_asked);
+	assert(HASH_COUNT(core->peers) == t.clients + t.workers &&
+		HASH_COUNT(core->peers) <= core->conf.max_peers);
 	assert(HASH_COUNT(core->services) <= core->conf.max_services);
-	assert(core->figures.submitted == core->figures.replied + core->figures.cancelled + t.calls + core->n_returned);
+	assert(core->figures.submitted ==
+		core->figures.replied + core->figures.cancelled + t.calls + core->n_returned);
 	assert(!core->touched);
 }

@@ -7,10 +7,10 @@
 
 #include "broker/core/parts.h"
 
-#define FIRST_ACTIONS (2 * BRK_MAX_ITEMS)
+#define FIRST_ACTIONS   (2 * BRK_MAX_ITEMS)
 #define POOL_KEPT_BYTES (32u * 1024 * 1024)
-#define ARENA_FIRST (64u * 1024)
-#define ARENA_MAX (64u * 1024 * 1024)
+#define ARENA_FIRST     (64u * 1024)
+#define ARENA_MAX       (64u * 1024 * 1024)
 
 /* ---- actions -------------------------------------------------------------- */
 
@@ -32,7 +32,8 @@ bool brk_act_has_room(struct brk_core *core)
 	return core->out.n + 2 <= core->out.capacity || grow_actions(core, core->out.capacity * 2);
 }
 
-/* An answer that is owed and has no room: as bad as a crash, and peers know how to live with that. */
+/* An answer that is owed and has no room: as bad as a crash, and peers know how to live with
+ * that. */
 struct brk_action *brk_act(struct brk_core *core, enum brk_action_kind kind, uint32_t peer)
 {
 	struct brk_action *a;
@@ -55,7 +56,8 @@ struct brk_action *brk_act_item(struct brk_core *core, uint32_t peer, uint32_t m
 	return a;
 }
 
-void brk_act_control(struct brk_core *core, uint32_t peer, uint32_t message, const ProtobufCMessage *body)
+void brk_act_control(
+	struct brk_core *core, uint32_t peer, uint32_t message, const ProtobufCMessage *body)
 {
 	struct brk_action *a = brk_act(core, BRK_SEND_CONTROL, peer);
 
@@ -121,7 +123,8 @@ enum base_err brk_core_new(const struct brk_conf *conf, struct brk_core **out)
 		return BASE_NOMEM;
 	init_parts(core, conf);
 	core->strangers = calloc(BRK_STRANGERS, sizeof *core->strangers);
-	if (!core->strangers || !grow_actions(core, FIRST_ACTIONS) || brk_call_index_init(&core->index, conf->seed)) {
+	if (!core->strangers || !grow_actions(core, FIRST_ACTIONS) ||
+		brk_call_index_init(&core->index, conf->seed)) {
 		brk_core_free(&core);
 		return BASE_NOMEM;
 	}
@@ -135,10 +138,10 @@ static void dig(struct brk_core *core)
 	struct brk_service *service, *next_service;
 
 	LL_FOREACH_SAFE2(core->buried_peers, peer, next_peer, buried_next)
-		brk_peer_free(peer);
+	brk_peer_free(peer);
 	core->buried_peers = NULL;
 	LL_FOREACH_SAFE2(core->buried_services, service, next_service, touched_next)
-		brk_service_free(service);
+	brk_service_free(service);
 	core->buried_services = NULL;
 }
 
@@ -147,12 +150,12 @@ static void drop_everybody(struct brk_core *core)
 	struct brk_peer *peer, *next;
 	struct brk_service *service, *next_service;
 
-	HASH_ITER(hh, core->peers, peer, next)
+	HASH_ITER (hh, core->peers, peer, next)
 		if (peer->role == PIRN__ROLE__CLIENT)
 			brk_roster_leave(core, peer);
-	HASH_ITER(hh, core->peers, peer, next)
+	HASH_ITER (hh, core->peers, peer, next)
 		brk_roster_leave(core, peer);
-	HASH_ITER(hh, core->services, service, next_service) {
+	HASH_ITER (hh, core->services, service, next_service) {
 		service->touched = false;
 		brk_service_bury(core, service);
 	}
@@ -199,7 +202,7 @@ static const struct brk_actions *finish(struct brk_core *core)
 	struct brk_service *service;
 
 	LL_FOREACH2(core->touched, service, touched_next)
-		brk_dispatch_wake(core, service);
+	brk_dispatch_wake(core, service);
 	brk_dispatch_run(core);
 	while ((service = core->touched)) {
 		core->touched = service->touched_next;
@@ -300,7 +303,8 @@ static void take_message(struct brk_core *core, const struct brk_message *m)
 	handler->handle(core, peer, m);
 }
 
-const struct brk_actions *brk_core_message(struct brk_core *core, uint64_t now_ms, const struct brk_message *m)
+const struct brk_actions *brk_core_message(
+	struct brk_core *core, uint64_t now_ms, const struct brk_message *m)
 {
 	begin(core, now_ms);
 	take_message(core, m);
@@ -345,7 +349,8 @@ const struct brk_actions *brk_core_tick(struct brk_core *core, uint64_t now_ms, 
 	return finish(core);
 }
 
-const struct brk_actions *brk_core_entry(struct brk_core *core, uint64_t now_ms, const Pirn__Entry *entry)
+const struct brk_actions *brk_core_entry(
+	struct brk_core *core, uint64_t now_ms, const Pirn__Entry *entry)
 {
 	begin(core, now_ms);
 	brk_registry_entry(core, entry);
@@ -360,7 +365,7 @@ const struct brk_actions *brk_core_drain(struct brk_core *core, uint64_t now_ms)
 	if (!core->draining)
 		brk_act_log(core, BRK_LOG_drain_started, core->name, core->slab.n_used);
 	core->draining = true;
-	HASH_ITER(hh, core->peers, peer, next)
+	HASH_ITER (hh, core->peers, peer, next)
 		brk_roster_ask_drain(core, peer);
 	return finish(core);
 }
@@ -377,10 +382,10 @@ const struct brk_actions *brk_core_end(struct brk_core *core, uint64_t now_ms)
 
 	begin(core, now_ms);
 	core->draining = true;
-	HASH_ITER(hh, core->peers, peer, next)
+	HASH_ITER (hh, core->peers, peer, next)
 		DL_FOREACH_SAFE2(peer->calls, call, next_call, client_next)
-			brk_settle_end(core, call);
-	HASH_ITER(hh, core->peers, peer, next) {
+	brk_settle_end(core, call);
+	HASH_ITER (hh, core->peers, peer, next) {
 		brk_act_control(core, peer->id, PIRN__KIND__BYE, NULL);
 		brk_roster_leave(core, peer);
 	}

@@ -35,14 +35,14 @@ struct brk_core;
 struct brk_conf {
 	const char *name;
 	uint8_t boot[16];
-	uint32_t max_calls;      /* waiting and running together; beyond: OVERLOADED */
-	uint64_t max_bytes;      /* of payloads kept, waiting and running; beyond: OVERLOADED */
+	uint32_t max_calls; /* waiting and running together; beyond: OVERLOADED */
+	uint64_t max_bytes; /* of payloads kept, waiting and running; beyond: OVERLOADED */
 	uint32_t max_item_bytes;
-	uint32_t beat_ms;        /* 1,000 */
-	uint32_t missed_beats;   /* 3: then a peer is gone */
+	uint32_t beat_ms;      /* 1,000 */
+	uint32_t missed_beats; /* 3: then a peer is gone */
 	uint32_t max_peers;
 	uint32_t max_services;
-	uint64_t forget_ms;      /* 24 h: a service without workers */
+	uint64_t forget_ms; /* 24 h: a service without workers */
 	uint64_t seed;
 };
 
@@ -52,17 +52,17 @@ struct brk_payload {
 	const uint8_t *bytes;
 	uint32_t meta_size;
 	uint32_t data_size;
-	struct base_block *block; /* the owner when the bytes can be kept by reference; NULL: copy */
+	struct base_block *block; /* the owner, when the bytes can be kept by reference; NULL: copy */
 };
 
-/* One message, as the shell unpacked it. payload i belongs to head->items[i]. All borrowed.
- * The core keeps the payload of every open call: by reference when there is a block, else as a copy. */
+/* One message, as the shell unpacked it. payload i belongs to head->items[i]. All borrowed. The
+ * core keeps the payload of every open call: by reference when there is a block, else as a copy. */
 struct brk_message {
 	uint32_t peer;
 	const Pirn__Head *head;
 	const uint8_t *body;
 	size_t body_size;
-	struct base_block *block;        /* of the body, when it can be kept; NULL: copy */
+	struct base_block *block; /* of the body, when it can be kept; NULL: copy */
 	/* Control bodies, unpacked by the shell, one of them by kind, NULL otherwise: */
 	const Pirn__Hello *hello;
 	const Pirn__Beat *beat;
@@ -81,18 +81,19 @@ enum brk_action_kind {
 struct brk_action {
 	enum brk_action_kind kind;
 	uint32_t peer;
-	uint32_t message;                  /* SEND_ITEM, SEND_CONTROL: a Pirn kind */
-	Pirn__Item item;                   /* SEND_ITEM; its pointers are borrowed like the payload */
-	struct brk_payload payload;        /* SEND_ITEM */
-	Pirn__Credit credit;               /* SEND_CREDIT */
-	const ProtobufCMessage *control;   /* SEND_CONTROL; NULL: empty body */
-	const Pirn__Entry *entry;          /* KEEP_SERVICE, DROP_SERVICE */
-	const char *log_id;                /* LOG */
+	uint32_t message;                /* SEND_ITEM, SEND_CONTROL: a Pirn kind */
+	Pirn__Item item;                 /* SEND_ITEM; its pointers are borrowed like the payload */
+	struct brk_payload payload;      /* SEND_ITEM */
+	Pirn__Credit credit;             /* SEND_CREDIT */
+	const ProtobufCMessage *control; /* SEND_CONTROL; NULL: empty body */
+	const Pirn__Entry *entry;        /* KEEP_SERVICE, DROP_SERVICE */
+	const char *log_id;              /* LOG */
 	const char *log_text;
 	uint64_t log_number;
 };
 
-/* The actions of one input, in order. Everything they point at is good until the next call into the core. */
+/* The actions of one input, in order. Everything they point at is good until the next call into
+ * the core. */
 struct brk_actions {
 	struct brk_action *list;
 	size_t n, capacity;
@@ -101,42 +102,51 @@ struct brk_actions {
 BASE_MUSTUSE enum base_err brk_core_new(const struct brk_conf *conf, struct brk_core **out);
 void brk_core_free(struct brk_core **core);
 
-/* Optional, before an input: the same moment as its now_ms in microseconds. Only the latency figures use it;
- * without it they are of whole milliseconds. */
+/* Optional, before an input: the same moment as its now_ms in microseconds. Only the latency
+ * figures use it; without it they are of whole milliseconds. */
 void brk_core_clock(struct brk_core *core, uint64_t now_us);
 
-/* Each returns the actions; the struct is the core's and is reused. now_ms is monotonic, never goes back.
- * Out of memory in the middle is refused to the sender (OVERLOADED), never half done. (The list itself has room
- * for the answers to any one message from the start; when it must grow beyond that and cannot, dispatch and
- * expiry go on at the next tick, and an answer that must leave now aborts the process.) */
-const struct brk_actions *brk_core_message(struct brk_core *core, uint64_t now_ms, const struct brk_message *m);
+/* Each returns the actions; the struct is the core's and is reused. now_ms is monotonic, never
+ * goes back. Out of memory in the middle is refused to the sender (OVERLOADED), never half done.
+ * (The list itself has room for the answers to any one message from the start; when it must grow
+ * beyond that and cannot, dispatch and expiry go on at the next tick, and an answer that must
+ * leave now aborts the process.) */
+const struct brk_actions *brk_core_message(
+	struct brk_core *core, uint64_t now_ms, const struct brk_message *m);
 const struct brk_actions *brk_core_gone(struct brk_core *core, uint64_t now_ms, uint32_t peer);
 const struct brk_actions *brk_core_tick(struct brk_core *core, uint64_t now_ms, uint64_t unix_ms);
-/* An entry that was read from Redis at start or told by another broker; older than what is known: ignored. */
-const struct brk_actions *brk_core_entry(struct brk_core *core, uint64_t now_ms, const Pirn__Entry *entry);
-/* SIGTERM: tells every peer DRAIN, refuses SUBMIT with DRAINING, finishes what it has. The first DRAIN that a
- * peer sends after ours is its answer (workers go on working for us); any other is a peer's own wish. */
+/* An entry that was read from Redis at start or told by another broker; older than what is
+ * known: ignored. */
+const struct brk_actions *brk_core_entry(
+	struct brk_core *core, uint64_t now_ms, const Pirn__Entry *entry);
+/* SIGTERM: tells every peer DRAIN, refuses SUBMIT with DRAINING, finishes what it has. The first
+ * DRAIN that a peer sends after ours is its answer (workers go on working for us); any other is
+ * a peer's own wish. */
 const struct brk_actions *brk_core_drain(struct brk_core *core, uint64_t now_ms);
-bool brk_core_drained(const struct brk_core *core); /* nothing waits or runs, and every client answered DRAIN */
-/* The end of a drain: BYE to everybody; what is left is answered DRAINING (REFUSED when it never ran, so that
- * the client may send it elsewhere; REPLY when it was running). No peer is known after it. */
+bool brk_core_drained(
+	const struct brk_core *core); /* nothing waits or runs, and every client answered DRAIN */
+/* The end of a drain: BYE to everybody; what is left is answered DRAINING (REFUSED when it never
+ * ran, so that the client may send it elsewhere; REPLY when it was running). No peer is known
+ * after it. */
 const struct brk_actions *brk_core_end(struct brk_core *core, uint64_t now_ms);
 
-/* When the next tick is wanted, in now_ms's time; not later than the next beat. In the past or now: at once. */
+/* When the next tick is wanted, in now_ms's time; not later than the next beat. In the past or
+ * now: at once. */
 uint64_t brk_core_due(const struct brk_core *core);
 
-/* Figures of the shell (network, Redis, process), which go into the answer to QUERY METRICS beside the core's.
- * Borrowed until they are replaced. */
+/* Figures of the shell (network, Redis, process), which go into the answer to QUERY METRICS
+ * beside the core's. Borrowed until they are replaced. */
 void brk_core_extra(struct brk_core *core, Pirn__Metric *const *metrics, size_t n);
 
 struct brk_figures {
-	uint64_t submitted, refused, dispatched, replied, retried, expired, lost, cancelled, stale, malformed, resyncs;
+	uint64_t submitted, refused, dispatched, replied, retried, expired, lost, cancelled, stale,
+		malformed, resyncs;
 	uint64_t peers, clients, workers, services, waiting, running, waiting_bytes;
 };
 void brk_core_figures(const struct brk_core *core, struct brk_figures *out);
 
-/* Asserts every invariant (queues and counts agree, each call in one list, credit conserved, bounds kept).
- * Slow; the tests call it after every step. */
+/* Asserts every invariant (queues and counts agree, each call in one list, credit conserved,
+ * bounds kept). Slow; the tests call it after every step. */
 void brk_core_check(const struct brk_core *core);
 
 #endif

@@ -8,9 +8,11 @@
  */
 #include "broker/core/parts.h"
 
-/* lowered: the answer to credit that was taken back; what a worker granted before it was seen may equal what it
- * granted after, so the numbers alone do not tell an answer from a notice that crossed. */
-static void send_credit(struct brk_core *core, struct brk_link *link, uint32_t waiting, bool lowered)
+/* lowered: the answer to credit that was taken back; what a worker granted before it was seen
+ * may equal what it granted after, so the numbers alone do not tell an answer from a notice that
+ * crossed. */
+static void send_credit(
+	struct brk_core *core, struct brk_link *link, uint32_t waiting, bool lowered)
 {
 	struct brk_action *a = brk_act(core, BRK_SEND_CREDIT, link->peer->id);
 
@@ -55,7 +57,8 @@ void brk_credit_message(struct brk_core *core, struct brk_peer *peer, const stru
 	brk_credit_apply(core, peer, m->head);
 }
 
-/* What the workers should know. More credit is of no use to a service that is at its concurrency_total. */
+/* What the workers should know. More credit is of no use to a service that is at its
+ * concurrency_total. */
 static uint32_t backlog_of(const struct brk_service *service)
 {
 	return brk_service_is_full(service) ? 0 : service->queue.n;
@@ -74,7 +77,8 @@ void brk_credit_notice(struct brk_core *core, struct brk_service *service)
 	if (BRK_FAULTY(core, NO_NOTICE))
 		return;
 	if (core->now_ms < service->next_notice_ms) {
-		enum base_err err = base_heap_push(&core->notices, &service->notice, service->next_notice_ms);
+		enum base_err err =
+			base_heap_push(&core->notices, &service->notice, service->next_notice_ms);
 		(void)err; /* there is room: brk_service_new reserved it */
 		return;
 	}

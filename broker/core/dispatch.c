@@ -12,9 +12,9 @@
 
 #include "broker/core/parts.h"
 
-#define QUANTUM (16u * 1024)
+#define QUANTUM   (16u * 1024)
 #define COST_ITEM 256u
-#define COST_MAX (64u * 1024)
+#define COST_MAX  (64u * 1024)
 
 bool brk_dispatch_is_possible(const struct brk_core *core, const struct brk_service *service)
 {
@@ -30,7 +30,8 @@ static struct brk_link *choose(struct brk_core *core, struct brk_service *servic
 	struct brk_link *link;
 
 	if (BRK_FAULTY(core, DISPATCH_TO_DRAINING)) {
-		DL_FOREACH2(service->links, link, service_next) {
+		DL_FOREACH2(service->links, link, service_next)
+		{
 			if (link->peer->draining && link->free > 0)
 				return link;
 		}
@@ -38,7 +39,6 @@ static struct brk_link *choose(struct brk_core *core, struct brk_service *servic
 	return service->ready[0];
 }
 
-/* bytes: the payload's, where they are best taken from: the message that is being handled, or what was kept. */
 static void send(struct brk_core *core, struct brk_call *call)
 {
 	struct brk_action *a = brk_act_item(core, call->link->peer->id, PIRN__KIND__DISPATCH);
@@ -97,7 +97,8 @@ static bool take_turn(struct brk_core *core, struct brk_service *service)
 	struct brk_call *call;
 
 	service->deficit += QUANTUM;
-	while ((call = brk_queue_first(&service->queue)) && brk_dispatch_is_possible(core, service)) {
+	while ((call = brk_queue_first(&service->queue)) &&
+		brk_dispatch_is_possible(core, service)) {
 		if (service->deficit < cost_of(call) || !brk_act_has_room(core))
 			return true;
 		service->deficit -= cost_of(call);

@@ -32,7 +32,7 @@ enum brk_fault {
 #define X(name, text) BRK_FAULT_##name,
 	BRK_FAULTS(X)
 #undef X
-	BRK_FAULT__N
+		BRK_FAULT__N
 };
 
 /* mask: 1u << BRK_FAULT_… */

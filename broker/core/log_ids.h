@@ -10,13 +10,17 @@
 #define BRK_LOG_IDS(X) \
 	X(peer_joined, INFO, "A peer said HELLO. text: its name; number: its peer number.") \
 	X(peer_refused, WARN, "A HELLO was refused. text: why; number: the peer number.") \
-	X(peer_gone, INFO, "A peer is gone, or said BYE. text: its name; number: calls it had open.") \
+	X(peer_gone, INFO, \
+		"A peer is gone, or said BYE. text: its name; number: calls it had open.") \
 	X(peer_silent, WARN, "A peer was silent for too long. text: its name; number: ms.") \
 	X(peer_replaced, INFO, \
-		"A process came back on a new connection. text: its name; number: the old peer number.") \
-	X(peer_draining, INFO, "A peer asked for no new work. text: its name; number: calls it has open.") \
-	X(service_known, INFO, "A service is new, or its manifest changed. text: the service; number: routes.") \
-	X(service_forgotten, INFO, "A service was without a worker for too long. text: the service; number: ms.") \
+		"A process came back on a new connection. text: its name; number: the old one.") \
+	X(peer_draining, INFO, \
+		"A peer asked for no new work. text: its name; number: calls it has open.") \
+	X(service_known, INFO, \
+		"A service is new, or its manifest changed. text: the service; number: routes.") \
+	X(service_forgotten, INFO, \
+		"A service was without a worker for too long. text: the service; number: ms.") \
 	X(service_refused, WARN, "A registry entry was not taken. text: why; number: 0.") \
 	X(drain_started, INFO, "The broker takes no new work. text: its name; number: open calls.")
 
@@ -24,10 +28,11 @@ enum brk_log_id {
 #define X(id, level, meaning) BRK_LOG_##id,
 	BRK_LOG_IDS(X)
 #undef X
-	BRK_LOG__N
+		BRK_LOG__N
 };
 
-/* The level of an action's log_id; ids are compared as text. BASE_INFO for one that is not in the table. */
+/* The level of an action's log_id; ids are compared as text. BASE_INFO for one that is not in
+ * the table. */
 enum base_log_level brk_log_level(const char *id);
 const char *brk_log_name(enum brk_log_id id);
 

@@ -22,12 +22,12 @@
 #include "broker/core/roster.h"
 #include "broker/core/service.h"
 
-#define BRK_MAX_ITEMS 1024
-#define BRK_MAX_RUNS 3            /* of an idempotent call */
-#define BRK_REGISTRY_MS 20        /* between two pushes */
-#define BRK_VOLUNTARY_ACTIONS 4096 /* dispatch and expiry stop here and go on at the next tick */
+#define BRK_MAX_ITEMS          1024
+#define BRK_MAX_RUNS           3    /* of an idempotent call */
+#define BRK_REGISTRY_MS        20   /* between two pushes */
+#define BRK_VOLUNTARY_ACTIONS  4096 /* dispatch and expiry stop here and go on at the next tick */
 #define BRK_DEFAULT_TIMEOUT_MS 30000
-#define BRK_MAX_LEFT_MS (24u * 3600 * 1000)
+#define BRK_MAX_LEFT_MS        (24u * 3600 * 1000)
 
 struct brk_core {
 	struct brk_conf conf;
@@ -52,7 +52,7 @@ struct brk_core {
 	struct brk_service *services;
 	struct brk_service *buried_services;
 	struct brk_service *touched;
-	struct brk_service *turns;  /* a ring: who may dispatch now */
+	struct brk_service *turns; /* a ring: who may dispatch now */
 	struct base_heap notices;
 
 	struct base_slab slab;
@@ -65,8 +65,8 @@ struct brk_core {
 
 	Pirn__Registry registry; /* its entries point into the services */
 	size_t registry_capacity;
-	bool registry_stale;     /* clients have to be told */
-	uint64_t registry_ms;    /* when the last push was */
+	bool registry_stale;  /* clients have to be told */
+	uint64_t registry_ms; /* when the last push was */
 
 	struct base_arena arena; /* of one question */
 	struct base_buf answers[2];
@@ -83,7 +83,8 @@ struct brk_core {
 /* One more action; the pointer is good until the next one is added. */
 struct brk_action *brk_act(struct brk_core *core, enum brk_action_kind kind, uint32_t peer);
 struct brk_action *brk_act_item(struct brk_core *core, uint32_t peer, uint32_t message);
-void brk_act_control(struct brk_core *core, uint32_t peer, uint32_t message, const ProtobufCMessage *body);
+void brk_act_control(
+	struct brk_core *core, uint32_t peer, uint32_t message, const ProtobufCMessage *body);
 void brk_act_log(struct brk_core *core, enum brk_log_id id, const char *text, uint64_t number);
 bool brk_act_has_room(struct brk_core *core); /* for what can wait until the next tick */
 uint64_t brk_unix_ms(const struct brk_core *core);
@@ -92,16 +93,19 @@ uint64_t brk_unix_ms(const struct brk_core *core);
 
 void brk_submit(struct brk_core *core, struct brk_peer *peer, const struct brk_message *m);
 void brk_submit_cancel(struct brk_core *core, struct brk_peer *peer, const struct brk_message *m);
-void brk_refuse(struct brk_core *core, const struct brk_peer *peer, const Pirn__Item *item, uint32_t reason,
-	uint32_t retry_after_ms);
+void brk_refuse(struct brk_core *core, const struct brk_peer *peer, const Pirn__Item *item,
+	uint32_t reason, uint32_t retry_after_ms);
 /* Payload i of a message; start with *offset 0. The sizes were checked when the message came in. */
-struct brk_payload brk_payload_next(const struct brk_message *m, const Pirn__Item *item, size_t *offset);
+struct brk_payload brk_payload_next(
+	const struct brk_message *m, const Pirn__Item *item, size_t *offset);
 
 /* ---- dispatch.c ----------------------------------------------------------- */
 
 bool brk_dispatch_is_possible(const struct brk_core *core, const struct brk_service *service);
-void brk_dispatch_one(struct brk_core *core, struct brk_call *call); /* to the worker with the most credit */
-void brk_dispatch_wake(struct brk_core *core, struct brk_service *service); /* into the ring, when it may */
+void brk_dispatch_one(
+	struct brk_core *core, struct brk_call *call); /* to the worker with the most credit */
+void brk_dispatch_wake(
+	struct brk_core *core, struct brk_service *service); /* into the ring, when it may */
 void brk_dispatch_run(struct brk_core *core);
 void brk_dispatch_forget(struct brk_core *core, struct brk_service *service); /* out of the ring */
 
@@ -115,11 +119,12 @@ void brk_credit_tick(struct brk_core *core);
 /* ---- settle.c ------------------------------------------------------------- */
 
 void brk_settle_result(struct brk_core *core, struct brk_peer *peer, const struct brk_message *m);
-void brk_settle_lost(struct brk_core *core, struct brk_call *call);    /* its worker is gone */
-void brk_settle_dropped(struct brk_core *core, struct brk_call *call); /* its client does not want it any more */
-void brk_settle_expire(struct brk_core *core);                         /* all that is due */
+void brk_settle_lost(struct brk_core *core, struct brk_call *call); /* its worker is gone */
+void brk_settle_dropped(
+	struct brk_core *core, struct brk_call *call); /* its client does not want it any more */
+void brk_settle_expire(struct brk_core *core);         /* all that is due */
 void brk_settle_expired(struct brk_core *core, struct brk_call *call);
-void brk_settle_end(struct brk_core *core, struct brk_call *call);     /* the broker goes: DRAINING */
+void brk_settle_end(struct brk_core *core, struct brk_call *call); /* the broker goes: DRAINING */
 uint32_t brk_reason_status(uint32_t reason);
 
 /* ---- registry.c ----------------------------------------------------------- */
@@ -127,8 +132,8 @@ uint32_t brk_reason_status(uint32_t reason);
 /* NULL, or what is wrong with it (in core->why). UNTRUSTED. */
 const char *brk_registry_judge(struct brk_core *core, const Pirn__Manifest *manifest);
 /* Announced by a worker, or told (entry's times); NOMEM or FULL changes nothing. */
-BASE_MUSTUSE enum base_err brk_registry_announce(struct brk_core *core, struct brk_link *link,
-	const Pirn__Manifest *manifest);
+BASE_MUSTUSE enum base_err brk_registry_announce(
+	struct brk_core *core, struct brk_link *link, const Pirn__Manifest *manifest);
 void brk_registry_entry(struct brk_core *core, const Pirn__Entry *entry);
 void brk_registry_changed(struct brk_core *core);
 void brk_registry_push(struct brk_core *core, const struct brk_peer *peer);

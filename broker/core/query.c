@@ -19,10 +19,13 @@
 	X("pirn_broker_retried_total", COUNTER, retried, "Runs again after a worker was lost.") \
 	X("pirn_broker_expired_total", COUNTER, expired, "Calls whose deadline passed.") \
 	X("pirn_broker_lost_total", COUNTER, lost, "Calls that were lost with their worker.") \
-	X("pirn_broker_cancelled_total", COUNTER, cancelled, "Calls whose client did not want the answer.") \
+	X("pirn_broker_cancelled_total", COUNTER, cancelled, \
+		"Calls whose client did not want the answer.") \
 	X("pirn_broker_stale_total", COUNTER, stale, "Results of runs that nobody waits for.") \
-	X("pirn_broker_malformed_total", COUNTER, malformed, "Messages or parts that broke the protocol.") \
-	X("pirn_broker_resyncs_total", COUNTER, resyncs, "Unknown peers that were asked for HELLO.") \
+	X("pirn_broker_malformed_total", COUNTER, malformed, \
+		"Messages or parts that broke the protocol.") \
+	X("pirn_broker_resyncs_total", COUNTER, resyncs, \
+		"Unknown peers that were asked for HELLO.") \
 	X("pirn_broker_clients", GAUGE, clients, "Clients that are linked.") \
 	X("pirn_broker_workers", GAUGE, workers, "Workers that are linked.") \
 	X("pirn_broker_services", GAUGE, services, "Services that are known.") \
@@ -35,12 +38,13 @@ static const struct figure {
 	uint32_t type;
 	size_t offset;
 } figures[] = {
-#define X(name, type, field, help) { name, help, BASE_STAT_##type, offsetof(struct brk_figures, field) },
+#define X(name, type, field, help) \
+	{ name, help, BASE_STAT_##type, offsetof(struct brk_figures, field) },
 	FIGURES(X)
 #undef X
 };
 
-#define N_FIGURES (sizeof figures / sizeof figures[0])
+#define N_FIGURES   (sizeof figures / sizeof figures[0])
 #define PER_SERVICE 6
 
 /* ---- memory --------------------------------------------------------------- */
@@ -87,7 +91,8 @@ static size_t used_buckets(const struct base_hist *hist)
 	return n;
 }
 
-static bool list_workers(struct brk_core *core, struct brk_service *service, Pirn__ServiceState *state)
+static bool list_workers(
+	struct brk_core *core, struct brk_service *service, Pirn__ServiceState *state)
 {
 	struct brk_link *link;
 	size_t n = 0;
@@ -96,7 +101,8 @@ static bool list_workers(struct brk_core *core, struct brk_service *service, Pir
 	state->workers = get(core, n, sizeof *state->workers);
 	if (!state->workers)
 		return false;
-	DL_FOREACH2(service->links, link, service_next) {
+	DL_FOREACH2(service->links, link, service_next)
+	{
 		if (link->place > 0)
 			state->workers[state->n_workers++] =
 				(ProtobufCBinaryData){ sizeof link->peer->boot, link->peer->boot };
@@ -104,7 +110,8 @@ static bool list_workers(struct brk_core *core, struct brk_service *service, Pir
 	return true;
 }
 
-static bool fill_service(struct brk_core *core, struct brk_service *service, Pirn__ServiceState *state)
+static bool fill_service(
+	struct brk_core *core, struct brk_service *service, Pirn__ServiceState *state)
 {
 	pirn__service_state__init(state);
 	state->service = service->name;
@@ -130,7 +137,7 @@ static bool fill_services(struct brk_core *core, Pirn__Answer *answer)
 	answer->services = get(core, n, sizeof *answer->services);
 	if (!states || !answer->services)
 		return false;
-	HASH_ITER(hh, core->services, service, next) {
+	HASH_ITER (hh, core->services, service, next) {
 		answer->services[answer->n_services] = &states[answer->n_services];
 		if (!fill_service(core, service, &states[answer->n_services++]))
 			return false;
@@ -146,7 +153,8 @@ struct metrics {
 	size_t n;
 };
 
-static Pirn__Metric *add(struct metrics *to, const char *name, const char *help, uint32_t type, double value)
+static Pirn__Metric *add(
+	struct metrics *to, const char *name, const char *help, uint32_t type, double value)
 {
 	Pirn__Metric *m = to->next++;
 
@@ -169,12 +177,18 @@ static bool add_service(struct brk_core *core, struct metrics *to, struct brk_se
 	if (!labels)
 		return false;
 	snprintf(labels, room, "service=\"%s\"", s->name); /* a name needs no escapes */
-	add(to, "pirn_service_workers", "Workers of the service, linked to this broker.", BASE_STAT_GAUGE, (double)s->n_ready);
-	add(to, "pirn_service_waiting", "Calls of the service that wait.", BASE_STAT_GAUGE, s->queue.n);
-	add(to, "pirn_service_running", "Calls of the service that run.", BASE_STAT_GAUGE, s->n_running);
-	add(to, "pirn_service_done_total", "Calls of the service that went well.", BASE_STAT_COUNTER, (double)s->done);
-	add(to, "pirn_service_failed_total", "Calls of the service that failed.", BASE_STAT_COUNTER, (double)s->failed);
-	m = add(to, "pirn_service_call_seconds", "From a call's arrival to its answer.", BASE_STAT_HISTOGRAM, 0);
+	add(to, "pirn_service_workers", "Workers of the service, linked to this broker.",
+		BASE_STAT_GAUGE, (double)s->n_ready);
+	add(to, "pirn_service_waiting", "Calls of the service that wait.", BASE_STAT_GAUGE,
+		s->queue.n);
+	add(to, "pirn_service_running", "Calls of the service that run.", BASE_STAT_GAUGE,
+		s->n_running);
+	add(to, "pirn_service_done_total", "Calls of the service that went well.",
+		BASE_STAT_COUNTER, (double)s->done);
+	add(to, "pirn_service_failed_total", "Calls of the service that failed.", BASE_STAT_COUNTER,
+		(double)s->failed);
+	m = add(to, "pirn_service_call_seconds", "From a call's arrival to its answer.",
+		BASE_STAT_HISTOGRAM, 0);
 	m->has_value = false;
 	m->has_sum = true;
 	m->sum = (double)s->latency.sum_us / 1e6;
@@ -188,7 +202,8 @@ static bool add_service(struct brk_core *core, struct metrics *to, struct brk_se
 static bool add_broker(struct brk_core *core, Pirn__Instance *instance)
 {
 	size_t n = N_FIGURES + PER_SERVICE * HASH_COUNT(core->services) + core->n_extra;
-	struct metrics to = { .next = get(core, n, sizeof *to.next), .list = get(core, n, sizeof *to.list) };
+	struct metrics to = { .next = get(core, n, sizeof *to.next),
+		.list = get(core, n, sizeof *to.list) };
 	struct brk_service *service, *next;
 	struct brk_figures now;
 
@@ -199,7 +214,7 @@ static bool add_broker(struct brk_core *core, Pirn__Instance *instance)
 		const uint64_t *value = (const void *)((const char *)&now + figures[i].offset);
 		add(&to, figures[i].name, figures[i].help, figures[i].type, (double)*value);
 	}
-	HASH_ITER(hh, core->services, service, next)
+	HASH_ITER (hh, core->services, service, next)
 		if (!add_service(core, &to, service))
 			return false;
 	for (size_t i = 0; i < core->n_extra; i++)
@@ -245,8 +260,9 @@ static bool fill_metrics(struct brk_core *core, Pirn__Answer *answer)
 	}
 	if (!add_broker(core, &instances[answer->n_instances++]))
 		return false;
-	HASH_ITER(hh, core->peers, peer, next)
-		if (peer->beat_size > 0 && !add_worker(core, peer, &instances[answer->n_instances++]))
+	HASH_ITER (hh, core->peers, peer, next)
+		if (peer->beat_size > 0 &&
+			!add_worker(core, peer, &instances[answer->n_instances++]))
 			return false;
 	return true;
 }
@@ -263,7 +279,8 @@ static bool build(struct brk_core *core, uint32_t what, struct base_buf *out)
 	base_arena_reset(&core->arena);
 	base_buf_reset(out);
 	answer.broker = core->name;
-	filled = what == PIRN__QUERY_KIND__SERVICES ? fill_services(core, &answer) : fill_metrics(core, &answer);
+	filled = what == PIRN__QUERY_KIND__SERVICES ? fill_services(core, &answer)
+						    : fill_metrics(core, &answer);
 	if (!filled)
 		return false;
 	size = pirn__answer__get_packed_size(&answer);
@@ -284,13 +301,15 @@ static uint32_t read_query(struct brk_core *core, const struct brk_payload *payl
 	base_arena_reset(&core->arena);
 	if (payload->meta_size == 0 && payload->data_size <= 256) {
 		query = pirn__query__unpack(&allocator, payload->data_size, payload->bytes);
-		if (query && (query->what == PIRN__QUERY_KIND__SERVICES || query->what == PIRN__QUERY_KIND__METRICS))
+		if (query && (query->what == PIRN__QUERY_KIND__SERVICES ||
+				     query->what == PIRN__QUERY_KIND__METRICS))
 			what = query->what;
 	}
 	return what;
 }
 
-static void answer_one(struct brk_core *core, const struct brk_peer *peer, const Pirn__Item *item, uint32_t what)
+static void answer_one(
+	struct brk_core *core, const struct brk_peer *peer, const Pirn__Item *item, uint32_t what)
 {
 	struct base_buf *buf = &core->answers[what - 1];
 	struct brk_action *a;

@@ -11,9 +11,9 @@
 #include "base/manifest.h"
 #include "broker/core/parts.h"
 
-#define MAX_MANIFEST (64u * 1024)
-#define MAX_TEXT 1024u
-#define MAX_TIMEOUT_MS BRK_MAX_LEFT_MS
+#define MAX_MANIFEST    (64u * 1024)
+#define MAX_TEXT        1024u
+#define MAX_TIMEOUT_MS  BRK_MAX_LEFT_MS
 #define MAX_CONCURRENCY 65536u
 
 /* ---- judging -------------------------------------------------------------- */
@@ -91,7 +91,8 @@ static enum base_err pack(const Pirn__Manifest *manifest, struct packed *out)
 
 static bool is_same(const struct brk_service *service, const struct packed *p)
 {
-	return service->packed && service->packed_size == p->size && memcmp(service->packed, p->bytes, p->size) == 0;
+	return service->packed && service->packed_size == p->size &&
+	       memcmp(service->packed, p->bytes, p->size) == 0;
 }
 
 /* Takes p's bytes on BASE_OK. */
@@ -110,7 +111,8 @@ static enum base_err adopt(struct brk_core *core, struct brk_service *service, s
 	service->entry.manifest = manifest;
 	service->queue_items = manifest->queue_items;
 	service->concurrency_total = manifest->concurrency_total;
-	service->timeout_ms = manifest->has_timeout_ms ? manifest->timeout_ms : BRK_DEFAULT_TIMEOUT_MS;
+	service->timeout_ms =
+		manifest->has_timeout_ms ? manifest->timeout_ms : BRK_DEFAULT_TIMEOUT_MS;
 	brk_service_touch(core, service); /* more of it may run at once now */
 	brk_registry_changed(core);
 	brk_act_log(core, BRK_LOG_service_known, service->name, manifest->n_routes);
@@ -129,9 +131,10 @@ static void set_times(struct brk_service *service, uint64_t first_ms, uint64_t a
 	service->entry.announced_ms = announced_ms;
 }
 
-/* A worker that comes back with what it announced before does not announce it anew: otherwise an old one that
- * reconnects would take the settings back from the new ones. */
-enum base_err brk_registry_announce(struct brk_core *core, struct brk_link *link, const Pirn__Manifest *manifest)
+/* A worker that comes back with what it announced before does not announce it anew: otherwise an
+ * old one that reconnects would take the settings back from the new ones. */
+enum base_err brk_registry_announce(
+	struct brk_core *core, struct brk_link *link, const Pirn__Manifest *manifest)
 {
 	struct brk_service *service = link->service;
 	uint64_t now = brk_unix_ms(core), before = service->entry.announced_ms;
@@ -156,8 +159,8 @@ fail:
 }
 
 /* The older first sight is the true one, whoever saw it. */
-static void merge_entry(struct brk_core *core, struct brk_service *service, const Pirn__Entry *entry,
-	struct packed *p)
+static void merge_entry(struct brk_core *core, struct brk_service *service,
+	const Pirn__Entry *entry, struct packed *p)
 {
 	uint64_t first_ms = service->entry.first_ms, announced_ms = service->entry.announced_ms;
 	bool is_older = entry->has_first_ms && entry->first_ms < first_ms;
@@ -195,7 +198,8 @@ void brk_registry_entry(struct brk_core *core, const Pirn__Entry *entry)
 		if (adopt(core, service, &p))
 			brk_service_bury(core, service);
 		else
-			set_times(service, entry->has_first_ms ? entry->first_ms : brk_unix_ms(core),
+			set_times(service,
+				entry->has_first_ms ? entry->first_ms : brk_unix_ms(core),
 				entry->announced_ms);
 	}
 	free(p.bytes);
@@ -223,7 +227,7 @@ static bool collect(struct brk_core *core)
 		core->registry_capacity = n;
 	}
 	registry->n_entries = 0;
-	HASH_ITER(hh, core->services, service, next)
+	HASH_ITER (hh, core->services, service, next)
 		registry->entries[registry->n_entries++] = &service->entry;
 	return true;
 }
@@ -249,22 +253,22 @@ void brk_registry_tick(struct brk_core *core)
 		return;
 	core->registry_stale = false;
 	core->registry_ms = core->now_ms;
-	HASH_ITER(hh, core->peers, peer, next)
+	HASH_ITER (hh, core->peers, peer, next)
 		if (peer->registry)
 			brk_act_control(core, peer->id, PIRN__KIND__REGISTRY, &core->registry.base);
 }
 
 static bool is_forgotten(const struct brk_core *core, const struct brk_service *service)
 {
-	return !service->links && service->queue.n == 0 && service->n_running == 0 && !service->touched &&
-	       core->now_ms - service->workerless_ms >= core->conf.forget_ms;
+	return !service->links && service->queue.n == 0 && service->n_running == 0 &&
+	       !service->touched && core->now_ms - service->workerless_ms >= core->conf.forget_ms;
 }
 
 void brk_registry_forget(struct brk_core *core)
 {
 	struct brk_service *service, *next;
 
-	HASH_ITER(hh, core->services, service, next) {
+	HASH_ITER (hh, core->services, service, next) {
 		if (!is_forgotten(core, service))
 			continue;
 		brk_act(core, BRK_DROP_SERVICE, 0)->entry = &service->entry;

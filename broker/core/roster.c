@@ -114,7 +114,8 @@ static void welcome(struct brk_core *core, uint32_t id, const char *refused)
 	core->welcome.has_beat_ms = core->welcome.has_max_item_bytes = true;
 	core->welcome.beat_ms = core->conf.beat_ms;
 	core->welcome.max_item_bytes = core->conf.max_item_bytes;
-	core->welcome.refused = (char *)(uintptr_t)refused; /* protobuf-c knows no const; it only reads */
+	core->welcome.refused =
+		(char *)(uintptr_t)refused; /* protobuf-c knows no const; it only reads */
 	brk_act_control(core, id, PIRN__KIND__WELCOME, &core->welcome.base);
 }
 
@@ -137,7 +138,8 @@ static bool has_room_for(const struct brk_core *core, const Pirn__Hello *hello)
 	return HASH_COUNT(core->services) + fresh <= core->conf.max_services;
 }
 
-static enum base_err announce_one(struct brk_core *core, struct brk_peer *peer, const Pirn__Manifest *manifest)
+static enum base_err announce_one(
+	struct brk_core *core, struct brk_peer *peer, const Pirn__Manifest *manifest)
 {
 	struct brk_service *service = brk_service_find(core, manifest->service);
 	struct brk_link *link;
@@ -159,15 +161,17 @@ static enum base_err announce_one(struct brk_core *core, struct brk_peer *peer, 
 	return BASE_NOMEM;
 }
 
-/* What the HELLO says replaces what the one before said; credit and runs of a service that stays are kept. */
-static enum base_err announce(struct brk_core *core, struct brk_peer *peer, const Pirn__Hello *hello)
+/* What the HELLO says replaces what the one before said; credit and runs of a service that stays
+ * are kept. */
+static enum base_err announce(
+	struct brk_core *core, struct brk_peer *peer, const Pirn__Hello *hello)
 {
 	struct brk_link *link;
 
 	if (!has_room_for(core, hello))
 		return BASE_FULL;
 	DL_FOREACH2(peer->links, link, peer_next)
-		link->announced = false;
+	link->announced = false;
 	for (size_t i = 0; i < hello->n_services; i++) {
 		enum base_err err = announce_one(core, peer, hello->services[i]);
 
@@ -175,15 +179,17 @@ static enum base_err announce(struct brk_core *core, struct brk_peer *peer, cons
 			return err;
 	}
 	DL_FOREACH2(peer->links, link, peer_next)
-		brk_link_refresh(core, link);
+	brk_link_refresh(core, link);
 	return BASE_OK;
 }
 
-/* A session that goes on here must be known here: joined anew, its credit would count from different moments on
- * the two sides. */
-static bool is_lost_session(const struct brk_core *core, const struct brk_peer *peer, const Pirn__Hello *hello)
+/* A session that goes on here must be known here: joined anew, its credit would count from
+ * different moments on the two sides. */
+static bool is_lost_session(
+	const struct brk_core *core, const struct brk_peer *peer, const Pirn__Hello *hello)
 {
-	return hello->has_again && hello->again && (!peer || find_boot(core, hello->boot.data) != peer);
+	return hello->has_again && hello->again &&
+	       (!peer || find_boot(core, hello->boot.data) != peer);
 }
 
 static bool is_new_session(const struct brk_peer *peer, const Pirn__Hello *hello)
@@ -191,9 +197,10 @@ static bool is_new_session(const struct brk_peer *peer, const Pirn__Hello *hello
 	return peer->role != hello->role || (hello->has_again && !hello->again);
 }
 
-/* The number it comes from may have been another process's, and the process may have had another number. */
-static struct brk_peer *same_process(struct brk_core *core, struct brk_peer *peer, uint32_t id,
-	const Pirn__Hello *hello)
+/* The number it comes from may have been another process's, and the process may have had another
+ * number. */
+static struct brk_peer *same_process(
+	struct brk_core *core, struct brk_peer *peer, uint32_t id, const Pirn__Hello *hello)
 {
 	struct brk_peer *former = find_boot(core, hello->boot.data);
 
@@ -280,7 +287,8 @@ void brk_roster_bye(struct brk_core *core, struct brk_peer *peer, const struct b
 	brk_roster_leave(core, peer);
 }
 
-/* An answer to ours, or the peer's own wish: then the answer is a promise that nothing follows it. */
+/* An answer to ours, or the peer's own wish: then the answer is a promise that nothing follows
+ * it. */
 void brk_roster_drain(struct brk_core *core, struct brk_peer *peer, const struct brk_message *m)
 {
 	struct brk_link *link;
@@ -293,10 +301,11 @@ void brk_roster_drain(struct brk_core *core, struct brk_peer *peer, const struct
 		return;
 	}
 	if (!peer->draining)
-		brk_act_log(core, BRK_LOG_peer_draining, peer->name, peer->n_calls + peer->n_running);
+		brk_act_log(
+			core, BRK_LOG_peer_draining, peer->name, peer->n_calls + peer->n_running);
 	peer->draining = true;
 	DL_FOREACH2(peer->links, link, peer_next)
-		brk_link_refresh(core, link);
+	brk_link_refresh(core, link);
 	brk_act_control(core, peer->id, PIRN__KIND__DRAIN, NULL);
 }
 
@@ -310,7 +319,8 @@ void brk_roster_ask_drain(struct brk_core *core, struct brk_peer *peer)
 	brk_act_control(core, peer->id, PIRN__KIND__DRAIN, NULL);
 }
 
-/* Peers that share a place share its second: an unknown peer that is not answered now is answered later. */
+/* Peers that share a place share its second: an unknown peer that is not answered now is
+ * answered later. */
 void brk_roster_stranger(struct brk_core *core, uint32_t id)
 {
 	struct brk_stranger *s = &core->strangers[id % BRK_STRANGERS];
@@ -333,7 +343,8 @@ static void leave_client(struct brk_core *core, struct brk_peer *peer)
 	core->n_clients--;
 	if (peer->asked_drain && !peer->answered_drain)
 		core->n_asked--;
-	DL_FOREACH_SAFE2(peer->calls, call, next, client_next) {
+	DL_FOREACH_SAFE2(peer->calls, call, next, client_next)
+	{
 		core->figures.cancelled++;
 		brk_settle_dropped(core, call);
 	}
@@ -353,8 +364,9 @@ static void leave_worker(struct brk_core *core, struct brk_peer *peer)
 	core->n_workers--;
 	peer->draining = true;
 	DL_FOREACH2(peer->links, link, peer_next)
-		brk_link_refresh(core, link);
-	DL_FOREACH_SAFE2(peer->links, link, next, peer_next) {
+	brk_link_refresh(core, link);
+	DL_FOREACH_SAFE2(peer->links, link, next, peer_next)
+	{
 		lose_runs(core, link);
 		brk_link_remove(core, link);
 	}
@@ -388,14 +400,15 @@ static void fall_silent(struct brk_core *core, struct brk_peer *peer)
 	brk_roster_leave(core, peer);
 }
 
-/* When this tick is late by a beat or more, it is us who did not listen: everybody gets a fresh start. */
+/* When this tick is late by a beat or more, it is us who did not listen: everybody gets a fresh
+ * start. */
 void brk_roster_tick(struct brk_core *core)
 {
 	uint64_t patience = (uint64_t)core->conf.beat_ms * core->conf.missed_beats;
 	bool late = core->now_ms - core->beat_at >= core->conf.beat_ms;
 	struct brk_peer *peer, *next;
 
-	HASH_ITER(hh, core->peers, peer, next) {
+	HASH_ITER (hh, core->peers, peer, next) {
 		if (late)
 			peer->heard_ms = core->now_ms;
 		if (core->now_ms - peer->heard_ms >= patience)

@@ -13,10 +13,10 @@
 #include "broker/core/core.h"
 #include "broker/core/service.h"
 
-#define BRK_MAX_LINKS 256          /* services of one worker */
-#define BRK_MAX_BEAT (64 * 1024)   /* bytes of figures kept of one worker */
-#define BRK_RESYNC_MS 1000         /* between two RESYNCs to one unknown peer */
-#define BRK_STRANGERS 1024         /* unknown peers whose last RESYNC is remembered */
+#define BRK_MAX_LINKS 256         /* services of one worker */
+#define BRK_MAX_BEAT  (64 * 1024) /* bytes of figures kept of one worker */
+#define BRK_RESYNC_MS 1000        /* between two RESYNCs to one unknown peer */
+#define BRK_STRANGERS 1024        /* unknown peers whose last RESYNC is remembered */
 
 struct brk_peer {
 	uint32_t id;
@@ -25,8 +25,8 @@ struct brk_peer {
 	char name[BRK_NAME_SIZE];
 	UT_hash_handle hh, boot_hh;
 	bool registry;
-	bool draining;       /* it asked for no new work */
-	bool asked_drain;    /* we asked it */
+	bool draining;    /* it asked for no new work */
+	bool asked_drain; /* we asked it */
 	bool answered_drain;
 	uint64_t heard_ms;
 	struct brk_call *calls; /* a client's open ones */
@@ -34,8 +34,8 @@ struct brk_peer {
 	struct brk_link *links; /* a worker's, in the order of its announcement */
 	struct brk_link *links_by_name;
 	uint32_t n_links;
-	uint32_t n_running;     /* in it, over all links */
-	uint8_t *beat;          /* its last BEAT, packed */
+	uint32_t n_running; /* in it, over all links */
+	uint8_t *beat;      /* its last BEAT, packed */
 	size_t beat_size;
 	struct brk_peer *buried_next;
 };
@@ -58,7 +58,8 @@ void brk_roster_stranger(struct brk_core *core, uint32_t id); /* not HELLO: RESY
 /* The peer is no more: its calls are dropped (a client's) or lost (a worker's). */
 void brk_roster_leave(struct brk_core *core, struct brk_peer *peer);
 void brk_roster_ask_drain(struct brk_core *core, struct brk_peer *peer);
-void brk_roster_tick(struct brk_core *core); /* one beat: the silent are gone, the others hear of us */
+void brk_roster_tick(
+	struct brk_core *core); /* one beat: the silent are gone, the others hear of us */
 void brk_peer_free(struct brk_peer *peer);
 
 #endif

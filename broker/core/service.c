@@ -44,7 +44,8 @@ struct brk_service *brk_service_new(struct brk_core *core, const char *name)
 
 void brk_service_bury(struct brk_core *core, struct brk_service *service)
 {
-	assert(!service->links && service->queue.n == 0 && service->n_running == 0 && !service->touched);
+	assert(!service->links && service->queue.n == 0 && service->n_running == 0 &&
+		!service->touched);
 	brk_dispatch_forget(core, service);
 	base_heap_remove(&core->notices, &service->notice);
 	HASH_DEL(core->services, service);
@@ -164,7 +165,8 @@ struct brk_link *brk_link_find(const struct brk_peer *peer, const char *service)
 	return link;
 }
 
-struct brk_link *brk_link_get(struct brk_core *core, struct brk_peer *peer, struct brk_service *service)
+struct brk_link *brk_link_get(
+	struct brk_core *core, struct brk_peer *peer, struct brk_service *service)
 {
 	struct brk_link *link = brk_link_find(peer, service->name), *other;
 	size_t n = 0;

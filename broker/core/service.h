@@ -37,7 +37,7 @@ struct brk_link {
 	UT_hash_handle hh;                            /* of the peer, by service name */
 	struct brk_call *running;
 	uint32_t n_running;
-	bool announced; /* in the worker's last HELLO; a link whose service is no more stays for its runs */
+	bool announced; /* in the worker's last HELLO; otherwise it stays for its runs only */
 	uint64_t granted, used, free;
 	uint64_t granted_peak; /* used never passes it */
 	size_t place;          /* 1-based, in service->ready; 0: gets no work */
@@ -78,22 +78,27 @@ struct brk_service {
 	struct base_hist latency;
 };
 
-struct brk_service *brk_service_find(const struct brk_core *core, const char *name); /* UNTRUSTED, may be NULL */
+struct brk_service *brk_service_find(
+	const struct brk_core *core, const char *name); /* UNTRUSTED, may be NULL */
 /* A new one without a manifest; NULL: memory or max_services. */
 struct brk_service *brk_service_new(struct brk_core *core, const char *name);
 /* Out of the core; its memory lives until the next input, as actions may point at it. */
 void brk_service_bury(struct brk_core *core, struct brk_service *service);
 void brk_service_free(struct brk_service *service);
 
-/* Something about it changed that dispatch or a notice may have to follow: looked at when the input ends. */
+/* Something about it changed that dispatch or a notice may have to follow: looked at when the
+ * input ends. */
 void brk_service_touch(struct brk_core *core, struct brk_service *service);
 bool brk_service_has_credit(const struct brk_service *service);
 bool brk_service_is_full(const struct brk_service *service); /* concurrency_total is reached */
 
 /* The link of that peer and service; made when there is none. NULL: memory, or BRK_MAX_LINKS. */
-struct brk_link *brk_link_get(struct brk_core *core, struct brk_peer *peer, struct brk_service *service);
-struct brk_link *brk_link_find(const struct brk_peer *peer, const char *service); /* UNTRUSTED, may be NULL */
-void brk_link_remove(struct brk_core *core, struct brk_link *link); /* out of both lists; it has no runs */
+struct brk_link *brk_link_get(
+	struct brk_core *core, struct brk_peer *peer, struct brk_service *service);
+struct brk_link *brk_link_find(
+	const struct brk_peer *peer, const char *service); /* UNTRUSTED, may be NULL */
+void brk_link_remove(
+	struct brk_core *core, struct brk_link *link); /* out of both lists; it has no runs */
 /* Announced or not, draining or not: in or out of the ready heap, and the worker count with it. */
 void brk_link_refresh(struct brk_core *core, struct brk_link *link);
 void brk_link_use(struct brk_core *core, struct brk_link *link); /* one credit */

@@ -67,14 +67,16 @@ static bool is_failure(const struct answer *answer)
 {
 	if (answer->reason != PIRN__REASON__NONE)
 		return true;
-	return answer->status >= 500 || answer->status == 408 || answer->status == 425 || answer->status == 429;
+	return answer->status >= 500 || answer->status == 408 || answer->status == 425 ||
+	       answer->status == 429;
 }
 
 static void finish(struct brk_core *core, struct brk_call *call, const struct answer *answer)
 {
 	struct brk_service *service = call->service;
 
-	base_hist_add(&service->latency, core->now_us > call->arrived_us ? core->now_us - call->arrived_us : 0);
+	base_hist_add(&service->latency,
+		core->now_us > call->arrived_us ? core->now_us - call->arrived_us : 0);
 	if (is_failure(answer))
 		service->failed++;
 	else
@@ -108,16 +110,19 @@ static void tell_worker(struct brk_core *core, const struct brk_call *call)
 /* ---- results -------------------------------------------------------------- */
 
 /* UNTRUSTED: a worker may say what only a run can know; anything else is a broken run. */
-static struct answer answer_of(const struct brk_core *core, const Pirn__Item *item,
-	const struct brk_payload *payload)
+static struct answer answer_of(
+	const struct brk_core *core, const Pirn__Item *item, const struct brk_payload *payload)
 {
-	struct answer answer = { .reason = item->reason, .status = item->status, .payload = *payload };
+	struct answer answer = {
+		.reason = item->reason, .status = item->status, .payload = *payload
+	};
 
 	switch (item->reason) {
 	case PIRN__REASON__NONE:
 		if (item->status < 200 || item->status > 599)
 			answer.reason = PIRN__REASON__CRASHED;
-		else if ((uint64_t)payload->meta_size + payload->data_size > core->conf.max_item_bytes)
+		else if ((uint64_t)payload->meta_size + payload->data_size >
+			 core->conf.max_item_bytes)
 			answer.reason = PIRN__REASON__TOO_LARGE;
 		break;
 	case PIRN__REASON__DEADLINE:
@@ -138,7 +143,8 @@ static struct answer answer_of(const struct brk_core *core, const Pirn__Item *it
 	return answer;
 }
 
-static struct brk_call *find_run(struct brk_core *core, const struct brk_peer *peer, const Pirn__Item *item)
+static struct brk_call *find_run(
+	struct brk_core *core, const struct brk_peer *peer, const Pirn__Item *item)
 {
 	struct brk_call *call = base_slab_get(&core->slab, item->slot, item->generation);
 
@@ -155,7 +161,7 @@ static void hand_back(struct brk_core *core, struct brk_peer *peer, struct brk_c
 	if (!peer->draining) {
 		peer->draining = true;
 		DL_FOREACH2(peer->links, link, peer_next)
-			brk_link_refresh(core, link);
+		brk_link_refresh(core, link);
 	}
 	brk_call_apply(core, call, BRK_CALL_EV_HAND_BACK);
 }

@@ -5,7 +5,8 @@
 
 #define RETRY_AFTER_MS 1000u
 
-struct brk_payload brk_payload_next(const struct brk_message *m, const Pirn__Item *item, size_t *offset)
+struct brk_payload brk_payload_next(
+	const struct brk_message *m, const Pirn__Item *item, size_t *offset)
 {
 	struct brk_payload payload = {
 		.bytes = m->body + *offset,
@@ -18,8 +19,8 @@ struct brk_payload brk_payload_next(const struct brk_message *m, const Pirn__Ite
 	return payload;
 }
 
-void brk_refuse(struct brk_core *core, const struct brk_peer *peer, const Pirn__Item *item, uint32_t reason,
-	uint32_t retry_after_ms)
+void brk_refuse(struct brk_core *core, const struct brk_peer *peer, const Pirn__Item *item,
+	uint32_t reason, uint32_t retry_after_ms)
 {
 	struct brk_action *a = brk_act_item(core, peer->id, PIRN__KIND__REFUSED);
 

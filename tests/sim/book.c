@@ -54,7 +54,8 @@ void sim_book_payload(uint32_t number, uint32_t size, bool response, uint8_t *ou
 }
 
 /* The broker's clock decides what a deadline is: it starts when the SUBMIT arrives. */
-void sim_book_submitted(struct sim *sim, struct sim_broker *broker, struct sim_conn *conn, const struct sim_message *m)
+void sim_book_submitted(struct sim *sim, struct sim_broker *broker, struct sim_conn *conn,
+	const struct sim_message *m)
 {
 	(void)broker;
 	for (size_t i = 0; i < m->n_items; i++) {
@@ -75,10 +76,12 @@ void sim_book_dispatched(struct sim *sim, struct sim_conn *conn, const struct br
 	call->dispatches++;
 	SIM_CHECK(sim, call->deadline > 0, "DISPATCH of a call that never arrived");
 	SIM_CHECK(sim, sim->now_ms < call->deadline, "DISPATCH after the deadline");
-	SIM_CHECK(sim, a->item.left_ms == call->deadline - sim->now_ms, "DISPATCH with a wrong time left");
+	SIM_CHECK(sim, a->item.left_ms == call->deadline - sim->now_ms,
+		"DISPATCH with a wrong time left");
 	SIM_CHECK(sim, call->answers_sent == 0, "DISPATCH of a call that was answered");
 	SIM_CHECK(sim, a->item.attempt >= 1 && a->item.attempt <= (call->idempotent ? 3u : 1u),
-		"attempt %u of a call that is%s idempotent", a->item.attempt, call->idempotent ? "" : " not");
+		"attempt %u of a call that is%s idempotent", a->item.attempt,
+		call->idempotent ? "" : " not");
 }
 
 static void check_reason(struct sim *sim, const struct sim_call *call, const struct brk_action *a)
@@ -91,7 +94,8 @@ static void check_reason(struct sim *sim, const struct sim_call *call, const str
 		SIM_CHECK(sim, call->ran_to_end, "REPLY to a call that did not run");
 	if (a->message == PIRN__KIND__REPLY && reason == PIRN__REASON__WORKER_LOST)
 		SIM_CHECK(sim, call->dispatches > 0, "WORKER_LOST without a worker");
-	if (a->message == PIRN__KIND__REPLY && reason == PIRN__REASON__DEADLINE && !call->ran_to_end)
+	if (a->message == PIRN__KIND__REPLY && reason == PIRN__REASON__DEADLINE &&
+		!call->ran_to_end)
 		SIM_CHECK(sim, sim->now_ms >= call->deadline, "DEADLINE before the deadline");
 }
 
@@ -117,7 +121,9 @@ void sim_book_end(struct sim *sim)
 		const struct sim_call *call = &sim->calls[i];
 
 		SIM_CHECK(sim, call->state != CALL_OPEN, "call %u was never answered", i);
-		SIM_CHECK(sim, !call->must_succeed || call->state == CALL_ANSWERED, "call %u, in calm, was lost", i);
-		SIM_CHECK(sim, call->runs <= (call->idempotent ? 3u : 1u), "call %u ran %u times", i, call->runs);
+		SIM_CHECK(sim, !call->must_succeed || call->state == CALL_ANSWERED,
+			"call %u, in calm, was lost", i);
+		SIM_CHECK(sim, call->runs <= (call->idempotent ? 3u : 1u), "call %u ran %u times",
+			i, call->runs);
 	}
 }

@@ -30,8 +30,9 @@ static void check_dispatch(struct sim *sim, struct sim_conn *conn, const Pirn__I
 		return;
 	shadow->credit[service].used++;
 	SIM_CHECK(sim, shadow->credit[service].used <= shadow->credit[service].granted,
-		"DISPATCH %llu of %s with %llu granted", (unsigned long long)shadow->credit[service].used,
-		item->service, (unsigned long long)shadow->credit[service].granted);
+		"DISPATCH %llu of %s with %llu granted",
+		(unsigned long long)shadow->credit[service].used, item->service,
+		(unsigned long long)shadow->credit[service].granted);
 }
 
 static void check_item(struct sim *sim, struct sim_conn *conn, const struct brk_action *a)
@@ -46,7 +47,8 @@ static void check_item(struct sim *sim, struct sim_conn *conn, const struct brk_
 
 static void add_item(struct sim_message *m, const struct brk_action *a)
 {
-	struct sim_item *item = sim_message_item(m, a->payload.bytes, a->payload.meta_size, a->payload.data_size);
+	struct sim_item *item =
+		sim_message_item(m, a->payload.bytes, a->payload.meta_size, a->payload.data_size);
 	Pirn__Item *to = &item->pb;
 	uint32_t meta_size = to->meta_size, data_size = to->data_size;
 
@@ -88,7 +90,8 @@ static void add_registry(struct sim_message *m, const ProtobufCMessage *control)
 	}
 }
 
-static struct sim_message *control_of(struct sim *sim, struct sim_conn *conn, const struct brk_action *a)
+static struct sim_message *control_of(
+	struct sim *sim, struct sim_conn *conn, const struct brk_action *a)
 {
 	struct sim_message *m = sim_message_new(a->message);
 
@@ -99,7 +102,8 @@ static struct sim_message *control_of(struct sim *sim, struct sim_conn *conn, co
 	if (a->message == PIRN__KIND__BYE)
 		memset(&conn->shadow, 0, sizeof conn->shadow);
 	if (a->message == PIRN__KIND__RESYNC) {
-		SIM_CHECK(sim, conn->resync_ms == 0 || sim->now_ms - conn->resync_ms >= 1000, "RESYNC twice in a second");
+		SIM_CHECK(sim, conn->resync_ms == 0 || sim->now_ms - conn->resync_ms >= 1000,
+			"RESYNC twice in a second");
 		conn->resync_ms = sim->now_ms;
 	}
 	if (a->message == PIRN__KIND__DRAIN && conn->shadow.joined && !conn->shadow.drained)
@@ -120,7 +124,8 @@ static void flush(struct sim *sim, struct batch *batch)
 	batch->m = NULL;
 }
 
-static struct sim_message *batch_for(struct sim *sim, struct batch *batch, struct sim_conn *conn, uint32_t kind)
+static struct sim_message *batch_for(
+	struct sim *sim, struct batch *batch, struct sim_conn *conn, uint32_t kind)
 {
 	if (!batch->m || batch->conn != conn || batch->m->kind != kind || batch->m->n_items >= 64) {
 		flush(sim, batch);
@@ -136,7 +141,8 @@ static void renumber(struct sim_broker *broker, struct sim_conn *conn)
 	conn->resync_ms = 0;
 }
 
-static void act(struct sim *sim, struct sim_broker *broker, struct batch *batch, const struct brk_action *a)
+static void act(
+	struct sim *sim, struct sim_broker *broker, struct batch *batch, const struct brk_action *a)
 {
 	struct sim_conn *conn;
 
@@ -257,7 +263,8 @@ static void note_drain(struct sim_conn *conn)
 }
 
 /* What the message entitles the peer to, noted before the core sees it. */
-static void note(struct sim *sim, struct sim_broker *broker, struct sim_conn *conn, const struct sim_message *m)
+static void note(struct sim *sim, struct sim_broker *broker, struct sim_conn *conn,
+	const struct sim_message *m)
 {
 	if (m->kind == PIRN__KIND__HELLO && m->hello)
 		note_hello(conn, m->hello);
@@ -276,7 +283,8 @@ static void note(struct sim *sim, struct sim_broker *broker, struct sim_conn *co
 			conn->shadow.drained = true;
 }
 
-static void unpack_hello(const struct sim_hello *from, Pirn__Hello *hello, Pirn__Manifest **services)
+static void unpack_hello(
+	const struct sim_hello *from, Pirn__Hello *hello, Pirn__Manifest **services)
 {
 	pirn__hello__init(hello);
 	hello->version = from->version;
@@ -292,12 +300,15 @@ static void unpack_hello(const struct sim_hello *from, Pirn__Hello *hello, Pirn_
 	hello->n_services = from->n_services;
 }
 
-static void hand_over(struct sim *sim, struct sim_broker *broker, struct sim_conn *conn, struct sim_message *m)
+static void hand_over(
+	struct sim *sim, struct sim_broker *broker, struct sim_conn *conn, struct sim_message *m)
 {
 	Pirn__Head head = PIRN__HEAD__INIT;
 	Pirn__Hello hello;
 	Pirn__Manifest *services[SIM_SERVICES + 1];
-	struct brk_message message = { .peer = conn->peer, .head = &head, .body = m->body, .body_size = m->body_size };
+	struct brk_message message = {
+		.peer = conn->peer, .head = &head, .body = m->body, .body_size = m->body_size
+	};
 
 	head.kind = m->kind;
 	head.n_items = m->n_items;
@@ -323,9 +334,10 @@ void sim_broker_message(struct sim *sim, struct sim_conn *conn, struct sim_messa
 	uint32_t peer = conn->peer;
 	bool stranger;
 
-	sim->trace_hash = (sim->trace_hash ^ m->kind ^ (uint64_t)peer << 8 ^ m->n_items << 24) * 1099511628211u;
-	sim_trace(sim, "broker %u < peer %u: kind %u, %zu items, %zu credits", broker->index, peer, m->kind, m->n_items,
-		m->n_credits);
+	sim->trace_hash = (sim->trace_hash ^ m->kind ^ (uint64_t)peer << 8 ^ m->n_items << 24) *
+			  1099511628211u;
+	sim_trace(sim, "broker %u < peer %u: kind %u, %zu items, %zu credits", broker->index, peer,
+		m->kind, m->n_items, m->n_credits);
 	if (m->kind == 0) {
 		memset(&conn->shadow, 0, sizeof conn->shadow);
 		conn->broker = NULL;
@@ -333,9 +345,12 @@ void sim_broker_message(struct sim *sim, struct sim_conn *conn, struct sim_messa
 		return;
 	}
 	note(sim, broker, conn, m);
-	stranger = !conn->shadow.joined && m->kind != PIRN__KIND__BYE && m->kind != PIRN__KIND__HELLO;
+	stranger =
+		!conn->shadow.joined && m->kind != PIRN__KIND__BYE && m->kind != PIRN__KIND__HELLO;
 	hand_over(sim, broker, conn, m);
-	SIM_CHECK(sim, !stranger || conn->role == SIM_LIAR || (conn->resync_ms > 0 && sim->now_ms - conn->resync_ms < 1000),
+	SIM_CHECK(sim,
+		!stranger || conn->role == SIM_LIAR ||
+			(conn->resync_ms > 0 && sim->now_ms - conn->resync_ms < 1000),
 		"no RESYNC to a stranger");
 	if (broker->core && brk_core_drained(broker->core))
 		finish_drain(sim, broker);

@@ -24,7 +24,8 @@ static uint32_t random_left(struct sim *sim)
 	return choices[sim_below(sim, sizeof choices / sizeof choices[0])];
 }
 
-static void add_call(struct sim *sim, struct sim_conn *conn, struct sim_message *m, bool must_succeed)
+static void add_call(
+	struct sim *sim, struct sim_conn *conn, struct sim_message *m, bool must_succeed)
 {
 	unsigned service = (unsigned)sim_below(sim, SIM_SERVICES);
 	uint32_t number = sim_book_call(sim, conn, service);
@@ -43,7 +44,8 @@ static void add_call(struct sim *sim, struct sim_conn *conn, struct sim_message 
 	sim_book_id(number, id);
 	sim_item_id(item, id, sizeof id);
 	sim_item_service(item, sim_services[service]);
-	item->pb.has_slot = item->pb.has_generation = item->pb.has_left_ms = item->pb.has_flags = true;
+	item->pb.has_slot = item->pb.has_generation = item->pb.has_left_ms = item->pb.has_flags =
+		true;
 	item->pb.slot = number;
 	item->pb.generation = call->generation;
 	item->pb.left_ms = call->left_ms;
@@ -68,7 +70,8 @@ static void cancel_one(struct sim *sim, struct sim_conn *conn)
 		struct sim_message *m;
 		struct sim_item *item;
 
-		if (call->conn != conn || call->session != conn->session || call->state != CALL_OPEN)
+		if (call->conn != conn || call->session != conn->session ||
+			call->state != CALL_OPEN)
 			continue;
 		m = sim_message_new(PIRN__KIND__CANCEL);
 		item = sim_message_item(m, NULL, 0, 0);
@@ -89,7 +92,8 @@ static void ask(struct sim *sim, struct sim_conn *conn)
 
 	query.has_what = true;
 	query.what = 1 + (uint32_t)sim_below(sim, 2);
-	sim_message_item(m, bytes, 0, (uint32_t)pirn__query__pack(&query, bytes))->pb.slot = UINT32_MAX;
+	sim_message_item(m, bytes, 0, (uint32_t)pirn__query__pack(&query, bytes))->pb.slot =
+		UINT32_MAX;
 	sim_send(sim, conn, TO_BROKER, m);
 }
 
@@ -115,7 +119,8 @@ static void work_event(struct sim *sim, void *arg, uint64_t life)
 		return;
 	conn = pick(sim, proc);
 	if (conn && !sim->quiet && proc->paused_until <= sim->now_ms) {
-		sim_client_submit(sim, conn, 1 + (unsigned)sim_below(sim, sim_chance(sim, 10) ? 40 : 4), false);
+		sim_client_submit(sim, conn,
+			1 + (unsigned)sim_below(sim, sim_chance(sim, 10) ? 40 : 4), false);
 		if (sim_chance(sim, 15))
 			cancel_one(sim, conn);
 		if (sim_chance(sim, 3))
@@ -131,8 +136,8 @@ void sim_client_start(struct sim *sim, struct sim_proc *proc)
 
 /* ---- answers ------------------------------------------------------------------------ */
 
-static void check_reply(struct sim *sim, const struct sim_call *call, uint32_t number, const Pirn__Item *item,
-	const uint8_t *payload)
+static void check_reply(struct sim *sim, const struct sim_call *call, uint32_t number,
+	const Pirn__Item *item, const uint8_t *payload)
 {
 	uint32_t size = item->meta_size + item->data_size;
 	uint8_t expected[MAX_PAYLOAD];
@@ -148,7 +153,8 @@ static void check_reply(struct sim *sim, const struct sim_call *call, uint32_t n
 		"call %u is answered with other bytes", number);
 }
 
-static void answered(struct sim *sim, struct sim_conn *conn, uint32_t kind, const Pirn__Item *item, const uint8_t *payload)
+static void answered(struct sim *sim, struct sim_conn *conn, uint32_t kind, const Pirn__Item *item,
+	const uint8_t *payload)
 {
 	struct sim_call *call;
 
@@ -156,14 +162,19 @@ static void answered(struct sim *sim, struct sim_conn *conn, uint32_t kind, cons
 		return; /* a question that was refused */
 	SIM_CHECK(sim, item->slot < sim->n_calls, "an answer to nothing");
 	call = &sim->calls[item->slot];
-	SIM_CHECK(sim, call->conn == conn && call->generation == item->generation && call->session == conn->session,
+	SIM_CHECK(sim,
+		call->conn == conn && call->generation == item->generation &&
+			call->session == conn->session,
 		"an answer to a call of another session");
 	SIM_CHECK(sim, call->answers++ == 0, "two answers");
 	SIM_CHECK(sim, call->state != CALL_LOST, "an answer after the session was over");
 	if (call->state == CALL_OPEN)
 		call->state = CALL_ANSWERED;
-	SIM_CHECK(sim, !call->must_succeed || (kind == PIRN__KIND__REPLY && item->status == 200 && item->reason == 0),
-		"call %u, in calm: kind %u, status %u, reason %u", item->slot, kind, item->status, item->reason);
+	SIM_CHECK(sim,
+		!call->must_succeed ||
+			(kind == PIRN__KIND__REPLY && item->status == 200 && item->reason == 0),
+		"call %u, in calm: kind %u, status %u, reason %u", item->slot, kind, item->status,
+		item->reason);
 	if (kind == PIRN__KIND__REPLY)
 		check_reply(sim, call, item->slot, item, payload);
 }
@@ -195,7 +206,8 @@ void sim_client_lost(struct sim *sim, struct sim_conn *conn)
 	for (uint32_t i = 0; i < sim->n_calls; i++) {
 		struct sim_call *call = &sim->calls[i];
 
-		if (call->conn == conn && call->session == conn->session && call->state == CALL_OPEN)
+		if (call->conn == conn && call->session == conn->session &&
+			call->state == CALL_OPEN)
 			call->state = CALL_LOST;
 	}
 }

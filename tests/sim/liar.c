@@ -15,7 +15,8 @@ static struct sim_message *lie_hello(struct sim *sim, const struct sim_proc *pro
 
 	m->hello = hello;
 	hello->version = sim_chance(sim, 90) ? 1 : (uint32_t)sim_below(sim, 5);
-	hello->role = sim_chance(sim, 90) ? 1 + (uint32_t)sim_below(sim, 2) : (uint32_t)sim_below(sim, 100);
+	hello->role = sim_chance(sim, 90) ? 1 + (uint32_t)sim_below(sim, 2)
+					  : (uint32_t)sim_below(sim, 100);
 	hello->boot_size = sim_chance(sim, 95) ? 16 : sim_below(sim, 16);
 	memcpy(hello->boot, proc->boot, 16);
 	hello->boot[5] = (uint8_t)sim_below(sim, 3);
@@ -35,7 +36,8 @@ static struct sim_message *lie_results(struct sim *sim)
 	struct sim_message *m = sim_message_new(PIRN__KIND__RESULT);
 
 	for (uint64_t n = sim_below(sim, 4); n > 0; n--) {
-		uint32_t slot = (uint32_t)sim_below(sim, 64), generation = (uint32_t)sim_below(sim, 40);
+		uint32_t slot = (uint32_t)sim_below(sim, 64),
+			 generation = (uint32_t)sim_below(sim, 40);
 		struct sim_item *item;
 
 		if (sim_chance(sim, 70))
@@ -51,12 +53,15 @@ static struct sim_message *lie_results(struct sim *sim)
 
 static struct sim_message *lie_credit(struct sim *sim)
 {
-	struct sim_message *m = sim_message_new(sim_chance(sim, 80) ? PIRN__KIND__CREDIT : PIRN__KIND__RESULT);
-	const char *service = sim_chance(sim, 50) ? "evil" : sim_services[sim_below(sim, SIM_SERVICES)];
+	struct sim_message *m =
+		sim_message_new(sim_chance(sim, 80) ? PIRN__KIND__CREDIT : PIRN__KIND__RESULT);
+	const char *service =
+		sim_chance(sim, 50) ? "evil" : sim_services[sim_below(sim, SIM_SERVICES)];
 	struct sim_credit *credit = sim_message_credit(m, service);
 
 	credit->pb.has_granted = sim_chance(sim, 90);
-	credit->pb.granted = sim_chance(sim, 50) ? sim_below(sim, 10) : UINT64_MAX - sim_below(sim, 3);
+	credit->pb.granted =
+		sim_chance(sim, 50) ? sim_below(sim, 10) : UINT64_MAX - sim_below(sim, 3);
 	return m;
 }
 
@@ -73,7 +78,9 @@ static struct sim_message *lie_calls(struct sim *sim)
 		item->pb.left_ms = (uint32_t)sim_below(sim, 60);
 		item->pb.flags = (uint32_t)sim_below(sim, 8);
 		if (sim_chance(sim, 80))
-			sim_item_service(item, sim_chance(sim, 60) ? sim_services[sim_below(sim, SIM_SERVICES)] : "evil");
+			sim_item_service(item, sim_chance(sim, 60)
+						       ? sim_services[sim_below(sim, SIM_SERVICES)]
+						       : "evil");
 		if (sim_chance(sim, 20))
 			sim_item_id(item, (const uint8_t *)"0123456789abcdef0", sim_below(sim, 18));
 		item->pb.has_trace = sim_chance(sim, 20);

@@ -21,9 +21,9 @@
 #include "broker/core/fault.h"
 #include "tests/sim/sim.h"
 
-#define FAULT_SEEDS 400
+#define FAULT_SEEDS     400
 #define DEFAULT_SECONDS 25
-#define SEED_SECONDS 20 /* one that takes longer runs in a circle */
+#define SEED_SECONDS    20 /* one that takes longer runs in a circle */
 
 /* What the child tells. */
 struct report {
@@ -111,7 +111,9 @@ static void prove(struct sim *sim)
 		for (unsigned i = 0; i < SIM_PROCS; i++) {
 			struct sim_proc *proc = &sim->procs[i];
 
-			for (unsigned b = 0; b < sim->n_brokers && proc->alive && proc->role == SIM_CLIENT; b++) {
+			for (unsigned b = 0;
+				b < sim->n_brokers && proc->alive && proc->role == SIM_CLIENT;
+				b++) {
 				SIM_CHECK(sim, proc->conns[b] && proc->conns[b]->phase == SIM_UP,
 					"client %u is not linked to broker %u in calm", i, b);
 				sim_client_submit(sim, proc->conns[b], 1, true);
@@ -128,7 +130,8 @@ static void check_conn(struct sim *sim, const struct sim_conn *c)
 			SIM_CHECK(sim, c->workers[s] > 0 && c->workers[s] != UINT32_MAX,
 				"a client was not told that %s has workers", sim_services[s]);
 		else
-			SIM_CHECK(sim, c->credit[s].received == c->credit[s].finished, "a run never ended");
+			SIM_CHECK(sim, c->credit[s].received == c->credit[s].finished,
+				"a run never ended");
 	}
 }
 
@@ -141,7 +144,8 @@ static void check_rest(struct sim *sim)
 
 		SIM_CHECK(sim, !proc->runs, "a worker still runs something");
 		for (unsigned b = 0; b < sim->n_brokers && proc->alive; b++) {
-			SIM_CHECK(sim, proc->conns[b] && proc->conns[b]->phase == SIM_UP, "peer %u is not linked to broker %u", i, b);
+			SIM_CHECK(sim, proc->conns[b] && proc->conns[b]->phase == SIM_UP,
+				"peer %u is not linked to broker %u", i, b);
 			peers[b]++;
 			check_conn(sim, proc->conns[b]);
 		}
@@ -150,7 +154,8 @@ static void check_rest(struct sim *sim)
 		struct brk_figures f;
 
 		brk_core_figures(sim->brokers[b].core, &f);
-		SIM_CHECK(sim, f.waiting == 0 && f.running == 0 && f.waiting_bytes == 0, "broker %u is not empty at the end", b);
+		SIM_CHECK(sim, f.waiting == 0 && f.running == 0 && f.waiting_bytes == 0,
+			"broker %u is not empty at the end", b);
 		SIM_CHECK(sim, f.peers == peers[b], "broker %u knows %llu peers, there are %llu", b,
 			(unsigned long long)f.peers, (unsigned long long)peers[b]);
 	}
@@ -211,7 +216,11 @@ static uint64_t play(struct report *report, uint64_t seed, uint32_t mask, bool v
 
 	report->seed = seed;
 	alarm(SEED_SECONDS);
-	*sim = (struct sim){ .seed = seed, .faults = mask, .verbose = verbose, .why = report->why, .why_room = sizeof report->why };
+	*sim = (struct sim){ .seed = seed,
+		.faults = mask,
+		.verbose = verbose,
+		.why = report->why,
+		.why_room = sizeof report->why };
 	sim_run_seed(sim);
 	report->seeds++;
 	report->steps += sim->steps;
@@ -225,7 +234,8 @@ static uint64_t play(struct report *report, uint64_t seed, uint32_t mask, bool v
 }
 
 /* A seed that tells two stories cannot be replayed: every hundredth is told twice. */
-static void play_many(struct report *report, uint64_t first, uint64_t n, double until, uint32_t mask)
+static void play_many(
+	struct report *report, uint64_t first, uint64_t n, double until, uint32_t mask)
 {
 	for (uint64_t seed = first; seed < first + n && seconds_now() < until; seed++) {
 		uint64_t hash = play(report, seed, mask, false);
@@ -258,9 +268,9 @@ static bool in_child(struct report *report, uint64_t first, uint64_t n, double u
 		return false;
 	if (status != 0 && !report->why[0])
 		snprintf(report->why, sizeof report->why, "%s",
-			!WIFSIGNALED(status)              ? "a sanitizer"
+			!WIFSIGNALED(status)          ? "a sanitizer"
 			: WTERMSIG(status) == SIGALRM ? "it runs in a circle"
-			                              : "an assertion of the core, or a crash");
+						      : "an assertion of the core, or a crash");
 	return status == 0;
 }
 
@@ -272,15 +282,16 @@ static unsigned test_seeds(const char *program, struct report *report, uint64_t 
 	printf("[ RUN      ] seeds\n");
 	well = in_child(report, 1, n, start + seconds, 0);
 	took = seconds_now() - start;
-	printf("seeds=%llu\nseeds_per_s=%.0f\nsteps=%llu\ncalls=%llu\nanswered=%llu\n", (unsigned long long)report->seeds,
-		(double)report->seeds / took, (unsigned long long)report->steps, (unsigned long long)report->calls,
+	printf("seeds=%llu\nseeds_per_s=%.0f\nsteps=%llu\ncalls=%llu\nanswered=%llu\n",
+		(unsigned long long)report->seeds, (double)report->seeds / took,
+		(unsigned long long)report->steps, (unsigned long long)report->calls,
 		(unsigned long long)report->answered);
 	if (well) {
 		printf("[       OK ] seeds\n");
 		return 0;
 	}
-	printf("seed %llu: %s\nreplay it: %s --seed %llu\n", (unsigned long long)report->seed, report->why, program,
-		(unsigned long long)report->seed);
+	printf("seed %llu: %s\nreplay it: %s --seed %llu\n", (unsigned long long)report->seed,
+		report->why, program, (unsigned long long)report->seed);
 	printf("[  FAILED  ] seeds\n");
 	return 1;
 }
@@ -292,10 +303,12 @@ static unsigned test_faults(struct report *report)
 	for (size_t i = 0; i < BRK_FAULT__N; i++) {
 		printf("[ RUN      ] finds a core that %s\n", faults[i].text);
 		if (in_child(report, 1, FAULT_SEEDS, seconds_now() + 60, 1u << i)) {
-			printf("not found in %llu seeds\n[  FAILED  ] %s\n", (unsigned long long)report->seeds, faults[i].name);
+			printf("not found in %llu seeds\n[  FAILED  ] %s\n",
+				(unsigned long long)report->seeds, faults[i].name);
 			failed++;
 		} else {
-			printf("seed %llu: %s\n[       OK ] %s\n", (unsigned long long)report->seed, report->why, faults[i].name);
+			printf("seed %llu: %s\n[       OK ] %s\n", (unsigned long long)report->seed,
+				report->why, faults[i].name);
 		}
 	}
 	return failed;
@@ -312,13 +325,15 @@ static uint32_t fault_mask(const char *name)
 
 static void usage(void)
 {
-	fprintf(stderr, "usage: sim [--seeds N | --seconds T | --seed S [--fault NAME] | --faults]\n");
+	fprintf(stderr,
+		"usage: sim [--seeds N | --seconds T | --seed S [--fault NAME] | --faults]\n");
 	exit(2);
 }
 
 int main(int argc, char **argv)
 {
-	struct report *report = mmap(NULL, sizeof *report, PROT_READ | PROT_WRITE, MAP_SHARED | MAP_ANONYMOUS, -1, 0);
+	struct report *report = mmap(
+		NULL, sizeof *report, PROT_READ | PROT_WRITE, MAP_SHARED | MAP_ANONYMOUS, -1, 0);
 	uint64_t n = UINT64_MAX / 2, one = 0;
 	double seconds = DEFAULT_SECONDS;
 	uint32_t mask = 0;

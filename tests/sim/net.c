@@ -33,7 +33,8 @@ static void fix_pointers(struct sim_item *item)
 	item->pb.service = item->service[0] ? item->service : NULL;
 }
 
-struct sim_item *sim_message_item(struct sim_message *m, const uint8_t *payload, uint32_t meta_size, uint32_t data_size)
+struct sim_item *sim_message_item(
+	struct sim_message *m, const uint8_t *payload, uint32_t meta_size, uint32_t data_size)
 {
 	size_t size = (size_t)meta_size + data_size;
 	struct sim_item *item;
@@ -101,7 +102,8 @@ static uint64_t pause_of(const struct sim_conn *conn, enum sim_direction to)
 	return conn->proc ? conn->proc->paused_until : 0;
 }
 
-/* One event a message; each event takes the first of its queue, so the order holds whatever the times are. */
+/* One event a message; each event takes the first of its queue, so the order holds whatever the
+ * times are. */
 static void deliver(struct sim *sim, void *arg, uint64_t direction)
 {
 	struct sim_conn *conn = arg;
@@ -141,7 +143,8 @@ struct sim_conn *sim_connect(struct sim *sim, struct sim_proc *proc, struct sim_
 	return conn;
 }
 
-static void enqueue(struct sim *sim, struct sim_conn *conn, enum sim_direction to, struct sim_message *m)
+static void enqueue(
+	struct sim *sim, struct sim_conn *conn, enum sim_direction to, struct sim_message *m)
 {
 	uint64_t due = sim->now_ms + sim_below(sim, sim->latency_ms + 1);
 
@@ -167,7 +170,7 @@ static void lose_tail(struct sim *sim, struct sim_conn *conn, enum sim_direction
 
 	DL_COUNT(conn->queues[to], m, n);
 	keep = sim_below(sim, n + 1);
-	DL_FOREACH_SAFE(conn->queues[to], m, next) {
+	DL_FOREACH_SAFE (conn->queues[to], m, next) {
 		if (keep > 0) {
 			keep--;
 			continue;
@@ -181,7 +184,8 @@ void sim_cut(struct sim *sim, struct sim_conn *conn, bool told)
 {
 	if (conn->cut)
 		return;
-	sim_trace(sim, "cut peer %u of broker %u%s", conn->peer, conn->broker_index, told ? "" : ", silently");
+	sim_trace(sim, "cut peer %u of broker %u%s", conn->peer, conn->broker_index,
+		told ? "" : ", silently");
 	for (int to = TO_BROKER; to <= TO_PEER; to++) {
 		lose_tail(sim, conn, to ? TO_PEER : TO_BROKER);
 		if (told)

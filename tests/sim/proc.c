@@ -38,7 +38,8 @@ static void connect_event(struct sim *sim, void *arg, uint64_t number)
 		sim_proc_hello(sim, proc->conns[index]);
 }
 
-static void say_services(const struct sim *sim, const struct sim_proc *proc, struct sim_hello *hello)
+static void say_services(
+	const struct sim *sim, const struct sim_proc *proc, struct sim_hello *hello)
 {
 	for (int s = 0; s < SIM_SERVICES; s++) {
 		size_t i = hello->n_services;

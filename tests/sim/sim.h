@@ -23,15 +23,15 @@
 #include "base/rand.h"
 #include "broker/core/core.h"
 
-#define SIM_BROKERS 3
-#define SIM_CLIENTS 4
-#define SIM_WORKERS 5
-#define SIM_LIARS 2
-#define SIM_PROCS (SIM_CLIENTS + SIM_WORKERS + SIM_LIARS)
-#define SIM_SERVICES 4
-#define SIM_BEAT_MS 1000
+#define SIM_BROKERS    3
+#define SIM_CLIENTS    4
+#define SIM_WORKERS    5
+#define SIM_LIARS      2
+#define SIM_PROCS      (SIM_CLIENTS + SIM_WORKERS + SIM_LIARS)
+#define SIM_SERVICES   4
+#define SIM_BEAT_MS    1000
 #define SIM_SILENCE_MS 3500 /* then a peer takes its broker for dead */
-#define SIM_UNIX_MS 1800000000000u
+#define SIM_UNIX_MS    1800000000000u
 
 enum sim_role { SIM_CLIENT, SIM_WORKER, SIM_LIAR };
 
@@ -44,13 +44,15 @@ struct sim_broker;
 typedef void sim_event_fn(struct sim *sim, void *arg, uint64_t number);
 
 void sim_at(struct sim *sim, uint64_t due_ms, sim_event_fn *fn, void *arg, uint64_t number);
-bool sim_step(struct sim *sim, uint64_t until_ms); /* runs the next event; false: none is due until then */
+bool sim_step(struct sim *sim,
+	uint64_t until_ms); /* runs the next event; false: none is due until then */
 void sim_drop_events(struct sim *sim);
 uint64_t sim_below(struct sim *sim, uint64_t bound);
 bool sim_chance(struct sim *sim, unsigned percent);
 uint64_t sim_between(struct sim *sim, uint64_t low, uint64_t high); /* inclusive */
 void sim_trace(struct sim *sim, const char *format, ...) __attribute__((format(printf, 2, 3)));
-_Noreturn void sim_fail(struct sim *sim, const char *format, ...) __attribute__((format(printf, 2, 3)));
+_Noreturn void sim_fail(struct sim *sim, const char *format, ...)
+	__attribute__((format(printf, 2, 3)));
 #define SIM_CHECK(sim, condition, ...) ((condition) ? (void)0 : sim_fail((sim), __VA_ARGS__))
 
 /* ---- net.c: connections ---------------------------------------------------- */
@@ -87,8 +89,8 @@ struct sim_message {
 	uint8_t *body;
 	size_t body_size;
 	struct sim_hello *hello;
-	bool refused;                      /* WELCOME */
-	uint32_t workers[SIM_SERVICES];    /* REGISTRY: UINT32_MAX: not in it */
+	bool refused;                   /* WELCOME */
+	uint32_t workers[SIM_SERVICES]; /* REGISTRY: UINT32_MAX: not in it */
 };
 
 enum sim_direction { TO_BROKER, TO_PEER };
@@ -96,8 +98,8 @@ enum sim_direction { TO_BROKER, TO_PEER };
 /* What the broker's side is bound by towards this peer, kept beside the core and by other means. */
 struct sim_shadow {
 	bool joined;
-	bool drained;    /* the worker's DRAIN was answered, or it handed a run back */
-	bool asked;      /* our DRAIN was sent and not answered yet */
+	bool drained; /* the worker's DRAIN was answered, or it handed a run back */
+	bool asked;   /* our DRAIN was sent and not answered yet */
 	struct {
 		uint64_t granted, used;
 	} credit[SIM_SERVICES];
@@ -112,9 +114,9 @@ struct sim_conn {
 	enum sim_role role;
 	bool carries[SIM_SERVICES];
 	unsigned broker_index;
-	uint32_t peer;             /* its number at the broker */
-	uint64_t resync_ms;        /* when that number was last told RESYNC; 0: never */
-	bool cut;                  /* what is sent from now on is lost */
+	uint32_t peer;      /* its number at the broker */
+	uint64_t resync_ms; /* when that number was last told RESYNC; 0: never */
+	bool cut;           /* what is sent from now on is lost */
 	struct sim_message *queues[2];
 	uint64_t last_due[2], clogged_until[2];
 	struct sim_shadow shadow;
@@ -123,11 +125,11 @@ struct sim_conn {
 	enum sim_phase phase;
 	uint64_t session; /* a new number at every WELCOME that starts one */
 	uint64_t heard_ms;
-	bool draining;    /* the broker asked for no new work */
+	bool draining; /* the broker asked for no new work */
 	bool drain_sent, drain_answered;
 	struct {
 		uint64_t granted, received, finished;
-		uint64_t promised; /* the most it may still be using: granted, or more while it is being taken back */
+		uint64_t promised; /* the most it may still use: more than granted while that is taken back */
 		bool retracting;
 		uint32_t waiting;
 	} credit[SIM_SERVICES];
@@ -136,14 +138,17 @@ struct sim_conn {
 
 struct sim_message *sim_message_new(uint32_t kind);
 void sim_message_free(struct sim_message *m);
-struct sim_item *sim_message_item(struct sim_message *m, const uint8_t *payload, uint32_t meta_size, uint32_t data_size);
+struct sim_item *sim_message_item(
+	struct sim_message *m, const uint8_t *payload, uint32_t meta_size, uint32_t data_size);
 struct sim_credit *sim_message_credit(struct sim_message *m, const char *service);
 void sim_item_id(struct sim_item *item, const uint8_t *id, size_t size);
 void sim_item_service(struct sim_item *item, const char *service);
 
 struct sim_conn *sim_connect(struct sim *sim, struct sim_proc *proc, struct sim_broker *broker);
-void sim_send(struct sim *sim, struct sim_conn *conn, enum sim_direction to, struct sim_message *m); /* takes m */
-/* A random prefix of what is on its way still arrives. told: both ends hear of it then; else only silence does. */
+void sim_send(struct sim *sim, struct sim_conn *conn, enum sim_direction to,
+	struct sim_message *m); /* takes m */
+/* A random prefix of what is on its way still arrives. told: both ends hear of it then; else
+ * only silence does. */
 void sim_cut(struct sim *sim, struct sim_conn *conn, bool told);
 void sim_clog(struct sim *sim, struct sim_conn *conn, uint64_t until_ms);
 
@@ -163,9 +168,11 @@ void sim_broker_start(struct sim *sim, struct sim_broker *broker);
 void sim_broker_kill(struct sim *sim, struct sim_broker *broker);
 void sim_broker_pause(struct sim *sim, struct sim_broker *broker, uint64_t ms);
 void sim_broker_drain(struct sim *sim, struct sim_broker *broker);
-/* The shell gives a peer up, as when nothing more can be sent to it; the peer learns of it by RESYNC. */
+/* The shell gives a peer up, as when nothing more can be sent to it; the peer learns of it by
+ * RESYNC. */
 void sim_broker_forget(struct sim *sim, struct sim_conn *conn);
-void sim_broker_message(struct sim *sim, struct sim_conn *conn, struct sim_message *m); /* m.kind 0: gone */
+void sim_broker_message(
+	struct sim *sim, struct sim_conn *conn, struct sim_message *m); /* m.kind 0: gone */
 void sim_broker_tick(struct sim *sim, struct sim_broker *broker);
 
 /* ---- procs: client.c, worker.c, liar.c -------------------------------------- */
@@ -193,7 +200,8 @@ struct sim_proc {
 void sim_proc_start(struct sim *sim, struct sim_proc *proc);
 void sim_proc_kill(struct sim *sim, struct sim_proc *proc);
 void sim_proc_pause(struct sim *sim, struct sim_proc *proc, uint64_t ms);
-void sim_proc_message(struct sim *sim, struct sim_conn *conn, struct sim_message *m); /* kind 0: cut */
+void sim_proc_message(
+	struct sim *sim, struct sim_conn *conn, struct sim_message *m); /* kind 0: cut */
 void sim_proc_hello(struct sim *sim, struct sim_conn *conn);
 void sim_session_over(struct sim *sim, struct sim_conn *conn);
 
@@ -207,7 +215,7 @@ void sim_worker_message(struct sim *sim, struct sim_conn *conn, struct sim_messa
 void sim_worker_lost(struct sim *sim, struct sim_conn *conn);
 void sim_worker_die(struct sim *sim, struct sim_proc *proc);
 void sim_worker_drain(struct sim *sim, struct sim_proc *proc);
-void sim_worker_leave(struct sim *sim, struct sim_proc *proc); /* when its drain is over */
+void sim_worker_leave(struct sim *sim, struct sim_proc *proc);   /* when its drain is over */
 void sim_worker_retract(struct sim *sim, struct sim_proc *proc); /* for no reason */
 bool sim_worker_find_run(struct sim *sim, uint32_t *slot, uint32_t *generation); /* somebody's */
 
@@ -224,7 +232,7 @@ struct sim_call {
 	uint64_t session;
 	uint32_t generation, left_ms, size;
 	bool idempotent, must_succeed;
-	uint64_t deadline;        /* the broker's; 0: not arrived */
+	uint64_t deadline; /* the broker's; 0: not arrived */
 	unsigned dispatches, runs, answers_sent, answers;
 	bool ran_to_end;
 };
@@ -233,7 +241,8 @@ uint32_t sim_book_call(struct sim *sim, struct sim_conn *conn, unsigned service)
 struct sim_call *sim_book_find(struct sim *sim, const Pirn__Item *item); /* by id; NULL: a liar's */
 void sim_book_id(uint32_t number, uint8_t id[16]);
 void sim_book_payload(uint32_t number, uint32_t size, bool response, uint8_t *out);
-void sim_book_submitted(struct sim *sim, struct sim_broker *broker, struct sim_conn *conn, const struct sim_message *m);
+void sim_book_submitted(struct sim *sim, struct sim_broker *broker, struct sim_conn *conn,
+	const struct sim_message *m);
 void sim_book_dispatched(struct sim *sim, struct sim_conn *conn, const struct brk_action *a);
 void sim_book_answered(struct sim *sim, struct sim_conn *conn, const struct brk_action *a);
 void sim_book_end(struct sim *sim);
@@ -270,7 +279,7 @@ struct sim {
 	uint64_t trouble_ms; /* how far apart */
 	uint64_t latency_ms, slow_percent, pace_ms;
 	uint32_t max_calls, max_bytes;
-	char *why;           /* of the process that watches */
+	char *why; /* of the process that watches */
 	size_t why_room;
 };
 

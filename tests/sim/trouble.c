@@ -49,7 +49,8 @@ static void clog_one(struct sim *sim)
 	struct sim_conn *conn = any_conn(sim);
 
 	if (conn)
-		sim_clog(sim, conn, sim->now_ms + sim_between(sim, 10, sim_chance(sim, 20) ? 6000 : 500));
+		sim_clog(sim, conn,
+			sim->now_ms + sim_between(sim, 10, sim_chance(sim, 20) ? 6000 : 500));
 }
 
 static void kill_worker(struct sim *sim)
@@ -133,8 +134,20 @@ static void spurious_tick(struct sim *sim)
 }
 
 static void (*const troubles[])(struct sim *) = {
-	cut_told, cut_silently, clog_one, kill_worker, kill_client, kill_broker, pause_peer, pause_broker,
-	drain_worker, drain_broker, change_manifests, retract, spurious_tick, forget_one,
+	cut_told,
+	cut_silently,
+	clog_one,
+	kill_worker,
+	kill_client,
+	kill_broker,
+	pause_peer,
+	pause_broker,
+	drain_worker,
+	drain_broker,
+	change_manifests,
+	retract,
+	spurious_tick,
+	forget_one,
 };
 
 #define N_TROUBLES (sizeof troubles / sizeof troubles[0])

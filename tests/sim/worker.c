@@ -24,7 +24,8 @@ struct sim_run {
 
 static bool is_current(const struct sim_run *run)
 {
-	return run->conn->proc == run->proc && run->conn->phase == SIM_UP && run->conn->session == run->session;
+	return run->conn->proc == run->proc && run->conn->phase == SIM_UP &&
+	       run->conn->session == run->session;
 }
 
 /* ---- credit ----------------------------------------------------------------------- */
@@ -69,8 +70,8 @@ static bool is_hungry(const struct sim *sim, const struct sim_proc *proc, unsign
 	return false;
 }
 
-/* One with a backlog first. When all of those still owe an answer, credit is kept for them: given to another
- * it would be taken back at once. */
+/* One with a backlog first. When all of those still owe an answer, credit is kept for them:
+ * given to another it would be taken back at once. */
 static struct sim_conn *who_gets_credit(struct sim *sim, struct sim_proc *proc, unsigned service)
 {
 	unsigned first = (unsigned)sim_below(sim, sim->n_brokers);
@@ -93,7 +94,8 @@ static void grant(struct sim *sim, struct sim_proc *proc, unsigned service)
 {
 	struct sim_conn *conn;
 
-	while (proc->alive && !proc->draining && proc->carries[service] && in_use(sim, proc, service) < proc->capacity[service] &&
+	while (proc->alive && !proc->draining && proc->carries[service] &&
+		in_use(sim, proc, service) < proc->capacity[service] &&
 		(conn = who_gets_credit(sim, proc, service))) {
 		conn->credit[service].granted++;
 		conn->credit[service].promised = conn->credit[service].granted;
@@ -118,7 +120,8 @@ static void move_credit(struct sim *sim, struct sim_proc *proc, unsigned service
 
 		if (!c || c->phase != SIM_UP || c->credit[service].retracting)
 			continue;
-		if (c->credit[service].granted > c->credit[service].received && c->credit[service].waiting == 0) {
+		if (c->credit[service].granted > c->credit[service].received &&
+			c->credit[service].waiting == 0) {
 			take_back(sim, c, service);
 			return;
 		}
@@ -138,11 +141,14 @@ static void credit_message(struct sim *sim, struct sim_conn *conn, const Pirn__C
 	int s = sim_service(credit->service);
 
 	SIM_CHECK(sim, s >= 0, "credit for a service of nobody");
-	SIM_CHECK(sim, credit->used == conn->credit[s].received, "the broker says it used %llu, %llu arrived",
-		(unsigned long long)credit->used, (unsigned long long)conn->credit[s].received);
+	SIM_CHECK(sim, credit->used == conn->credit[s].received,
+		"the broker says it used %llu, %llu arrived", (unsigned long long)credit->used,
+		(unsigned long long)conn->credit[s].received);
 	conn->credit[s].waiting = credit->waiting;
 	if (credit->lowered) {
-		SIM_CHECK(sim, conn->credit[s].retracting && credit->granted == conn->credit[s].granted, "a wrong answer to less credit");
+		SIM_CHECK(sim,
+			conn->credit[s].retracting && credit->granted == conn->credit[s].granted,
+			"a wrong answer to less credit");
 		conn->credit[s].retracting = false;
 		if (credit->used > credit->granted)
 			conn->credit[s].granted = credit->used;
@@ -174,7 +180,8 @@ static void answer(struct sim *sim, struct sim_run *run)
 	}
 	run->conn->credit[run->service].finished++;
 	/* Half of the time the new credit rides on the result. */
-	if (!run->proc->draining && !run->conn->credit[run->service].retracting && sim_chance(sim, 50) &&
+	if (!run->proc->draining && !run->conn->credit[run->service].retracting &&
+		sim_chance(sim, 50) &&
 		in_use(sim, run->proc, run->service) < run->proc->capacity[run->service]) {
 		run->conn->credit[run->service].granted++;
 		run->conn->credit[run->service].promised = run->conn->credit[run->service].granted;
@@ -224,7 +231,8 @@ static uint64_t duration(struct sim *sim)
 	return sim_below(sim, 20);
 }
 
-static void start_run(struct sim *sim, struct sim_conn *conn, unsigned service, const Pirn__Item *item)
+static void start_run(
+	struct sim *sim, struct sim_conn *conn, unsigned service, const Pirn__Item *item)
 {
 	struct sim_proc *proc = conn->proc;
 	struct sim_run *run = calloc(1, sizeof *run);
@@ -245,12 +253,14 @@ static void start_run(struct sim *sim, struct sim_conn *conn, unsigned service, 
 	}
 	DL_APPEND(proc->runs, run);
 	proc->running[service]++;
-	SIM_CHECK(sim, proc->running[service] <= proc->capacity[service], "%u runs of %s in worker %u, which takes %u",
-		proc->running[service], item->service, proc->index, proc->capacity[service]);
+	SIM_CHECK(sim, proc->running[service] <= proc->capacity[service],
+		"%u runs of %s in worker %u, which takes %u", proc->running[service], item->service,
+		proc->index, proc->capacity[service]);
 	sim_at(sim, sim->now_ms + duration(sim), end_event, proc, run->serial);
 }
 
-static void hand_back(struct sim *sim, struct sim_conn *conn, unsigned service, const Pirn__Item *item)
+static void hand_back(
+	struct sim *sim, struct sim_conn *conn, unsigned service, const Pirn__Item *item)
 {
 	struct sim_message *m = sim_message_new(PIRN__KIND__RESULT);
 	struct sim_item *back = sim_message_item(m, NULL, 0, 0);
@@ -272,16 +282,20 @@ static void check_payload(struct sim *sim, const Pirn__Item *item, const uint8_t
 	if (!call)
 		return;
 	SIM_CHECK(sim, size == call->size, "a payload of %u bytes became %u", call->size, size);
-	SIM_CHECK(sim, strcmp(item->service, sim_services[call->service]) == 0, "a call to the wrong service");
+	SIM_CHECK(sim, strcmp(item->service, sim_services[call->service]) == 0,
+		"a call to the wrong service");
 	sim_book_payload((uint32_t)(call - sim->calls), size, false, expected);
-	SIM_CHECK(sim, size == 0 || memcmp(payload, expected, size) == 0, "a payload has changed on its way");
+	SIM_CHECK(sim, size == 0 || memcmp(payload, expected, size) == 0,
+		"a payload has changed on its way");
 }
 
-static void dispatched(struct sim *sim, struct sim_conn *conn, const Pirn__Item *item, const uint8_t *payload)
+static void dispatched(
+	struct sim *sim, struct sim_conn *conn, const Pirn__Item *item, const uint8_t *payload)
 {
 	int s = sim_service(item->service);
 
-	SIM_CHECK(sim, s >= 0 && conn->proc->carries[s], "DISPATCH of a service that the worker does not carry");
+	SIM_CHECK(sim, s >= 0 && conn->proc->carries[s],
+		"DISPATCH of a service that the worker does not carry");
 	conn->credit[s].received++;
 	check_payload(sim, item, payload);
 	if (conn->proc->draining && sim_chance(sim, 60))
@@ -295,8 +309,9 @@ static void cancelled(struct sim *sim, struct sim_conn *conn, const Pirn__Item *
 {
 	struct sim_run *run, *next;
 
-	DL_FOREACH_SAFE(conn->proc->runs, run, next) {
-		if (run->conn != conn || run->slot != item->slot || run->generation != item->generation)
+	DL_FOREACH_SAFE (conn->proc->runs, run, next) {
+		if (run->conn != conn || run->slot != item->slot ||
+			run->generation != item->generation)
 			continue;
 		if (!is_current(run) || sim_chance(sim, 50))
 			return;
@@ -343,7 +358,7 @@ void sim_worker_lost(struct sim *sim, struct sim_conn *conn)
 	struct sim_proc *proc = conn->proc;
 	struct sim_run *run;
 
-	DL_FOREACH(proc->runs, run)
+	DL_FOREACH (proc->runs, run)
 		if (is_current(run) && run->conn == conn)
 			proc->occupied[run->service]++;
 	conn->phase = SIM_DOWN;
@@ -356,7 +371,7 @@ void sim_worker_die(struct sim *sim, struct sim_proc *proc)
 	struct sim_run *run, *next;
 
 	(void)sim;
-	DL_FOREACH_SAFE(proc->runs, run, next) {
+	DL_FOREACH_SAFE (proc->runs, run, next) {
 		DL_DELETE(proc->runs, run);
 		free(run);
 	}
@@ -369,7 +384,8 @@ void sim_worker_leave(struct sim *sim, struct sim_proc *proc)
 	if (!proc->draining || !proc->alive || proc->runs)
 		return;
 	for (unsigned b = 0; b < sim->n_brokers; b++)
-		if (proc->conns[b] && proc->conns[b]->phase == SIM_UP && !proc->conns[b]->drain_answered)
+		if (proc->conns[b] && proc->conns[b]->phase == SIM_UP &&
+			!proc->conns[b]->drain_answered)
 			return;
 	for (unsigned b = 0; b < sim->n_brokers; b++)
 		if (proc->conns[b])

@@ -83,7 +83,8 @@ void sim_trace(struct sim *sim, const char *format, ...)
 	va_list args;
 	int n;
 
-	sim->trace_hash = (sim->trace_hash ^ sim->now_ms ^ (uint64_t)(uintptr_t)format[0]) * 1099511628211u;
+	sim->trace_hash =
+		(sim->trace_hash ^ sim->now_ms ^ (uint64_t)(uintptr_t)format[0]) * 1099511628211u;
 	if (!sim->verbose)
 		return;
 	va_start(args, format);

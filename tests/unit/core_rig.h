@@ -9,7 +9,7 @@
 #include "tests/unit/unit.h"
 
 #define RIG_UNIX_MS 1800000000000u
-#define RIG __attribute__((unused)) static
+#define RIG         __attribute__((unused)) static
 
 struct rig {
 	struct brk_core *core;
@@ -85,7 +85,8 @@ RIG void rig_send(struct rig *r, uint32_t peer, uint32_t kind)
 	rig_head(r, peer, &head, NULL, 0);
 }
 
-RIG void rig_items(struct rig *r, uint32_t peer, uint32_t kind, const struct rig_item *items, size_t n)
+RIG void rig_items(
+	struct rig *r, uint32_t peer, uint32_t kind, const struct rig_item *items, size_t n)
 {
 	static Pirn__Item pb[BRK_MAX_ITEMS];
 	static Pirn__Item *list[BRK_MAX_ITEMS];
@@ -122,10 +123,15 @@ RIG void rig_item(struct rig *r, uint32_t peer, uint32_t kind, struct rig_item i
 	rig_items(r, peer, kind, &item, 1);
 }
 
-RIG void rig_submit(struct rig *r, uint32_t client, uint32_t slot, const char *service, uint32_t flags)
+RIG void rig_submit(
+	struct rig *r, uint32_t client, uint32_t slot, const char *service, uint32_t flags)
 {
 	rig_item(r, client, PIRN__KIND__SUBMIT,
-		(struct rig_item){ .service = service, .data = "request", .slot = slot, .flags = flags, .left_ms = 10000 });
+		(struct rig_item){ .service = service,
+			.data = "request",
+			.slot = slot,
+			.flags = flags,
+			.left_ms = 10000 });
 }
 
 RIG void rig_credit(struct rig *r, uint32_t worker, const char *service, uint64_t granted)
@@ -152,7 +158,8 @@ RIG void rig_say_hello(struct rig *r, uint32_t peer, Pirn__Hello *hello)
 }
 
 /* boot is the peer's number unless said otherwise */
-RIG void rig_hello(struct rig *r, uint32_t peer, uint32_t boot, uint32_t role, Pirn__Manifest *manifests, size_t n)
+RIG void rig_hello(struct rig *r, uint32_t peer, uint32_t boot, uint32_t role,
+	Pirn__Manifest *manifests, size_t n)
 {
 	Pirn__Hello hello = PIRN__HELLO__INIT;
 	Pirn__Manifest *list[16];
@@ -201,7 +208,8 @@ RIG const struct brk_action *rig_nth(const struct rig *r, uint32_t kind, size_t 
 		const struct brk_action *a = &r->out->list[i];
 		bool sends = a->kind == BRK_SEND_ITEM || a->kind == BRK_SEND_CONTROL;
 
-		if (a->kind == BRK_SEND_CREDIT ? kind == PIRN__KIND__CREDIT : sends && a->message == kind) {
+		if (a->kind == BRK_SEND_CREDIT ? kind == PIRN__KIND__CREDIT
+					       : sends && a->message == kind) {
 			if (nth-- == 0)
 				return a;
 		}
@@ -253,10 +261,14 @@ RIG void rig_is_replied(const struct rig *r, uint32_t slot, uint32_t reason, uin
 }
 
 /* The worker's answer to a DISPATCH. */
-RIG void rig_result(struct rig *r, uint32_t worker, const Pirn__Item *run, uint32_t status, uint32_t reason)
+RIG void rig_result(
+	struct rig *r, uint32_t worker, const Pirn__Item *run, uint32_t status, uint32_t reason)
 {
 	rig_item(r, worker, PIRN__KIND__RESULT,
-		(struct rig_item){ .slot = run->slot, .generation = run->generation, .status = status, .reason = reason,
+		(struct rig_item){ .slot = run->slot,
+			.generation = run->generation,
+			.status = status,
+			.reason = reason,
 			.data = status ? "response" : NULL });
 }
 

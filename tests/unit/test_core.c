@@ -112,7 +112,8 @@ static void test_refusals(void **state)
 	rig_is_refused(&r, 2, PIRN__REASON__UNKNOWN_SERVICE);
 	rig_submit(&r, CLIENT, 3, "hello", PIRN__ITEM_FLAG__EVENT);
 	rig_is_refused(&r, 3, PIRN__REASON__UNSUPPORTED);
-	rig_item(&r, CLIENT, PIRN__KIND__SUBMIT, (struct rig_item){ .service = "hello", .data = large, .slot = 4 });
+	rig_item(&r, CLIENT, PIRN__KIND__SUBMIT,
+		(struct rig_item){ .service = "hello", .data = large, .slot = 4 });
 	rig_is_refused(&r, 4, PIRN__REASON__TOO_LARGE);
 	head.kind = PIRN__KIND__SUBMIT;
 	head.items = &list;
@@ -134,7 +135,8 @@ static void test_refusals(void **state)
 static void test_sizes_that_do_not_add_up(void **state)
 {
 	struct rig r = new_rig(1);
-	Pirn__Item items[2] = { PIRN__ITEM__INIT, PIRN__ITEM__INIT }, *list[2] = { &items[0], &items[1] };
+	Pirn__Item items[2] = { PIRN__ITEM__INIT, PIRN__ITEM__INIT },
+		   *list[2] = { &items[0], &items[1] };
 	Pirn__Head head = PIRN__HEAD__INIT;
 
 	(void)state;
@@ -321,12 +323,18 @@ static void test_order_is_kept_when_runs_come_back(void **state)
 	(void)state;
 	for (uint32_t i = 1; i <= 3; i++) {
 		rig_item(&r, CLIENT, PIRN__KIND__SUBMIT,
-			(struct rig_item){ .service = "hello", .data = i == 1 ? "1" : i == 2 ? "2" : "3", .slot = i, .flags = AGAIN });
+			(struct rig_item){ .service = "hello",
+				.data = i == 1   ? "1"
+					: i == 2 ? "2"
+						 : "3",
+				.slot = i,
+				.flags = AGAIN });
 	}
 	rig_look(&r, brk_core_gone(r.core, r.now_ms, A));
 	rig_worker(&r, B, "hello", 3);
 	for (size_t i = 0; i < 3; i++)
-		assert_int_equal(rig_nth(&r, PIRN__KIND__DISPATCH, i)->payload.bytes[0], '1' + (int)i);
+		assert_int_equal(
+			rig_nth(&r, PIRN__KIND__DISPATCH, i)->payload.bytes[0], '1' + (int)i);
 	rig_free(&r);
 }
 
@@ -338,7 +346,8 @@ static void test_a_run_is_handed_back(void **state)
 	(void)state;
 	rig_worker(&r, B, "hello", 1);
 	rig_result(&r, A, &run, 0, PIRN__REASON__DRAINING);
-	assert_int_equal(rig_one(&r, PIRN__KIND__DISPATCH)->peer, B); /* A has more credit, and drains */
+	assert_int_equal(
+		rig_one(&r, PIRN__KIND__DISPATCH)->peer, B); /* A has more credit, and drains */
 	assert_int_equal(rig_one(&r, PIRN__KIND__DISPATCH)->item.attempt, 1);
 	assert_memory_equal(rig_one(&r, PIRN__KIND__DISPATCH)->payload.bytes, "request", 7);
 	rig_free(&r);
@@ -361,7 +370,9 @@ static void test_a_block_is_kept_by_reference(void **state)
 	struct base_block block = { .data = bytes, .size = 8, .refs = 1, .release = release };
 	Pirn__Item item = PIRN__ITEM__INIT, *list = &item, run;
 	Pirn__Head head = PIRN__HEAD__INIT;
-	struct brk_message m = { .peer = CLIENT, .head = &head, .body = bytes, .body_size = 8, .block = &block };
+	struct brk_message m = {
+		.peer = CLIENT, .head = &head, .body = bytes, .body_size = 8, .block = &block
+	};
 	const struct brk_action *a;
 
 	(void)state;
@@ -482,13 +493,19 @@ static struct rig_item batch[BATCH];
 static void one_turn(struct rig *r, uint64_t *granted, uint32_t round)
 {
 	for (uint32_t i = 0; i < BATCH; i++)
-		batch[i] = (struct rig_item){ .service = "hello", .data = "some bytes that have to be kept", .slot = i,
-			.generation = round, .flags = i % 2 ? AGAIN : 0, .left_ms = 5000 };
+		batch[i] = (struct rig_item){ .service = "hello",
+			.data = "some bytes that have to be kept",
+			.slot = i,
+			.generation = round,
+			.flags = i % 2 ? AGAIN : 0,
+			.left_ms = 5000 };
 	rig_items(r, CLIENT, PIRN__KIND__SUBMIT, batch, BATCH);
 	rig_credit(r, A, "hello", *granted += BATCH);
 	for (uint32_t i = 0; i < BATCH; i++) {
 		const Pirn__Item *run = &rig_nth(r, PIRN__KIND__DISPATCH, i)->item;
-		batch[i] = (struct rig_item){ .slot = run->slot, .generation = run->generation, .status = 200 };
+		batch[i] = (struct rig_item){
+			.slot = run->slot, .generation = run->generation, .status = 200
+		};
 	}
 	rig_items(r, A, PIRN__KIND__RESULT, batch, BATCH);
 	assert_int_equal(rig_count(r, PIRN__KIND__REPLY), BATCH);
@@ -515,7 +532,8 @@ static void test_no_malloc_in_the_steady_state(void **state)
 	rig_free(&r);
 }
 
-/* Every allocation fails in turn: what was asked is refused or put off, nothing is half done, nothing leaks. */
+/* Every allocation fails in turn: what was asked is refused or put off, nothing is half done,
+ * nothing leaks. */
 static void test_out_of_memory(void **state)
 {
 	Pirn__Manifest m[2] = { rig_manifest("one"), rig_manifest("two") };

@@ -1,4 +1,5 @@
-/* The table of a call's states: every pair of state and event, and nothing beside what is listed. */
+/* The table of a call's states: every pair of state and event, and nothing beside what is
+ * listed. */
 #include "broker/core/call.h"
 #include "tests/unit/unit.h"
 
@@ -30,7 +31,8 @@ static void test_every_edge(void **state)
 	(void)state;
 	for (int from = 0; from < BRK_CALL_STATE__N; from++)
 		for (int event = 0; event < BRK_CALL_EV__N; event++)
-			assert_int_equal(brk_call_next((enum brk_call_state)from, (enum brk_call_event)event),
+			assert_int_equal(brk_call_next((enum brk_call_state)from,
+						 (enum brk_call_event)event),
 				expected((enum brk_call_state)from, (enum brk_call_event)event));
 }
 

@@ -19,7 +19,11 @@ static void test_in_the_same_input(void **state)
 	(void)state;
 	rig_worker(&r, A, "hello", 1);
 	rig_item(&r, CLIENT, PIRN__KIND__SUBMIT,
-		(struct rig_item){ .service = "hello", .data = "abc", .slot = 4, .flags = PIRN__ITEM_FLAG__IDEMPOTENT, .left_ms = 700 });
+		(struct rig_item){ .service = "hello",
+			.data = "abc",
+			.slot = 4,
+			.flags = PIRN__ITEM_FLAG__IDEMPOTENT,
+			.left_ms = 700 });
 	a = rig_one(&r, PIRN__KIND__DISPATCH);
 	assert_int_equal(a->peer, A);
 	assert_string_equal(a->item.service, "hello");
@@ -214,7 +218,8 @@ static void test_concurrency_total(void **state)
 	rig_free(&r);
 }
 
-/* Two services with a backlog, one of small payloads and one of large ones: each gets as many bytes. */
+/* Two services with a backlog, one of small payloads and one of large ones: each gets as many
+ * bytes. */
 static void test_services_take_turns(void **state)
 {
 	static char large[8001];
@@ -233,7 +238,8 @@ static void test_services_take_turns(void **state)
 	memset(large, 'x', sizeof large - 1);
 	for (uint32_t i = 0; i < 40; i++)
 		rig_item(&r, CLIENT, PIRN__KIND__SUBMIT,
-			(struct rig_item){ .service = "large", .data = large, .slot = i, .left_ms = 1000 });
+			(struct rig_item){
+				.service = "large", .data = large, .slot = i, .left_ms = 1000 });
 	for (uint32_t i = 40; i < 100; i++)
 		rig_submit(&r, CLIENT, i, "small", 0);
 	for (int i = 0; i < 2; i++) {
@@ -270,10 +276,13 @@ static void test_a_full_list_goes_on_at_the_next_tick(void **state)
 	rig_client(&r, CLIENT);
 	rig_worker(&r, A, "hello", 0);
 	for (uint32_t i = 0; i < 5000; i++)
-		items[i % 1000] = (struct rig_item){ .service = "hello", .slot = i, .left_ms = 1000 };
+		items[i % 1000] =
+			(struct rig_item){ .service = "hello", .slot = i, .left_ms = 1000 };
 	for (uint32_t n = 0; n < 5; n++) {
 		for (uint32_t i = 0; i < 1000; i++)
-			items[i] = (struct rig_item){ .service = "hello", .slot = n * 1000 + i, .left_ms = 60000 };
+			items[i] = (struct rig_item){
+				.service = "hello", .slot = n * 1000 + i, .left_ms = 60000
+			};
 		rig_items(&r, CLIENT, PIRN__KIND__SUBMIT, items, 1000);
 	}
 	rig_credit(&r, A, "hello", 5000);
@@ -282,7 +291,8 @@ static void test_a_full_list_goes_on_at_the_next_tick(void **state)
 	rig_tick(&r, 0);
 	assert_int_equal(rig_count(&r, PIRN__KIND__DISPATCH), 5000 - BRK_VOLUNTARY_ACTIONS);
 	assert_int_equal(rig_figures(&r).waiting, 0);
-	rig_look(&r, brk_core_gone(r.core, r.now_ms, A)); /* what is owed does not stop at the mark */
+	rig_look(&r,
+		brk_core_gone(r.core, r.now_ms, A)); /* what is owed does not stop at the mark */
 	assert_int_equal(rig_count(&r, PIRN__KIND__REPLY), 5000);
 	rig_free(&r);
 }

@@ -1,4 +1,5 @@
-/* Peers of the broker's core: HELLO and its bounds, sessions, silence, RESYNC, DRAIN, the registry. */
+/* Peers of the broker's core: HELLO and its bounds, sessions, silence, RESYNC, DRAIN, the
+ * registry. */
 #include "base/version.h"
 #include "tests/unit/core_rig.h"
 
@@ -58,10 +59,13 @@ static void test_hello_is_checked(void **state)
 	h = good, h.n_services = 2, refused(&r, &h, "twice");
 	m.service = (char *)(uintptr_t) "Hello", refused(&r, &good, "name");
 	m = rig_manifest("hello"), m.has_timeout_ms = true, refused(&r, &good, "timeout");
-	m = rig_manifest("hello"), m.has_concurrency = true, m.concurrency = 1000000, refused(&r, &good, "concurrency");
+	m = rig_manifest("hello"), m.has_concurrency = true, m.concurrency = 1000000,
+	refused(&r, &good, "concurrency");
 	m = rig_manifest("hello"), m.routes = &routes, m.n_routes = 1;
-	route.method = (char *)(uintptr_t) "BREW", route.path = (char *)(uintptr_t) "/x", refused(&r, &good, "method");
-	route.method = (char *)(uintptr_t) "GET", route.path = (char *)(uintptr_t) "x//", refused(&r, &good, "route 1");
+	route.method = (char *)(uintptr_t) "BREW", route.path = (char *)(uintptr_t) "/x",
+	refused(&r, &good, "method");
+	route.method = (char *)(uintptr_t) "GET", route.path = (char *)(uintptr_t) "x//",
+	refused(&r, &good, "route 1");
 	rig_send(&r, OTHER, PIRN__KIND__HELLO); /* a body that could not be unpacked */
 	assert_int_equal(rig_figures(&r).malformed, 1);
 	route.path = (char *)(uintptr_t) "/x";
@@ -297,7 +301,8 @@ static void test_the_end(void **state)
 	rig_submit(&r, CLIENT, 2, "hello", 0);
 	rig_look(&r, brk_core_drain(r.core, r.now_ms));
 	rig_look(&r, brk_core_end(r.core, r.now_ms));
-	rig_is_replied(&r, 1, PIRN__REASON__DRAINING, 503); /* it ran: nobody may send it elsewhere */
+	rig_is_replied(
+		&r, 1, PIRN__REASON__DRAINING, 503); /* it ran: nobody may send it elsewhere */
 	assert_int_equal(rig_one(&r, PIRN__KIND__REFUSED)->item.slot, 2);
 	assert_int_equal(rig_one(&r, PIRN__KIND__CANCEL)->peer, WORKER);
 	assert_int_equal(rig_count(&r, PIRN__KIND__BYE), 2);
@@ -325,14 +330,16 @@ static void test_registry(void **state)
 	assert_string_equal(registry->entries[0]->manifest->service, "hello");
 	assert_int_equal(registry->entries[0]->workers, 1);
 	assert_int_equal(registry->entries[0]->first_ms, RIG_UNIX_MS + 5000);
-	rig_worker(&r, SECOND, "hello", 0); /* the same manifest, one worker more: nobody has to know */
+	rig_worker(&r, SECOND, "hello",
+		0); /* the same manifest, one worker more: nobody has to know */
 	assert_int_equal(rig_acts(&r, BRK_KEEP_SERVICE), 0);
 	rig_tick(&r, BRK_REGISTRY_MS);
 	assert_int_equal(rig_count(&r, PIRN__KIND__REGISTRY), 0);
 	m.version = (char *)(uintptr_t) "2";
 	rig_hello(&r, SECOND, SECOND, PIRN__ROLE__WORKER, &m, 1);
 	assert_int_equal(rig_acts(&r, BRK_KEEP_SERVICE), 1);
-	rig_worker(&r, WORKER, "hello", 0); /* the old one comes back with what it announced before */
+	rig_worker(
+		&r, WORKER, "hello", 0); /* the old one comes back with what it announced before */
 	assert_int_equal(rig_acts(&r, BRK_KEEP_SERVICE), 0);
 	rig_tick(&r, BRK_REGISTRY_MS);
 	registry = (const void *)rig_one(&r, PIRN__KIND__REGISTRY)->control;
