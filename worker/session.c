@@ -93,7 +93,6 @@ static void on_up(void *arg, struct net_link *link, const Pirn__Welcome *welcome
 	}
 	s->brokers[broker] = (struct wrk_broker){ link, s->brokers[broker].epoch + 1, s->draining };
 	s->figures.brokers++;
-	base_log(BASE_INFO, "broker_up", LOG_STR("broker", net_link_name(link)));
 	for (struct wrk_service *service = s->services; service; service = service->hh.next) {
 		wrk_credit_up(&service->credit, broker);
 		wrk_session_credit_due(s, service);
@@ -110,7 +109,6 @@ static void on_down(void *arg, struct net_link *link)
 
 	if (broker >= WRK_CREDIT_LINKS)
 		return;
-	base_log(BASE_WARN, "broker_down", LOG_STR("broker", net_link_name(link)));
 	s->brokers[broker].link = NULL;
 	s->figures.brokers--;
 	for (struct wrk_service *service = s->services; service; service = service->hh.next) {
@@ -120,10 +118,10 @@ static void on_down(void *arg, struct net_link *link)
 	wrk_session_forget(s, broker, s->brokers[broker].epoch);
 }
 
+/* It still hands out what waits there: credit stays. */
 static void on_broker_drain(void *arg, struct net_link *link)
 {
-	(void)arg;
-	base_log(BASE_INFO, "broker_drains", LOG_STR("broker", net_link_name(link)));
+	(void)arg, (void)link;
 }
 
 static const Pirn__Beat *on_beat(void *arg)
