@@ -33,8 +33,8 @@ struct job {
 	const char *folder;
 	struct base_manifest *manifest;
 	char include[PATH_MAX];
-	char out[PATH_MAX];     /* folder that is written to */
-	char target[FILE_MAX];  /* out/handler */
+	char out[PATH_MAX];      /* folder that is written to */
+	char target[FILE_MAX];   /* out/handler */
 	char part[FILE_MAX + 8]; /* the same until it is whole */
 };
 
@@ -45,7 +45,8 @@ static bool find_include(struct job *j)
 	if (!j->settings->include) {
 		if (cli_layout_include(j->include, sizeof j->include) == BASE_OK)
 			return true;
-		cli_complain("pirn/service.h is not where this program belongs; say where with --include DIR");
+		cli_complain(
+			"pirn/service.h is not where this program belongs; say where with --include DIR");
 		return false;
 	}
 	(void)snprintf(j->include, sizeof j->include, "%s", j->settings->include);
@@ -89,7 +90,8 @@ static void add_libraries(struct cli_words *words)
 	char line[512] = "";
 	FILE *pipe;
 
-	(void)snprintf(command, sizeof command, "%s --libs jansson 2>/dev/null", tool && *tool ? tool : "pkg-config");
+	(void)snprintf(command, sizeof command, "%s --libs jansson 2>/dev/null",
+		tool && *tool ? tool : "pkg-config");
 	pipe = popen(command, "re");
 	if (pipe && fgets(line, sizeof line, pipe))
 		cli_words_split(words, line);
@@ -100,7 +102,8 @@ static void add_libraries(struct cli_words *words)
 
 static bool command_line(const struct job *j, struct cli_words *words)
 {
-	static const char *const flags[] = { "-std=c17", "-D_GNU_SOURCE", "-fPIC", "-fno-common", "-O2", "-g", "-Wall", "-Wextra", NULL };
+	static const char *const flags[] = { "-std=c17", "-D_GNU_SOURCE", "-fPIC", "-fno-common",
+		"-O2", "-g", "-Wall", "-Wextra", NULL };
 
 	cli_words_env(words, "CC", "cc");
 	for (size_t i = 0; flags[i]; i++)
@@ -221,7 +224,8 @@ static bool is_compiled(const struct job *j)
 
 	if (size > 3 && strcmp(j->manifest->handler + size - 3, ".so") == 0)
 		return true;
-	cli_complain("%s/service.yaml: handler: expected a file name that ends in .so, got \"%s\"", j->folder, j->manifest->handler);
+	cli_complain("%s/service.yaml: handler: expected a file name that ends in .so, got \"%s\"",
+		j->folder, j->manifest->handler);
 	return false;
 }
 
@@ -250,10 +254,11 @@ static int run(const void *settings, int n_operands, char **operands)
 
 static const struct base_conf_row rows[] = {
 	{ "out", BASE_CONF_STR, offsetof(struct settings, out), NULL, 0, 0, NULL,
-	        "folder to write the manifest and the shared object to (default: build/services/NAME)" },
+		"folder to write the manifest and the shared object to (default: build/services/NAME)" },
 	{ "include", BASE_CONF_STR, offsetof(struct settings, include), NULL, 0, 0, NULL,
-	        "folder that holds pirn/service.h (default: where this program belongs)" },
-	{ "verbose", BASE_CONF_BOOL, offsetof(struct settings, verbose), "no", 0, 0, NULL, "print the compiler's command line" },
+		"folder that holds pirn/service.h (default: where this program belongs)" },
+	{ "verbose", BASE_CONF_BOOL, offsetof(struct settings, verbose), "no", 0, 0, NULL,
+		"print the compiler's command line" },
 	{ 0 },
 };
 

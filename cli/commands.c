@@ -7,7 +7,15 @@
 #include "base/version.h"
 
 const struct cli_command *const cli_commands[] = {
-	&cli_up, &cli_new, &cli_build, &cli_invoke, &cli_services, &cli_health, &cli_version, &cli_help, NULL,
+	&cli_up,
+	&cli_new,
+	&cli_build,
+	&cli_invoke,
+	&cli_services,
+	&cli_health,
+	&cli_version,
+	&cli_help,
+	NULL,
 };
 
 static const struct cli_command *running;
@@ -40,7 +48,8 @@ void cli_print_usage(FILE *out)
 {
 	fprintf(out, "Usage: pirn COMMAND [options]\n\n");
 	for (size_t i = 0; cli_commands[i]; i++)
-		fprintf(out, "  %-10s %s\n", cli_command_name(cli_commands[i]), cli_commands[i]->summary);
+		fprintf(out, "  %-10s %s\n", cli_command_name(cli_commands[i]),
+			cli_commands[i]->summary);
 	fprintf(out, "\npirn COMMAND --help says more. Pirn %s.%s\n", PIRN_VERSION, CLI_EXIT_HELP);
 }
 
@@ -57,8 +66,9 @@ static int run_with(const struct cli_command *c, void *settings, int argc, char 
 		break;
 	}
 	if ((unsigned)n < c->min_operands || (unsigned)n > c->max_operands) {
-		cli_complain("%s. Usage: %s %s", (unsigned)n < c->min_operands ? "too few words" : "too many words",
-		        c->program.name, c->program.synopsis);
+		cli_complain("%s. Usage: %s %s",
+			(unsigned)n < c->min_operands ? "too few words" : "too many words",
+			c->program.name, c->program.synopsis);
 		return CLI_USAGE;
 	}
 	return c->run(settings, n, argv + 1);

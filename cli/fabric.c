@@ -23,12 +23,12 @@ struct fabric {
 	const struct cli_fabric_conf *conf;
 	struct cli_supervise machine;
 	struct net_loop *loop;
-	uv_timer_t timer;         /* the machine's next deadline */
+	uv_timer_t timer; /* the machine's next deadline */
 	uv_signal_t on_child, on_hangup;
-	struct cli_ready *ready;  /* asks about the group that starts */
+	struct cli_ready *ready; /* asks about the group that starts */
 	pid_t pids[CLI_CHILDREN_MAX];
 	uint64_t begun_at;
-	bool listening;           /* our own copy of the gateways' sockets is open */
+	bool listening; /* our own copy of the gateways' sockets is open */
 	struct base_rand chance;
 };
 
@@ -60,10 +60,12 @@ static void spawn(struct fabric *f, size_t i)
 	err = cli_process_spawn(&words.process, &f->pids[i]);
 	cli_fabric_words_fini(&words);
 	if (!err) {
-		base_log(BASE_INFO, "child_started", LOG_STR("child", name), LOG_I64("pid", f->pids[i]));
+		base_log(BASE_INFO, "child_started", LOG_STR("child", name),
+			LOG_I64("pid", f->pids[i]));
 		return;
 	}
-	base_log(BASE_ERROR, "child_not_started", LOG_STR("child", name), LOG_STR("program", words.process.path), LOG_ERR(err));
+	base_log(BASE_ERROR, "child_not_started", LOG_STR("child", name),
+		LOG_STR("program", words.process.path), LOG_ERR(err));
 	f->pids[i] = 0;
 	cli_supervise_died(&f->machine, i, false, now_ms(), base_rand_next(&f->chance));
 }
@@ -74,7 +76,8 @@ static void send_signal(struct fabric *f, size_t i, int number)
 
 	name_of(f, i, name);
 	if (number == SIGKILL) {
-		base_log(BASE_WARN, "child_killed", LOG_STR("child", name), LOG_I64("pid", f->pids[i]));
+		base_log(BASE_WARN, "child_killed", LOG_STR("child", name),
+			LOG_I64("pid", f->pids[i]));
 		cli_fabric_show_killed(f->conf, name, f->pids[i]);
 	}
 	/* A program may have children of its own: its whole group is meant at the end. */
@@ -86,18 +89,19 @@ static void tell_death(struct fabric *f, size_t i, pid_t pid, int status)
 	const struct cli_child *c = &f->machine.children[i];
 	bool wanted = f->machine.phase == CLI_STOPPING || f->machine.phase == CLI_DONE;
 	bool restarts = c->state == CLI_CHILD_WAITING || c->state == CLI_CHILD_RUNNING;
-	uint64_t wait_ms = c->state == CLI_CHILD_WAITING && c->due_at > now_ms() ? c->due_at - now_ms() : 0;
+	uint64_t wait_ms =
+		c->state == CLI_CHILD_WAITING && c->due_at > now_ms() ? c->due_at - now_ms() : 0;
 	const char *key = WIFSIGNALED(status) ? "signal" : "exit";
 	int number = WIFSIGNALED(status) ? WTERMSIG(status) : WEXITSTATUS(status);
 	char name[32];
 
 	name_of(f, i, name);
 	if (wanted || !restarts)
-		base_log(number && !c->killed ? BASE_WARN : BASE_INFO, "child_ended", LOG_STR("child", name),
-		        LOG_I64("pid", pid), LOG_I64(key, number));
+		base_log(number && !c->killed ? BASE_WARN : BASE_INFO, "child_ended",
+			LOG_STR("child", name), LOG_I64("pid", pid), LOG_I64(key, number));
 	else
-		base_log(number ? BASE_WARN : BASE_INFO, "child_died", LOG_STR("child", name), LOG_I64("pid", pid),
-		        LOG_I64(key, number), LOG_U64("restart_ms", wait_ms));
+		base_log(number ? BASE_WARN : BASE_INFO, "child_died", LOG_STR("child", name),
+			LOG_I64("pid", pid), LOG_I64(key, number), LOG_U64("restart_ms", wait_ms));
 }
 
 static void collect(struct fabric *f, size_t i)
@@ -109,7 +113,8 @@ static void collect(struct fabric *f, size_t i)
 	if (pid <= 0 || waitpid(pid, &status, WNOHANG) != pid)
 		return;
 	f->pids[i] = 0;
-	cli_supervise_died(&f->machine, i, WIFEXITED(status) && WEXITSTATUS(status) == 0, now_ms(), base_rand_next(&f->chance));
+	cli_supervise_died(&f->machine, i, WIFEXITED(status) && WEXITSTATUS(status) == 0, now_ms(),
+		base_rand_next(&f->chance));
 	tell_death(f, i, pid, status);
 	if (before == CLI_STARTING && f->machine.failed)
 		cli_fabric_show_culprit(f->conf, &f->machine.children[i], status);
@@ -189,8 +194,10 @@ static void take_actions(struct fabric *f)
 			break;
 		case CLI_READY:
 			base_log(BASE_INFO, "up_ready", LOG_STR("http", f->conf->http.text),
-			        LOG_STR("admin", f->conf->admin.fd >= 0 ? f->conf->admin.text : NULL),
-			        LOG_STR("data", f->conf->data), LOG_U64("took_ms", now_ms() - f->begun_at));
+				LOG_STR("admin",
+					f->conf->admin.fd >= 0 ? f->conf->admin.text : NULL),
+				LOG_STR("data", f->conf->data),
+				LOG_U64("took_ms", now_ms() - f->begun_at));
 			cli_fabric_show_ready(f->conf);
 			break;
 		case CLI_END:
@@ -248,7 +255,8 @@ static enum base_err set_up(struct fabric *f)
 	uv_signal_init(uv, &f->on_child);
 	uv_signal_init(uv, &f->on_hangup);
 	f->timer.data = f->on_child.data = f->on_hangup.data = f;
-	if (uv_signal_start(&f->on_child, on_child, SIGCHLD) != 0 || uv_signal_start(&f->on_hangup, on_hangup, SIGHUP) != 0)
+	if (uv_signal_start(&f->on_child, on_child, SIGCHLD) != 0 ||
+		uv_signal_start(&f->on_hangup, on_hangup, SIGHUP) != 0)
 		return BASE_IO;
 	return cli_ready_new(f->loop, f->conf, on_ready, f, &f->ready);
 }

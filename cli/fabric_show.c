@@ -28,8 +28,9 @@ void cli_fabric_show_group(const struct cli_fabric_conf *conf, enum cli_group gr
 
 	if (!shows_progress(conf))
 		return;
-	printf("  %s%s%s %s", cli_term_style(stdout, CLI_GREEN), group == CLI_WORKERS ? "started" : "ready  ",
-	        cli_term_style(stdout, CLI_PLAIN), cli_group_name(group));
+	printf("  %s%s%s %s", cli_term_style(stdout, CLI_GREEN),
+		group == CLI_WORKERS ? "started" : "ready  ", cli_term_style(stdout, CLI_PLAIN),
+		cli_group_name(group));
 	if (count > 1)
 		printf(" × %u", count);
 	putchar('\n');
@@ -52,17 +53,20 @@ static void show_examples(const struct cli_fabric_conf *conf)
 	if (has_service(conf, "hello"))
 		printf("  curl 'http://%s/hello?name=World'\n", http);
 	if (has_service(conf, "counter"))
-		printf("  curl -X POST http://%s/counter -H 'Content-Type: application/json' -d '{\"increment\":1}'\n", http);
+		printf("  curl -X POST http://%s/counter -H 'Content-Type: application/json' -d '{\"increment\":1}'\n",
+			http);
 	if (conf->n_names)
 		printf("  curl -X POST http://%s/v1/invoke/%s -d '%s'\n", http,
-		        has_service(conf, "echo") ? "echo" : conf->names[0], has_service(conf, "echo") ? "any bytes" : "{}");
+			has_service(conf, "echo") ? "echo" : conf->names[0],
+			has_service(conf, "echo") ? "any bytes" : "{}");
 }
 
 void cli_fabric_show_ready(const struct cli_fabric_conf *conf)
 {
 	if (conf->quiet)
 		return;
-	printf("\n%sPirn is up.%s\n\n", cli_term_style(stdout, CLI_BOLD), cli_term_style(stdout, CLI_PLAIN));
+	printf("\n%sPirn is up.%s\n\n", cli_term_style(stdout, CLI_BOLD),
+		cli_term_style(stdout, CLI_PLAIN));
 	printf("  HTTP            http://%s\n", conf->http.text);
 	if (conf->admin.fd >= 0)
 		printf("  administration  http://%s\n", conf->admin.text);
@@ -79,14 +83,16 @@ void cli_fabric_show_stopping(const struct cli_fabric_conf *conf)
 {
 	if (!shows_progress(conf))
 		return;
-	printf("\nStopping: what runs may finish (%.3g s at most). Ctrl-C again ends it at once.\n", (double)conf->drain_ms / 1000);
+	printf("\nStopping: what runs may finish (%.3g s at most). Ctrl-C again ends it at once.\n",
+		(double)conf->drain_ms / 1000);
 	fflush(stdout);
 }
 
 void cli_fabric_show_killed(const struct cli_fabric_conf *conf, const char *name, pid_t pid)
 {
 	if (!conf->quiet)
-		fprintf(stderr, "pirn up: %s (%ld) did not end in time and was killed\n", name, (long)pid);
+		fprintf(stderr, "pirn up: %s (%ld) did not end in time and was killed\n", name,
+			(long)pid);
 }
 
 void cli_fabric_show_stopped(const struct cli_fabric_conf *conf, int status)
@@ -113,7 +119,8 @@ static void last_of_log(char *out, size_t room)
 		fclose(log);
 }
 
-void cli_fabric_show_culprit(const struct cli_fabric_conf *conf, const struct cli_child *child, int status)
+void cli_fabric_show_culprit(
+	const struct cli_fabric_conf *conf, const struct cli_child *child, int status)
 {
 	const char *how = WIFSIGNALED(status) ? "by signal" : "with exit status";
 	int number = WIFSIGNALED(status) ? WTERMSIG(status) : WEXITSTATUS(status);
@@ -122,10 +129,11 @@ void cli_fabric_show_culprit(const struct cli_fabric_conf *conf, const struct cl
 
 	cli_fabric_name(child->group, child->index, name);
 	if (child->group != CLI_REDIS) {
-		cli_complain("%s ended %s %d before everything was up; its lines above say why", name, how, number);
+		cli_complain("%s ended %s %d before everything was up; its lines above say why",
+			name, how, number);
 		return;
 	}
 	last_of_log(last, sizeof last);
-	cli_complain("redis-server ended %s %d before everything was up; the end of %s/%s: %s", how, number, conf->data,
-	        CLI_REDIS_LOG, last);
+	cli_complain("redis-server ended %s %d before everything was up; the end of %s/%s: %s", how,
+		number, conf->data, CLI_REDIS_LOG, last);
 }

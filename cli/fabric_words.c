@@ -55,7 +55,8 @@ static void list_brokers(const struct cli_fabric_conf *conf, struct base_buf *ou
 	}
 }
 
-static void broker_words(struct cli_fabric_words *w, const struct cli_fabric_conf *conf, unsigned index)
+static void broker_words(
+	struct cli_fabric_words *w, const struct cli_fabric_conf *conf, unsigned index)
 {
 	base_buf_reset(&w->brokers);
 	base_buf_str(&w->brokers, "ipc://");
@@ -81,7 +82,8 @@ static const char *give_fd(struct cli_fabric_words *w, int fd)
 }
 
 /* Administration is one place: the first gateway's. */
-static void gateway_words(struct cli_fabric_words *w, const struct cli_fabric_conf *conf, unsigned index)
+static void gateway_words(
+	struct cli_fabric_words *w, const struct cli_fabric_conf *conf, unsigned index)
 {
 	say_two(w, "--brokers", (const char *)w->brokers.data);
 	say_two(w, "--http-fd", give_fd(w, conf->http.fd));
@@ -91,7 +93,8 @@ static void gateway_words(struct cli_fabric_words *w, const struct cli_fabric_co
 		say_two(w, "--admin", "off");
 }
 
-static void pirn_words(struct cli_fabric_words *w, const struct cli_fabric_conf *conf, const struct cli_child *child)
+static void pirn_words(struct cli_fabric_words *w, const struct cli_fabric_conf *conf,
+	const struct cli_child *child)
 {
 	static const char *const levels[] = { "debug", "info", "warn", "error" };
 
@@ -100,11 +103,13 @@ static void pirn_words(struct cli_fabric_words *w, const struct cli_fabric_conf 
 	say_two(w, "--log-level", levels[base_log_level()]);
 	/* A little less than we wait, so that it gives up by itself before it is killed. */
 	(void)snprintf(w->drain, sizeof w->drain, "%llums",
-	        (unsigned long long)(cli_supervise_share(conf->drain_ms, child->group) - conf->drain_ms / 16));
+		(unsigned long long)(cli_supervise_share(conf->drain_ms, child->group) -
+				     conf->drain_ms / 16));
 	say_two(w, "--drain", w->drain);
 }
 
-void cli_fabric_words(const struct cli_fabric_conf *conf, const struct cli_child *child, struct cli_fabric_words *w)
+void cli_fabric_words(const struct cli_fabric_conf *conf, const struct cli_child *child,
+	struct cli_fabric_words *w)
 {
 	memset(w, 0, sizeof *w);
 	base_buf_init(&w->brokers);

@@ -21,7 +21,9 @@ static int check_url(const struct settings *s)
 {
 	struct cli_http_response response;
 	char why[512];
-	struct cli_http_request request = { .base = s->url, .path = "", .timeout_ms = s->timeout_ms };
+	struct cli_http_request request = {
+		.base = s->url, .path = "", .timeout_ms = s->timeout_ms
+	};
 	enum base_err err = cli_http(&request, &response, why, sizeof why);
 	bool ok;
 
@@ -59,7 +61,8 @@ static void on_down(void *arg, struct net_link *link)
 	(void)link;
 }
 
-static void on_message(void *arg, struct net_link *link, const struct net_frame *frame, struct base_block *block)
+static void on_message(
+	void *arg, struct net_link *link, const struct net_frame *frame, struct base_block *block)
 {
 	(void)arg;
 	(void)link;
@@ -74,9 +77,15 @@ static void on_timeout(uv_timer_t *timer)
 
 static enum base_err greet(struct greeting *g, const char *brokers, uint32_t timeout_ms, char **why)
 {
-	struct net_links_conf conf = { .brokers = brokers, .role = PIRN__ROLE__CLIENT, .name = "pirn-health" };
+	struct net_links_conf conf = {
+		.brokers = brokers, .role = PIRN__ROLE__CLIENT, .name = "pirn-health"
+	};
 	struct net_links_events events = {
-		.on_up = on_up, .on_down = on_down, .on_drain = on_down, .on_message = on_message, .arg = g,
+		.on_up = on_up,
+		.on_down = on_down,
+		.on_drain = on_down,
+		.on_message = on_message,
+		.arg = g,
 	};
 	struct net_links *links = NULL;
 	uv_timer_t timer;
@@ -165,7 +174,8 @@ static int run(const void *settings, int n_operands, char **operands)
 	(void)n_operands;
 	(void)operands;
 	if ((s->url != NULL) + (s->broker != NULL) + s->worker != 1) {
-		cli_complain("one of --url URL, --broker ENDPOINT and --worker says what to look at");
+		cli_complain(
+			"one of --url URL, --broker ENDPOINT and --worker says what to look at");
 		return CLI_USAGE;
 	}
 	if (s->url)
@@ -174,13 +184,16 @@ static int run(const void *settings, int n_operands, char **operands)
 }
 
 static const struct base_conf_row rows[] = {
-	{ "url", BASE_CONF_STR, offsetof(struct settings, url), NULL, 0, 0, NULL, "it answers 2xx" },
+	{ "url", BASE_CONF_STR, offsetof(struct settings, url), NULL, 0, 0, NULL,
+		"it answers 2xx" },
 	{ "broker", BASE_CONF_STR, offsetof(struct settings, broker), NULL, 0, 0, NULL,
-	        "the broker at this endpoint (tcp://HOST:PORT, ipc://PATH) welcomes a peer" },
+		"the broker at this endpoint (tcp://HOST:PORT, ipc://PATH) welcomes a peer" },
 	{ "worker", BASE_CONF_BOOL, offsetof(struct settings, worker), "no", 0, 0, NULL,
-	        "a pirn-worker runs here, and a broker can be reached from here" },
-	{ "brokers", BASE_CONF_STR, offsetof(struct settings, brokers), NULL, 0, 0, NULL, "the brokers of that worker" },
-	{ "timeout", BASE_CONF_MS, offsetof(struct settings, timeout_ms), "2s", 1, 60000, NULL, "how long an answer may take" },
+		"a pirn-worker runs here, and a broker can be reached from here" },
+	{ "brokers", BASE_CONF_STR, offsetof(struct settings, brokers), NULL, 0, 0, NULL,
+		"the brokers of that worker" },
+	{ "timeout", BASE_CONF_MS, offsetof(struct settings, timeout_ms), "2s", 1, 60000, NULL,
+		"how long an answer may take" },
 	{ 0 },
 };
 

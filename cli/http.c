@@ -55,8 +55,8 @@ static struct curl_slist *all_headers(const struct cli_http_request *request)
 	return list;
 }
 
-static void set_up(CURL *curl, const struct cli_http_request *request, const char *url, struct curl_slist *headers,
-                   struct cli_http_response *response, char *errors)
+static void set_up(CURL *curl, const struct cli_http_request *request, const char *url,
+	struct curl_slist *headers, struct cli_http_response *response, char *errors)
 {
 	curl_easy_setopt(curl, CURLOPT_URL, url);
 	curl_easy_setopt(curl, CURLOPT_PROTOCOLS_STR, "http,https");
@@ -83,10 +83,12 @@ static void read_head(CURL *curl, struct cli_http_response *response)
 	curl_easy_getinfo(curl, CURLINFO_RESPONSE_CODE, &status);
 	curl_easy_getinfo(curl, CURLINFO_CONTENT_TYPE, &type);
 	response->status = (unsigned)status;
-	(void)snprintf(response->content_type, sizeof response->content_type, "%s", type ? type : "");
+	(void)snprintf(
+		response->content_type, sizeof response->content_type, "%s", type ? type : "");
 }
 
-enum base_err cli_http(const struct cli_http_request *request, struct cli_http_response *out, char *why, size_t why_room)
+enum base_err cli_http(const struct cli_http_request *request, struct cli_http_response *out,
+	char *why, size_t why_room)
 {
 	struct cli_http_response response = { 0 };
 	char errors[CURL_ERROR_SIZE] = "";
@@ -100,7 +102,8 @@ enum base_err cli_http(const struct cli_http_request *request, struct cli_http_r
 	while (size && request->base[size - 1] == '/')
 		size--;
 	base_buf_init(&response.body);
-	if (!curl || !headers || asprintf(&url, "%.*s%s", (int)size, request->base, request->path) < 0)
+	if (!curl || !headers ||
+		asprintf(&url, "%.*s%s", (int)size, request->base, request->path) < 0)
 		goto fail;
 	set_up(curl, request, url, headers, &response, errors);
 	code = curl_easy_perform(curl);

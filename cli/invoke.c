@@ -10,7 +10,7 @@
 #include "cli/cli.h"
 #include "cli/http.h"
 
-#define BODY_MAX (64u * 1024 * 1024)
+#define BODY_MAX  (64u * 1024 * 1024)
 #define MARGIN_MS 2000 /* the gateway answers 504 itself; wait for that */
 
 struct settings {
@@ -64,7 +64,8 @@ static bool read_body(const char *data, struct base_buf *out)
 /* A problem (RFC 9457), UNTRUSTED, as one line. */
 static void tell_problem(const struct cli_http_response *response)
 {
-	json_t *problem = json_loadb((const char *)response->body.data, response->body.size, 0, NULL);
+	json_t *problem =
+		json_loadb((const char *)response->body.data, response->body.size, 0, NULL);
 	const char *title = json_string_value(json_object_get(problem, "title"));
 	const char *detail = json_string_value(json_object_get(problem, "detail"));
 
@@ -85,7 +86,8 @@ static int show(const struct cli_http_response *response)
 	if (ok || !problem) {
 		(void)fwrite(response->body.data, 1, response->body.size, stdout);
 		/* A shell's prompt should not stand behind the answer; a pipe gets the bytes alone. */
-		if (response->body.size && response->body.data[response->body.size - 1] != '\n' && isatty(STDOUT_FILENO))
+		if (response->body.size && response->body.data[response->body.size - 1] != '\n' &&
+			isatty(STDOUT_FILENO))
 			putchar('\n');
 	}
 	if (fflush(stdout) != 0) {
@@ -104,7 +106,11 @@ static int call(const struct settings *s, const char *service, const struct base
 	char why[512];
 	const char *headers[] = { type, timeout, NULL };
 	struct cli_http_request request = {
-		.base = s->gateway, .path = path, .body = body->data, .body_size = body->size, .headers = headers,
+		.base = s->gateway,
+		.path = path,
+		.body = body->data,
+		.body_size = body->size,
+		.headers = headers,
 		.timeout_ms = s->timeout_ms + MARGIN_MS,
 	};
 	enum base_err err;
@@ -135,8 +141,9 @@ static int run(const void *settings, int n_operands, char **operands)
 
 	(void)n_operands;
 	if (!base_manifest_is_service(operands[0])) {
-		cli_complain("\"%s\" cannot be a service's name: a-z, 0-9 and -, beginning with a letter, %d at most", operands[0],
-		        BASE_MANIFEST_NAME_MAX);
+		cli_complain(
+			"\"%s\" cannot be a service's name: a-z, 0-9 and -, beginning with a letter, %d at most",
+			operands[0], BASE_MANIFEST_NAME_MAX);
 		return CLI_USAGE;
 	}
 	if (strpbrk(s->content_type, "\r\n")) {
@@ -152,13 +159,13 @@ static int run(const void *settings, int n_operands, char **operands)
 
 static const struct base_conf_row rows[] = {
 	{ "data", BASE_CONF_STR, offsetof(struct settings, data), NULL, 0, 0, NULL,
-	        "the body: TEXT, @FILE, or - for standard input (default: empty)" },
-	{ "content-type", BASE_CONF_STR, offsetof(struct settings, content_type), "application/json", 0, 0, NULL,
-	        "what the body is" },
+		"the body: TEXT, @FILE, or - for standard input (default: empty)" },
+	{ "content-type", BASE_CONF_STR, offsetof(struct settings, content_type),
+		"application/json", 0, 0, NULL, "what the body is" },
 	{ "timeout", BASE_CONF_MS, offsetof(struct settings, timeout_ms), "0", 0, 3600000, NULL,
-	        "how long the call may take; 0: as long as its service's manifest says" },
-	{ "gateway", BASE_CONF_STR, offsetof(struct settings, gateway), "http://127.0.0.1:8080", 0, 0, NULL,
-	        "the gateway to ask" },
+		"how long the call may take; 0: as long as its service's manifest says" },
+	{ "gateway", BASE_CONF_STR, offsetof(struct settings, gateway), "http://127.0.0.1:8080", 0,
+		0, NULL, "the gateway to ask" },
 	{ 0 },
 };
 

@@ -12,7 +12,7 @@
 #include <time.h>
 #include <unistd.h>
 
-#define LOCK_TRIES 200
+#define LOCK_TRIES    200
 #define LOCK_PAUSE_NS (10 * 1000 * 1000)
 
 /* The folder of our own executable, without a slash at its end. */
@@ -32,7 +32,8 @@ static enum base_err own_folder(char out[PATH_MAX])
 }
 
 /* out = the first of folder/candidates[i] where probe lies in it ("" for itself). */
-static enum base_err first_of(const char *const *candidates, const char *probe, char *out, size_t room)
+static enum base_err first_of(
+	const char *const *candidates, const char *probe, char *out, size_t room)
 {
 	char folder[PATH_MAX];
 	char path[2 * PATH_MAX];

@@ -31,7 +31,8 @@ static bool split(const char *address, char host[HOST_ROOM], const char **port)
 
 static int open_one(const struct addrinfo *info)
 {
-	int fd = socket(info->ai_family, info->ai_socktype | SOCK_CLOEXEC | SOCK_NONBLOCK, info->ai_protocol);
+	int fd = socket(info->ai_family, info->ai_socktype | SOCK_CLOEXEC | SOCK_NONBLOCK,
+		info->ai_protocol);
 	int on = 1;
 
 	if (fd < 0)
@@ -63,12 +64,14 @@ static void describe(struct cli_fabric_listener *l)
 	char port[16];
 	bool six = l->address.ss_family == AF_INET6;
 
-	if (getnameinfo((struct sockaddr *)&l->address, sizeof l->address, host, sizeof host, port, sizeof port,
-	            NI_NUMERICHOST | NI_NUMERICSERV) == 0)
-		(void)snprintf(l->text, sizeof l->text, "%s%s%s:%s", six ? "[" : "", host, six ? "]" : "", port);
+	if (getnameinfo((struct sockaddr *)&l->address, sizeof l->address, host, sizeof host, port,
+		    sizeof port, NI_NUMERICHOST | NI_NUMERICSERV) == 0)
+		(void)snprintf(l->text, sizeof l->text, "%s%s%s:%s", six ? "[" : "", host,
+			six ? "]" : "", port);
 }
 
-static enum base_err listen_on(const struct addrinfo *list, struct cli_fabric_listener *out, char *why, size_t why_room)
+static enum base_err listen_on(
+	const struct addrinfo *list, struct cli_fabric_listener *out, char *why, size_t why_room)
 {
 	struct cli_fabric_listener l = { .fd = -1 };
 	socklen_t size = sizeof l.address;
@@ -79,7 +82,9 @@ static enum base_err listen_on(const struct addrinfo *list, struct cli_fabric_li
 		failure = errno;
 	}
 	if (l.fd < 0) {
-		(void)snprintf(why, why_room, "%s", failure == EADDRINUSE ? "the port is in use by another program" : strerror(failure));
+		(void)snprintf(why, why_room, "%s",
+			failure == EADDRINUSE ? "the port is in use by another program"
+					      : strerror(failure));
 		return failure == EADDRINUSE ? BASE_EXISTS : base_err_from_errno(failure);
 	}
 	if (getsockname(l.fd, (struct sockaddr *)&l.address, &size) != 0) {
@@ -93,9 +98,12 @@ static enum base_err listen_on(const struct addrinfo *list, struct cli_fabric_li
 	return BASE_OK;
 }
 
-enum base_err cli_listen(const char *address, struct cli_fabric_listener *out, char *why, size_t why_room)
+enum base_err cli_listen(
+	const char *address, struct cli_fabric_listener *out, char *why, size_t why_room)
 {
-	const struct addrinfo wish = { .ai_family = AF_UNSPEC, .ai_socktype = SOCK_STREAM, .ai_flags = AI_PASSIVE };
+	const struct addrinfo wish = {
+		.ai_family = AF_UNSPEC, .ai_socktype = SOCK_STREAM, .ai_flags = AI_PASSIVE
+	};
 	struct addrinfo *list = NULL;
 	const char *port;
 	char host[HOST_ROOM];

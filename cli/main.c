@@ -16,7 +16,8 @@ static int unknown(const char *word)
 		base_text_offer(&guess, cli_command_name(cli_commands[i]));
 	base_text_quote(quoted, sizeof quoted, word, strlen(word));
 	if (guess.best)
-		fprintf(stderr, "pirn: %s is not a command; did you mean \"%s\"?\n", quoted, guess.best);
+		fprintf(stderr, "pirn: %s is not a command; did you mean \"%s\"?\n", quoted,
+			guess.best);
 	else
 		fprintf(stderr, "pirn: %s is not a command; `pirn help` lists them\n", quoted);
 	return CLI_USAGE;

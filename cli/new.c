@@ -16,7 +16,8 @@ struct settings {
 	char *dir;
 };
 
-static bool write_file(const char *folder, const char *name, const char *suffix, const struct base_buf *text)
+static bool write_file(
+	const char *folder, const char *name, const char *suffix, const struct base_buf *text)
 {
 	char path[PATH_MAX];
 	FILE *file;
@@ -46,7 +47,8 @@ static bool write_service(const char *folder, const char *name)
 	base_buf_init(&source);
 	cli_template_manifest(name, &manifest);
 	cli_template_source(name, &source);
-	ok = write_file(folder, name, ".c", &source) && write_file(folder, "service", ".yaml", &manifest);
+	ok = write_file(folder, name, ".c", &source) &&
+	     write_file(folder, "service", ".yaml", &manifest);
 	base_buf_fini(&manifest);
 	base_buf_fini(&source);
 	return ok;
@@ -61,8 +63,10 @@ static bool is_own_tree(const char *dir)
 
 	if (strcmp(dir, "services") != 0 || cli_layout_include(include, sizeof include) != BASE_OK)
 		return false;
-	(void)snprintf(tree, sizeof tree, "%.*s", (int)(strlen(include) - strlen("/include")), include);
-	return getcwd(real, sizeof real) && strcmp(real, tree) == 0 && access("Makefile", R_OK) == 0;
+	(void)snprintf(
+		tree, sizeof tree, "%.*s", (int)(strlen(include) - strlen("/include")), include);
+	return getcwd(real, sizeof real) && strcmp(real, tree) == 0 &&
+	       access("Makefile", R_OK) == 0;
 }
 
 static void tell_what_next(const char *dir, const char *name)
@@ -86,8 +90,9 @@ static int run(const void *settings, int n_operands, char **operands)
 
 	(void)n_operands;
 	if (!base_manifest_is_service(name)) {
-		cli_complain("\"%s\" cannot be a service's name: a-z, 0-9 and -, beginning with a letter, %d at most", name,
-		        BASE_MANIFEST_NAME_MAX);
+		cli_complain(
+			"\"%s\" cannot be a service's name: a-z, 0-9 and -, beginning with a letter, %d at most",
+			name, BASE_MANIFEST_NAME_MAX);
 		return CLI_USAGE;
 	}
 	err = cli_layout_mkdirs(s->dir);
@@ -97,7 +102,9 @@ static int run(const void *settings, int n_operands, char **operands)
 	}
 	(void)snprintf(folder, sizeof folder, "%s/%s", s->dir, name);
 	if (mkdir(folder, 0777) != 0) {
-		cli_complain("%s: %s", folder, errno == EEXIST ? "is there already; nothing was changed" : strerror(errno));
+		cli_complain("%s: %s", folder,
+			errno == EEXIST ? "is there already; nothing was changed"
+					: strerror(errno));
 		return CLI_FAILED;
 	}
 	if (!write_service(folder, name))
@@ -107,7 +114,8 @@ static int run(const void *settings, int n_operands, char **operands)
 }
 
 static const struct base_conf_row rows[] = {
-	{ "dir", BASE_CONF_STR, offsetof(struct settings, dir), "services", 0, 0, NULL, "where to make its folder" },
+	{ "dir", BASE_CONF_STR, offsetof(struct settings, dir), "services", 0, 0, NULL,
+		"where to make its folder" },
 	{ 0 },
 };
 

@@ -18,7 +18,7 @@ struct cli_probe {
 	unsigned open_handles;
 	char *request;
 	bool line;
-	bool over;          /* fn was called, or must not be */
+	bool over; /* fn was called, or must not be */
 	struct base_buf answer;
 	cli_probe_fn *fn;
 	void *arg;
@@ -100,7 +100,7 @@ static void on_connect(uv_connect_t *connect, int status)
 	out = uv_buf_init(p->request, (unsigned)strlen(p->request));
 	p->write.data = p;
 	if (uv_write(&p->write, &p->socket.stream, &out, 1, on_written) != 0 ||
-	        uv_read_start(&p->socket.stream, on_room, on_read) != 0)
+		uv_read_start(&p->socket.stream, on_room, on_read) != 0)
 		finish(p, false);
 }
 
@@ -113,8 +113,8 @@ static bool dial(struct cli_probe *p, const struct cli_probe_conf *conf)
 	return true;
 }
 
-enum base_err cli_probe_start(uv_loop_t *loop, const struct cli_probe_conf *conf, cli_probe_fn *fn, void *arg,
-                              struct cli_probe **out)
+enum base_err cli_probe_start(uv_loop_t *loop, const struct cli_probe_conf *conf, cli_probe_fn *fn,
+	void *arg, struct cli_probe **out)
 {
 	struct cli_probe *p = calloc(1, sizeof *p);
 

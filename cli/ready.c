@@ -10,22 +10,23 @@
 #include "cli/fabric_words.h"
 #include "cli/probe.h"
 
-#define AGAIN_MS 20
-#define ANSWER_MS 2000
-#define BROKERS_MS 30000
+#define AGAIN_MS    20
+#define ANSWER_MS   2000
+#define BROKERS_MS  30000
 #define GATEWAYS_MS 60000
-#define SERVICES_MS 15000 /* after the gateway is ready; then what is missing is told, and we go on */
+#define SERVICES_MS \
+	15000 /* after the gateway is ready; then what is missing is told, and we go on */
 
 struct cli_ready {
 	const struct cli_fabric_conf *conf;
 	struct net_loop *loop;
-	uv_timer_t *timer;        /* of its own life: closing takes a turn */
+	uv_timer_t *timer; /* of its own life: closing takes a turn */
 	struct cli_probe *probe;
 	cli_ready_fn *fn;
 	void *arg;
 	bool busy;
 	enum cli_group group;
-	unsigned broker;          /* that is asked next */
+	unsigned broker; /* that is asked next */
 	bool gateway_ready;
 	uint64_t deadline_at;
 	char path[64];
@@ -68,7 +69,8 @@ static bool is_served(const json_t *list, const char *name)
 	const json_t *entry;
 	size_t i;
 
-	json_array_foreach(list, i, entry) {
+	json_array_foreach(list, i, entry)
+	{
 		const char *service = json_string_value(json_object_get(entry, "service"));
 
 		if (service && strcmp(service, name) == 0)
@@ -77,7 +79,8 @@ static bool is_served(const json_t *list, const char *name)
 	return false;
 }
 
-bool cli_ready_has_services(const char *json, size_t size, char *const *names, size_t n, const char **missing)
+bool cli_ready_has_services(
+	const char *json, size_t size, char *const *names, size_t n, const char **missing)
 {
 	json_t *answer = json_loadb(json, size, JSON_REJECT_DUPLICATES, NULL);
 	const json_t *list = json_object_get(answer, "services");
@@ -99,7 +102,9 @@ static const char *body_of(const char *answer)
 	const char *status = strchr(answer, ' ');
 	const char *end = strstr(answer, "\r\n\r\n");
 
-	return status && end && strncmp(answer, "HTTP/", 5) == 0 && strncmp(status, " 200", 4) == 0 ? end + 4 : NULL;
+	return status && end && strncmp(answer, "HTTP/", 5) == 0 && strncmp(status, " 200", 4) == 0
+		       ? end + 4
+		       : NULL;
 }
 
 /* ---- what an answer means ------------------------------------------------------ */
@@ -109,7 +114,8 @@ static void on_services(struct cli_ready *r, const char *answer, size_t size)
 	const char *body = body_of(answer);
 	const char *missing = r->conf->n_names ? r->conf->names[0] : NULL;
 
-	if (body && cli_ready_has_services(body, size - (size_t)(body - answer), r->conf->names, r->conf->n_names, &missing)) {
+	if (body && cli_ready_has_services(body, size - (size_t)(body - answer), r->conf->names,
+			    r->conf->n_names, &missing)) {
 		conclude(r, NULL);
 	} else if (is_late(r)) {
 		base_log(BASE_WARN, "service_missing", LOG_STR("service", missing));
@@ -143,7 +149,9 @@ static void on_broker(struct cli_ready *r, bool reached)
 		r->broker++;
 		ask(r);
 	} else if (is_late(r)) {
-		(void)snprintf(r->failure, sizeof r->failure, "broker-%u does not listen after 30 s; the lines above say why", r->broker + 1);
+		(void)snprintf(r->failure, sizeof r->failure,
+			"broker-%u does not listen after 30 s; the lines above say why",
+			r->broker + 1);
 		conclude(r, r->failure);
 	} else {
 		ask_again(r, AGAIN_MS);
@@ -204,9 +212,11 @@ static void ask(struct cli_ready *r)
 		conf.unix_path = r->path;
 		break;
 	case CLI_GATEWAYS:
-		conf.address = (const struct sockaddr *)(r->gateway_ready ? &r->conf->admin.address : &r->conf->http.address);
-		conf.request = r->gateway_ready ? "GET /v1/services HTTP/1.0\r\nHost: localhost\r\n\r\n"
-		                                : "GET /readyz HTTP/1.0\r\nHost: localhost\r\n\r\n";
+		conf.address = (const struct sockaddr *)(r->gateway_ready ? &r->conf->admin.address
+									  : &r->conf->http.address);
+		conf.request = r->gateway_ready
+				       ? "GET /v1/services HTTP/1.0\r\nHost: localhost\r\n\r\n"
+				       : "GET /readyz HTTP/1.0\r\nHost: localhost\r\n\r\n";
 		break;
 	case CLI_WORKERS: /* the list of services shows whether they are there */
 	case CLI_GROUP__N:
@@ -226,7 +236,9 @@ void cli_ready_begin(struct cli_ready *r, enum cli_group group)
 	r->broker = 0;
 	r->gateway_ready = false;
 	uv_update_time(net_loop_uv(r->loop));
-	set_deadline(r, group == CLI_BROKERS ? BROKERS_MS : group == CLI_GATEWAYS ? GATEWAYS_MS : 0);
+	set_deadline(r, group == CLI_BROKERS    ? BROKERS_MS
+			: group == CLI_GATEWAYS ? GATEWAYS_MS
+						: 0);
 	ask_again(r, 0);
 }
 
@@ -237,8 +249,8 @@ void cli_ready_stop(struct cli_ready *r)
 	cli_probe_cancel(&r->probe);
 }
 
-enum base_err cli_ready_new(struct net_loop *loop, const struct cli_fabric_conf *conf, cli_ready_fn *fn, void *arg,
-                            struct cli_ready **out)
+enum base_err cli_ready_new(struct net_loop *loop, const struct cli_fabric_conf *conf,
+	cli_ready_fn *fn, void *arg, struct cli_ready **out)
 {
 	struct cli_ready *r = calloc(1, sizeof *r);
 	uv_timer_t *timer = calloc(1, sizeof *timer);

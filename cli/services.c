@@ -43,7 +43,8 @@ static void text_cell(struct cli_table *t, const json_t *entry, const char *key)
 
 static void heading(struct cli_table *t)
 {
-	static const char *const words[] = { "SERVICE", "WORKERS", "RUNNING", "WAITING", "DONE", "FAILED", "P50", "P99", "BREAKER" };
+	static const char *const words[] = { "SERVICE", "WORKERS", "RUNNING", "WAITING", "DONE",
+		"FAILED", "P50", "P99", "BREAKER" };
 
 	cli_table_init(t, sizeof words / sizeof words[0], 0xFE);
 	for (size_t i = 0; i < sizeof words / sizeof words[0]; i++)
@@ -58,7 +59,8 @@ static void show(const json_t *list)
 	size_t i;
 
 	heading(&t);
-	json_array_foreach(list, i, entry) {
+	json_array_foreach(list, i, entry)
+	{
 		text_cell(&t, entry, "service");
 		for (size_t k = 0; k < sizeof counts / sizeof counts[0]; k++)
 			cli_table_cell(&t, "%.0f", number(entry, counts[k]));
@@ -76,7 +78,8 @@ static void show(const json_t *list)
 /* UNTRUSTED JSON: whatever answered at that address. */
 static int show_answer(const struct settings *s, const struct cli_http_response *response)
 {
-	json_t *answer = json_loadb((const char *)response->body.data, response->body.size, JSON_REJECT_DUPLICATES, NULL);
+	json_t *answer = json_loadb((const char *)response->body.data, response->body.size,
+		JSON_REJECT_DUPLICATES, NULL);
 	const json_t *list = json_object_get(answer, "services");
 	int status = CLI_FAILED;
 
@@ -97,7 +100,9 @@ static int show_answer(const struct settings *s, const struct cli_http_response 
 static int run(const void *settings, int n_operands, char **operands)
 {
 	const struct settings *s = settings;
-	struct cli_http_request request = { .base = s->admin, .path = "/v1/services", .timeout_ms = ANSWER_MS };
+	struct cli_http_request request = {
+		.base = s->admin, .path = "/v1/services", .timeout_ms = ANSWER_MS
+	};
 	struct cli_http_response response;
 	char why[512];
 	enum base_err err = cli_http(&request, &response, why, sizeof why);
@@ -115,8 +120,8 @@ static int run(const void *settings, int n_operands, char **operands)
 }
 
 static const struct base_conf_row rows[] = {
-	{ "admin", BASE_CONF_STR, offsetof(struct settings, admin), "http://127.0.0.1:8081", 0, 0, NULL,
-	        "a gateway's address for administration" },
+	{ "admin", BASE_CONF_STR, offsetof(struct settings, admin), "http://127.0.0.1:8081", 0, 0,
+		NULL, "a gateway's address for administration" },
 	{ "json", BASE_CONF_BOOL, offsetof(struct settings, json), "no", 0, 0, NULL, "print JSON" },
 	{ 0 },
 };

@@ -11,7 +11,8 @@
 
 #include "worker/yaml.h"
 
-static enum base_err read_text(const char *path, char *out, size_t room, size_t *size, char *why, size_t why_room)
+static enum base_err read_text(
+	const char *path, char *out, size_t room, size_t *size, char *why, size_t why_room)
 {
 	FILE *file = fopen(path, "re");
 	bool failed;
@@ -28,7 +29,8 @@ static enum base_err read_text(const char *path, char *out, size_t room, size_t 
 	return failed ? BASE_IO : BASE_OK;
 }
 
-enum base_err cli_manifest_in(const char *folder, struct base_manifest **out, char *why, size_t why_room)
+enum base_err cli_manifest_in(
+	const char *folder, struct base_manifest **out, char *why, size_t why_room)
 {
 	size_t room = WRK_YAML_BYTES + 1;
 	char *text = malloc(room);
@@ -74,7 +76,8 @@ static int compare(const void *a, const void *b)
 	return strcmp(*(char *const *)a, *(char *const *)b);
 }
 
-enum base_err cli_services_in(const char *folder, char ***out, size_t *n_out, char *why, size_t why_room)
+enum base_err cli_services_in(
+	const char *folder, char ***out, size_t *n_out, char *why, size_t why_room)
 {
 	struct dirent **list = NULL;
 	int n_list = scandir(folder, &list, is_visible, alphasort);

@@ -32,7 +32,8 @@ static bool is_alive(const struct cli_child *c)
 
 const char *cli_group_name(enum cli_group group)
 {
-	static const char *const names[CLI_GROUP__N] = { "redis-server", "pirn-broker", "pirn-worker", "pirn-gateway" };
+	static const char *const names[CLI_GROUP__N] = { "redis-server", "pirn-broker",
+		"pirn-worker", "pirn-gateway" };
 
 	return names[group];
 }
@@ -55,14 +56,17 @@ uint64_t cli_supervise_backoff(unsigned failures, uint64_t chance)
 	return chance % limit + 1;
 }
 
-void cli_supervise_init(struct cli_supervise *s, const unsigned counts[CLI_GROUP__N], uint64_t drain_ms)
+void cli_supervise_init(
+	struct cli_supervise *s, const unsigned counts[CLI_GROUP__N], uint64_t drain_ms)
 {
 	memset(s, 0, sizeof *s);
 	s->drain_ms = drain_ms;
 	for (enum cli_group g = CLI_REDIS; g < CLI_GROUP__N; g++)
 		for (unsigned i = 0; i < counts[g]; i++) {
 			assert(s->n < CLI_CHILDREN_MAX);
-			s->children[s->n++] = (struct cli_child){ .group = g, .index = i, .state = CLI_CHILD_IDLE };
+			s->children[s->n++] = (struct cli_child){
+				.group = g, .index = i, .state = CLI_CHILD_IDLE
+			};
 		}
 }
 
@@ -204,10 +208,13 @@ static void plan_restart(struct cli_child *c, bool voluntary, uint64_t now_ms, u
 		c->failures = 0;
 	if (!voluntary || lived_ms < CLI_VOLUNTARY_MS)
 		c->failures++;
-	c->due_at = now_ms + (voluntary && lived_ms >= CLI_VOLUNTARY_MS ? 0 : cli_supervise_backoff(c->failures, chance));
+	c->due_at = now_ms + (voluntary && lived_ms >= CLI_VOLUNTARY_MS
+					     ? 0
+					     : cli_supervise_backoff(c->failures, chance));
 }
 
-void cli_supervise_died(struct cli_supervise *s, size_t child, bool voluntary, uint64_t now_ms, uint64_t chance)
+void cli_supervise_died(
+	struct cli_supervise *s, size_t child, bool voluntary, uint64_t now_ms, uint64_t chance)
 {
 	struct cli_child *c = &s->children[child];
 

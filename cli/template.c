@@ -1,13 +1,12 @@
 #include "cli/template.h"
 
 /* $N is the service's name, $I the same as an identifier. */
-static const char manifest[] =
-	"service: $N\n"
-	"handler: $N.so\n"
-	"description: says hello\n"
-	"events:\n"
-	"  - http: { method: GET, path: /$N }\n"
-	"timeout: 5s\n";
+static const char manifest[] = "service: $N\n"
+			       "handler: $N.so\n"
+			       "description: says hello\n"
+			       "events:\n"
+			       "  - http: { method: GET, path: /$N }\n"
+			       "timeout: 5s\n";
 
 static const char source[] =
 	"/* GET /$N?name=World */\n"

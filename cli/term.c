@@ -11,12 +11,14 @@ bool cli_term_colours(FILE *out)
 	const char *refused = getenv("NO_COLOR");
 	const char *term = getenv("TERM");
 
-	return isatty(fileno(out)) && !(refused && *refused) && !(term && strcmp(term, "dumb") == 0);
+	return isatty(fileno(out)) && !(refused && *refused) &&
+	       !(term && strcmp(term, "dumb") == 0);
 }
 
 const char *cli_term_style(FILE *out, enum cli_style style)
 {
-	static const char *const codes[] = { "\033[0m", "\033[1m", "\033[2m", "\033[31m", "\033[32m", "\033[33m" };
+	static const char *const codes[] = { "\033[0m", "\033[1m", "\033[2m", "\033[31m",
+		"\033[32m", "\033[33m" };
 
 	return cli_term_colours(out) ? codes[style] : "";
 }

@@ -36,13 +36,16 @@ static bool find_programs(struct cli_fabric_conf *conf, const struct settings *s
 	if (s->redis)
 		return true;
 	if (strchr(s->redis_server, '/')) {
-		if (realpath(s->redis_server, conf->programs[CLI_REDIS]) && access(conf->programs[CLI_REDIS], X_OK) == 0)
+		if (realpath(s->redis_server, conf->programs[CLI_REDIS]) &&
+			access(conf->programs[CLI_REDIS], X_OK) == 0)
 			return true;
-	} else if (cli_layout_in_path(s->redis_server, conf->programs[CLI_REDIS], PATH_MAX) == BASE_OK) {
+	} else if (cli_layout_in_path(s->redis_server, conf->programs[CLI_REDIS], PATH_MAX) ==
+		   BASE_OK) {
 		return true;
 	}
-	cli_complain("there is no %s; install it (apt-get install redis-server), or use another Redis with --redis URL",
-	        s->redis_server);
+	cli_complain(
+		"there is no %s; install it (apt-get install redis-server), or use another Redis with --redis URL",
+		s->redis_server);
 	return false;
 }
 
@@ -55,10 +58,12 @@ static bool find_services(struct cli_fabric_conf *conf, const struct settings *s
 		return false;
 	}
 	if (!s->services && cli_layout_services(conf->services, sizeof conf->services) != BASE_OK) {
-		cli_complain("there is no folder of services beside this program; name one with --services");
+		cli_complain(
+			"there is no folder of services beside this program; name one with --services");
 		return false;
 	}
-	if (cli_services_in(conf->services, &conf->names, &conf->n_names, why, sizeof why) == BASE_OK)
+	if (cli_services_in(conf->services, &conf->names, &conf->n_names, why, sizeof why) ==
+		BASE_OK)
 		return true;
 	cli_complain("%s", why);
 	return false;
@@ -76,8 +81,9 @@ static bool enter_data(struct cli_fabric_conf *conf, const struct settings *s)
 	}
 	err = cli_layout_lock("pirn.lock", &conf->lock_fd, &owner);
 	if (err == BASE_EXISTS) {
-		cli_complain("%s is in use by another `pirn up` (pid %ld); give this one --data DIR and other ports", conf->data,
-		        (long)owner);
+		cli_complain(
+			"%s is in use by another `pirn up` (pid %ld); give this one --data DIR and other ports",
+			conf->data, (long)owner);
 		return false;
 	}
 	if (!err)
@@ -137,7 +143,8 @@ static bool redis_answers(const char *url)
 	struct store_redis *redis = NULL;
 	char *why = NULL;
 
-	if (net_loop_new(&c.loop) == BASE_OK && store_redis_new(c.loop, &conf, &events, &redis, &why) == BASE_OK)
+	if (net_loop_new(&c.loop) == BASE_OK &&
+		store_redis_new(c.loop, &conf, &events, &redis, &why) == BASE_OK)
 		net_loop_run(c.loop);
 	if (!c.up)
 		cli_complain("--redis: %s", why ? why : c.why);
@@ -147,15 +154,17 @@ static bool redis_answers(const char *url)
 	return c.up;
 }
 
-static bool settle_redis(struct cli_fabric_conf *conf, const struct settings *s, char *url, size_t room)
+static bool settle_redis(
+	struct cli_fabric_conf *conf, const struct settings *s, char *url, size_t room)
 {
 	if (s->redis) {
 		conf->redis = s->redis;
 		return redis_answers(s->redis);
 	}
 	if (strlen(conf->data) + strlen("/" CLI_REDIS_SOCKET) > SOCKET_PATH_MAX) {
-		cli_complain("the path of the data directory is too long for a socket in it: %s (%zu bytes are possible); give a shorter --data",
-		        conf->data, SOCKET_PATH_MAX - strlen("/" CLI_REDIS_SOCKET));
+		cli_complain(
+			"the path of the data directory is too long for a socket in it: %s (%zu bytes are possible); give a shorter --data",
+			conf->data, SOCKET_PATH_MAX - strlen("/" CLI_REDIS_SOCKET));
 		return false;
 	}
 	(void)snprintf(url, room, "unix://%s/%s", conf->data, CLI_REDIS_SOCKET);
@@ -183,7 +192,10 @@ static int run(const void *settings, int n_operands, char **operands)
 	const struct settings *s = settings;
 	char url[PATH_MAX + 64];
 	struct cli_fabric_conf conf = {
-		.http = { .fd = -1 }, .admin = { .fd = -1 }, .lock_fd = -1, .drain_ms = s->drain_ms,
+		.http = { .fd = -1 },
+		.admin = { .fd = -1 },
+		.lock_fd = -1,
+		.drain_ms = s->drain_ms,
 		.counts = { s->redis ? 0 : 1, s->brokers, s->workers, s->gateways },
 		.quiet = base_log_format() == BASE_LOG_JSON,
 	};
@@ -193,9 +205,9 @@ static int run(const void *settings, int n_operands, char **operands)
 	(void)operands;
 	/* Two on one directory are told so, rather than that a port is in use. */
 	if (!find_programs(&conf, s) || !find_services(&conf, s) || !enter_data(&conf, s) ||
-	        !listens("--http", s->http, &conf.http) ||
-	        (!is_off(s->admin) && !listens("--admin", s->admin, &conf.admin)) ||
-	        !settle_redis(&conf, s, url, sizeof url))
+		!listens("--http", s->http, &conf.http) ||
+		(!is_off(s->admin) && !listens("--admin", s->admin, &conf.admin)) ||
+		!settle_redis(&conf, s, url, sizeof url))
 		goto fail;
 	clear_sockets();
 	status = cli_fabric_run(&conf);
@@ -207,21 +219,29 @@ fail:
 }
 
 #define ROW(name, type, field, standard, min, max, help) \
-	{ name, type, offsetof(struct settings, field), standard, min, max, NULL, help }
+	{ \
+		name, type, offsetof(struct settings, field), standard, min, max, NULL, help \
+	}
 
 static const struct base_conf_row rows[] = {
-	ROW("http", BASE_CONF_ADDRESS, http, "127.0.0.1:8080", 0, 0, "where the gateway listens; port 0: any free one"),
-	ROW("admin", BASE_CONF_STR, admin, "127.0.0.1:8081", 0, 0, "HOST:PORT where administration and metrics listen; off: nowhere"),
-	ROW("data", BASE_CONF_STR, data, "var", 0, 0, "directory of Redis's files and of the sockets; is created"),
+	ROW("http", BASE_CONF_ADDRESS, http, "127.0.0.1:8080", 0, 0,
+		"where the gateway listens; port 0: any free one"),
+	ROW("admin", BASE_CONF_STR, admin, "127.0.0.1:8081", 0, 0,
+		"HOST:PORT where administration and metrics listen; off: nowhere"),
+	ROW("data", BASE_CONF_STR, data, "var", 0, 0,
+		"directory of Redis's files and of the sockets; is created"),
 	ROW("services", BASE_CONF_STR, services, NULL, 0, 0,
-	        "folder of built services, one folder each (default: those that belong to this program)"),
+		"folder of built services, one folder each (default: those that belong to this program)"),
 	ROW("workers", BASE_CONF_U32, workers, "2", 1, 64, "how many workers"),
 	ROW("brokers", BASE_CONF_U32, brokers, "1", 1, 16, "how many brokers"),
-	ROW("gateways", BASE_CONF_U32, gateways, "1", 1, 16, "how many gateways; they share the port"),
+	ROW("gateways", BASE_CONF_U32, gateways, "1", 1, 16,
+		"how many gateways; they share the port"),
 	ROW("redis", BASE_CONF_STR, redis, NULL, 0, 0,
-	        "use this Redis instead of one of its own: redis://[[user]:password@]host[:port][/db] or unix:///path"),
-	ROW("redis-server", BASE_CONF_STR, redis_server, "redis-server", 0, 0, "the program to run as its own Redis"),
-	ROW("drain", BASE_CONF_MS, drain_ms, "8s", 100, 3600000, "how long stopping may take before the rest is killed"),
+		"use this Redis instead of one of its own: redis://[[user]:password@]host[:port][/db] or unix:///path"),
+	ROW("redis-server", BASE_CONF_STR, redis_server, "redis-server", 0, 0,
+		"the program to run as its own Redis"),
+	ROW("drain", BASE_CONF_MS, drain_ms, "8s", 100, 3600000,
+		"how long stopping may take before the rest is killed"),
 	{ 0 },
 };
 

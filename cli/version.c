@@ -13,7 +13,8 @@ static int run(const void *settings, int n_operands, char **operands)
 	(void)n_operands;
 	(void)operands;
 	if (s->json)
-		printf("{\"version\":\"%s\",\"protocol\":%d}\n", PIRN_VERSION, PIRN_PROTOCOL_VERSION);
+		printf("{\"version\":\"%s\",\"protocol\":%d}\n", PIRN_VERSION,
+			PIRN_PROTOCOL_VERSION);
 	else
 		printf("pirn %s\n", PIRN_VERSION);
 	return CLI_OK;

@@ -14,7 +14,7 @@
 #include <jansson.h>
 
 #define START_MS 30000
-#define WORDS 48
+#define WORDS    48
 
 struct words {
 	const char *items[WORDS + 1];
@@ -77,10 +77,14 @@ static const char *build_test_services(void)
 		assert_non_null(realpath(command, from));
 		assert_non_null(realpath("include", include));
 		(void)snprintf(to, sizeof to, "%.2000s/%s", built, entry->d_name);
-		assert_int_equal(harness_run("build", NULL, (const char *const[]){ "pirn", "build", from, "--out", to,
-		        "--include", include, NULL }, NULL, NULL), 0);
+		assert_int_equal(harness_run("build", NULL,
+					 (const char *const[]){ "pirn", "build", from, "--out", to,
+						 "--include", include, NULL },
+					 NULL, NULL),
+			0);
 		/* what a manifest may name beside the object */
-		(void)snprintf(command, sizeof command, "cp -n '%s'/*.txt '%s' 2>/dev/null || true", from, to);
+		(void)snprintf(command, sizeof command, "cp -n '%s'/*.txt '%s' 2>/dev/null || true",
+			from, to);
 		assert_int_equal(system(command), 0);
 	}
 	closedir(folder);
@@ -102,8 +106,8 @@ static void start_broker(struct fabric *f, unsigned i)
 	char name[32];
 
 	(void)snprintf(name, sizeof name, "broker-%u", i + 1);
-	say_all(&w, (const char *const[]){ "pirn-broker", "--bind", f->endpoints[i], "--redis", f->redis_url, "--name",
-	        name, "--log", "json", NULL });
+	say_all(&w, (const char *const[]){ "pirn-broker", "--bind", f->endpoints[i], "--redis",
+			    f->redis_url, "--name", name, "--log", "json", NULL });
 	say_all(&w, f->broker_flags);
 	f->brokers[i] = harness_spawn(name, f->dir, w.items, NULL);
 }
@@ -114,8 +118,9 @@ void fabric_add_worker(struct fabric *f, unsigned i)
 	char name[32];
 
 	(void)snprintf(name, sizeof name, "worker-%u", i + 1);
-	say_all(&w, (const char *const[]){ "pirn-worker", "--brokers", f->brokers_list, "--redis", f->redis_url,
-	        "--services", f->services_dir, "--name", name, "--log", "json", NULL });
+	say_all(&w, (const char *const[]){ "pirn-worker", "--brokers", f->brokers_list, "--redis",
+			    f->redis_url, "--services", f->services_dir, "--name", name, "--log",
+			    "json", NULL });
 	say_all(&w, f->worker_flags);
 	f->workers[i] = harness_spawn(name, f->dir, w.items, NULL);
 }
@@ -127,11 +132,13 @@ static void start_gateway(struct fabric *f, unsigned i)
 
 	(void)snprintf(name, sizeof name, "gateway-%u", i + 1);
 	(void)snprintf(f->urls[i], sizeof f->urls[i], "http://127.0.0.1:%u", harness_free_port());
-	say_all(&w, (const char *const[]){ "pirn-gateway", "--brokers", f->brokers_list, "--http",
-	        f->urls[i] + strlen("http://"), "--name", name, "--log", "json", NULL });
+	say_all(&w,
+		(const char *const[]){ "pirn-gateway", "--brokers", f->brokers_list, "--http",
+			f->urls[i] + strlen("http://"), "--name", name, "--log", "json", NULL });
 	if (i == 0) {
 		(void)snprintf(f->http, sizeof f->http, "%s", f->urls[0]);
-		(void)snprintf(f->admin, sizeof f->admin, "http://127.0.0.1:%u", harness_free_port());
+		(void)snprintf(
+			f->admin, sizeof f->admin, "http://127.0.0.1:%u", harness_free_port());
 		say(&w, "--admin");
 		say(&w, f->admin + strlen("http://"));
 	} else {
@@ -150,7 +157,8 @@ int fabric_workers_of(struct fabric *f, const char *service)
 	size_t i;
 	int workers = -1;
 
-	json_array_foreach(json_object_get(answer, "services"), i, entry) {
+	json_array_foreach(json_object_get(answer, "services"), i, entry)
+	{
 		const char *name = json_string_value(json_object_get(entry, "service"));
 
 		if (name && strcmp(name, service) == 0)
@@ -169,10 +177,13 @@ static void name_endpoints(struct fabric *f)
 		size_t room = sizeof f->brokers_list - (size_t)(end - f->brokers_list);
 
 		if (f->tcp)
-			(void)snprintf(f->endpoints[i], sizeof f->endpoints[i], "tcp://127.0.0.1:%u", harness_free_port());
+			(void)snprintf(f->endpoints[i], sizeof f->endpoints[i],
+				"tcp://127.0.0.1:%u", harness_free_port());
 		else
-			(void)snprintf(f->endpoints[i], sizeof f->endpoints[i], "ipc://%.200s/broker-%u.sock", f->dir, i + 1);
-		assert_true((size_t)snprintf(end, room, "%s%s", i ? "," : "", f->endpoints[i]) < room);
+			(void)snprintf(f->endpoints[i], sizeof f->endpoints[i],
+				"ipc://%.200s/broker-%u.sock", f->dir, i + 1);
+		assert_true(
+			(size_t)snprintf(end, room, "%s%s", i ? "," : "", f->endpoints[i]) < room);
 	}
 }
 
@@ -185,7 +196,8 @@ static unsigned at_least_one(unsigned n)
 static void settle_redis(struct fabric *f)
 {
 	if (f->no_redis) {
-		(void)snprintf(f->redis_url, sizeof f->redis_url, "unix://%.2000s/nothing.sock", f->dir);
+		(void)snprintf(
+			f->redis_url, sizeof f->redis_url, "unix://%.2000s/nothing.sock", f->dir);
 		return;
 	}
 	f->redis = harness_redis_start(false, NULL);

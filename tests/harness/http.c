@@ -72,7 +72,8 @@ static struct curl_slist *all_headers(const struct harness_call *call)
 	return list;
 }
 
-static void set_body(CURL *curl, const struct harness_call *call, size_t size, struct source *source)
+static void set_body(
+	CURL *curl, const struct harness_call *call, size_t size, struct source *source)
 {
 	if (!call->body)
 		return;
@@ -103,7 +104,8 @@ static void perform(CURL *curl, const struct harness_call *call, struct harness_
 	curl_easy_setopt(curl, CURLOPT_PATH_AS_IS, 1L);
 	curl_easy_setopt(curl, CURLOPT_NOPROXY, "*");
 	curl_easy_setopt(curl, CURLOPT_NOSIGNAL, 1L);
-	curl_easy_setopt(curl, CURLOPT_TIMEOUT_MS, (long)(call->timeout_ms ? call->timeout_ms : PATIENCE_MS));
+	curl_easy_setopt(curl, CURLOPT_TIMEOUT_MS,
+		(long)(call->timeout_ms ? call->timeout_ms : PATIENCE_MS));
 	curl_easy_setopt(curl, CURLOPT_ERRORBUFFER, out->error);
 	curl_easy_setopt(curl, CURLOPT_WRITEFUNCTION, on_data);
 	curl_easy_setopt(curl, CURLOPT_WRITEDATA, &body);
@@ -147,7 +149,8 @@ struct harness_answer harness_post(const char *base, const char *target, const c
 {
 	static const char *const headers[] = { "Content-Type: application/json", NULL };
 
-	return harness_call(&(struct harness_call){ .base = base, .target = target, .body = body, .headers = headers });
+	return harness_call(&(struct harness_call){
+		.base = base, .target = target, .body = body, .headers = headers });
 }
 
 void harness_answer_free(struct harness_answer *a)
@@ -162,7 +165,8 @@ const char *harness_answer_header(const struct harness_answer *a, const char *na
 	static char value[8192];
 	size_t size = strlen(name);
 
-	for (const char *line = a->headers; *line; line += strcspn(line, "\n"), line += *line == '\n') {
+	for (const char *line = a->headers; *line;
+		line += strcspn(line, "\n"), line += *line == '\n') {
 		if (strncasecmp(line, name, size) != 0 || line[size] != ':')
 			continue;
 		line += size + 1;
@@ -175,8 +179,8 @@ const char *harness_answer_header(const struct harness_answer *a, const char *na
 
 unsigned harness_status(const char *base, const char *method, const char *target, const char *body)
 {
-	struct harness_answer a = harness_call(
-	        &(struct harness_call){ .base = base, .method = method, .target = target, .body = body });
+	struct harness_answer a = harness_call(&(struct harness_call){
+		.base = base, .method = method, .target = target, .body = body });
 	unsigned status = a.status;
 
 	harness_answer_free(&a);
@@ -194,7 +198,8 @@ double harness_metric(const char *admin, const char *name, const char *labels)
 	for (char *line = strtok_r(a.body, "\n", &rest); line; line = strtok_r(NULL, "\n", &rest)) {
 		const char *space = strrchr(line, ' ');
 
-		if (strncmp(line, name, size) != 0 || (line[size] != '{' && line[size] != ' ') || !space)
+		if (strncmp(line, name, size) != 0 || (line[size] != '{' && line[size] != ' ') ||
+			!space)
 			continue;
 		if (labels && !strstr(line, labels))
 			continue;
@@ -302,7 +307,8 @@ static void *run_load(void *arg)
 		} else {
 			atomic_fetch_add(&l->failed, 1);
 			if (!atomic_flag_test_and_set(&l->told))
-				(void)snprintf(l->first, sizeof l->first, "%u %.100s %.120s", a.status, a.error, a.body);
+				(void)snprintf(l->first, sizeof l->first, "%u %.100s %.120s",
+					a.status, a.error, a.body);
 		}
 		harness_answer_free(&a);
 	}

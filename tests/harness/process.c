@@ -24,7 +24,7 @@
 #include "tests/harness/wait.h"
 
 #define TAIL_BYTES 6000
-#define WORDS_MAX 64
+#define WORDS_MAX  64
 
 extern char **environ;
 
@@ -35,7 +35,7 @@ struct harness_process {
 	char log[PATH_MAX];
 	char *argv[WORDS_MAX + 1];
 	char *environment[WORDS_MAX + 1];
-	pid_t pid;                    /* 0: it has ended */
+	pid_t pid; /* 0: it has ended */
 	int status;
 };
 
@@ -145,7 +145,7 @@ static void copy_words(char *to[WORDS_MAX + 1], const char *const *from)
 }
 
 struct harness_process *harness_spawn(const char *name, const char *folder, const char *const *argv,
-                                      const char *const *environment)
+	const char *const *environment)
 {
 	static unsigned serial;
 	struct harness_process *p = calloc(1, sizeof *p);
@@ -252,8 +252,8 @@ int harness_wait(struct harness_process *p, unsigned timeout_ms)
 	return p->status;
 }
 
-int harness_run(const char *name, const char *folder, const char *const *argv, const char *const *environment,
-                struct harness_process **out)
+int harness_run(const char *name, const char *folder, const char *const *argv,
+	const char *const *environment, struct harness_process **out)
 {
 	struct harness_process *p = harness_spawn(name, folder, argv, environment);
 
@@ -326,7 +326,8 @@ static void look_at(struct search *s, const char *text)
 	if (id && strcmp(id, s->id) == 0) {
 		if (!s->key)
 			s->count++;
-		else if (field_text(line, s->key, field, sizeof field) && (!s->value || strcmp(field, s->value) == 0)) {
+		else if (field_text(line, s->key, field, sizeof field) &&
+			 (!s->value || strcmp(field, s->value) == 0)) {
 			s->count++;
 			if (s->out)
 				(void)snprintf(s->out, s->room, "%s", field);
@@ -347,7 +348,8 @@ static unsigned search_log(const struct harness_process *p, struct search *s)
 	return s->count;
 }
 
-unsigned harness_log_count(const struct harness_process *p, const char *id, const char *key, const char *value)
+unsigned harness_log_count(
+	const struct harness_process *p, const char *id, const char *key, const char *value)
 {
 	struct search s = { .id = id, .key = key, .value = value };
 
@@ -359,7 +361,8 @@ bool harness_logged(const struct harness_process *p, const char *id)
 	return harness_log_count(p, id, NULL, NULL) > 0;
 }
 
-bool harness_log_field(const struct harness_process *p, const char *id, const char *key, char *out, size_t room)
+bool harness_log_field(
+	const struct harness_process *p, const char *id, const char *key, char *out, size_t room)
 {
 	struct search s = { .id = id, .key = key, .out = out, .room = room };
 
@@ -373,8 +376,9 @@ void harness_dump_logs(void)
 		size_t size = strlen(output);
 
 		if (size)
-			fprintf(stderr, "---- %s (%s)%s\n%s\n", p->name, p->log, size > TAIL_BYTES ? ", its end" : "",
-			        output + (size > TAIL_BYTES ? size - TAIL_BYTES : 0));
+			fprintf(stderr, "---- %s (%s)%s\n%s\n", p->name, p->log,
+				size > TAIL_BYTES ? ", its end" : "",
+				output + (size > TAIL_BYTES ? size - TAIL_BYTES : 0));
 		free(output);
 	}
 }
@@ -406,7 +410,8 @@ static bool read_person(const char *pid, struct person *out)
 	if (ok) {
 		out->pid = (pid_t)atol(pid);
 		out->parent = (pid_t)parent;
-		(void)snprintf(out->name, sizeof out->name, "%.*s", (int)(close - open - 1), open + 1);
+		(void)snprintf(
+			out->name, sizeof out->name, "%.*s", (int)(close - open - 1), open + 1);
 	}
 	free(text);
 	return ok && out->state != 'Z';
@@ -421,7 +426,8 @@ pid_t harness_child_named(pid_t parent, const char *name)
 	while (proc && !found && (entry = readdir(proc))) {
 		struct person who;
 
-		if (read_person(entry->d_name, &who) && who.parent == parent && strcmp(who.name, name) == 0)
+		if (read_person(entry->d_name, &who) && who.parent == parent &&
+			strcmp(who.name, name) == 0)
 			found = who.pid;
 	}
 	if (proc)
@@ -470,12 +476,13 @@ unsigned harness_working_in(const char *folder)
 
 unsigned harness_free_port(void)
 {
-	struct sockaddr_in address = { .sin_family = AF_INET, .sin_addr = { htonl(INADDR_LOOPBACK) } };
+	struct sockaddr_in address = { .sin_family = AF_INET,
+		.sin_addr = { htonl(INADDR_LOOPBACK) } };
 	socklen_t size = sizeof address;
 	int fd = socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC, 0);
 
 	if (fd < 0 || bind(fd, (struct sockaddr *)&address, sizeof address) != 0 ||
-	        getsockname(fd, (struct sockaddr *)&address, &size) != 0)
+		getsockname(fd, (struct sockaddr *)&address, &size) != 0)
 		die("no free port");
 	close(fd);
 	return ntohs(address.sin_port);

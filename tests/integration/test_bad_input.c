@@ -18,11 +18,12 @@
 
 #include "tests/harness/fabric.h"
 
-#define HEAD_MS "1500ms"
+#define HEAD_MS     "1500ms"
 #define PATIENCE_MS 30000
 
 static struct fabric f = {
-	.gateway_flags = (const char *const[]){ "--head-timeout", HEAD_MS, "--body-timeout", HEAD_MS, NULL },
+	.gateway_flags =
+		(const char *const[]){ "--head-timeout", HEAD_MS, "--body-timeout", HEAD_MS, NULL },
 };
 
 static int set_up(void **state)
@@ -72,8 +73,11 @@ static void is_problem(struct harness_answer *a, unsigned status)
 static void refused(unsigned status, const char *method, const char *target, const char *body)
 {
 	static const char *const headers[] = { "Content-Type: application/json", NULL };
-	struct harness_answer a = harness_call(&(struct harness_call){
-	        .base = f.http, .method = method, .target = target, .body = body, .headers = headers });
+	struct harness_answer a = harness_call(&(struct harness_call){ .base = f.http,
+		.method = method,
+		.target = target,
+		.body = body,
+		.headers = headers });
 
 	is_problem(&a, status);
 	harness_answer_free(&a);
@@ -84,8 +88,21 @@ static void refused(unsigned status, const char *method, const char *target, con
 static void test_broken_json(void **state)
 {
 	static const char *const bodies[] = {
-		"", "{", "}", "{\"increment\":}", "{\"increment\":1", "[1]", "1", "null", "nonsense", "{\"increment\":1}x",
-		"{\"increment\":01}", "\xFF\xFE", "{'increment':1}", "{\"increment\":1,}", "{\"increment\":1,\"increment\":2}",
+		"",
+		"{",
+		"}",
+		"{\"increment\":}",
+		"{\"increment\":1",
+		"[1]",
+		"1",
+		"null",
+		"nonsense",
+		"{\"increment\":1}x",
+		"{\"increment\":01}",
+		"\xFF\xFE",
+		"{'increment':1}",
+		"{\"increment\":1,}",
+		"{\"increment\":1,\"increment\":2}",
 	};
 
 	(void)state;
@@ -96,8 +113,13 @@ static void test_broken_json(void **state)
 static void test_wrong_types(void **state)
 {
 	static const char *const bodies[] = {
-		"{\"increment\":\"1\"}", "{\"increment\":1.5}", "{\"increment\":1e3}", "{\"increment\":true}", "{\"increment\":null}",
-		"{\"increment\":[1]}", "{\"increment\":{}}",
+		"{\"increment\":\"1\"}",
+		"{\"increment\":1.5}",
+		"{\"increment\":1e3}",
+		"{\"increment\":true}",
+		"{\"increment\":null}",
+		"{\"increment\":[1]}",
+		"{\"increment\":{}}",
 	};
 
 	(void)state;
@@ -108,7 +130,8 @@ static void test_wrong_types(void **state)
 static void test_an_increment_that_overflows(void **state)
 {
 	(void)state;
-	refused(400, "POST", "/counter", "{\"increment\":9223372036854775807}"); /* 7 are there already */
+	refused(400, "POST", "/counter",
+		"{\"increment\":9223372036854775807}"); /* 7 are there already */
 	refused(400, "POST", "/counter", "{\"increment\":9223372036854775808}");
 	refused(400, "POST", "/counter", "{\"increment\":-9223372036854775809}");
 	refused(400, "POST", "/counter", "{\"increment\":99999999999999999999999999}");
@@ -136,13 +159,16 @@ static void test_unknown_services(void **state)
 	refused(404, "POST", "/v1/invoke/", "{}");
 	refused(404, "POST", "/v1/invoke/UPPER", "{}");
 	refused(404, "POST", "/v1/invoke/..%2Fhello", "{}");
-	refused(404, "POST", "/v1/invoke/"
-	                     "aaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaa", "{}");
+	refused(404, "POST",
+		"/v1/invoke/"
+		"aaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaa",
+		"{}");
 }
 
 static void method_refused(const char *method, const char *target, const char *allow)
 {
-	struct harness_answer a = harness_call(&(struct harness_call){ .base = f.http, .method = method, .target = target });
+	struct harness_answer a = harness_call(
+		&(struct harness_call){ .base = f.http, .method = method, .target = target });
 
 	is_problem(&a, 405);
 	assert_non_null(harness_answer_header(&a, "allow"));
@@ -162,14 +188,17 @@ static void test_wrong_methods(void **state)
 
 static void test_head_and_options(void **state)
 {
-	struct harness_answer a = harness_call(&(struct harness_call){ .base = f.http, .method = "HEAD", .target = "/hello" });
+	struct harness_answer a = harness_call(
+		&(struct harness_call){ .base = f.http, .method = "HEAD", .target = "/hello" });
 
 	(void)state;
 	assert_int_equal(a.status, 200);
 	assert_int_equal(a.size, 0);
-	assert_string_equal(harness_answer_header(&a, "content-length"), "26"); /* as GET would say */
+	assert_string_equal(
+		harness_answer_header(&a, "content-length"), "26"); /* as GET would say */
 	harness_answer_free(&a);
-	a = harness_call(&(struct harness_call){ .base = f.http, .method = "OPTIONS", .target = "/counter" });
+	a = harness_call(&(struct harness_call){
+		.base = f.http, .method = "OPTIONS", .target = "/counter" });
 	assert_int_equal(a.status, 204);
 	assert_non_null(strstr(harness_answer_header(&a, "allow"), "GET"));
 	assert_non_null(strstr(harness_answer_header(&a, "allow"), "POST"));
@@ -185,8 +214,11 @@ static void body_of(size_t size, bool chunked, unsigned status)
 
 	assert_non_null(body);
 	memset(body, 'x', size);
-	a = harness_call(&(struct harness_call){
-	        .base = f.http, .target = "/v1/invoke/echo", .body = body, .size = size, .chunked = chunked });
+	a = harness_call(&(struct harness_call){ .base = f.http,
+		.target = "/v1/invoke/echo",
+		.body = body,
+		.size = size,
+		.chunked = chunked });
 	if (status == 200) {
 		assert_int_equal(a.status, 200);
 		assert_int_equal(a.size, size);
@@ -217,11 +249,13 @@ static void test_headers_over_the_limit(void **state)
 	(void)state;
 	assert_non_null(header);
 	(void)snprintf(header, 33 * 1024, "X-Long: %032769d", 0);
-	a = harness_call(&(struct harness_call){ .base = f.http, .target = "/hello", .headers = headers });
+	a = harness_call(
+		&(struct harness_call){ .base = f.http, .target = "/hello", .headers = headers });
 	is_problem(&a, 431);
 	harness_answer_free(&a);
 	(void)snprintf(header, 33 * 1024, "X-Long: %031000d", 0);
-	a = harness_call(&(struct harness_call){ .base = f.http, .target = "/hello", .headers = headers });
+	a = harness_call(
+		&(struct harness_call){ .base = f.http, .target = "/hello", .headers = headers });
 	assert_int_equal(a.status, 200);
 	harness_answer_free(&a);
 	free(header);
@@ -244,11 +278,20 @@ static void raw(const char *request, const char *begins)
 static void test_lengths_that_contradict(void **state)
 {
 	(void)state;
-	raw("POST /v1/invoke/echo HTTP/1.1\r\nHost: a\r\nContent-Length: 5\r\nTransfer-Encoding: chunked\r\n" END "0\r\n\r\n", "HTTP/1.1 400 ");
-	raw("POST /v1/invoke/echo HTTP/1.1\r\nHost: a\r\nTransfer-Encoding: chunked\r\nContent-Length: 5\r\n" END "0\r\n\r\n", "HTTP/1.1 400 ");
-	raw("POST /v1/invoke/echo HTTP/1.1\r\nHost: a\r\nContent-Length: 5\r\nContent-Length: 6\r\n" END "hello!", "HTTP/1.1 400 ");
-	raw("POST /v1/invoke/echo HTTP/1.1\r\nHost: a\r\nContent-Length: 5\r\nContent-Length: 5\r\n" END "hello", "HTTP/1.1 400 ");
-	raw("POST /v1/invoke/echo HTTP/1.1\r\nHost: a\r\nContent-Length: 5\r\n" END "hello", "HTTP/1.1 200 ");
+	raw("POST /v1/invoke/echo HTTP/1.1\r\nHost: a\r\nContent-Length: 5\r\nTransfer-Encoding: chunked\r\n" END
+	    "0\r\n\r\n",
+		"HTTP/1.1 400 ");
+	raw("POST /v1/invoke/echo HTTP/1.1\r\nHost: a\r\nTransfer-Encoding: chunked\r\nContent-Length: 5\r\n" END
+	    "0\r\n\r\n",
+		"HTTP/1.1 400 ");
+	raw("POST /v1/invoke/echo HTTP/1.1\r\nHost: a\r\nContent-Length: 5\r\nContent-Length: 6\r\n" END
+	    "hello!",
+		"HTTP/1.1 400 ");
+	raw("POST /v1/invoke/echo HTTP/1.1\r\nHost: a\r\nContent-Length: 5\r\nContent-Length: 5\r\n" END
+	    "hello",
+		"HTTP/1.1 400 ");
+	raw("POST /v1/invoke/echo HTTP/1.1\r\nHost: a\r\nContent-Length: 5\r\n" END "hello",
+		"HTTP/1.1 200 ");
 }
 
 static void test_what_is_no_http(void **state)
@@ -256,8 +299,10 @@ static void test_what_is_no_http(void **state)
 	(void)state;
 	raw("GET /hello HTTP/1.1\r\n" END, "HTTP/1.1 400 "); /* no Host */
 	raw("GET /hello HTTP/1.1\r\nHost: a\r\nHost: b\r\n" END, "HTTP/1.1 400 ");
-	raw("POST /v1/invoke/echo HTTP/1.1\r\nHost: a\r\nContent-Length: five\r\n" END, "HTTP/1.1 400 ");
-	raw("POST /v1/invoke/echo HTTP/1.1\r\nHost: a\r\nContent-Length: -5\r\n" END, "HTTP/1.1 400 ");
+	raw("POST /v1/invoke/echo HTTP/1.1\r\nHost: a\r\nContent-Length: five\r\n" END,
+		"HTTP/1.1 400 ");
+	raw("POST /v1/invoke/echo HTTP/1.1\r\nHost: a\r\nContent-Length: -5\r\n" END,
+		"HTTP/1.1 400 ");
 	raw("\x16\x03\x01\x02\x00\x01\x00\x01\xfc\x03\x03 tls hello\r\n\r\n", "");
 	raw("nonsense\r\n\r\n", "");
 }
@@ -284,7 +329,8 @@ static void test_slow_requests_time_out(void **state)
 	(void)state;
 	trickle("GET /hello HTTP/1.1\r\nHost: a\r\nX-Slow: ", "x");
 	trickle("POST /v1/invoke/echo HTTP/1.1\r\nHost: a\r\nContent-Length: 1000\r\n\r\n", "x");
-	trickle("POST /v1/invoke/echo HTTP/1.1\r\nHost: a\r\nTransfer-Encoding: chunked\r\n\r\n", "1\r\nx\r\n");
+	trickle("POST /v1/invoke/echo HTTP/1.1\r\nHost: a\r\nTransfer-Encoding: chunked\r\n\r\n",
+		"1\r\nx\r\n");
 }
 
 static void half_sent(const char *text)
@@ -313,7 +359,9 @@ static void test_a_client_that_leaves_early(void **state)
 	for (int i = 0; i < 50; i++) {
 		int fd = harness_raw_connect(f.http);
 
-		harness_raw_text(fd, i % 2 ? "GET /hello HTTP/1.1\r\nHost: a\r\n\r\n" : "POST /v1/invoke/echo HTTP/1.1\r\nHost: a\r\nContent-Length: 10\r\n\r\nha");
+		harness_raw_text(fd,
+			i % 2 ? "GET /hello HTTP/1.1\r\nHost: a\r\n\r\n"
+			      : "POST /v1/invoke/echo HTTP/1.1\r\nHost: a\r\nContent-Length: 10\r\n\r\nha");
 		close(fd);
 	}
 }
@@ -322,7 +370,8 @@ static void test_request_ids_and_traces(void **state)
 {
 	static const char trace[] = "00-4bf92f3577b34da6a3ce929d0e0e4736-00f067aa0ba902b7-01";
 	const char *headers[] = { "X-Request-Id: my-id-7", NULL };
-	struct harness_answer a = harness_call(&(struct harness_call){ .base = f.http, .target = "/hello", .headers = headers });
+	struct harness_answer a = harness_call(
+		&(struct harness_call){ .base = f.http, .target = "/hello", .headers = headers });
 
 	(void)state;
 	(void)trace;
@@ -332,7 +381,8 @@ static void test_request_ids_and_traces(void **state)
 	assert_int_equal(strlen(harness_answer_header(&a, "x-request-id")), 26);
 	harness_answer_free(&a);
 	headers[0] = "X-Request-Id: bad\x01id";
-	a = harness_call(&(struct harness_call){ .base = f.http, .target = "/hello", .headers = headers });
+	a = harness_call(
+		&(struct harness_call){ .base = f.http, .target = "/hello", .headers = headers });
 	if (a.status == 200)
 		assert_int_equal(strlen(harness_answer_header(&a, "x-request-id")), 26);
 	else
@@ -348,14 +398,31 @@ static void test_flags_of_the_programs(void **state)
 	for (size_t i = 0; i < 3; i++) {
 		struct harness_process *p = NULL;
 
-		assert_int_equal(harness_run("flags", NULL, (const char *const[]){ programs[i], "--no-such-flag", NULL }, NULL, &p), 2);
+		assert_int_equal(
+			harness_run("flags", NULL,
+				(const char *const[]){ programs[i], "--no-such-flag", NULL }, NULL,
+				&p),
+			2);
 		assert_true(harness_wrote(p, "no-such-flag"));
-		assert_int_equal(harness_run("flags", NULL, (const char *const[]){ programs[i], "--drain", "5 parsecs", NULL }, NULL, &p), 2);
+		assert_int_equal(
+			harness_run("flags", NULL,
+				(const char *const[]){ programs[i], "--drain", "5 parsecs", NULL },
+				NULL, &p),
+			2);
 		assert_true(harness_wrote(p, "5 parsecs"));
-		assert_int_equal(harness_run("flags", NULL, (const char *const[]){ programs[i], "--log", "xml", NULL }, NULL, &p), 2);
-		assert_int_equal(harness_run("flags", NULL, (const char *const[]){ programs[i], "--help", NULL }, NULL, &p), 0);
+		assert_int_equal(harness_run("flags", NULL,
+					 (const char *const[]){ programs[i], "--log", "xml", NULL },
+					 NULL, &p),
+			2);
+		assert_int_equal(
+			harness_run("flags", NULL,
+				(const char *const[]){ programs[i], "--help", NULL }, NULL, &p),
+			0);
 		assert_true(harness_wrote(p, "--drain"));
-		assert_int_equal(harness_run("flags", NULL, (const char *const[]){ programs[i], "--check", NULL }, NULL, &p), 0);
+		assert_int_equal(
+			harness_run("flags", NULL,
+				(const char *const[]){ programs[i], "--check", NULL }, NULL, &p),
+			0);
 	}
 }
 
@@ -375,8 +442,12 @@ static void bad_manifest(const char *text, const char *place)
 	assert_non_null(file);
 	assert_true(fputs(text, file) >= 0);
 	assert_int_equal(fclose(file), 0);
-	assert_int_not_equal(harness_run("bad-manifest", NULL, (const char *const[]){ "pirn-worker", "--brokers", f.brokers_list,
-	        "--redis", f.redis_url, "--services", services, "--log", "json", NULL }, NULL, &p), 0);
+	assert_int_not_equal(harness_run("bad-manifest", NULL,
+				     (const char *const[]){ "pirn-worker", "--brokers",
+					     f.brokers_list, "--redis", f.redis_url, "--services",
+					     services, "--log", "json", NULL },
+				     NULL, &p),
+		0);
 	if (!harness_wrote(p, place))
 		print_error("expected \"%s\"\n", place);
 	assert_true(harness_wrote(p, place));
@@ -385,10 +456,13 @@ static void bad_manifest(const char *text, const char *place)
 static void test_bad_manifests(void **state)
 {
 	(void)state;
-	bad_manifest("service: bad\nhandler: bad.so\ntimeout: 5 parsecs\n", "service.yaml:3:10: timeout: expected a duration");
+	bad_manifest("service: bad\nhandler: bad.so\ntimeout: 5 parsecs\n",
+		"service.yaml:3:10: timeout: expected a duration");
 	bad_manifest("service: bad\nhandler: bad.so\ntimeuot: 5s\n", "service.yaml:3:1: ");
 	bad_manifest("service: Bad\nhandler: bad.so\n", "service.yaml:1:10: ");
-	bad_manifest("service: bad\nhandler: bad.so\nevents:\n  - http: { method: GTE, path: /x }\n", "service.yaml:4:21: ");
+	bad_manifest(
+		"service: bad\nhandler: bad.so\nevents:\n  - http: { method: GTE, path: /x }\n",
+		"service.yaml:4:21: ");
 	bad_manifest("service: bad\nservice: bad\nhandler: bad.so\n", "service.yaml:2:1: ");
 	bad_manifest("service: bad\n", "service.yaml:");
 	bad_manifest("service: bad\nhandler: bad.so\n", "bad.so"); /* which is not there */
@@ -399,8 +473,12 @@ static void test_a_port_in_use(void **state)
 	struct harness_process *p = NULL;
 
 	(void)state;
-	assert_int_not_equal(harness_run("second", NULL, (const char *const[]){ "pirn-gateway", "--brokers", f.brokers_list,
-	        "--http", f.http + 7, "--admin", "127.0.0.1:0", NULL }, NULL, &p), 0);
+	assert_int_not_equal(
+		harness_run("second", NULL,
+			(const char *const[]){ "pirn-gateway", "--brokers", f.brokers_list,
+				"--http", f.http + 7, "--admin", "127.0.0.1:0", NULL },
+			NULL, &p),
+		0);
 	assert_true(harness_wrote(p, f.http + 7));
 }
 

@@ -35,7 +35,8 @@ static int tear_down(void **state)
 static void expect(struct harness_answer a, unsigned status, const char *body)
 {
 	if (a.status != status || (body && strcmp(a.body, body) != 0))
-		print_error("expected %u %s, got %u %s %s\n", status, body ? body : "", a.status, a.body, a.error);
+		print_error("expected %u %s, got %u %s %s\n", status, body ? body : "", a.status,
+			a.body, a.error);
 	assert_int_equal(a.status, status);
 	if (body)
 		assert_string_equal(a.body, body);
@@ -46,7 +47,8 @@ static struct harness_answer with_header(const char *method, const char *target,
 {
 	const char *headers[] = { header, NULL };
 
-	return harness_call(&(struct harness_call){ .base = f.http, .method = method, .target = target, .headers = headers });
+	return harness_call(&(struct harness_call){
+		.base = f.http, .method = method, .target = target, .headers = headers });
 }
 
 static const char *text(const json_t *answer, const char *key)
@@ -63,7 +65,9 @@ static void test_a_request_arrives_as_it_was_sent(void **state)
 	static const char *const headers[] = { "X-Test: a b", "Cookie: k=v", "X-Request-Id: req-1",
 		"traceparent: 00-4bf92f3577b34da6a3ce929d0e0e4736-00f067aa0ba902b7-01", NULL };
 	struct harness_answer a = harness_call(&(struct harness_call){ .base = f.http,
-	        .target = "/trouble/mirror/a%2Fb/c%20d?q=x%26y&z", .body = "12345", .headers = headers });
+		.target = "/trouble/mirror/a%2Fb/c%20d?q=x%26y&z",
+		.body = "12345",
+		.headers = headers });
 	json_t *answer = json_loadb(a.body, a.size, 0, NULL);
 	const char *trace;
 
@@ -81,7 +85,8 @@ static void test_a_request_arrives_as_it_was_sent(void **state)
 	assert_int_equal(json_integer_value(json_object_get(answer, "attempt")), 1);
 	assert_true(json_is_true(json_object_get(answer, "left")));
 	assert_int_equal(strlen(text(answer, "id")), 26);
-	trace = text(answer, "traceparent"); /* the client's trace goes on, with a span of its own */
+	trace = text(
+		answer, "traceparent"); /* the client's trace goes on, with a span of its own */
 	assert_int_equal(strncmp(trace, "00-4bf92f3577b34da6a3ce929d0e0e4736-", 36), 0);
 	assert_int_not_equal(strncmp(trace + 36, "00f067aa0ba902b7", 16), 0);
 	assert_string_equal(harness_answer_header(&a, "x-request-id"), "req-1");
@@ -95,7 +100,8 @@ static void test_a_request_arrives_as_it_was_sent(void **state)
 /* Anybody may claim to be a proxy: only those that were named are believed. */
 static void test_the_clients_address(void **state)
 {
-	struct harness_answer a = with_header("GET", "/trouble/mirror/x", "X-Forwarded-For: 192.0.2.7");
+	struct harness_answer a =
+		with_header("GET", "/trouble/mirror/x", "X-Forwarded-For: 192.0.2.7");
 	json_t *answer = json_loadb(a.body, a.size, 0, NULL);
 	struct harness_process *trusting;
 	char url[64];
@@ -105,11 +111,16 @@ static void test_the_clients_address(void **state)
 	json_decref(answer);
 	harness_answer_free(&a);
 	(void)snprintf(url, sizeof url, "http://127.0.0.1:%u", harness_free_port());
-	trusting = harness_spawn("trusting", f.dir, (const char *const[]){ "pirn-gateway", "--brokers", f.brokers_list, "--http",
-	        url + 7, "--admin", "off", "--log", "json", "--trusted-proxies", "127.0.0.0/8", NULL }, NULL);
+	trusting = harness_spawn("trusting", f.dir,
+		(const char *const[]){ "pirn-gateway", "--brokers", f.brokers_list, "--http",
+			url + 7, "--admin", "off", "--log", "json", "--trusted-proxies",
+			"127.0.0.0/8", NULL },
+		NULL);
 	wait_until(PATIENCE_MS, harness_status(url, NULL, "/hello", NULL) == 200);
-	a = harness_call(&(struct harness_call){ .base = url, .target = "/trouble/mirror/x",
-	        .headers = (const char *const[]){ "X-Forwarded-For: 198.51.100.1, 192.0.2.7", NULL } });
+	a = harness_call(&(struct harness_call){ .base = url,
+		.target = "/trouble/mirror/x",
+		.headers = (const char *const[]){
+			"X-Forwarded-For: 198.51.100.1, 192.0.2.7", NULL } });
 	answer = json_loadb(a.body, a.size, 0, NULL);
 	assert_string_equal(text(answer, "remote"), "192.0.2.7");
 	json_decref(answer);
@@ -121,18 +132,25 @@ static void test_settings_and_secrets(void **state)
 {
 	(void)state;
 	expect(harness_get(f.http, "/trouble/settings"), 200,
-	        "{\"env\":\"good morning\",\"secret\":\"open sesame\",\"none\":null}");
+		"{\"env\":\"good morning\",\"secret\":\"open sesame\",\"none\":null}");
 }
 
 static void test_keys(void **state)
 {
 	(void)state;
 	expect(harness_get(f.http, "/trouble/key/color"), 404, NULL);
-	expect(harness_call(&(struct harness_call){ .base = f.http, .method = "PUT", .target = "/trouble/key/color", .body = "blue" }),
-	        204, "");
+	expect(harness_call(&(struct harness_call){ .base = f.http,
+		       .method = "PUT",
+		       .target = "/trouble/key/color",
+		       .body = "blue" }),
+		204, "");
 	expect(harness_get(f.http, "/trouble/key/color"), 200, "blue");
-	expect(harness_call(&(struct harness_call){ .base = f.http, .method = "DELETE", .target = "/trouble/key/color" }), 204, "");
-	expect(harness_call(&(struct harness_call){ .base = f.http, .method = "DELETE", .target = "/trouble/key/color" }), 404, NULL);
+	expect(harness_call(&(struct harness_call){
+		       .base = f.http, .method = "DELETE", .target = "/trouble/key/color" }),
+		204, "");
+	expect(harness_call(&(struct harness_call){
+		       .base = f.http, .method = "DELETE", .target = "/trouble/key/color" }),
+		404, NULL);
 }
 
 static void test_statuses_and_errors(void **state)
@@ -143,7 +161,8 @@ static void test_statuses_and_errors(void **state)
 	expect(harness_get(f.http, "/trouble/status/418"), 418, "");
 	expect(harness_get(f.http, "/trouble/status/500"), 500, "");
 	expect(harness_get(f.http, "/trouble/status/599"), 599, "");
-	expect(harness_get(f.http, "/trouble/status/700"), 502, NULL); /* no status: the service broke its contract */
+	expect(harness_get(f.http, "/trouble/status/700"), 502,
+		NULL); /* no status: the service broke its contract */
 	expect(harness_get(f.http, "/trouble/error/1"), 500, NULL);
 	expect(harness_get(f.http, "/trouble/error/2"), 400, NULL);
 	expect(harness_get(f.http, "/trouble/error/3"), 404, NULL);
@@ -197,7 +216,8 @@ static void test_many_that_wait_do_not_hold_up_others(void **state)
 static struct harness_process *curl(const char *method, const char *target, const char *header)
 {
 	char url[512];
-	const char *argv[] = { "curl", "-sS", "-w", "|%{http_code}", "-X", method, url, header ? "-H" : NULL, header, NULL };
+	const char *argv[] = { "curl", "-sS", "-w", "|%{http_code}", "-X", method, url,
+		header ? "-H" : NULL, header, NULL };
 
 	(void)snprintf(url, sizeof url, "%s%s", f.http, target);
 	return harness_spawn("curl", NULL, argv, NULL);
@@ -281,8 +301,11 @@ static void test_a_service_that_crashes(void **state)
 	unsigned dead = 0;
 
 	(void)state;
-	expect(harness_call(&(struct harness_call){ .base = f.http, .method = "POST", .target = "/trouble/crash" }), 502, NULL);
-	wait_until(PATIENCE_MS, !harness_is_running(f.workers[0]) || !harness_is_running(f.workers[1]));
+	expect(harness_call(&(struct harness_call){
+		       .base = f.http, .method = "POST", .target = "/trouble/crash" }),
+		502, NULL);
+	wait_until(PATIENCE_MS,
+		!harness_is_running(f.workers[0]) || !harness_is_running(f.workers[1]));
 	expect(harness_get(f.http, "/hello"), 200, NULL);
 	for (unsigned i = 0; i < f.n_workers; i++)
 		if (!harness_is_running(f.workers[i])) {
@@ -318,11 +341,15 @@ static void test_figures(void **state)
 	(void)state;
 	assert_true(before > 0);
 	expect(harness_get(f.http, "/hello"), 200, NULL);
-	wait_until(PATIENCE_MS, harness_metric(f.admin, "pirn_gateway_requests_total", "service=\"hello\"") > before);
+	wait_until(PATIENCE_MS, harness_metric(f.admin, "pirn_gateway_requests_total",
+					"service=\"hello\"") > before);
 	/* those of brokers and workers come through the brokers */
-	wait_until(PATIENCE_MS, harness_metric(f.admin, "process_resident_memory_bytes", "instance=\"worker-1\"") > 0);
-	wait_until(PATIENCE_MS, harness_metric(f.admin, "process_resident_memory_bytes", "instance=\"broker-1\"") > 0);
-	assert_true(harness_metric(f.admin, "process_resident_memory_bytes", "instance=\"gateway-1\"") > 0);
+	wait_until(PATIENCE_MS, harness_metric(f.admin, "process_resident_memory_bytes",
+					"instance=\"worker-1\"") > 0);
+	wait_until(PATIENCE_MS, harness_metric(f.admin, "process_resident_memory_bytes",
+					"instance=\"broker-1\"") > 0);
+	assert_true(harness_metric(f.admin, "process_resident_memory_bytes",
+			    "instance=\"gateway-1\"") > 0);
 }
 
 int main(void)

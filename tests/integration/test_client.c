@@ -28,7 +28,8 @@ static int set_up(void **state)
 
 	(void)state;
 	fabric_start(&f);
-	if (pirn_client_open(&PIRN_OPTIONS(.brokers = f.brokers_list, .name = "test"), &client, why, sizeof why) != PIRN_CLIENT_OK)
+	if (pirn_client_open(&PIRN_OPTIONS(.brokers = f.brokers_list, .name = "test"), &client, why,
+		    sizeof why) != PIRN_CLIENT_OK)
 		print_error("%s\n", why);
 	return client ? 0 : -1;
 }
@@ -46,7 +47,10 @@ static void test_a_call(void **state)
 	struct pirn_reply *reply = NULL;
 
 	(void)state;
-	assert_int_equal(pirn_client_call(client, &PIRN_CALL(.service = "echo", .body = "a\0b", .body_size = 3), &reply), PIRN_CLIENT_OK);
+	assert_int_equal(
+		pirn_client_call(client,
+			&PIRN_CALL(.service = "echo", .body = "a\0b", .body_size = 3), &reply),
+		PIRN_CLIENT_OK);
 	assert_int_equal(reply->status, 200);
 	assert_int_equal(reply->body_size, 3);
 	assert_memory_equal(reply->body, "a\0b", 3);
@@ -79,7 +83,10 @@ static void test_calls_that_fail(void **state)
 	fails(PIRN_CLIENT_INVALID, 0, PIRN_CALL(.service = NULL));
 	fails(PIRN_CLIENT_UNKNOWN_SERVICE, 404, PIRN_CALL(.service = "Not A Name"));
 	/* an error of the service's own is an answer */
-	assert_int_equal(pirn_client_call(client, &PIRN_CALL(.service = "counter", .body = "{", .body_size = 1), &reply), PIRN_CLIENT_OK);
+	assert_int_equal(
+		pirn_client_call(client,
+			&PIRN_CALL(.service = "counter", .body = "{", .body_size = 1), &reply),
+		PIRN_CLIENT_OK);
 	assert_int_equal(reply->status, 400);
 	pirn_reply_free(&reply);
 }
@@ -99,7 +106,7 @@ static void on_reply(void *arg, const struct pirn_reply *reply)
 {
 	struct expected *e = arg;
 	bool same = reply->err == PIRN_CLIENT_OK && reply->body_size == strlen(e->body) &&
-	            memcmp(reply->body, e->body, reply->body_size) == 0;
+		    memcmp(reply->body, e->body, reply->body_size) == 0;
 
 	atomic_fetch_add(same ? &e->tally->ok : &e->tally->wrong, 1);
 	free(e);
@@ -138,9 +145,12 @@ static void *call_in_thread(void *arg)
 		bool same;
 
 		(void)snprintf(body, sizeof body, "%p %u", (void *)&reply, i);
-		same = pirn_client_call(client, &PIRN_CALL(.service = "echo", .body = body, .body_size = strlen(body)), &reply) ==
-		               PIRN_CLIENT_OK &&
-		       reply->body_size == strlen(body) && memcmp(reply->body, body, strlen(body)) == 0;
+		same = pirn_client_call(client,
+			       &PIRN_CALL(.service = "echo", .body = body,
+				       .body_size = strlen(body)),
+			       &reply) == PIRN_CLIENT_OK &&
+		       reply->body_size == strlen(body) &&
+		       memcmp(reply->body, body, strlen(body)) == 0;
 		atomic_fetch_add(same ? &tally->ok : &tally->wrong, 1);
 		pirn_reply_free(&reply);
 	}
@@ -171,15 +181,22 @@ static void test_large_bodies(void **state)
 	assert_non_null(body);
 	memset(body, 'y', size);
 	/* a worker's answer is bounded by 1 MiB: the broker carries the request, the worker refuses the answer */
-	assert_int_not_equal(pirn_client_call(client, &PIRN_CALL(.service = "echo", .body = body, .body_size = size), &reply), PIRN_CLIENT_FULL);
+	assert_int_not_equal(
+		pirn_client_call(client,
+			&PIRN_CALL(.service = "echo", .body = body, .body_size = size), &reply),
+		PIRN_CLIENT_FULL);
 	if (reply)
 		assert_int_not_equal(reply->status, 200);
 	pirn_reply_free(&reply);
-	assert_int_equal(pirn_client_call(client, &PIRN_CALL(.service = "echo", .body = body, .body_size = 1u << 20), &reply), PIRN_CLIENT_OK);
+	assert_int_equal(
+		pirn_client_call(client,
+			&PIRN_CALL(.service = "echo", .body = body, .body_size = 1u << 20), &reply),
+		PIRN_CLIENT_OK);
 	assert_int_equal(reply->body_size, 1u << 20);
 	assert_memory_equal(reply->body, body, 1u << 20);
 	pirn_reply_free(&reply);
-	fails(PIRN_CLIENT_TOO_LARGE, 0, PIRN_CALL(.service = "echo", .body = body, .body_size = SIZE_MAX / 2));
+	fails(PIRN_CLIENT_TOO_LARGE, 0,
+		PIRN_CALL(.service = "echo", .body = body, .body_size = SIZE_MAX / 2));
 	free(body);
 }
 
@@ -199,7 +216,9 @@ static void test_a_deadline(void **state)
 static bool works(void)
 {
 	struct pirn_reply *reply = NULL;
-	bool ok = pirn_client_call(client, &PIRN_CALL(.service = "echo", .body = "x", .body_size = 1), &reply) == PIRN_CLIENT_OK;
+	bool ok =
+		pirn_client_call(client, &PIRN_CALL(.service = "echo", .body = "x", .body_size = 1),
+			&reply) == PIRN_CLIENT_OK;
 
 	pirn_reply_free(&reply);
 	return ok;
@@ -217,8 +236,10 @@ static void test_a_broker_dies(void **state)
 		assert_non_null(e);
 		e->tally = &tally;
 		(void)snprintf(e->body, sizeof e->body, "%u", i);
-		call = PIRN_CALL(.service = "echo", .body = e->body, .body_size = strlen(e->body), .idempotent = true);
-		assert_int_equal(pirn_client_call_async(client, &call, on_reply, e), PIRN_CLIENT_OK);
+		call = PIRN_CALL(.service = "echo", .body = e->body, .body_size = strlen(e->body),
+			.idempotent = true);
+		assert_int_equal(
+			pirn_client_call_async(client, &call, on_reply, e), PIRN_CLIENT_OK);
 		if (i == 1000)
 			harness_kill_hard(f.brokers[0]);
 	}
@@ -230,7 +251,8 @@ static void test_a_broker_dies(void **state)
 
 static void on_closed(void *arg, const struct pirn_reply *reply)
 {
-	atomic_fetch_add(reply->err == PIRN_CLIENT_CLOSED ? (atomic_uint *)arg : (atomic_uint *)arg + 1, 1);
+	atomic_fetch_add(
+		reply->err == PIRN_CLIENT_CLOSED ? (atomic_uint *)arg : (atomic_uint *)arg + 1, 1);
 }
 
 static void test_closing_ends_what_is_under_way(void **state)
@@ -240,10 +262,15 @@ static void test_closing_ends_what_is_under_way(void **state)
 	atomic_uint ends[2] = { 0, 0 };
 
 	(void)state;
-	assert_int_equal(pirn_client_open(&PIRN_OPTIONS(.brokers = "ipc:///nowhere/broker.sock", .connect_wait_ms = 60000), &other, why, sizeof why),
-	        PIRN_CLIENT_OK);
+	assert_int_equal(pirn_client_open(&PIRN_OPTIONS(.brokers = "ipc:///nowhere/broker.sock",
+						  .connect_wait_ms = 60000),
+				 &other, why, sizeof why),
+		PIRN_CLIENT_OK);
 	for (int i = 0; i < 10; i++)
-		assert_int_equal(pirn_client_call_async(other, &PIRN_CALL(.service = "echo", .timeout_ms = 60000), on_closed, ends), PIRN_CLIENT_OK);
+		assert_int_equal(pirn_client_call_async(other,
+					 &PIRN_CALL(.service = "echo", .timeout_ms = 60000),
+					 on_closed, ends),
+			PIRN_CLIENT_OK);
 	assert_int_equal(pirn_client_close(&other), PIRN_CLIENT_OK);
 	assert_null(other);
 	assert_int_equal(atomic_load(&ends[0]), 10);
@@ -257,13 +284,18 @@ static void test_nobody_there(void **state)
 	char why[256];
 
 	(void)state;
-	assert_int_equal(pirn_client_open(&PIRN_OPTIONS(.brokers = "ipc:///nowhere/broker.sock", .connect_wait_ms = 100), &other, why, sizeof why),
-	        PIRN_CLIENT_OK);
-	assert_int_equal(pirn_client_call(other, &PIRN_CALL(.service = "echo"), &reply), PIRN_CLIENT_NO_BROKER);
+	assert_int_equal(pirn_client_open(&PIRN_OPTIONS(.brokers = "ipc:///nowhere/broker.sock",
+						  .connect_wait_ms = 100),
+				 &other, why, sizeof why),
+		PIRN_CLIENT_OK);
+	assert_int_equal(pirn_client_call(other, &PIRN_CALL(.service = "echo"), &reply),
+		PIRN_CLIENT_NO_BROKER);
 	assert_int_equal(reply->status, 503);
 	pirn_reply_free(&reply);
 	pirn_client_close(&other);
-	assert_int_equal(pirn_client_open(&PIRN_OPTIONS(.brokers = "nonsense"), &other, why, sizeof why), PIRN_CLIENT_INVALID);
+	assert_int_equal(
+		pirn_client_open(&PIRN_OPTIONS(.brokers = "nonsense"), &other, why, sizeof why),
+		PIRN_CLIENT_INVALID);
 	assert_null(other);
 	assert_true(strlen(why) > 0);
 }
@@ -282,10 +314,14 @@ static void test_a_program_of_a_users(void **state)
 	(void)snprintf(command, sizeof command, "%s/libpirn.so", library);
 	if (access(command, R_OK) != 0)
 		skip();
-	(void)snprintf(command, sizeof command, "cc -std=c11 -Wall -Wextra -Werror -Iinclude -o '%s' tests/integration/client_program.c "
-	                                        "-L'%s' -lpirn -Wl,-rpath,'%s' -pthread", program, library, library);
+	(void)snprintf(command, sizeof command,
+		"cc -std=c11 -Wall -Wextra -Werror -Iinclude -o '%s' tests/integration/client_program.c "
+		"-L'%s' -lpirn -Wl,-rpath,'%s' -pthread",
+		program, library, library);
 	assert_int_equal(system(command), 0);
-	assert_int_equal(harness_run("user", NULL, (const char *const[]){ program, f.brokers_list, NULL }, NULL, &p), 0);
+	assert_int_equal(harness_run("user", NULL,
+				 (const char *const[]){ program, f.brokers_list, NULL }, NULL, &p),
+		0);
 	assert_true(harness_wrote(p, "200 {\"message\":\"Hello, Pirn!\"}"));
 }
 

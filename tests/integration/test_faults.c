@@ -14,7 +14,7 @@
 #include "tests/harness/fabric.h"
 
 #define PATIENCE_MS 40000
-#define THREADS 8
+#define THREADS     8
 
 static struct fabric f = { .n_brokers = 2, .n_workers = 2 };
 
@@ -36,7 +36,9 @@ static struct harness_load *load_of(const char *method, const char *target, cons
 {
 	static struct harness_call call;
 
-	call = (struct harness_call){ .base = f.http, .method = method, .target = target, .body = body };
+	call = (struct harness_call){
+		.base = f.http, .method = method, .target = target, .body = body
+	};
 	return harness_load_start(&call, THREADS);
 }
 
@@ -51,8 +53,9 @@ static void goes_on(struct harness_load *load, uint64_t n)
 static void none_failed(struct harness_load_counts counts)
 {
 	if (counts.failed)
-		print_error("%llu of %llu failed; the first: %s\n", (unsigned long long)counts.failed,
-		        (unsigned long long)(counts.ok + counts.failed), counts.first);
+		print_error("%llu of %llu failed; the first: %s\n",
+			(unsigned long long)counts.failed,
+			(unsigned long long)(counts.ok + counts.failed), counts.first);
 	assert_int_equal(counts.failed, 0);
 	assert_true(counts.ok > 0);
 }
@@ -65,11 +68,13 @@ static unsigned links_of(const struct harness_process *p)
 /* The broker is started again, and everybody has found it. */
 static void broker_back(unsigned i)
 {
-	unsigned before[] = { links_of(f.gateways[0]), links_of(f.workers[0]), links_of(f.workers[1]) };
+	unsigned before[] = { links_of(f.gateways[0]), links_of(f.workers[0]),
+		links_of(f.workers[1]) };
 
 	harness_again(f.brokers[i]);
-	wait_until(PATIENCE_MS, links_of(f.gateways[0]) > before[0] && links_of(f.workers[0]) > before[1] &&
-	                            links_of(f.workers[1]) > before[2]);
+	wait_until(PATIENCE_MS, links_of(f.gateways[0]) > before[0] &&
+					links_of(f.workers[0]) > before[1] &&
+					links_of(f.workers[1]) > before[2]);
 }
 
 static void test_a_broker_that_dies_under_idempotent_calls(void **state)
@@ -127,7 +132,8 @@ static void test_a_broker_that_hangs(void **state)
 	goes_on(load, 200);
 	harness_pause(f.brokers[1]);
 	goes_on(load, 200);
-	wait_until(PATIENCE_MS, harness_log_count(f.gateways[0], "link_down", "broker", "broker-2") > 0);
+	wait_until(PATIENCE_MS,
+		harness_log_count(f.gateways[0], "link_down", "broker", "broker-2") > 0);
 	harness_resume(f.brokers[1]);
 	goes_on(load, 200);
 	none_failed(harness_load_stop(&load));
@@ -209,8 +215,12 @@ static void test_the_gateway_drains(void **state)
 
 	(void)state;
 	(void)snprintf(url, sizeof url, "%s/trouble/sleep/1000", f.http);
-	client = harness_spawn("curl", NULL, (const char *const[]){ "curl", "-sS", "-w", "|%{http_code}", "-X", "POST", url, NULL }, NULL);
-	wait_until(PATIENCE_MS, harness_metric(f.admin, "pirn_gateway_requests_in_flight", "service=\"trouble\"") >= 1);
+	client = harness_spawn("curl", NULL,
+		(const char *const[]){
+			"curl", "-sS", "-w", "|%{http_code}", "-X", "POST", url, NULL },
+		NULL);
+	wait_until(PATIENCE_MS, harness_metric(f.admin, "pirn_gateway_requests_in_flight",
+					"service=\"trouble\"") >= 1);
 	harness_signal(f.gateways[0], SIGTERM);
 	assert_int_equal(harness_wait(f.gateways[0], PATIENCE_MS), 0);
 	assert_int_equal(harness_wait(client, PATIENCE_MS), 0);
@@ -257,7 +267,8 @@ static void test_redis_gone_while_running(void **state)
 	for (int i = 0; i < 5; i++) {
 		a = harness_post(f.http, "/counter", "{\"increment\":1}");
 		assert_int_equal(a.status, 503);
-		assert_string_equal(harness_answer_header(&a, "content-type"), "application/problem+json");
+		assert_string_equal(
+			harness_answer_header(&a, "content-type"), "application/problem+json");
 		assert_non_null(harness_answer_header(&a, "retry-after"));
 		harness_answer_free(&a);
 		assert_int_equal(harness_status(f.http, NULL, "/hello", NULL), 200);
@@ -297,7 +308,8 @@ static void test_everything_is_killed_and_comes_back(void **state)
 	for (unsigned i = 0; i < 2; i++)
 		harness_again(f.brokers[i]);
 	harness_again(f.gateways[0]);
-	wait_until(PATIENCE_MS, harness_status(f.http, NULL, "/hello", NULL) == 503); /* known, and nobody there */
+	wait_until(PATIENCE_MS,
+		harness_status(f.http, NULL, "/hello", NULL) == 503); /* known, and nobody there */
 	for (unsigned i = 0; i < 2; i++)
 		harness_again(f.workers[i]);
 	wait_workers(2);

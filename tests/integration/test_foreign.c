@@ -21,7 +21,7 @@
 #include "tests/harness/fabric.h"
 
 #define PATIENCE_MS 30000
-#define ROUNDS 60
+#define ROUNDS      60
 
 static struct fabric f = { .tcp = true, .n_workers = 1 };
 
@@ -97,9 +97,10 @@ static void test_a_browser(void **state)
 /* A greeting of ZMTP 3.1 with the NULL mechanism, a READY, and then frames of our choice. */
 static void greet(int fd)
 {
-	static const uint8_t greeting[64] = { 0xFF, 0, 0, 0, 0, 0, 0, 0, 0, 0x7F, 3, 0, 'N', 'U', 'L', 'L' };
-	static const uint8_t ready[] = { 4, 28, 5, 'R', 'E', 'A', 'D', 'Y', 11, 'S', 'o', 'c', 'k', 'e', 't', '-', 'T', 'y', 'p', 'e',
-	        0, 0, 0, 6, 'D', 'E', 'A', 'L', 'E', 'R' };
+	static const uint8_t greeting[64] = { 0xFF, 0, 0, 0, 0, 0, 0, 0, 0, 0x7F, 3, 0, 'N', 'U',
+		'L', 'L' };
+	static const uint8_t ready[] = { 4, 28, 5, 'R', 'E', 'A', 'D', 'Y', 11, 'S', 'o', 'c', 'k',
+		'e', 't', '-', 'T', 'y', 'p', 'e', 0, 0, 0, 6, 'D', 'E', 'A', 'L', 'E', 'R' };
 
 	harness_raw_send(fd, greeting, sizeof greeting);
 	harness_raw_send(fd, ready, sizeof ready);
@@ -122,8 +123,9 @@ static void test_zmtp_that_is_cut_short(void **state)
 
 static void test_old_zmtp(void **state)
 {
-	static const uint8_t first[] = { 1, 0, 2, 1, 'x', 1, 0 };                            /* ZMTP 1 */
-	static const uint8_t second[] = { 0xFF, 0, 0, 0, 0, 0, 0, 0, 1, 0x7F, 1, 5, 0, 0 }; /* ZMTP 2 */
+	static const uint8_t first[] = { 1, 0, 2, 1, 'x', 1, 0 }; /* ZMTP 1 */
+	static const uint8_t second[] = { 0xFF, 0, 0, 0, 0, 0, 0, 0, 1, 0x7F, 1, 5, 0,
+		0 }; /* ZMTP 2 */
 
 	(void)state;
 	for (int i = 0; i < 20; i++) {
@@ -156,7 +158,8 @@ static double refused(void)
 
 static void test_other_socket_types(void **state)
 {
-	static const int types[] = { ZMQ_REQ, ZMQ_PUB, ZMQ_SUB, ZMQ_PUSH, ZMQ_PULL, ZMQ_PAIR, ZMQ_ROUTER };
+	static const int types[] = { ZMQ_REQ, ZMQ_PUB, ZMQ_SUB, ZMQ_PUSH, ZMQ_PULL, ZMQ_PAIR,
+		ZMQ_ROUTER };
 	void *zmq = zmq_ctx_new();
 
 	(void)state;
@@ -188,7 +191,9 @@ static void test_messages_that_are_none_of_ours(void **state)
 			size_t size = (size_t)base_rand_below(&r, sizeof bytes);
 
 			fill(&r, bytes, size);
-			assert_int_equal(zmq_send(socket, bytes, size, k < frames ? ZMQ_SNDMORE : 0), (int)size);
+			assert_int_equal(
+				zmq_send(socket, bytes, size, k < frames ? ZMQ_SNDMORE : 0),
+				(int)size);
 		}
 	}
 	wait_until(PATIENCE_MS, refused() >= before + 1);
@@ -290,5 +295,6 @@ int main(void)
 		FOREIGN(test_silent_connections),
 	};
 
-	return harness_finish(cmocka_run_group_tests_name("foreign peers", tests, set_up, tear_down));
+	return harness_finish(
+		cmocka_run_group_tests_name("foreign peers", tests, set_up, tear_down));
 }

@@ -4,14 +4,18 @@
 #include <stdarg.h>
 #include <stddef.h>
 #include <stdint.h>
+#include <stdio.h>
 #include <stdlib.h>
+#include <string.h>
 #include <sys/stat.h>
 #include <unistd.h>
 
 #include <cmocka.h>
 #include <jansson.h>
 
-#include "tests/integration/up.h"
+#include "tests/harness/http.h"
+#include "tests/harness/up.h"
+#include "tests/harness/wait.h"
 
 static struct up u;
 
@@ -43,7 +47,8 @@ static void test_it_starts(void **state)
 static void expect(struct harness_answer a, unsigned status, const char *body)
 {
 	if (a.status != status || strcmp(a.body, body) != 0)
-		print_error("expected %u %s, got %u %s %s\n", status, body, a.status, a.body, a.error);
+		print_error(
+			"expected %u %s, got %u %s %s\n", status, body, a.status, a.body, a.error);
 	assert_int_equal(a.status, status);
 	assert_string_equal(a.body, body);
 	harness_answer_free(&a);
@@ -101,12 +106,14 @@ static void test_any_service_by_its_name(void **state)
 	struct harness_answer a;
 
 	(void)state;
-	a = harness_call(&(struct harness_call){ .base = u.http, .target = "/v1/invoke/echo", .body = bytes, .size = sizeof bytes });
+	a = harness_call(&(struct harness_call){
+		.base = u.http, .target = "/v1/invoke/echo", .body = bytes, .size = sizeof bytes });
 	assert_int_equal(a.status, 200);
 	assert_int_equal(a.size, sizeof bytes);
 	assert_memory_equal(a.body, bytes, sizeof bytes);
 	harness_answer_free(&a);
-	expect(harness_post(u.http, "/v1/invoke/counter", "{\"increment\":0}"), 200, "{\"counter\":2}");
+	expect(harness_post(u.http, "/v1/invoke/counter", "{\"increment\":0}"), 200,
+		"{\"counter\":2}");
 }
 
 static const json_t *find(const json_t *list, const char *service)
@@ -114,9 +121,9 @@ static const json_t *find(const json_t *list, const char *service)
 	const json_t *entry;
 	size_t i;
 
-	json_array_foreach(list, i, entry)
-		if (strcmp(json_string_value(json_object_get(entry, "service")), service) == 0)
-			return entry;
+	json_array_foreach(list, i,
+		entry) if (strcmp(json_string_value(json_object_get(entry, "service")), service) ==
+			   0) return entry;
 	fail_msg("%s is not in the list", service);
 	return NULL;
 }
@@ -154,14 +161,16 @@ static struct harness_process *pirn(int status, const char *const *argv)
 
 static void test_the_list_on_the_command_line(void **state)
 {
-	struct harness_process *p = pirn(0, (const char *const[]){ "pirn", "services", "--admin", u.admin, NULL });
+	struct harness_process *p =
+		pirn(0, (const char *const[]){ "pirn", "services", "--admin", u.admin, NULL });
 
 	(void)state;
 	assert_true(harness_wrote(p, "SERVICE"));
 	assert_true(harness_wrote(p, "\ncounter "));
 	assert_true(harness_wrote(p, "\necho "));
 	assert_true(harness_wrote(p, "\nhello "));
-	p = pirn(0, (const char *const[]){ "pirn", "services", "--json", "--admin", u.admin, NULL });
+	p = pirn(
+		0, (const char *const[]){ "pirn", "services", "--json", "--admin", u.admin, NULL });
 	assert_true(harness_wrote(p, "\"service\":\"counter\""));
 }
 
@@ -180,24 +189,31 @@ static void test_invoke_on_the_command_line(void **state)
 	FILE *file;
 
 	(void)state;
-	output_is(pirn(0, (const char *const[]){ "pirn", "invoke", "counter", "--data", "{\"increment\":0}", "--gateway", u.http, NULL }),
-	        "{\"counter\":2}");
+	output_is(pirn(0, (const char *const[]){ "pirn", "invoke", "counter", "--data",
+				  "{\"increment\":0}", "--gateway", u.http, NULL }),
+		"{\"counter\":2}");
 	(void)snprintf(path, sizeof path, "%s/body", harness_dir());
 	file = fopen(path, "we");
 	assert_non_null(file);
 	assert_true(fputs("from a file", file) >= 0);
 	assert_int_equal(fclose(file), 0);
 	(void)snprintf(at, sizeof at, "@%s", path);
-	output_is(pirn(0, (const char *const[]){ "pirn", "invoke", "echo", "--data", at, "--gateway", u.http, NULL }), "from a file");
+	output_is(pirn(0, (const char *const[]){ "pirn", "invoke", "echo", "--data", at,
+				  "--gateway", u.http, NULL }),
+		"from a file");
 	/* a problem is one line on stderr, and the status says so */
-	assert_true(harness_wrote(pirn(1, (const char *const[]){ "pirn", "invoke", "nobody", "--gateway", u.http, NULL }),
-	        "pirn invoke: 404 "));
-	assert_true(harness_wrote(pirn(1, (const char *const[]){ "pirn", "invoke", "counter", "--data", "{", "--gateway", u.http, NULL }),
-	        "pirn invoke: 400 "));
+	assert_true(harness_wrote(pirn(1, (const char *const[]){ "pirn", "invoke", "nobody",
+						  "--gateway", u.http, NULL }),
+		"pirn invoke: 404 "));
+	assert_true(harness_wrote(pirn(1, (const char *const[]){ "pirn", "invoke", "counter",
+						  "--data", "{", "--gateway", u.http, NULL }),
+		"pirn invoke: 400 "));
 	pirn(2, (const char *const[]){ "pirn", "invoke", NULL });
 	pirn(2, (const char *const[]){ "pirn", "invoke", "Not A Name", "--gateway", u.http, NULL });
-	pirn(69, (const char *const[]){ "pirn", "invoke", "echo", "--gateway", "http://127.0.0.1:1", NULL });
-	pirn(69, (const char *const[]){ "pirn", "services", "--admin", "http://127.0.0.1:1", NULL });
+	pirn(69, (const char *const[]){
+			 "pirn", "invoke", "echo", "--gateway", "http://127.0.0.1:1", NULL });
+	pirn(69,
+		(const char *const[]){ "pirn", "services", "--admin", "http://127.0.0.1:1", NULL });
 }
 
 static void test_health_checks(void **state)
@@ -209,12 +225,15 @@ static void test_health_checks(void **state)
 	(void)snprintf(url, sizeof url, "%s/readyz", u.http);
 	(void)snprintf(broker, sizeof broker, "ipc://%s/run/broker-1.sock", u.data);
 	pirn(0, (const char *const[]){ "pirn", "health", "--url", url, NULL });
-	pirn(0, (const char *const[]){ "pirn", "health", "--broker", broker, "--timeout", "20s", NULL });
-	pirn(0, (const char *const[]){ "pirn", "health", "--worker", "--brokers", broker, "--timeout", "20s", NULL });
+	pirn(0, (const char *const[]){
+			"pirn", "health", "--broker", broker, "--timeout", "20s", NULL });
+	pirn(0, (const char *const[]){ "pirn", "health", "--worker", "--brokers", broker,
+			"--timeout", "20s", NULL });
 	(void)snprintf(url, sizeof url, "%s/no-such-route", u.http);
 	pirn(1, (const char *const[]){ "pirn", "health", "--url", url, NULL });
 	pirn(69, (const char *const[]){ "pirn", "health", "--url", "http://127.0.0.1:1", NULL });
-	pirn(69, (const char *const[]){ "pirn", "health", "--broker", "ipc:///nowhere/broker.sock", "--timeout", "100ms", NULL });
+	pirn(69, (const char *const[]){ "pirn", "health", "--broker", "ipc:///nowhere/broker.sock",
+			 "--timeout", "100ms", NULL });
 	pirn(2, (const char *const[]){ "pirn", "health", NULL });
 }
 
@@ -228,7 +247,8 @@ static void build_service(const char *dir, const char *name)
 	(void)snprintf(folder, sizeof folder, "%.2000s/%s", dir, name);
 	(void)snprintf(out, sizeof out, "%s/%s", u.services, name);
 	assert_non_null(realpath("include", include));
-	pirn(0, (const char *const[]){ "pirn", "build", folder, "--out", out, "--include", include, NULL });
+	pirn(0, (const char *const[]){
+			"pirn", "build", folder, "--out", out, "--include", include, NULL });
 }
 
 static void test_a_new_service_is_there_by_itself(void **state)
@@ -245,8 +265,10 @@ static void test_a_new_service_is_there_by_itself(void **state)
 	pirn(2, (const char *const[]){ "pirn", "new", "../evil", "--dir", dir, NULL });
 	build_service(dir, "my-greet");
 	wait_until(UP_MS, harness_status(u.http, NULL, "/my-greet", NULL) == 200);
-	expect(harness_get(u.http, "/my-greet?name=Ada"), 200, "{\"service\":\"my-greet\",\"hello\":\"Ada\"}");
-	expect(harness_get(u.http, "/my-greet"), 200, "{\"service\":\"my-greet\",\"hello\":\"World\"}");
+	expect(harness_get(u.http, "/my-greet?name=Ada"), 200,
+		"{\"service\":\"my-greet\",\"hello\":\"Ada\"}");
+	expect(harness_get(u.http, "/my-greet"), 200,
+		"{\"service\":\"my-greet\",\"hello\":\"World\"}");
 	assert_int_equal(harness_child_named(harness_pid(u.process), "pirn-gateway"), gateway);
 	assert_int_equal(harness_child_named(harness_pid(u.process), "pirn-broker"), broker);
 }
@@ -267,7 +289,8 @@ static void test_what_does_not_build_changes_nothing(void **state)
 	assert_true(fputs("this is not C\n", file) >= 0);
 	assert_int_equal(fclose(file), 0);
 	(void)snprintf(path, sizeof path, "%s/broken", dir);
-	pirn(1, (const char *const[]){ "pirn", "build", path, "--out", dir, "--include", "include", NULL });
+	pirn(1, (const char *const[]){
+			"pirn", "build", path, "--out", dir, "--include", "include", NULL });
 	(void)snprintf(path, sizeof path, "%s/broken.so", dir);
 	assert_int_equal(access(path, F_OK), -1);
 	/* a manifest's mistake is told with its place, before anything is compiled */
@@ -305,7 +328,8 @@ static void test_version_and_help(void **state)
 	struct harness_process *p;
 
 	(void)state;
-	assert_true(harness_wrote(pirn(0, (const char *const[]){ "pirn", "version", NULL }), "pirn "));
+	assert_true(
+		harness_wrote(pirn(0, (const char *const[]){ "pirn", "version", NULL }), "pirn "));
 	p = pirn(0, (const char *const[]){ "pirn", "version", "--json", NULL });
 	assert_true(harness_wrote(p, "{\"version\":\""));
 	p = pirn(0, (const char *const[]){ "pirn", "help", NULL });

@@ -6,14 +6,18 @@
 #include <stdarg.h>
 #include <stddef.h>
 #include <stdint.h>
+#include <stdio.h>
 #include <stdlib.h>
+#include <string.h>
 #include <sys/stat.h>
 #include <unistd.h>
 
 #include <cmocka.h>
 #include <jansson.h>
 
-#include "tests/integration/up.h"
+#include "tests/harness/http.h"
+#include "tests/harness/up.h"
+#include "tests/harness/wait.h"
 
 /* The one child of that name; fails when there is none. */
 static pid_t child(const struct up *u, const char *name)
@@ -24,20 +28,13 @@ static pid_t child(const struct up *u, const char *name)
 	return pid;
 }
 
-static void stop(struct up *u)
-{
-	harness_signal(u->process, SIGTERM);
-	assert_int_equal(harness_wait(u->process, UP_MS), 0);
-	assert_int_equal(harness_working_in(u->data), 0);
-	harness_free(&u->process);
-}
-
 static void test_processes_are_named_for_what_they_are(void **state)
 {
 	struct up u = { 0 };
 
 	(void)state;
-	up_start(&u, (const char *const[]){ "--workers", "3", "--brokers", "2", "--gateways", "2", NULL });
+	up_start(&u, (const char *const[]){
+			     "--workers", "3", "--brokers", "2", "--gateways", "2", NULL });
 	child(&u, "redis-server");
 	child(&u, "pirn-broker");
 	child(&u, "pirn-worker");
@@ -45,7 +42,7 @@ static void test_processes_are_named_for_what_they_are(void **state)
 	assert_int_equal(harness_children(harness_pid(u.process)), 1 + 2 + 3 + 2);
 	assert_int_equal(harness_status(u.http, NULL, "/hello", NULL), 200);
 	assert_int_equal(harness_status(u.admin, NULL, "/metrics", NULL), 200);
-	stop(&u);
+	up_stop(&u);
 }
 
 static uint64_t line_of(const struct harness_process *p, const char *id, const char *child_name)
@@ -79,12 +76,18 @@ static void test_sigterm_ends_all_in_order(void **state)
 	harness_signal(u.process, SIGTERM);
 	assert_int_equal(harness_wait(u.process, UP_MS), 0);
 	assert_int_equal(harness_working_in(u.data), 0);
-	assert_true(line_of(u.process, "child_started", "redis") < line_of(u.process, "child_started", "broker-1"));
-	assert_true(line_of(u.process, "child_started", "broker-1") < line_of(u.process, "child_started", "worker-1"));
-	assert_true(line_of(u.process, "child_started", "worker-2") < line_of(u.process, "child_started", "gateway-1"));
-	assert_true(line_of(u.process, "child_ended", "gateway-1") < line_of(u.process, "child_ended", "worker-1"));
-	assert_true(line_of(u.process, "child_ended", "worker-2") < line_of(u.process, "child_ended", "broker-1"));
-	assert_true(line_of(u.process, "child_ended", "broker-1") < line_of(u.process, "child_ended", "redis"));
+	assert_true(line_of(u.process, "child_started", "redis") <
+		    line_of(u.process, "child_started", "broker-1"));
+	assert_true(line_of(u.process, "child_started", "broker-1") <
+		    line_of(u.process, "child_started", "worker-1"));
+	assert_true(line_of(u.process, "child_started", "worker-2") <
+		    line_of(u.process, "child_started", "gateway-1"));
+	assert_true(line_of(u.process, "child_ended", "gateway-1") <
+		    line_of(u.process, "child_ended", "worker-1"));
+	assert_true(line_of(u.process, "child_ended", "worker-2") <
+		    line_of(u.process, "child_ended", "broker-1"));
+	assert_true(line_of(u.process, "child_ended", "broker-1") <
+		    line_of(u.process, "child_ended", "redis"));
 	assert_false(harness_logged(u.process, "child_killed"));
 	assert_int_equal(harness_log_count(u.process, "child_ended", "exit", "0"), 5);
 }
@@ -144,7 +147,7 @@ static void test_a_killed_supervisor_leaves_no_orphan(void **state)
 	harness_again(u.process);
 	up_wait_ready(&u, 2);
 	assert_int_equal(harness_status(u.http, NULL, "/hello", NULL), 200);
-	stop(&u);
+	up_stop(&u);
 }
 
 static void comes_back(struct up *u, const char *program, const char *name)
@@ -153,7 +156,8 @@ static void comes_back(struct up *u, const char *program, const char *name)
 	unsigned starts = harness_log_count(u->process, "child_started", "child", name);
 
 	assert_int_equal(kill(before, SIGKILL), 0);
-	wait_until(UP_MS, harness_log_count(u->process, "child_started", "child", name) == starts + 1);
+	wait_until(
+		UP_MS, harness_log_count(u->process, "child_started", "child", name) == starts + 1);
 	assert_int_equal(harness_log_count(u->process, "child_died", "child", name), starts);
 	wait_until(UP_MS, harness_status(u->http, NULL, "/hello", NULL) == 200);
 	wait_until(UP_MS, harness_status(u->http, "POST", "/counter", "{\"increment\":0}") == 200);
@@ -170,7 +174,7 @@ static void test_a_child_that_dies_comes_back(void **state)
 	comes_back(&u, "pirn-broker", "broker-1");
 	comes_back(&u, "redis-server", "redis");
 	assert_int_equal(harness_log_count(u.process, "child_died", "signal", "9"), 4);
-	stop(&u);
+	up_stop(&u);
 }
 
 static void test_two_run_side_by_side(void **state)
@@ -193,9 +197,9 @@ static void test_two_run_side_by_side(void **state)
 	a = harness_post(two.http, "/counter", "{\"increment\":1}");
 	assert_string_equal(a.body, "{\"counter\":1}");
 	harness_answer_free(&a);
-	stop(&one);
+	up_stop(&one);
 	assert_int_equal(harness_status(two.http, NULL, "/counter", NULL), 200);
-	stop(&two);
+	up_stop(&two);
 }
 
 /* ---- what is wrong is one line --------------------------------------------------- */
@@ -233,13 +237,15 @@ static void test_a_port_in_use(void **state)
 	(void)state;
 	up_start(&u, NULL);
 	harness_new_dir("data", data, sizeof data);
-	refuses((const char *const[]){ "pirn", "up", "--data", data, "--http", u.http + 7, "--admin", "127.0.0.1:0", NULL }, 1,
-	        "in use");
-	refuses((const char *const[]){ "pirn", "up", "--data", data, "--admin", u.admin + 7, "--http", "127.0.0.1:0", NULL }, 1,
-	        "in use");
+	refuses((const char *const[]){ "pirn", "up", "--data", data, "--http", u.http + 7,
+			"--admin", "127.0.0.1:0", NULL },
+		1, "in use");
+	refuses((const char *const[]){ "pirn", "up", "--data", data, "--admin", u.admin + 7,
+			"--http", "127.0.0.1:0", NULL },
+		1, "in use");
 	(void)snprintf(redis, sizeof redis, "%s/run/redis.sock", data);
 	assert_int_equal(access(redis, F_OK), -1); /* nothing was started */
-	stop(&u);
+	up_stop(&u);
 }
 
 static void test_data_in_use(void **state)
@@ -250,9 +256,11 @@ static void test_data_in_use(void **state)
 	(void)state;
 	up_start(&u, NULL);
 	(void)snprintf(pid, sizeof pid, "(pid %d)", (int)harness_pid(u.process));
-	refuses((const char *const[]){ "pirn", "up", "--data", u.data, "--http", "127.0.0.1:0", "--admin", "127.0.0.1:0", NULL }, 1, pid);
+	refuses((const char *const[]){ "pirn", "up", "--data", u.data, "--http", "127.0.0.1:0",
+			"--admin", "127.0.0.1:0", NULL },
+		1, pid);
 	assert_int_equal(harness_status(u.http, NULL, "/hello", NULL), 200);
-	stop(&u);
+	up_stop(&u);
 }
 
 static void write_file(const char *folder, const char *name, const char *text)
@@ -281,21 +289,31 @@ static void test_wrong_settings(void **state)
 	refuses((const char *const[]){ "pirn", "up", "--workers", "0", NULL }, 2, "--workers");
 	refuses((const char *const[]){ "pirn", "up", "--http", "nonsense", NULL }, 2, "nonsense");
 	refuses((const char *const[]){ "pirn", "up", "extra", NULL }, 2, "extra");
-	refuses((const char *const[]){ "pirn", "up", "--data", data, "--services", "/nowhere/at/all", NULL }, 1, "/nowhere/at/all");
-	refuses((const char *const[]){ "pirn", "up", "--data", data, "--redis-server", "no-such-redis", NULL }, 1, "no-such-redis");
-	refuses((const char *const[]){ "pirn", "up", "--data", "/proc/pirn", NULL }, 1, "/proc/pirn");
-	refuses((const char *const[]){ "pirn", "up", "--data", data, "--http", "127.0.0.1:0", "--admin", "127.0.0.1:0", "--redis",
-	        "redis://127.0.0.1:1", NULL }, 1, "--redis");
-	refuses((const char *const[]){ "pirn", "up", "--data", data, "--http", "127.0.0.1:0", "--admin", "127.0.0.1:0", "--redis",
-	        "http://127.0.0.1", NULL }, 1, "--redis");
+	refuses((const char *const[]){ "pirn", "up", "--data", data, "--services",
+			"/nowhere/at/all", NULL },
+		1, "/nowhere/at/all");
+	refuses((const char *const[]){ "pirn", "up", "--data", data, "--redis-server",
+			"no-such-redis", NULL },
+		1, "no-such-redis");
+	refuses((const char *const[]){ "pirn", "up", "--data", "/proc/pirn", NULL }, 1,
+		"/proc/pirn");
+	refuses((const char *const[]){ "pirn", "up", "--data", data, "--http", "127.0.0.1:0",
+			"--admin", "127.0.0.1:0", "--redis", "redis://127.0.0.1:1", NULL },
+		1, "--redis");
+	refuses((const char *const[]){ "pirn", "up", "--data", data, "--http", "127.0.0.1:0",
+			"--admin", "127.0.0.1:0", "--redis", "http://127.0.0.1", NULL },
+		1, "--redis");
 	(void)snprintf(deep, sizeof deep, "%.200s/%0120d", data, 0);
-	refuses((const char *const[]){ "pirn", "up", "--data", deep, "--http", "127.0.0.1:0", "--admin", "127.0.0.1:0", NULL }, 1, "too long");
+	refuses((const char *const[]){ "pirn", "up", "--data", deep, "--http", "127.0.0.1:0",
+			"--admin", "127.0.0.1:0", NULL },
+		1, "too long");
 	harness_new_dir("services", services, sizeof services);
 	(void)snprintf(folder, sizeof folder, "%s/bad", services);
 	assert_int_equal(mkdir(folder, 0755), 0);
 	write_file(folder, "service.yaml", "service: bad\nhandler: bad.so\ntimeout: 5 parsecs\n");
-	refuses((const char *const[]){ "pirn", "up", "--data", data, "--http", "127.0.0.1:0", "--admin", "127.0.0.1:0", "--services",
-	        services, NULL }, 1, "/bad/service.yaml:3:10: ");
+	refuses((const char *const[]){ "pirn", "up", "--data", data, "--http", "127.0.0.1:0",
+			"--admin", "127.0.0.1:0", "--services", services, NULL },
+		1, "/bad/service.yaml:3:10: ");
 }
 
 static void test_a_redis_of_somebody_elses(void **state)
@@ -316,8 +334,8 @@ static void test_a_redis_of_somebody_elses(void **state)
 	a = harness_get(u.http, "/counter");
 	assert_string_equal(a.body, "{\"counter\":5}");
 	harness_answer_free(&a);
-	stop(&u);
-	stop(&first);
+	up_stop(&u);
+	up_stop(&first);
 }
 
 static void test_people_get_three_lines_to_paste(void **state)
@@ -327,12 +345,15 @@ static void test_people_get_three_lines_to_paste(void **state)
 
 	(void)state;
 	harness_new_dir("data", data, sizeof data);
-	p = harness_spawn("people", NULL, (const char *const[]){ "pirn", "up", "--data", data, "--http", "127.0.0.1:0", "--admin",
-	        "127.0.0.1:0", NULL }, NULL);
+	p = harness_spawn("people", NULL,
+		(const char *const[]){ "pirn", "up", "--data", data, "--http", "127.0.0.1:0",
+			"--admin", "127.0.0.1:0", NULL },
+		NULL);
 	wait_until(UP_MS, harness_wrote(p, "Ctrl-C"));
 	assert_true(harness_wrote(p, "Pirn is up."));
 	assert_true(harness_wrote(p, "/hello?name=World'"));
-	assert_true(harness_wrote(p, "/counter -H 'Content-Type: application/json' -d '{\"increment\":1}'"));
+	assert_true(harness_wrote(
+		p, "/counter -H 'Content-Type: application/json' -d '{\"increment\":1}'"));
 	assert_true(harness_wrote(p, "/v1/invoke/echo"));
 	assert_false(harness_wrote(p, "\033["));
 	harness_signal(p, SIGTERM);

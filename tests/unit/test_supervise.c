@@ -29,9 +29,11 @@ static const char *actions(struct cli_supervise *s)
 
 		assert_true(room > 16);
 		if (a.kind == CLI_READY || a.kind == CLI_END)
-			size += (size_t)snprintf(text + size, room, "%s%s", space, a.kind == CLI_READY ? "READY" : "END");
+			size += (size_t)snprintf(text + size, room, "%s%s", space,
+				a.kind == CLI_READY ? "READY" : "END");
 		else
-			size += (size_t)snprintf(text + size, room, "%s%c%zu", space, "STK"[a.kind], a.child);
+			size += (size_t)snprintf(
+				text + size, room, "%s%c%zu", space, "STK"[a.kind], a.child);
 	}
 	return text;
 }
@@ -307,17 +309,20 @@ static void test_any_sequence_ends(void **state)
 		actions(&s);
 		for (int step = 0; s.phase != CLI_DONE; step++) {
 			size_t i = (size_t)base_rand_below(&r, s.n);
-			bool alive = s.children[i].state == CLI_CHILD_RUNNING || s.children[i].state == CLI_CHILD_STOPPING;
+			bool alive = s.children[i].state == CLI_CHILD_RUNNING ||
+				     s.children[i].state == CLI_CHILD_STOPPING;
 
 			assert_true(step < 5000);
 			now += base_rand_below(&r, 400);
 			switch (base_rand_below(&r, step < 100 ? 5 : 7)) {
 			case 0:
-				cli_supervise_ready(&s, (enum cli_group)base_rand_below(&r, CLI_GROUP__N), now);
+				cli_supervise_ready(
+					&s, (enum cli_group)base_rand_below(&r, CLI_GROUP__N), now);
 				break;
 			case 1:
 				if (alive && (step > 20 || seed % 2))
-					cli_supervise_died(&s, i, base_rand_below(&r, 2) == 0, now, base_rand_next(&r));
+					cli_supervise_died(&s, i, base_rand_below(&r, 2) == 0, now,
+						base_rand_next(&r));
 				break;
 			case 5:
 				cli_supervise_stop(&s, now);

@@ -31,7 +31,9 @@ static void test_the_manifest_is_one(void **state)
 		assert_true(base_manifest_is_service(names[i]));
 		base_buf_init(&text);
 		cli_template_manifest(names[i], &text);
-		assert_int_equal(wrk_yaml_read("service.yaml", (const char *)text.data, text.size, &m, why, sizeof why), BASE_OK);
+		assert_int_equal(wrk_yaml_read("service.yaml", (const char *)text.data, text.size,
+					 &m, why, sizeof why),
+			BASE_OK);
 		assert_string_equal(m->service, names[i]);
 		assert_int_equal(m->n_routes, 1);
 		assert_string_equal(m->routes[0].method, "GET");
@@ -54,7 +56,8 @@ static void test_the_handler_has_a_name_of_its_own(void **state)
 	assert_string_equal((const char *)text.data, "handle_my_greet");
 	base_buf_reset(&text);
 	cli_template_source("double", &text);
-	assert_non_null(strstr((const char *)text.data, "static int handle_double(struct pirn_request"));
+	assert_non_null(
+		strstr((const char *)text.data, "static int handle_double(struct pirn_request"));
 	assert_non_null(strstr((const char *)text.data, "PIRN_SERVICE(.handler = handle_double);"));
 	assert_null(strchr((const char *)text.data, '$'));
 	base_buf_fini(&text);
@@ -107,15 +110,20 @@ static void test_services_are_there_with_a_worker(void **state)
 	char *names[] = { hello, echo };
 
 	(void)state;
-	check_services("{\"services\":[{\"service\":\"echo\",\"workers\":1},{\"service\":\"hello\",\"workers\":2}]}", names, 2, NULL);
-	check_services("{\"services\":[{\"service\":\"echo\",\"workers\":0},{\"service\":\"hello\",\"workers\":2}]}", names, 2, "echo");
+	check_services(
+		"{\"services\":[{\"service\":\"echo\",\"workers\":1},{\"service\":\"hello\",\"workers\":2}]}",
+		names, 2, NULL);
+	check_services(
+		"{\"services\":[{\"service\":\"echo\",\"workers\":0},{\"service\":\"hello\",\"workers\":2}]}",
+		names, 2, "echo");
 	check_services("{\"services\":[{\"service\":\"hello\",\"workers\":2}]}", names, 2, "echo");
 	check_services("{\"services\":[]}", names, 0, NULL);
 	/* whatever may answer at that port */
 	check_services("", names, 2, "hello");
 	check_services("[]", names, 2, "hello");
 	check_services("{\"services\":5}", names, 2, "hello");
-	check_services("{\"services\":[1,null,{}, {\"service\":5,\"workers\":\"x\"}]}", names, 2, "hello");
+	check_services(
+		"{\"services\":[1,null,{}, {\"service\":5,\"workers\":\"x\"}]}", names, 2, "hello");
 }
 
 int main(void)

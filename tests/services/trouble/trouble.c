@@ -40,7 +40,8 @@ static int once(struct pirn_request *req, struct pirn_response *res)
 	snprintf(pid, sizeof pid, "%ld", (long)getpid());
 	err = pirn_key_swap(req, key, NULL, 0, pid, strlen(pid), 0);
 	if (err == PIRN_ERR_MISMATCH)
-		return pirn_respond_json(res, 200, "{\"attempt\":%u,\"pid\":%s}", pirn_request_attempt(req), pid);
+		return pirn_respond_json(
+			res, 200, "{\"attempt\":%u,\"pid\":%s}", pirn_request_attempt(req), pid);
 	while (!err && pirn_request_left_ms(req) > 0)
 		pause_ms(10);
 	return err ? err : PIRN_ERR_TIMEOUT;
@@ -120,11 +121,15 @@ static int mirror(struct pirn_request *req, struct pirn_response *res)
 	(void)pirn_respond_json(res, 200,
 		"{\"method\":%s,\"target\":%s,\"path\":%s,\"rest\":%s,\"query\":%s,\"header\":%s,\"cookie\":%s,\"size\":%zu,"
 		"\"id\":%s,\"attempt\":%u,\"remote\":%s,\"traceparent\":%s,\"left\":%s}",
-		quoted(req, pirn_request_method(req)), quoted(req, pirn_request_target(req)), quoted(req, pirn_request_path(req)),
-		quoted(req, pirn_request_param(req, "rest", NULL)), quoted(req, pirn_request_query(req, "q", NULL)),
-		quoted(req, pirn_request_header(req, "X-Test")), quoted(req, pirn_request_header(req, "cookie")), size,
-		quoted(req, pirn_request_id(req)), pirn_request_attempt(req), quoted(req, pirn_request_remote(req)),
-		quoted(req, pirn_request_traceparent(req)), pirn_request_left_ms(req) > 0 ? "true" : "false");
+		quoted(req, pirn_request_method(req)), quoted(req, pirn_request_target(req)),
+		quoted(req, pirn_request_path(req)),
+		quoted(req, pirn_request_param(req, "rest", NULL)),
+		quoted(req, pirn_request_query(req, "q", NULL)),
+		quoted(req, pirn_request_header(req, "X-Test")),
+		quoted(req, pirn_request_header(req, "cookie")), size,
+		quoted(req, pirn_request_id(req)), pirn_request_attempt(req),
+		quoted(req, pirn_request_remote(req)), quoted(req, pirn_request_traceparent(req)),
+		pirn_request_left_ms(req) > 0 ? "true" : "false");
 	pirn_respond_header_add(res, "Set-Cookie", "a=1");
 	pirn_respond_header_add(res, "Set-Cookie", "b=2");
 	pirn_respond_header(res, "X-Answer", "old");
@@ -134,16 +139,25 @@ static int mirror(struct pirn_request *req, struct pirn_response *res)
 
 static int settings(struct pirn_request *req, struct pirn_response *res)
 {
-	return pirn_respond_json(res, 200, "{\"env\":%s,\"secret\":%s,\"none\":%s}", quoted(req, pirn_env("GREETING")),
-		quoted(req, pirn_env("PASSWORD")), quoted(req, pirn_env("NONE")));
+	return pirn_respond_json(res, 200, "{\"env\":%s,\"secret\":%s,\"none\":%s}",
+		quoted(req, pirn_env("GREETING")), quoted(req, pirn_env("PASSWORD")),
+		quoted(req, pirn_env("NONE")));
 }
 
 static const struct {
 	const char *name;
 	int (*run)(struct pirn_request *req, struct pirn_response *res);
 } troubles[] = {
-	{ "sleep", sleep_for }, { "once", once }, { "who", get_key }, { "key", key }, { "status", status }, { "error", error },
-	{ "bytes", bytes }, { "crash", crash }, { "mirror", mirror }, { "settings", settings },
+	{ "sleep", sleep_for },
+	{ "once", once },
+	{ "who", get_key },
+	{ "key", key },
+	{ "status", status },
+	{ "error", error },
+	{ "bytes", bytes },
+	{ "crash", crash },
+	{ "mirror", mirror },
+	{ "settings", settings },
 };
 
 static int trouble(struct pirn_request *req, struct pirn_response *res)
