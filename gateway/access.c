@@ -45,7 +45,8 @@ static void put_time(struct gw_access *a)
 		time_t seconds = (time_t)(now_ms / 1000);
 		struct tm tm;
 		a->second = now_ms / 1000;
-		if (!gmtime_r(&seconds, &tm) || !strftime(a->stamp, sizeof a->stamp, "%Y-%m-%dT%H:%M:%S", &tm))
+		if (!gmtime_r(&seconds, &tm) ||
+			!strftime(a->stamp, sizeof a->stamp, "%Y-%m-%dT%H:%M:%S", &tm))
 			a->stamp[0] = '\0';
 	}
 	base_buf_str(&a->waiting, a->stamp);
@@ -56,7 +57,8 @@ static void put_time(struct gw_access *a)
 static bool is_bare(struct gw_slice s)
 {
 	for (size_t i = 0; i < s.size; i++)
-		if (s.data[i] <= ' ' || s.data[i] > '~' || s.data[i] == '"' || s.data[i] == '=' || s.data[i] == '\\')
+		if (s.data[i] <= ' ' || s.data[i] > '~' || s.data[i] == '"' || s.data[i] == '=' ||
+			s.data[i] == '\\')
 			return false;
 	return s.size > 0 && !(s.size == 1 && s.data[0] == '-');
 }
@@ -153,7 +155,8 @@ void gw_access_add(struct gw_access *a, const struct gw_access_line *line)
 	}
 	base_buf_str(&a->waiting, json ? "{\"time\":\"" : "");
 	put_time(a);
-	base_buf_str(&a->waiting, json ? "\",\"level\":\"info\",\"id\":\"access\"" : " info access");
+	base_buf_str(
+		&a->waiting, json ? "\",\"level\":\"info\",\"id\":\"access\"" : " info access");
 	put_text(a, "method", first_bytes(line->method, 32));
 	put_target(a, line->target);
 	put_number(a, "status", line->status, false);
@@ -234,7 +237,8 @@ static bool on_flush(void *arg)
 	return false;
 }
 
-enum base_err gw_access_new(struct net_loop *loop, enum base_log_format format, int fd, struct gw_access **out)
+enum base_err gw_access_new(
+	struct net_loop *loop, enum base_log_format format, int fd, struct gw_access **out)
 {
 	struct gw_access *a = calloc(1, sizeof *a);
 	struct stat st;
@@ -247,7 +251,8 @@ enum base_err gw_access_new(struct net_loop *loop, enum base_log_format format, 
 	a->loop = loop;
 	a->format = format;
 	a->fd = fd;
-	a->is_file = fstat(fd, &st) == 0 && (S_ISREG(st.st_mode) || (S_ISCHR(st.st_mode) && !isatty(fd)));
+	a->is_file = fstat(fd, &st) == 0 &&
+		     (S_ISREG(st.st_mode) || (S_ISCHR(st.st_mode) && !isatty(fd)));
 	base_buf_init(&a->waiting);
 	err = net_loop_hook(loop, NET_FLUSH, on_flush, a, &a->hook);
 	if (err) {

@@ -32,7 +32,8 @@ struct gw_access_line {
 };
 
 /* fd is borrowed. */
-BASE_MUSTUSE enum base_err gw_access_new(struct net_loop *loop, enum base_log_format format, int fd, struct gw_access **out);
+BASE_MUSTUSE enum base_err gw_access_new(
+	struct net_loop *loop, enum base_log_format format, int fd, struct gw_access **out);
 void gw_access_free(struct gw_access **a); /* writes what it can; takes NULL */
 
 void gw_access_add(struct gw_access *a, const struct gw_access_line *line);

@@ -50,7 +50,8 @@ bool gw_addr_parse(struct gw_slice text, uint8_t out[GW_ADDR_SIZE])
 			return false;
 		host = (struct gw_slice){ text.data + 1, (size_t)(end - text.data) - 1 };
 		port = (struct gw_slice){ end + 1, text.size - host.size - 2 };
-	} else if ((end = memchr(text.data, ':', text.size)) && end == memrchr(text.data, ':', text.size)) {
+	} else if ((end = memchr(text.data, ':', text.size)) &&
+		   end == memrchr(text.data, ':', text.size)) {
 		host.size = (size_t)(end - text.data);
 		port = (struct gw_slice){ end, text.size - host.size };
 	}
@@ -65,12 +66,14 @@ bool gw_addr_of(const struct sockaddr *sa, uint8_t out[GW_ADDR_SIZE])
 	memset(out, 0, GW_ADDR_SIZE);
 	out[GW_ADDR_SIZE - 1] = 1;
 	if (sa && sa->sa_family == AF_INET6) {
-		memcpy(out, &((const struct sockaddr_in6 *)(const void *)sa)->sin6_addr, GW_ADDR_SIZE);
+		memcpy(out, &((const struct sockaddr_in6 *)(const void *)sa)->sin6_addr,
+			GW_ADDR_SIZE);
 		return true;
 	}
 	if (sa && sa->sa_family == AF_INET) {
 		memcpy(out, mapped, sizeof mapped);
-		memcpy(out + sizeof mapped, &((const struct sockaddr_in *)(const void *)sa)->sin_addr, 4);
+		memcpy(out + sizeof mapped,
+			&((const struct sockaddr_in *)(const void *)sa)->sin_addr, 4);
 		return true;
 	}
 	return false;
@@ -86,7 +89,8 @@ void gw_addr_print(const uint8_t addr[GW_ADDR_SIZE], char out[GW_ADDR_TEXT])
 	bool v4 = is_mapped(addr);
 
 	out[0] = '\0';
-	(void)inet_ntop(v4 ? AF_INET : AF_INET6, v4 ? addr + sizeof mapped : addr, out, GW_ADDR_TEXT);
+	(void)inet_ntop(
+		v4 ? AF_INET : AF_INET6, v4 ? addr + sizeof mapped : addr, out, GW_ADDR_TEXT);
 }
 
 /* ---- networks -------------------------------------------------------------- */
@@ -127,7 +131,8 @@ static enum base_err add_net(struct gw_nets *nets, struct gw_slice text, char *w
 		return BASE_NOMEM;
 	nets->items = grown;
 	if (!parse_net(text, &grown[nets->n])) {
-		(void)snprintf(why, why_room, "expected networks such as 10.0.0.0/8, got \"%.*s\"", (int)text.size, text.data);
+		(void)snprintf(why, why_room, "expected networks such as 10.0.0.0/8, got \"%.*s\"",
+			(int)text.size, text.data);
 		return BASE_CONFIG;
 	}
 	nets->n++;
@@ -141,7 +146,8 @@ enum base_err gw_nets_parse(const char *text, struct gw_nets *out, char *why, si
 
 	while (text && *text) {
 		const char *end = strchrnul(text, ',');
-		struct gw_slice item = gw_slice_trim((struct gw_slice){ text, (size_t)(end - text) });
+		struct gw_slice item =
+			gw_slice_trim((struct gw_slice){ text, (size_t)(end - text) });
 		if (item.size && (err = add_net(&nets, item, why, why_room)))
 			goto fail;
 		text = *end ? end + 1 : end;
@@ -215,14 +221,16 @@ static bool node_of(struct gw_slice element, uint8_t out[GW_ADDR_SIZE])
 
 	while (more) {
 		struct gw_slice pair = pop_last(&element, ';', &more);
-		if (pair.size > 4 && gw_slice_like((struct gw_slice){ pair.data, 4 }, GW_SLICE("for=")))
-			return gw_addr_parse(unquote((struct gw_slice){ pair.data + 4, pair.size - 4 }), out);
+		if (pair.size > 4 &&
+			gw_slice_like((struct gw_slice){ pair.data, 4 }, GW_SLICE("for=")))
+			return gw_addr_parse(
+				unquote((struct gw_slice){ pair.data + 4, pair.size - 4 }), out);
 	}
 	return false;
 }
 
-void gw_forwarded_walk(const struct gw_nets *trusted, struct gw_hops forwarded, struct gw_hops x_forwarded_for,
-                       uint8_t addr[GW_ADDR_SIZE])
+void gw_forwarded_walk(const struct gw_nets *trusted, struct gw_hops forwarded,
+	struct gw_hops x_forwarded_for, uint8_t addr[GW_ADDR_SIZE])
 {
 	bool standard = forwarded.n > 0;
 	struct gw_hops hops = standard ? forwarded : x_forwarded_for;

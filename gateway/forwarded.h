@@ -30,13 +30,15 @@ struct gw_nets {
 };
 
 /* "10.0.0.0/8, fd00::/8, 192.0.2.1"; NULL or "" is an empty list. CONFIG: why holds a sentence. */
-BASE_MUSTUSE enum base_err gw_nets_parse(const char *text, struct gw_nets *out, char *why, size_t why_room);
+BASE_MUSTUSE enum base_err gw_nets_parse(
+	const char *text, struct gw_nets *out, char *why, size_t why_room);
 void gw_nets_fini(struct gw_nets *nets);
 bool gw_nets_have(const struct gw_nets *nets, const uint8_t addr[GW_ADDR_SIZE]);
 
 /* Takes 192.0.2.1, 192.0.2.1:80, 2001:db8::1, [2001:db8::1], [2001:db8::1]:80. UNTRUSTED. */
 bool gw_addr_parse(struct gw_slice text, uint8_t out[GW_ADDR_SIZE]);
-bool gw_addr_of(const struct sockaddr *sa, uint8_t out[GW_ADDR_SIZE]); /* false: not IP; out is ::1 */
+bool gw_addr_of(
+	const struct sockaddr *sa, uint8_t out[GW_ADDR_SIZE]); /* false: not IP; out is ::1 */
 void gw_addr_print(const uint8_t addr[GW_ADDR_SIZE], char out[GW_ADDR_TEXT]);
 
 /* The values of the headers of one kind, in the order they came. */
@@ -46,7 +48,7 @@ struct gw_hops {
 };
 
 /* addr holds the peer's address, and is replaced by the client's. UNTRUSTED headers. */
-void gw_forwarded_walk(const struct gw_nets *trusted, struct gw_hops forwarded, struct gw_hops x_forwarded_for,
-                       uint8_t addr[GW_ADDR_SIZE]);
+void gw_forwarded_walk(const struct gw_nets *trusted, struct gw_hops forwarded,
+	struct gw_hops x_forwarded_for, uint8_t addr[GW_ADDR_SIZE]);
 
 #endif

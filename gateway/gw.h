@@ -75,13 +75,16 @@ struct gw_resource {
 /* serve.c: what the two listeners call; arg is the gw. */
 struct gw_http_events gw_users_events(struct gw *gw);
 struct gw_http_events gw_admin_events(struct gw *gw);
-void gw_serve_registry(struct gw *gw, const Pirn__Registry *registry); /* builds and swaps the routes */
+void gw_serve_registry(
+	struct gw *gw, const Pirn__Registry *registry); /* builds and swaps the routes */
 
 /* invoke.c: the head of a request for a service; match NULL for /v1/invoke/{service}. May answer. */
-void gw_invoke_head(struct gw *gw, struct gw_request *r, const struct gw_service *s, const struct gw_match *match);
+void gw_invoke_head(struct gw *gw, struct gw_request *r, const struct gw_service *s,
+	const struct gw_match *match);
 
 /* Answers a request that the loop has no service for, or cannot serve now. */
-void gw_answer_json(struct gw_request *r, unsigned status, struct base_buf *json); /* 500 when json failed */
+void gw_answer_json(
+	struct gw_request *r, unsigned status, struct base_buf *json); /* 500 when json failed */
 
 /* api/ */
 void gw_api_healthz(struct gw *gw, struct gw_request *r);

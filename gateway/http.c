@@ -1,20 +1,18 @@
 #include "gateway/http.h"
 
 #include <assert.h>
-#include <errno.h>
-#include <netdb.h>
-#include <stdio.h>
 #include <stdlib.h>
-#include <sys/socket.h>
 #include <unistd.h>
 
 #include "gateway/http_parts.h"
+#include "gateway/listen.h"
 
-#define POOL_BYTES (64u * 1024)        /* of a connection: twice max_head, so that most refusals are ours */
-#define DRAIN_BYTES (1024u * 1024)     /* of a chunked body over the limit, before the connection is cut */
-#define DISCARD_BYTES (64u * 1024)     /* of a body whose head was refused, to keep the connection */
+#define POOL_BYTES \
+	(64u * 1024) /* of a connection: twice max_head, so that most refusals are ours */
+#define DRAIN_BYTES \
+	(1024u * 1024) /* of a chunked body over the limit, before the connection is cut */
+#define DISCARD_BYTES (64u * 1024) /* of a body whose head was refused, to keep the connection */
 #define KEPT_BYTES (64u * 1024)        /* a record that grew beyond this gives its memory back */
-#define BACKLOG 4096
 #define IDLE_GRACE_MS 500                /* for idle connections when draining */
 
 /* ---- records ---------------------------------------------------------------- */
@@ -105,7 +103,8 @@ static void free_records(struct gw_http *h)
 static void *on_target(void *arg, const char *uri, struct MHD_Connection *mhd)
 {
 	struct gw_http *h = arg;
-	const union MHD_ConnectionInfo *info = MHD_get_connection_info(mhd, MHD_CONNECTION_INFO_SOCKET_CONTEXT);
+	const union MHD_ConnectionInfo *info =
+		MHD_get_connection_info(mhd, MHD_CONNECTION_INFO_SOCKET_CONTEXT);
 	struct gw_conn *c = info ? info->socket_context : NULL;
 	struct gw_record *r = c ? take_record(h) : NULL;
 
@@ -137,7 +136,8 @@ static void *on_target(void *arg, const char *uri, struct MHD_Connection *mhd)
 static void refuse_large(struct gw_record *r)
 {
 	r->close = true;
-	gw_http_refuse(&r->pub, 413, "The request's body is larger than this gateway or the service takes.");
+	gw_http_refuse(&r->pub, 413,
+		"The request's body is larger than this gateway or the service takes.");
 }
 
 static void refuse_ending(struct gw_record *r)
@@ -165,7 +165,8 @@ static enum MHD_Result begin(struct gw_record *r, const char *method, const char
 	if (!body)
 		return MHD_YES;
 	/* Queued now, the answer ends the connection without reading the body. */
-	if (r->answered && (r->close || r->chunked || r->content_length > DISCARD_BYTES || r->pub.known[GW_HEADER_EXPECT]))
+	if (r->answered && (r->close || r->chunked || r->content_length > DISCARD_BYTES ||
+				   r->pub.known[GW_HEADER_EXPECT]))
 		return gw_answer_queue(r);
 	gw_conn_stage(r->conn, GW_STAGE_BODY);
 	return MHD_YES;
@@ -184,7 +185,8 @@ static enum MHD_Result upload(struct gw_record *r, const char *data, size_t size
 			gw_http_refuse(q, 503, "The gateway is out of memory.");
 	}
 	if (r->chunked && r->received > q->max_body + DRAIN_BYTES && r->conn->stage != GW_STAGE_CUT)
-		gw_conn_cut_with(r->conn, r, 413, "The request's body is larger than this gateway or the service takes.");
+		gw_conn_cut_with(r->conn, r, 413,
+			"The request's body is larger than this gateway or the service takes.");
 	return MHD_YES;
 }
 
@@ -204,8 +206,8 @@ static enum MHD_Result finish(struct gw_record *r)
 	return MHD_YES;
 }
 
-static enum MHD_Result on_access(void *arg, struct MHD_Connection *mhd, const char *url, const char *method,
-                                 const char *version, const char *data, size_t *size, void **context)
+static enum MHD_Result on_access(void *arg, struct MHD_Connection *mhd, const char *url,
+	const char *method, const char *version, const char *data, size_t *size, void **context)
 {
 	struct gw_record *r = *context;
 	enum MHD_Result result;
@@ -224,7 +226,8 @@ static enum MHD_Result on_access(void *arg, struct MHD_Connection *mhd, const ch
 	return result;
 }
 
-static void on_completed(void *arg, struct MHD_Connection *mhd, void **context, enum MHD_RequestTerminationCode code)
+static void on_completed(
+	void *arg, struct MHD_Connection *mhd, void **context, enum MHD_RequestTerminationCode code)
 {
 	struct gw_http *h = arg;
 	struct gw_record *r = *context;
@@ -234,7 +237,8 @@ static void on_completed(void *arg, struct MHD_Connection *mhd, void **context, 
 		return;
 	c = r->conn;
 	if (!r->answered && r->pub.status == 0) { /* libmicrohttpd may have refused it itself */
-		const union MHD_ConnectionInfo *info = MHD_get_connection_info(mhd, MHD_CONNECTION_INFO_HTTP_STATUS);
+		const union MHD_ConnectionInfo *info =
+			MHD_get_connection_info(mhd, MHD_CONNECTION_INFO_HTTP_STATUS);
 		if (info)
 			r->pub.status = info->http_status;
 	}
@@ -304,85 +308,6 @@ static bool on_flush(void *arg)
 
 /* ---- starting and ending ------------------------------------------------------ */
 
-static bool split_address(const char *address, char *host, size_t room, const char **port)
-{
-	const char *colon = strrchr(address, ':');
-	size_t size = colon ? (size_t)(colon - address) : 0;
-
-	if (!colon || size >= room)
-		return false;
-	if (size >= 2 && address[0] == '[' && address[size - 1] == ']') {
-		address++;
-		size -= 2;
-	}
-	memcpy(host, address, size);
-	host[size] = '\0';
-	*port = colon + 1;
-	return true;
-}
-
-static int open_socket(const struct addrinfo *ai)
-{
-	int fd = socket(ai->ai_family, ai->ai_socktype | SOCK_CLOEXEC | SOCK_NONBLOCK, 0);
-	int on = 1, saved;
-
-	if (fd < 0)
-		return -1;
-	(void)setsockopt(fd, SOL_SOCKET, SO_REUSEADDR, &on, sizeof on);
-	if (bind(fd, ai->ai_addr, ai->ai_addrlen) == 0 && listen(fd, BACKLOG) == 0)
-		return fd;
-	saved = errno;
-	(void)close(fd);
-	errno = saved;
-	return -1;
-}
-
-static void explain(char **why, const char *address, const char *what)
-{
-	if (asprintf(why, "cannot listen on %s: %s", address, what) < 0)
-		*why = NULL;
-}
-
-static enum base_err open_listener(const char *address, int *out, char **why)
-{
-	struct addrinfo hints = { .ai_socktype = SOCK_STREAM, .ai_flags = AI_PASSIVE }, *found = NULL;
-	char host[256];
-	const char *port;
-	int failed, saved;
-
-	if (!split_address(address, host, sizeof host, &port)) {
-		explain(why, address, "it is not HOST:PORT");
-		return BASE_CONFIG;
-	}
-	failed = getaddrinfo(*host ? host : NULL, port, &hints, &found);
-	if (failed) {
-		explain(why, address, gai_strerror(failed));
-		return BASE_CONFIG;
-	}
-	*out = open_socket(found);
-	saved = errno;
-	freeaddrinfo(found);
-	if (*out >= 0)
-		return BASE_OK;
-	explain(why, address, strerror(saved));
-	return base_err_from_errno(saved);
-}
-
-static void name_address(struct gw_http *h, int fd)
-{
-	struct sockaddr_storage sa;
-	socklen_t size = sizeof sa;
-	uint8_t addr[GW_ADDR_SIZE];
-	char text[GW_ADDR_TEXT], port[8];
-
-	(void)snprintf(h->address, sizeof h->address, "%s", h->conf.address ? h->conf.address : "-");
-	if (getsockname(fd, (struct sockaddr *)&sa, &size) || !gw_addr_of((struct sockaddr *)&sa, addr) ||
-	    getnameinfo((struct sockaddr *)&sa, size, NULL, 0, port, sizeof port, NI_NUMERICSERV))
-		return;
-	gw_addr_print(addr, text);
-	(void)snprintf(h->address, sizeof h->address, strchr(text, ':') ? "[%s]:%s" : "%s:%s", text, port);
-}
-
 /* The listening socket is the daemon's on success. */
 static bool start_daemon(struct gw_http *h, int fd)
 {
@@ -426,7 +351,8 @@ static enum base_err attach(struct gw_http *h)
 	return err;
 }
 
-static struct gw_http *make(struct net_loop *loop, const struct gw_http_conf *conf, const struct gw_http_events *events)
+static struct gw_http *make(
+	struct net_loop *loop, const struct gw_http_conf *conf, const struct gw_http_events *events)
 {
 	struct gw_http *h = calloc(1, sizeof *h);
 
@@ -443,8 +369,8 @@ static struct gw_http *make(struct net_loop *loop, const struct gw_http_conf *co
 	return h;
 }
 
-enum base_err gw_http_new(struct net_loop *loop, const struct gw_http_conf *conf, const struct gw_http_events *events,
-                          struct gw_http **out, char **why)
+enum base_err gw_http_new(struct net_loop *loop, const struct gw_http_conf *conf,
+	const struct gw_http_events *events, struct gw_http **out, char **why)
 {
 	struct gw_http *h = make(loop, conf, events);
 	int fd = conf->listen_fd;
@@ -452,12 +378,12 @@ enum base_err gw_http_new(struct net_loop *loop, const struct gw_http_conf *conf
 
 	*why = NULL;
 	if (!err && fd < 0)
-		err = open_listener(conf->address, &fd, why);
+		err = gw_listen_open(conf->address, &fd, why);
 	if (err)
 		goto fail;
-	name_address(h, fd);
+	gw_listen_name(fd, conf->address, h->address, sizeof h->address);
 	if (!start_daemon(h, fd)) {
-		explain(why, h->address, "the HTTP server did not start");
+		gw_listen_explain(why, h->address, "the HTTP server did not start");
 		(void)close(fd);
 		err = BASE_IO;
 		goto fail;

@@ -90,7 +90,8 @@ struct gw_request {
 	size_t n_headers;
 	const struct gw_header *known[GW_HEADER__N]; /* the first of that name, or NULL */
 	uint8_t id[BASE_ULID_SIZE];
-	char id_text[GW_REQUEST_ID_MAX + 1];     /* X-Request-Id: the client's when it is a decent one, or id */
+	char id_text[GW_REQUEST_ID_MAX +
+		     1]; /* X-Request-Id: the client's when it is a decent one, or id */
 	const uint8_t *peer;                     /* GW_ADDR_SIZE bytes */
 	const char *peer_text;
 	uint64_t started_us;                     /* when the head was there */
@@ -117,12 +118,13 @@ struct gw_http_events {
 
 struct gw_http_conf {
 	const char *address;      /* HOST:PORT; port 0 takes a free one */
-	int listen_fd;            /* -1, or a listening socket that is used instead, and is ours then */
+	int listen_fd; /* -1, or a listening socket that is used instead, and is ours then */
 	uint64_t max_head;
 	uint64_t max_body;
 	uint32_t max_connections;
 	uint32_t head_ms, body_ms, idle_ms;
-	uint32_t slowest_bytes_per_s; /* a reader that takes less for longer than idle_ms is cut; 0: 16 KiB */
+	uint32_t
+		slowest_bytes_per_s; /* a reader that takes less for longer than idle_ms is cut; 0: 16 KiB */
 	size_t user_bytes;        /* of gw_request.user */
 	struct base_rand *rand;   /* for ids; shared by all that run in the loop */
 	struct base_ulid_maker *ulids;
@@ -130,14 +132,14 @@ struct gw_http_conf {
 
 /* On an error *why is a sentence that names the address; free() it. */
 BASE_MUSTUSE enum base_err gw_http_new(struct net_loop *loop, const struct gw_http_conf *conf,
-                                       const struct gw_http_events *events, struct gw_http **out, char **why);
+	const struct gw_http_events *events, struct gw_http **out, char **why);
 /* Cuts what is left; on_done is called for each request. */
 void gw_http_free(struct gw_http **h);
 
 const char *gw_http_address(const struct gw_http *h);     /* HOST:PORT as it is bound */
 size_t gw_http_connections(const struct gw_http *h);
 size_t gw_http_requests(const struct gw_http *h);         /* of which on_done has not come */
-uint64_t gw_http_cut(const struct gw_http *h);            /* connections that a deadline ended, so far */
+uint64_t gw_http_cut(const struct gw_http *h); /* connections that a deadline ended, so far */
 
 /* Takes no new connection from now on, closes those that stay idle for half a second, and every
  * answer says Connection: close. */
@@ -171,6 +173,7 @@ struct gw_problem {
 	const char *allow;
 };
 void gw_http_problem(struct gw_request *r, const struct gw_problem *p);
-#define gw_http_refuse(r, code, text) gw_http_problem((r), &(struct gw_problem){ .status = (code), .detail = (text) })
+#define gw_http_refuse(r, code, text) \
+	gw_http_problem((r), &(struct gw_problem){ .status = (code), .detail = (text) })
 
 #endif

@@ -19,12 +19,14 @@ static struct MHD_Response *make_body(const struct gw_answer *a)
 	struct MHD_Response *response;
 
 	if (a->size == 0 || a->status == 204 || a->status == 304)
-		return MHD_create_response_from_buffer(0, (void *)(uintptr_t) "", MHD_RESPMEM_PERSISTENT);
+		return MHD_create_response_from_buffer(
+			0, (void *)(uintptr_t) "", MHD_RESPMEM_PERSISTENT);
 	if (!a->block)
-		return MHD_create_response_from_buffer(a->size, (void *)(uintptr_t)a->body, MHD_RESPMEM_MUST_COPY);
+		return MHD_create_response_from_buffer(
+			a->size, (void *)(uintptr_t)a->body, MHD_RESPMEM_MUST_COPY);
 	base_block_ref(a->block);
-	response = MHD_create_response_from_buffer_with_free_callback_cls(a->size, (void *)(uintptr_t)a->body, unref_block,
-	                                                                  a->block);
+	response = MHD_create_response_from_buffer_with_free_callback_cls(
+		a->size, (void *)(uintptr_t)a->body, unref_block, a->block);
 	if (!response)
 		unref_block(a->block);
 	return response;
@@ -36,7 +38,8 @@ static bool add_field(struct MHD_Response *response, const char *name, const cha
 	return !value || !*value || MHD_add_response_header(response, name, value) == MHD_YES;
 }
 
-static bool add_fields(struct gw_record *r, struct MHD_Response *response, const struct gw_answer *a)
+static bool add_fields(
+	struct gw_record *r, struct MHD_Response *response, const struct gw_answer *a)
 {
 	bool close = r->close || r->pub.http->draining;
 
@@ -75,7 +78,8 @@ enum MHD_Result gw_answer_queue(struct gw_record *r)
 }
 
 /* Within the handler the response waits for libmicrohttpd's next call; a suspended one goes out now. */
-static void settle(struct gw_record *r, struct MHD_Response *response, unsigned status, uint64_t bytes)
+static void settle(
+	struct gw_record *r, struct MHD_Response *response, unsigned status, uint64_t bytes)
 {
 	assert(!r->answered);
 	r->answered = true;
@@ -95,7 +99,8 @@ enum base_err gw_http_answer(struct gw_request *q, const struct gw_answer *a)
 {
 	struct gw_record *r = gw_record_of(q);
 	struct MHD_Response *response = make_body(a);
-	bool bodiless = a->status == 204 || a->status == 304 || gw_slice_equal(q->method, GW_SLICE("HEAD"));
+	bool bodiless =
+		a->status == 204 || a->status == 304 || gw_slice_equal(q->method, GW_SLICE("HEAD"));
 
 	assert(a->status >= 200 && a->status <= 599);
 	if (!response)
@@ -116,7 +121,9 @@ bool gw_http_is_answered(const struct gw_request *q)
 void gw_http_problem(struct gw_request *q, const struct gw_problem *p)
 {
 	struct gw_field fields[2];
-	struct gw_answer a = { .status = p->status, .content_type = GW_PROBLEM_TYPE, .fields = fields };
+	struct gw_answer a = {
+		.status = p->status, .content_type = GW_PROBLEM_TYPE, .fields = fields
+	};
 	struct base_buf body;
 	char seconds[16];
 

@@ -69,7 +69,8 @@ static void start(struct gw_http *h, struct MHD_Connection *mhd, void **context)
 	link_conn(c);
 }
 
-void gw_conn_notify(void *arg, struct MHD_Connection *mhd, void **context, enum MHD_ConnectionNotificationCode code)
+void gw_conn_notify(void *arg, struct MHD_Connection *mhd, void **context,
+	enum MHD_ConnectionNotificationCode code)
 {
 	struct gw_http *h = arg;
 	struct gw_conn *c = *context;
@@ -105,8 +106,9 @@ void gw_conn_cut_with(struct gw_conn *c, struct gw_record *r, unsigned status, c
 	base_buf_init(&whole);
 	gw_problem_write(&body, status, detail, r && r->begun ? r->pub.id_text : NULL);
 	base_buf_fmt(&whole,
-	             "HTTP/1.1 %u %s\r\nContent-Type: " GW_PROBLEM_TYPE "\r\nContent-Length: %zu\r\nConnection: close\r\n\r\n",
-	             status, gw_status_phrase(status), body.size);
+		"HTTP/1.1 %u %s\r\nContent-Type: " GW_PROBLEM_TYPE
+		"\r\nContent-Length: %zu\r\nConnection: close\r\n\r\n",
+		status, gw_status_phrase(status), body.size);
 	base_buf_add(&whole, body.data, body.size);
 	if (base_buf_check(&body) == BASE_OK && base_buf_check(&whole) == BASE_OK &&
 	    send(c->fd, whole.data, whole.size, MSG_DONTWAIT | MSG_NOSIGNAL) >= 0 && r) {
@@ -128,7 +130,8 @@ static bool is_silent(const struct gw_conn *c)
 	uint64_t received = 0;
 	socklen_t size = sizeof info;
 
-	if (c->record || getsockopt(c->fd, IPPROTO_TCP, TCP_INFO, info, &size) || size < sizeof info)
+	if (c->record || getsockopt(c->fd, IPPROTO_TCP, TCP_INFO, info, &size) ||
+		size < sizeof info)
 		return false;
 	memcpy(&received, info + BYTES_RECEIVED_AT, sizeof received);
 	return received == 0;

@@ -25,7 +25,8 @@ static bool is_token(struct gw_slice s)
 
 	for (size_t i = 0; i < s.size; i++) {
 		char c = s.data[i];
-		bool plain = (c >= 'a' && c <= 'z') || (c >= 'A' && c <= 'Z') || (c >= '0' && c <= '9');
+		bool plain =
+			(c >= 'a' && c <= 'z') || (c >= 'A' && c <= 'Z') || (c >= '0' && c <= '9');
 		if (!plain && (c == '\0' || !strchr(others, c)))
 			return false;
 	}
@@ -51,7 +52,8 @@ static bool is_request_id(struct gw_slice s)
 		return false;
 	for (size_t i = 0; i < s.size; i++) {
 		char c = s.data[i];
-		bool plain = (c >= 'a' && c <= 'z') || (c >= 'A' && c <= 'Z') || (c >= '0' && c <= '9');
+		bool plain =
+			(c >= 'a' && c <= 'z') || (c >= 'A' && c <= 'Z') || (c >= '0' && c <= '9');
 		if (!plain && (c == '\0' || !strchr(others, c)))
 			return false;
 	}
@@ -77,8 +79,8 @@ static bool grow(struct gw_record *r)
 	return true;
 }
 
-static enum MHD_Result collect(void *arg, enum MHD_ValueKind kind, const char *key, size_t key_size, const char *value,
-                               size_t value_size)
+static enum MHD_Result collect(void *arg, enum MHD_ValueKind kind, const char *key, size_t key_size,
+	const char *value, size_t value_size)
 {
 	struct collector *c = arg;
 	struct gw_record *r = c->r;

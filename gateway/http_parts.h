@@ -87,13 +87,16 @@ static inline struct gw_record *gw_record_of(const struct gw_request *r)
 }
 
 /* http_conn.c */
-void gw_conn_notify(void *arg, struct MHD_Connection *mhd, void **context, enum MHD_ConnectionNotificationCode code);
+void gw_conn_notify(void *arg, struct MHD_Connection *mhd, void **context,
+	enum MHD_ConnectionNotificationCode code);
 void gw_conn_stage(struct gw_conn *c, enum gw_stage stage); /* starts the stage's time anew */
 void gw_conn_cut(struct gw_conn *c);                        /* shuts the socket down; no answer */
-void gw_conn_cut_with(struct gw_conn *c, struct gw_record *r, unsigned status, const char *detail); /* with a problem, by hand */
+void gw_conn_cut_with(struct gw_conn *c, struct gw_record *r, unsigned status,
+	const char *detail); /* with a problem, by hand */
 void gw_conn_expire(struct gw_http *h, uint64_t now_ms);
-void gw_conn_hurry(struct gw_http *h, uint32_t idle_ms);    /* who is idle, or has never said a word, goes after that */
-uint64_t gw_conn_due(const struct gw_http *h);              /* the next deadline; UINT64_MAX: none */
+void gw_conn_hurry(struct gw_http *h,
+	uint32_t idle_ms); /* who is idle, or has never said a word, goes after that */
+uint64_t gw_conn_due(const struct gw_http *h); /* the next deadline; UINT64_MAX: none */
 void gw_conn_fini(struct gw_http *h);
 
 /* http_head.c; sets everything in r->pub that comes from the head. False: it was refused, and answered. */

@@ -38,7 +38,8 @@ static bool is_listed(const struct gw_request *r, struct gw_slice name)
 		while (rest.size) {
 			const char *comma = memchr(rest.data, ',', rest.size);
 			size_t size = comma ? (size_t)(comma - rest.data) : rest.size;
-			if (gw_slice_like(gw_slice_trim((struct gw_slice){ rest.data, size }), name))
+			if (gw_slice_like(
+				    gw_slice_trim((struct gw_slice){ rest.data, size }), name))
 				return true;
 			size += comma != NULL;
 			rest = (struct gw_slice){ rest.data + size, rest.size - size };
@@ -58,7 +59,8 @@ struct passing {
 	bool trusted, traced;
 };
 
-static bool passes(const struct gw_request *r, const struct gw_header *h, enum gw_known known, struct passing p)
+static bool passes(const struct gw_request *r, const struct gw_header *h, enum gw_known known,
+	struct passing p)
 {
 	if (is_hop_by_hop(known) || known == GW_HEADER_CONTENT_LENGTH || known == GW_HEADER_EXPECT)
 		return false;
@@ -82,7 +84,8 @@ static void pack_headers(struct gw_request *r, struct passing p)
 	}
 	gw_trace_print(gw_errand_of(r)->trace, trace);
 	gw_meta_header(&r->payload, GW_SLICE("X-Request-Id"), gw_slice_of(r->id_text));
-	gw_meta_header(&r->payload, GW_SLICE("traceparent"), (struct gw_slice){ trace, GW_TRACE_TEXT });
+	gw_meta_header(
+		&r->payload, GW_SLICE("traceparent"), (struct gw_slice){ trace, GW_TRACE_TEXT });
 }
 
 static void pack_params(struct gw *gw, struct gw_request *r, const struct gw_match *match)
@@ -122,7 +125,8 @@ static bool find_client(struct gw *gw, struct gw_request *r)
 		values[which][n[which]++] = r->headers[i].value;
 	}
 	memcpy(addr, r->peer, sizeof addr);
-	gw_forwarded_walk(&gw->trusted, (struct gw_hops){ values[0], n[0] }, (struct gw_hops){ values[1], n[1] }, addr);
+	gw_forwarded_walk(&gw->trusted, (struct gw_hops){ values[0], n[0] },
+		(struct gw_hops){ values[1], n[1] }, addr);
 	gw_addr_print(addr, e->remote);
 	return true;
 }
@@ -179,18 +183,22 @@ static bool is_idempotent(const struct gw_request *r)
 
 static void run_call(struct gw *gw, struct gw_request *r);
 
-void gw_invoke_head(struct gw *gw, struct gw_request *r, const struct gw_service *s, const struct gw_match *match)
+void gw_invoke_head(struct gw *gw, struct gw_request *r, const struct gw_service *s,
+	const struct gw_match *match)
 {
 	struct gw_errand *e = gw_errand_of(r);
 	struct passing p;
 
 	if (!s->user) { /* memory was out when it became known */
-		gw_http_problem(r, &(struct gw_problem){ .status = 503, .detail = "The gateway is out of memory.", .retry_after_s = 1 });
+		gw_http_problem(r, &(struct gw_problem){ .status = 503,
+					   .detail = "The gateway is out of memory.",
+					   .retry_after_s = 1 });
 		return;
 	}
 	gw_metrics_move(&gw->metrics, &e->served, s->user);
 	if (match && match->route->async) {
-		gw_http_refuse(r, 501, "This route answers with an accepted event, and events are not kept by this version.");
+		gw_http_refuse(r, 501,
+			"This route answers with an accepted event, and events are not kept by this version.");
 		return;
 	}
 	if (!set_timeout(r, s)) {
@@ -220,11 +228,14 @@ static unsigned seconds_up(uint32_t ms)
 }
 
 /* The broker or the engine answered in the service's place. */
-static void answer_reason(struct gw_request *r, enum _Pirn__Reason reason, unsigned status, uint32_t retry_after_ms)
+static void answer_reason(
+	struct gw_request *r, enum _Pirn__Reason reason, unsigned status, uint32_t retry_after_ms)
 {
 	const char *text = client_reason_text(reason);
-	struct gw_problem p = { .status = status >= 400 && status <= 599 ? status : client_reason_status(reason),
-		.retry_after_s = seconds_up(retry_after_ms) };
+	struct gw_problem p = {
+		.status = status >= 400 && status <= 599 ? status : client_reason_status(reason),
+		.retry_after_s = seconds_up(retry_after_ms)
+	};
 	char detail[160] = "";
 
 	/* A sentence out of "no worker is there for the service". */
@@ -246,8 +257,8 @@ static bool is_dropped(struct gw_slice name)
 {
 	enum gw_known known = gw_header_known(name);
 
-	return is_hop_by_hop(known) || known == GW_HEADER_CONTENT_LENGTH || known == GW_HEADER_X_REQUEST_ID ||
-	       gw_slice_like(name, GW_SLICE("Date"));
+	return is_hop_by_hop(known) || known == GW_HEADER_CONTENT_LENGTH ||
+	       known == GW_HEADER_X_REQUEST_ID || gw_slice_like(name, GW_SLICE("Date"));
 }
 
 static const char *keep_text(struct gw *gw, struct gw_slice s)
@@ -256,7 +267,8 @@ static const char *keep_text(struct gw *gw, struct gw_slice s)
 }
 
 /* Copies the reply's headers into fields. False: they are not headers. */
-static bool read_fields(struct gw *gw, const struct net_payload *payload, struct gw_field *fields, size_t *n)
+static bool read_fields(
+	struct gw *gw, const struct net_payload *payload, struct gw_field *fields, size_t *n)
 {
 	struct gw_meta_reader reader = { payload->meta, payload->meta + payload->meta_size };
 	struct gw_slice name, value;
@@ -280,25 +292,30 @@ static bool read_fields(struct gw *gw, const struct net_payload *payload, struct
 static void answer_service(struct gw *gw, struct gw_request *r, const struct client_reply *reply)
 {
 	struct gw_field fields[MAX_FIELDS];
-	struct gw_answer a = { .status = reply->status, .fields = fields, .body = reply->payload.data,
-		.size = reply->payload.data_size, .block = reply->payload.block };
+	struct gw_answer a = { .status = reply->status,
+		.fields = fields,
+		.body = reply->payload.data,
+		.size = reply->payload.data_size,
+		.block = reply->payload.block };
 	enum base_err err = BASE_INVALID;
 
 	if (a.size > gw->max_response) {
 		gw_http_refuse(r, 502, "The service's response is larger than this gateway takes.");
 		return;
 	}
-	if (a.status >= 200 && a.status <= 599 && read_fields(gw, &reply->payload, fields, &a.n_fields))
+	if (a.status >= 200 && a.status <= 599 &&
+		read_fields(gw, &reply->payload, fields, &a.n_fields))
 		err = gw_http_answer(r, &a);
 	base_arena_reset(&gw->arena);
 	if (!err)
 		return;
 	if (err == BASE_INVALID)
-		base_log(BASE_WARN, "response_refused", LOG_STR("service", gw_errand_of(r)->served->name),
-		         LOG_STR("request", r->id_text), LOG_U64("status", reply->status));
+		base_log(BASE_WARN, "response_refused",
+			LOG_STR("service", gw_errand_of(r)->served->name),
+			LOG_STR("request", r->id_text), LOG_U64("status", reply->status));
 	gw_http_refuse(r, err == BASE_INVALID ? 502 : 503,
-	               err == BASE_INVALID ? "The service's response is not one that HTTP can carry." :
-	                                     "The gateway is out of memory.");
+		err == BASE_INVALID ? "The service's response is not one that HTTP can carry."
+				    : "The gateway is out of memory.");
 }
 
 static void on_reply(void *arg, const struct client_reply *reply)
@@ -313,10 +330,13 @@ static void on_reply(void *arg, const struct client_reply *reply)
 
 static void refuse_call(struct gw_request *r, enum base_err err)
 {
-	struct gw_problem p = { .status = 503, .detail = "The gateway is out of memory.", .retry_after_s = 1 };
+	struct gw_problem p = {
+		.status = 503, .detail = "The gateway is out of memory.", .retry_after_s = 1
+	};
 
 	if (err == BASE_TOO_LARGE)
-		p = (struct gw_problem){ .status = 413, .detail = "The request is larger than a message may be." };
+		p = (struct gw_problem){ .status = 413,
+			.detail = "The request is larger than a message may be." };
 	else if (err == BASE_FULL)
 		p.detail = "Too many calls are under way.";
 	gw_http_problem(r, &p);
@@ -325,13 +345,17 @@ static void refuse_call(struct gw_request *r, enum base_err err)
 static void run_call(struct gw *gw, struct gw_request *r)
 {
 	const struct gw_errand *e = gw_errand_of(r);
-	struct client_request call = { .service = e->served->name, .trace = e->trace, .timeout_ms = e->timeout_ms,
+	struct client_request call = { .service = e->served->name,
+		.trace = e->trace,
+		.timeout_ms = e->timeout_ms,
 		.idempotent = e->idempotent };
 	enum base_err err = base_buf_check(&r->payload);
 
 	memcpy(call.id, r->id, sizeof call.id);
-	call.payload = (struct net_payload){ .meta = r->payload.data, .meta_size = (uint32_t)r->body_at,
-		.data = r->payload.data + r->body_at, .data_size = (uint32_t)(r->payload.size - r->body_at) };
+	call.payload = (struct net_payload){ .meta = r->payload.data,
+		.meta_size = (uint32_t)r->body_at,
+		.data = r->payload.data + r->body_at,
+		.data_size = (uint32_t)(r->payload.size - r->body_at) };
 	if (!err)
 		err = client_engine_call(gw->engine, &call, on_reply, r, NULL);
 	if (err)

@@ -96,7 +96,8 @@ static uint32_t fit_connections(uint32_t wanted)
 	}
 	if (limit.rlim_cur >= needed)
 		return wanted;
-	return limit.rlim_cur > 2 * kept ? (uint32_t)(limit.rlim_cur - kept) : (uint32_t)(limit.rlim_cur / 2);
+	return limit.rlim_cur > 2 * kept ? (uint32_t)(limit.rlim_cur - kept)
+					 : (uint32_t)(limit.rlim_cur / 2);
 }
 
 static enum base_log_format log_format(void)
@@ -133,7 +134,8 @@ static void on_drain_look(uv_timer_t *timer)
 
 	if (!done && net_loop_now_ms(gw->loop) < p->drain_end_ms)
 		return;
-	base_log(done ? BASE_INFO : BASE_WARN, "gateway_drained", LOG_U64("cut", gw_http_connections(gw->users)));
+	base_log(done ? BASE_INFO : BASE_WARN, "gateway_drained",
+		LOG_U64("cut", gw_http_connections(gw->users)));
 	net_loop_stop(gw->loop);
 }
 
@@ -169,7 +171,8 @@ static bool start_gw(struct process *p)
 	gw->name = p->settings.name;
 	gw->max_response = p->settings.max_response;
 	if (gw_routes_new(&(const Pirn__Registry)PIRN__REGISTRY__INIT, &gw->routes) != BASE_OK ||
-	    net_loop_new(&gw->loop) != BASE_OK || net_loop_on_terminate(gw->loop, on_terminate, p) != BASE_OK)
+		net_loop_new(&gw->loop) != BASE_OK ||
+		net_loop_on_terminate(gw->loop, on_terminate, p) != BASE_OK)
 		return complain(NULL, "cannot set up the event loop");
 	if (uv_timer_init(net_loop_uv(gw->loop), &p->drain_timer))
 		return complain(NULL, "cannot set up the event loop");
@@ -237,9 +240,11 @@ static bool find_inherited(const char *flag, const char *text, int *out)
 	*out = -1;
 	if (!text)
 		return true;
-	if (!base_conf_u64(text, &fd) || fd > INT_MAX || getsockopt((int)fd, SOL_SOCKET, SO_ACCEPTCONN, &listens, &size) ||
-	    !listens || fcntl((int)fd, F_SETFL, O_NONBLOCK) || fcntl((int)fd, F_SETFD, FD_CLOEXEC)) {
-		fprintf(stderr, "pirn-gateway: %s: %s is not the number of a listening socket\n", flag, text);
+	if (!base_conf_u64(text, &fd) || fd > INT_MAX ||
+		getsockopt((int)fd, SOL_SOCKET, SO_ACCEPTCONN, &listens, &size) || !listens ||
+		fcntl((int)fd, F_SETFL, O_NONBLOCK) || fcntl((int)fd, F_SETFD, FD_CLOEXEC)) {
+		fprintf(stderr, "pirn-gateway: %s: %s is not the number of a listening socket\n",
+			flag, text);
 		return false;
 	}
 	*out = (int)fd;
@@ -262,7 +267,8 @@ static bool start(struct process *p)
 		return false;
 	if (!name_self(&p->settings))
 		return complain(NULL, "out of memory");
-	if (gw_nets_parse(p->settings.trusted_proxies, &p->gw.trusted, why, sizeof why) != BASE_OK) {
+	if (gw_nets_parse(p->settings.trusted_proxies, &p->gw.trusted, why, sizeof why) !=
+		BASE_OK) {
 		fprintf(stderr, "pirn-gateway: --trusted-proxies: %s\n", why);
 		return false;
 	}
@@ -275,7 +281,8 @@ static void stop(struct process *p)
 {
 	struct gw *gw = &p->gw;
 
-	client_engine_free(&gw->engine); /* answers what is open; the listeners are still there for it */
+	client_engine_free(
+		&gw->engine); /* answers what is open; the listeners are still there for it */
 	gw_http_free(&gw->users);
 	gw_http_free(&gw->admin);
 	gw_access_free(&gw->access);
@@ -306,11 +313,14 @@ int main(int argc, char **argv)
 	}
 	started = start(&process);
 	if (started) {
-		base_log(BASE_INFO, "gateway_ready", LOG_STR("http", gw_http_address(process.gw.users)),
-		         LOG_STR("admin", process.gw.admin ? gw_http_address(process.gw.admin) : NULL), LOG_STR("name", process.gw.name),
-		         LOG_STR("version", PIRN_VERSION));
+		base_log(BASE_INFO, "gateway_ready",
+			LOG_STR("http", gw_http_address(process.gw.users)),
+			LOG_STR("admin",
+				process.gw.admin ? gw_http_address(process.gw.admin) : NULL),
+			LOG_STR("name", process.gw.name), LOG_STR("version", PIRN_VERSION));
 		net_loop_run(process.gw.loop);
-		base_log(BASE_INFO, "gateway_stopped", LOG_STR("drained", process.hurried ? "no" : "yes"));
+		base_log(BASE_INFO, "gateway_stopped",
+			LOG_STR("drained", process.hurried ? "no" : "yes"));
 	}
 	stop(&process);
 	return started ? 0 : 1;

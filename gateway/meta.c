@@ -45,9 +45,11 @@ static void add_bytes(struct base_buf *out, unsigned field, struct gw_slice s)
 		base_buf_grew(out, (size_t)(put_bytes(at, field, s) - at));
 }
 
-static void add_pair(struct base_buf *out, unsigned field, struct gw_slice name, struct gw_slice value)
+static void add_pair(
+	struct base_buf *out, unsigned field, struct gw_slice name, struct gw_slice value)
 {
-	size_t inner = 2 + varint_size(name.size) + name.size + varint_size(value.size) + value.size;
+	size_t inner =
+		2 + varint_size(name.size) + name.size + varint_size(value.size) + value.size;
 	uint8_t *start = base_buf_room(out, 1 + VARINT_MAX + inner), *at = start;
 
 	if (!start)
@@ -129,7 +131,8 @@ static bool skip(struct gw_meta_reader *r, unsigned wire)
 }
 
 /* 1: the wanted bytes field, 0: the end, -1: broken. Others are skipped. */
-static int next_bytes(struct gw_meta_reader *r, uint64_t *field, uint64_t last_field, struct gw_slice *out)
+static int next_bytes(
+	struct gw_meta_reader *r, uint64_t *field, uint64_t last_field, struct gw_slice *out)
 {
 	while (r->at < r->end) {
 		uint64_t tag;
@@ -146,7 +149,8 @@ static int next_bytes(struct gw_meta_reader *r, uint64_t *field, uint64_t last_f
 
 static bool read_pair(struct gw_slice message, struct gw_slice *name, struct gw_slice *value)
 {
-	struct gw_meta_reader r = { (const uint8_t *)message.data, (const uint8_t *)message.data + message.size };
+	struct gw_meta_reader r = { (const uint8_t *)message.data,
+		(const uint8_t *)message.data + message.size };
 	struct gw_slice bytes;
 	bool has_name = false, has_value = false;
 	uint64_t field;

@@ -3,12 +3,14 @@
 #include <stdio.h>
 #include <stdlib.h>
 
-static const struct base_stat_def requests_def = { "pirn_gateway_requests_total", BASE_STAT_COUNTER,
-	"Requests that were answered, by service, status and method; service is empty when none was reached." };
-static const struct base_stat_def duration_def = { "pirn_gateway_request_duration_seconds", BASE_STAT_HISTOGRAM,
-	"From a request's head to the end of its answer." };
-static const struct base_stat_def in_flight_def = { "pirn_gateway_requests_in_flight", BASE_STAT_GAUGE,
-	"Requests that have no answer yet." };
+static const struct base_stat_def requests_def = {
+	"pirn_gateway_requests_total", BASE_STAT_COUNTER,
+	"Requests that were answered, by service, status and method; service is empty when none was reached."
+};
+static const struct base_stat_def duration_def = { "pirn_gateway_request_duration_seconds",
+	BASE_STAT_HISTOGRAM, "From a request's head to the end of its answer." };
+static const struct base_stat_def in_flight_def = { "pirn_gateway_requests_in_flight",
+	BASE_STAT_GAUGE, "Requests that have no answer yet." };
 
 void gw_metrics_init(struct gw_metrics *m)
 {
@@ -105,11 +107,13 @@ static void count(struct gw_served *s, enum gw_method method, unsigned code)
 		s->room = room;
 	}
 	if (i == s->n_counts)
-		s->counts[s->n_counts++] = (struct gw_count){ .code = (uint16_t)code, .method = (uint8_t)method };
+		s->counts[s->n_counts++] =
+			(struct gw_count){ .code = (uint16_t)code, .method = (uint8_t)method };
 	s->counts[i].n++;
 }
 
-void gw_metrics_end(struct gw_metrics *m, struct gw_served *s, enum gw_method method, unsigned code, uint64_t us)
+void gw_metrics_end(struct gw_metrics *m, struct gw_served *s, enum gw_method method, unsigned code,
+	uint64_t us)
 {
 	count(s, method, code);
 	base_hist_add(&s->latency, us);
@@ -121,9 +125,11 @@ static void walk_counts(const struct gw_served *s, base_stat_sink *sink, void *a
 	for (size_t i = 0; i < s->n_counts; i++) {
 		const struct gw_count *c = &s->counts[i];
 		char labels[160];
-		struct base_stat_sample sample = { .def = &requests_def, .labels = labels, .value = (double)c->n };
-		(void)snprintf(labels, sizeof labels, "service=\"%s\",code=\"%u\",method=\"%s\"", s->name, c->code,
-		               gw_method_name((enum gw_method)c->method));
+		struct base_stat_sample sample = {
+			.def = &requests_def, .labels = labels, .value = (double)c->n
+		};
+		(void)snprintf(labels, sizeof labels, "service=\"%s\",code=\"%u\",method=\"%s\"",
+			s->name, c->code, gw_method_name((enum gw_method)c->method));
 		sink(arg, &sample);
 	}
 }
@@ -131,8 +137,12 @@ static void walk_counts(const struct gw_served *s, base_stat_sink *sink, void *a
 static void walk_one(const struct gw_served *s, base_stat_sink *sink, void *arg)
 {
 	char labels[96];
-	struct base_stat_sample in_flight = { .def = &in_flight_def, .labels = labels, .value = s->in_flight };
-	struct base_stat_sample duration = { .def = &duration_def, .labels = labels, .hist = &s->latency };
+	struct base_stat_sample in_flight = {
+		.def = &in_flight_def, .labels = labels, .value = s->in_flight
+	};
+	struct base_stat_sample duration = {
+		.def = &duration_def, .labels = labels, .hist = &s->latency
+	};
 
 	(void)snprintf(labels, sizeof labels, "service=\"%s\"", s->name);
 	walk_counts(s, sink, arg);

@@ -50,7 +50,8 @@ BASE_MUSTUSE enum base_err gw_metrics_follow(struct gw_metrics *m, const struct 
 struct gw_served *gw_metrics_begin(struct gw_metrics *m, struct gw_served *s);
 /* Its service is known now: *held changes to s (not when that is NULL). */
 void gw_metrics_move(struct gw_metrics *m, struct gw_served **held, struct gw_served *s);
-void gw_metrics_end(struct gw_metrics *m, struct gw_served *s, enum gw_method method, unsigned code, uint64_t us);
+void gw_metrics_end(struct gw_metrics *m, struct gw_served *s, enum gw_method method, unsigned code,
+	uint64_t us);
 
 /* In no order; gateway/prom.h puts them in theirs. */
 void gw_metrics_walk(const struct gw_metrics *m, base_stat_sink *sink, void *arg);

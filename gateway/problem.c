@@ -31,7 +31,8 @@ const char *gw_status_phrase(unsigned status)
 	return "Error";
 }
 
-void gw_problem_write(struct base_buf *out, unsigned status, const char *detail, const char *request_id)
+void gw_problem_write(
+	struct base_buf *out, unsigned status, const char *detail, const char *request_id)
 {
 	struct gw_json j = gw_json_on(out);
 

@@ -10,7 +10,8 @@
 #define GW_PROBLEM_TYPE "application/problem+json"
 
 /* Appends one object. request_id may be NULL. */
-void gw_problem_write(struct base_buf *out, unsigned status, const char *detail, const char *request_id);
+void gw_problem_write(
+	struct base_buf *out, unsigned status, const char *detail, const char *request_id);
 
 const char *gw_status_phrase(unsigned status); /* "Not Found"; "Error" for an unknown one */
 

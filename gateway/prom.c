@@ -57,7 +57,8 @@ static const char *keep(struct gw_prom *p, const char *text)
 /* labels and instance="…" behind them. */
 static const char *join_labels(struct gw_prom *p, const char *labels, const char *instance)
 {
-	size_t size = strlen(labels), room = size + 2 * strlen(instance) + sizeof ",instance=\"\"" + 1;
+	size_t size = strlen(labels),
+	       room = size + 2 * strlen(instance) + sizeof ",instance=\"\"" + 1;
 	char *out = base_arena_alloc(&p->arena, room), *at = out;
 
 	if (!out)
@@ -132,7 +133,8 @@ static bool is_name(const char *text, size_t size, bool colon)
 {
 	for (size_t i = 0; i < size; i++) {
 		char c = text[i];
-		bool letter = (c >= 'a' && c <= 'z') || (c >= 'A' && c <= 'Z') || c == '_' || (colon && c == ':');
+		bool letter = (c >= 'a' && c <= 'z') || (c >= 'A' && c <= 'Z') || c == '_' ||
+			      (colon && c == ':');
 		if (!letter && (i == 0 || c < '0' || c > '9'))
 			return false;
 	}
@@ -185,17 +187,19 @@ static bool ends_with(const char *text, const char *end)
 /* A peer's metric must not collide with a histogram's own series either. */
 static bool is_metric(const Pirn__Metric *m)
 {
-	return m->name && is_name(m->name, strlen(m->name), true) && m->type <= BASE_STAT_HISTOGRAM &&
-	       !ends_with(m->name, "_bucket") && !ends_with(m->name, "_sum") && !ends_with(m->name, "_count") &&
-	       (!m->labels || are_labels(m->labels)) && (!m->help || base_text_is_utf8(m->help, strlen(m->help)));
+	return m->name && is_name(m->name, strlen(m->name), true) &&
+	       m->type <= BASE_STAT_HISTOGRAM && !ends_with(m->name, "_bucket") &&
+	       !ends_with(m->name, "_sum") && !ends_with(m->name, "_count") &&
+	       (!m->labels || are_labels(m->labels)) &&
+	       (!m->help || base_text_is_utf8(m->help, strlen(m->help)));
 }
 
 void gw_prom_instance(struct gw_prom *p, const char *instance, const Pirn__Instance *from)
 {
 	for (size_t i = 0; i < from->n_metrics; i++) {
 		const Pirn__Metric *m = from->metrics[i];
-		struct figure f = { m->name, m->help ? m->help : "", m->labels ? m->labels : "", instance,
-			(enum base_stat_type)m->type, m->value, NULL };
+		struct figure f = { m->name, m->help ? m->help : "", m->labels ? m->labels : "",
+			instance, (enum base_stat_type)m->type, m->value, NULL };
 		struct base_hist hist = { 0 };
 
 		if (!is_metric(m)) {
@@ -264,7 +268,8 @@ static void put_histogram(struct base_buf *out, const struct gw_prom_sample *s)
 	for (size_t f = 0; f < N_FOLDS; f++)
 		base_buf_fmt(out, "%s_bucket{%s,le=\"%.9g\"} %" PRIu64 "\n", s->name, s->labels,
 		             (double)base_hist_bound_us(FIRST_FOLD + f * FOLD) / 1e6, s->folded[f]);
-	base_buf_fmt(out, "%s_bucket{%s,le=\"+Inf\"} %" PRIu64 "\n", s->name, s->labels, s->folded[N_FOLDS]);
+	base_buf_fmt(out, "%s_bucket{%s,le=\"+Inf\"} %" PRIu64 "\n", s->name, s->labels,
+		s->folded[N_FOLDS]);
 	base_buf_fmt(out, "%s_sum{%s}", s->name, s->labels);
 	put_value(out, s->value);
 	base_buf_fmt(out, "%s_count{%s} %" PRIu64 "\n", s->name, s->labels, s->folded[N_FOLDS]);
@@ -291,7 +296,8 @@ enum base_err gw_prom_print(struct gw_prom *p, struct base_buf *out)
 	for (size_t i = 0; i < p->n; i++) {
 		const struct gw_prom_sample *s = &p->samples[i];
 		bool first = !head || strcmp(head->name, s->name) != 0;
-		if (!first && (s->type != head->type || (last && strcmp(last->labels, s->labels) == 0))) {
+		if (!first &&
+			(s->type != head->type || (last && strcmp(last->labels, s->labels) == 0))) {
 			p->refused++;
 			continue;
 		}

@@ -31,7 +31,8 @@ struct gw_routes {
 	size_t n_refusals;
 };
 
-static const char *const method_names[] = { "GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS", "OTHER" };
+static const char *const method_names[] = { "GET", "HEAD", "POST", "PUT", "PATCH", "DELETE",
+	"OPTIONS", "OTHER" };
 
 enum gw_method gw_method_of(struct gw_slice method)
 {
@@ -55,7 +56,8 @@ void gw_allow_print(uint32_t methods, char out[GW_ALLOW_ROOM])
 	methods |= GW_ALLOW(OPTIONS);
 	for (unsigned m = 0; m < GW_METHOD__N; m++)
 		if (methods & 1u << m)
-			n += (size_t)snprintf(out + n, GW_ALLOW_ROOM - n, "%s%s", n ? ", " : "", method_names[m]);
+			n += (size_t)snprintf(
+				out + n, GW_ALLOW_ROOM - n, "%s%s", n ? ", " : "", method_names[m]);
 }
 
 /* ---- building -------------------------------------------------------------- */
@@ -84,12 +86,14 @@ static int by_age(const void *a, const void *b)
 
 static int by_service_name(const void *a, const void *b)
 {
-	return strcmp((*(struct gw_service *const *)a)->name, (*(struct gw_service *const *)b)->name);
+	return strcmp(
+		(*(struct gw_service *const *)a)->name, (*(struct gw_service *const *)b)->name);
 }
 
 static int by_literal(const void *a, const void *b)
 {
-	struct gw_slice x = (*(struct node *const *)a)->literal, y = (*(struct node *const *)b)->literal;
+	struct gw_slice x = (*(struct node *const *)a)->literal,
+			y = (*(struct node *const *)b)->literal;
 	int order = memcmp(x.data, y.data, x.size < y.size ? x.size : y.size);
 
 	return order ? order : (x.size > y.size) - (x.size < y.size);
@@ -111,7 +115,8 @@ static struct node *literal_child(struct gw_routes *t, struct node *n, struct gw
 }
 
 /* The node below n for one segment of a route's path, made when it is new. */
-static struct node *child_of(struct gw_routes *t, struct node *n, struct gw_slice segment, struct gw_route *route)
+static struct node *child_of(
+	struct gw_routes *t, struct node *n, struct gw_slice segment, struct gw_route *route)
 {
 	struct node **place = &n->param;
 
@@ -143,8 +148,8 @@ static struct node *node_for(struct gw_routes *t, struct gw_route *route)
 	}
 }
 
-static enum base_err refuse(struct gw_routes *t, const struct gw_service *s, const Pirn__Route *from, const char *owner,
-                            const char *why)
+static enum base_err refuse(struct gw_routes *t, const struct gw_service *s,
+	const Pirn__Route *from, const char *owner, const char *why)
 {
 	struct gw_refusal *r = &t->refusals[t->n_refusals];
 
@@ -169,14 +174,16 @@ static enum base_err add_route(struct gw_routes *t, struct gw_service *s, const 
 	r->service = s;
 	r->async = from->async;
 	r->method = gw_method_of(gw_slice_of(from->method));
-	if (r->method == GW_METHOD_OTHER || base_manifest_path_check(from->path, why, sizeof why) != BASE_OK)
+	if (r->method == GW_METHOD_OTHER ||
+		base_manifest_path_check(from->path, why, sizeof why) != BASE_OK)
 		return refuse(t, s, from, NULL, why);
 	r->path = keep(t, from->path);
 	n = r->path ? node_for(t, r) : NULL;
 	if (!n)
 		return BASE_NOMEM;
 	if (n->routes[r->method])
-		return refuse(t, s, from, n->routes[r->method]->service->name, "the route is another service's");
+		return refuse(t, s, from, n->routes[r->method]->service->name,
+			"the route is another service's");
 	n->routes[r->method] = r;
 	n->allow |= 1u << r->method;
 	t->n_routes++;
@@ -360,7 +367,8 @@ struct search {
 static struct node *find_literal(const struct node *n, struct gw_slice literal)
 {
 	struct node key = { .literal = literal }, *wanted = &key;
-	struct node **found = bsearch(&wanted, n->literals, n->n_literals, sizeof *n->literals, by_literal);
+	struct node **found =
+		bsearch(&wanted, n->literals, n->n_literals, sizeof *n->literals, by_literal);
 
 	return found ? *found : NULL;
 }
@@ -416,8 +424,8 @@ static bool descend(struct search *s, const struct node *n, size_t depth)
 	return take_rest(s, n, depth);
 }
 
-enum gw_found gw_routes_match(const struct gw_routes *t, const struct gw_target *target, enum gw_method method,
-                              struct gw_match *out)
+enum gw_found gw_routes_match(const struct gw_routes *t, const struct gw_target *target,
+	enum gw_method method, struct gw_match *out)
 {
 	struct search s = { .target = target, .method = method, .out = out };
 

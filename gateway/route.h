@@ -46,7 +46,8 @@ enum gw_method {
 
 enum gw_method gw_method_of(struct gw_slice method);
 const char *gw_method_name(enum gw_method method); /* "OTHER" for the rest */
-void gw_allow_print(uint32_t methods, char out[GW_ALLOW_ROOM]); /* "GET, HEAD"; HEAD and OPTIONS as they follow */
+void gw_allow_print(uint32_t methods,
+	char out[GW_ALLOW_ROOM]); /* "GET, HEAD"; HEAD and OPTIONS as they follow */
 
 struct gw_service {
 	const char *name;
@@ -88,7 +89,8 @@ void gw_routes_free(struct gw_routes **t);
 /* Sorted by name. */
 size_t gw_routes_services(const struct gw_routes *t);
 struct gw_service *gw_routes_service_at(const struct gw_routes *t, size_t i);
-struct gw_service *gw_routes_service(const struct gw_routes *t, struct gw_slice name); /* NULL: not known */
+struct gw_service *gw_routes_service(
+	const struct gw_routes *t, struct gw_slice name); /* NULL: not known */
 
 /* Those in force, and those refused; both grouped by service, in the order of age. */
 size_t gw_routes_count(const struct gw_routes *t);
@@ -108,8 +110,8 @@ struct gw_match {
 	size_t rest_from;             /* index of a segment; SIZE_MAX: the route has no rest */
 };
 
-enum gw_found gw_routes_match(const struct gw_routes *t, const struct gw_target *target, enum gw_method method,
-                              struct gw_match *out);
+enum gw_found gw_routes_match(const struct gw_routes *t, const struct gw_target *target,
+	enum gw_method method, struct gw_match *out);
 
 /* Writes the rest's value into out, which has room for the path's size; returns its size. */
 size_t gw_match_rest(const struct gw_match *m, const struct gw_target *target, char *out);

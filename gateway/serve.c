@@ -25,7 +25,10 @@ static const struct gw_resource admin_resources[] = {
 
 void gw_answer_json(struct gw_request *r, unsigned status, struct base_buf *json)
 {
-	struct gw_answer a = { .status = status, .content_type = "application/json", .body = json->data, .size = json->size };
+	struct gw_answer a = { .status = status,
+		.content_type = "application/json",
+		.body = json->data,
+		.size = json->size };
 
 	if (base_buf_check(json) != BASE_OK || gw_http_answer(r, &a) != BASE_OK)
 		gw_http_refuse(r, 503, "The gateway is out of memory.");
@@ -132,9 +135,10 @@ static bool open_errand(struct gw *gw, struct gw_request *r)
 	e->method = gw_method_of(r->method);
 	e->served = gw_metrics_begin(&gw->metrics, NULL);
 	if (r->target.size > GW_SEGMENT_ROOM ||
-	    gw_target_parse(&gw->target, r->target.data, r->target.size, gw->segment_room, &why) != BASE_OK) {
+		gw_target_parse(&gw->target, r->target.data, r->target.size, gw->segment_room,
+			&why) != BASE_OK) {
 		gw_http_refuse(r, r->target.size > GW_SEGMENT_ROOM ? 414 : 400,
-		               r->target.size > GW_SEGMENT_ROOM ? "The request target is too long." : why);
+			r->target.size > GW_SEGMENT_ROOM ? "The request target is too long." : why);
 		return false;
 	}
 	if (!gw->target.asterisk)
@@ -185,8 +189,8 @@ static void on_done(void *arg, const struct gw_request *r)
 			.target = r->target, .status = status, .bytes = r->bytes, .us = us,
 			.service = service, .id = r->id_text[0] ? r->id_text : NULL,
 			.remote = e->remote[0] ? e->remote : r->peer_text });
-	gw_metrics_end(&gw->metrics, e->served ? e->served : gw_metrics_begin(&gw->metrics, NULL), gw_method_of(r->method),
-	               status, us);
+	gw_metrics_end(&gw->metrics, e->served ? e->served : gw_metrics_begin(&gw->metrics, NULL),
+		gw_method_of(r->method), status, us);
 }
 
 struct gw_http_events gw_users_events(struct gw *gw)
@@ -223,8 +227,9 @@ static void tell_refusals(const struct gw_routes *old, const struct gw_routes *n
 	for (size_t i = 0; i < gw_routes_refusals(new); i++) {
 		const struct gw_refusal *r = gw_routes_refusal_at(new, i);
 		if (!was_refused(old, r))
-			base_log(BASE_ERROR, "route_refused", LOG_STR("service", r->service), LOG_STR("owner", r->owner),
-			         LOG_STR("method", r->method), LOG_STR("path", r->path), LOG_STR("why", r->why));
+			base_log(BASE_ERROR, "route_refused", LOG_STR("service", r->service),
+				LOG_STR("owner", r->owner), LOG_STR("method", r->method),
+				LOG_STR("path", r->path), LOG_STR("why", r->why));
 	}
 }
 
@@ -235,8 +240,10 @@ void gw_serve_registry(struct gw *gw, const Pirn__Registry *registry)
 
 	if (!err) {
 		tell_refusals(gw->routes, fresh);
-		base_log(BASE_INFO, "routes_changed", LOG_U64("services", gw_routes_services(fresh)),
-		         LOG_U64("routes", gw_routes_count(fresh)), LOG_U64("refused", gw_routes_refusals(fresh)));
+		base_log(BASE_INFO, "routes_changed",
+			LOG_U64("services", gw_routes_services(fresh)),
+			LOG_U64("routes", gw_routes_count(fresh)),
+			LOG_U64("refused", gw_routes_refusals(fresh)));
 		gw_routes_free(&gw->routes);
 		gw->routes = fresh;
 		err = gw_metrics_follow(&gw->metrics, fresh);

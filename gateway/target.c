@@ -48,7 +48,8 @@ static bool has_bad_byte(const char *raw, size_t size)
 
 static bool has_prefix(struct gw_slice s, struct gw_slice prefix)
 {
-	return s.size >= prefix.size && gw_slice_like((struct gw_slice){ s.data, prefix.size }, prefix);
+	return s.size >= prefix.size &&
+	       gw_slice_like((struct gw_slice){ s.data, prefix.size }, prefix);
 }
 
 /* Leaves path and query of http://host/path?query; a bare http://host is the path /. */
@@ -64,7 +65,8 @@ static bool strip_authority(struct gw_slice *raw)
 			at++;
 		if (at == schemes[i].size)
 			return false;
-		*raw = at == raw->size ? GW_SLICE("/") : (struct gw_slice){ raw->data + at, raw->size - at };
+		*raw = at == raw->size ? GW_SLICE("/")
+				       : (struct gw_slice){ raw->data + at, raw->size - at };
 		return raw->data[0] == '/';
 	}
 	return false;
@@ -72,7 +74,8 @@ static bool strip_authority(struct gw_slice *raw)
 
 static bool is_dots(struct gw_slice s)
 {
-	return (s.size == 1 && s.data[0] == '.') || (s.size == 2 && s.data[0] == '.' && s.data[1] == '.');
+	return (s.size == 1 && s.data[0] == '.') ||
+	       (s.size == 2 && s.data[0] == '.' && s.data[1] == '.');
 }
 
 /* One segment, decoded where it must be; *room moves behind what was used. */
@@ -113,7 +116,8 @@ static const char *cut_path(struct gw_target *t, char *room)
 	return NULL;
 }
 
-enum base_err gw_target_parse(struct gw_target *t, const char *raw, size_t size, char *room, const char **why)
+enum base_err gw_target_parse(
+	struct gw_target *t, const char *raw, size_t size, char *room, const char **why)
 {
 	struct gw_slice rest = { raw, size };
 	const char *mark;

@@ -20,16 +20,18 @@
 struct gw_target {
 	struct gw_slice path;   /* raw, begins with /; "*" for OPTIONS * */
 	struct gw_slice query;  /* raw, behind the ?; data is NULL when there is no ? */
-	struct gw_slice origin; /* path and query: what an absolute target is without scheme and host */
+	struct gw_slice
+		origin; /* path and query: what an absolute target is without scheme and host */
 	bool asterisk;
 	size_t n_segments;      /* "/" has one, which is empty; "*" has none */
-	struct gw_slice segments[GW_SEGMENTS_MAX]; /* decoded; in raw, or in room when they had a % */
+	struct gw_slice
+		segments[GW_SEGMENTS_MAX]; /* decoded; in raw, or in room when they had a % */
 };
 
 /* Takes origin form, absolute form (http:// and https://) and *. UNTRUSTED raw; room has at least
  * size bytes, and must live as long as raw and *t. INVALID: *why is a sentence for the client. */
-BASE_MUSTUSE enum base_err gw_target_parse(struct gw_target *t, const char *raw, size_t size, char *room,
-                                           const char **why);
+BASE_MUSTUSE enum base_err gw_target_parse(
+	struct gw_target *t, const char *raw, size_t size, char *room, const char **why);
 
 /* Percent-decodes into out, which has in.size bytes; -1 when a % is broken. UNTRUSTED. */
 long gw_target_decode(struct gw_slice in, char *out);

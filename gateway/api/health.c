@@ -6,7 +6,10 @@
 void gw_api_healthz(struct gw *gw, struct gw_request *r)
 {
 	static const char body[] = "{\"status\":\"ok\"}\n";
-	struct gw_answer a = { .status = 200, .content_type = "application/json", .body = body, .size = sizeof body - 1 };
+	struct gw_answer a = { .status = 200,
+		.content_type = "application/json",
+		.body = body,
+		.size = sizeof body - 1 };
 
 	(void)gw;
 	if (gw_http_answer(r, &a) != BASE_OK)
@@ -14,8 +17,8 @@ void gw_api_healthz(struct gw *gw, struct gw_request *r)
 }
 
 /* A problem with two members more: what asks for readiness asks for brokers, too. */
-static void write_not_ready(struct base_buf *out, const struct gw_request *r, const char *status, const char *detail,
-                            size_t brokers)
+static void write_not_ready(struct base_buf *out, const struct gw_request *r, const char *status,
+	const char *detail, size_t brokers)
 {
 	struct gw_json j = gw_json_on(out);
 
@@ -35,7 +38,8 @@ void gw_api_readyz(struct gw *gw, struct gw_request *r)
 {
 	size_t brokers = client_engine_brokers(gw->engine);
 	bool ready = brokers > 0 && !gw->draining;
-	struct gw_answer a = { .status = ready ? 200 : 503, .content_type = ready ? "application/json" : GW_PROBLEM_TYPE };
+	struct gw_answer a = { .status = ready ? 200 : 503,
+		.content_type = ready ? "application/json" : GW_PROBLEM_TYPE };
 	struct base_buf body;
 
 	base_buf_init(&body);

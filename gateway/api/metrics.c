@@ -12,18 +12,31 @@
 
 static const struct base_stat_def own_defs[] = {
 	{ "pirn_gateway_connections", BASE_STAT_GAUGE, "Open connections, by listener." },
-	{ "pirn_gateway_connections_cut_total", BASE_STAT_COUNTER, "Connections that a deadline ended, by listener." },
-	{ "pirn_gateway_calls_in_flight", BASE_STAT_GAUGE, "Calls that the brokers have not answered yet." },
+	{ "pirn_gateway_connections_cut_total", BASE_STAT_COUNTER,
+		"Connections that a deadline ended, by listener." },
+	{ "pirn_gateway_calls_in_flight", BASE_STAT_GAUGE,
+		"Calls that the brokers have not answered yet." },
 	{ "pirn_gateway_brokers", BASE_STAT_GAUGE, "Brokers that are reachable and take work." },
 	{ "pirn_gateway_services", BASE_STAT_GAUGE, "Services that the registry knows." },
 	{ "pirn_gateway_routes", BASE_STAT_GAUGE, "Routes in force." },
-	{ "pirn_gateway_routes_refused", BASE_STAT_GAUGE, "Routes that were claimed and not granted." },
-	{ "pirn_gateway_access_lines_dropped_total", BASE_STAT_COUNTER, "Lines of the access log that nobody took in time." },
-	{ "pirn_gateway_metrics_refused", BASE_STAT_GAUGE, "Figures in this answer that were left out, because the format forbids them." },
+	{ "pirn_gateway_routes_refused", BASE_STAT_GAUGE,
+		"Routes that were claimed and not granted." },
+	{ "pirn_gateway_access_lines_dropped_total", BASE_STAT_COUNTER,
+		"Lines of the access log that nobody took in time." },
+	{ "pirn_gateway_metrics_refused", BASE_STAT_GAUGE,
+		"Figures in this answer that were left out, because the format forbids them." },
 };
 
 enum own {
-	CONNECTIONS, CUT, CALLS, BROKERS, SERVICES, ROUTES, ROUTES_REFUSED, LINES_DROPPED, METRICS_REFUSED
+	CONNECTIONS,
+	CUT,
+	CALLS,
+	BROKERS,
+	SERVICES,
+	ROUTES,
+	ROUTES_REFUSED,
+	LINES_DROPPED,
+	METRICS_REFUSED
 };
 
 struct seen {
@@ -102,7 +115,8 @@ static bool is_new(struct scrape *s, const uint8_t boot[BASE_ULID_SIZE])
 
 /* The label's value: the name as far as it is text, and the boot id when another one has that name.
  * The end of a boot id is random, its beginning is the time. */
-static void name_instance(struct scrape *s, const char *name, const uint8_t boot[BASE_ULID_SIZE], char out[INSTANCE_ROOM])
+static void name_instance(struct scrape *s, const char *name, const uint8_t boot[BASE_ULID_SIZE],
+	char out[INSTANCE_ROOM])
 {
 	struct named *n;
 	char text[BASE_ULID_TEXT + 1];
@@ -113,7 +127,8 @@ static void name_instance(struct scrape *s, const char *name, const uint8_t boot
 	out[0] = '\0';
 	if (clean.size > 2)
 		(void)stpncpy(out, (const char *)clean.data + 1, INSTANCE_ROOM - 1);
-	out[clean.size > 2 && clean.size - 2 < INSTANCE_ROOM ? clean.size - 2 : INSTANCE_ROOM - 1] = '\0';
+	out[clean.size > 2 && clean.size - 2 < INSTANCE_ROOM ? clean.size - 2 : INSTANCE_ROOM - 1] =
+		'\0';
 	base_buf_fini(&clean);
 	HASH_FIND_STR(s->names, out, n);
 	if (n) {

@@ -163,7 +163,8 @@ static void put_service(struct gw_json *j, const struct survey *s, const struct 
 	gw_json_str(j, "version", service->version[0] ? service->version : NULL);
 	gw_json_str(j, "description", service->description[0] ? service->description : NULL);
 	put_tally(j, t ? t : &nothing);
-	gw_json_u64(j, "timeout_ms", service->timeout_ms ? service->timeout_ms : GW_DEFAULT_TIMEOUT_MS);
+	gw_json_u64(
+		j, "timeout_ms", service->timeout_ms ? service->timeout_ms : GW_DEFAULT_TIMEOUT_MS);
 	gw_json_u64(j, "concurrency", service->concurrency);
 	put_routes(j, s->gw->routes, service->name);
 	gw_json_close(j, '}');
@@ -213,7 +214,9 @@ static void on_answer(void *arg, const Pirn__Answer *a)
 	if (s->failed)
 		gw_http_refuse(s->r, 503, "The gateway is out of memory.");
 	else if (s->n_brokers == 0)
-		gw_http_problem(s->r, &(struct gw_problem){ .status = 503, .detail = "No broker is reachable.", .retry_after_s = 1 });
+		gw_http_problem(s->r, &(struct gw_problem){ .status = 503,
+					      .detail = "No broker is reachable.",
+					      .retry_after_s = 1 });
 	else
 		answer(s);
 	end_survey(s);
@@ -232,6 +235,8 @@ void gw_api_services(struct gw *gw, struct gw_request *r)
 	}
 	if (!s || client_engine_query(gw->engine, &query, TIMEOUT_MS, on_answer, s) != BASE_OK) {
 		free(s);
-		gw_http_problem(r, &(struct gw_problem){ .status = 503, .detail = "The brokers cannot be asked now.", .retry_after_s = 1 });
+		gw_http_problem(r, &(struct gw_problem){ .status = 503,
+					   .detail = "The brokers cannot be asked now.",
+					   .retry_after_s = 1 });
 	}
 }

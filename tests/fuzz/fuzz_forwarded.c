@@ -33,7 +33,8 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 		if (gw_nets_parse("10.0.0.0/8", &nets, why, sizeof why) != BASE_OK)
 			return 0;
 	}
-	gw_forwarded_walk(&nets, (struct gw_hops){ &lines[1], lines[1].size > 0 }, (struct gw_hops){ &lines[2], 1 }, addr);
+	gw_forwarded_walk(&nets, (struct gw_hops){ &lines[1], lines[1].size > 0 },
+		(struct gw_hops){ &lines[2], 1 }, addr);
 	gw_addr_print(addr, text);
 	assert(*text);
 	assert(gw_addr_parse(gw_slice_of(text), addr));

@@ -90,12 +90,14 @@ static inline void client_read(struct client *c)
 }
 
 /* Sends all of it while the server runs; false: the server's end is closed. */
-static inline bool client_send(struct net_loop *loop, struct client *c, const void *data, size_t size)
+static inline bool client_send(
+	struct net_loop *loop, struct client *c, const void *data, size_t size)
 {
 	size_t sent = 0;
 
 	while (sent < size) {
-		ssize_t n = send(c->fd, (const char *)data + sent, size - sent, MSG_DONTWAIT | MSG_NOSIGNAL);
+		ssize_t n = send(
+			c->fd, (const char *)data + sent, size - sent, MSG_DONTWAIT | MSG_NOSIGNAL);
 		if (n < 0 && errno != EAGAIN)
 			return false;
 		if (n > 0)
@@ -112,10 +114,12 @@ static inline bool client_say(struct net_loop *loop, struct client *c, const cha
 }
 
 /* A turn, and a look at what came; c may be NULL. Fails the test when end_ms is over. */
-static inline void step(struct net_loop *loop, struct client *c, uint64_t end_ms, const char *condition)
+static inline void step(
+	struct net_loop *loop, struct client *c, uint64_t end_ms, const char *condition)
 {
 	if (base_clock_ms() > end_ms)
-		fail_msg("waited in vain for %s; got: %s", condition, c ? (const char *)c->in.data : "");
+		fail_msg("waited in vain for %s; got: %s", condition,
+			c ? (const char *)c->in.data : "");
 	turn(loop);
 	if (c)
 		client_read(c);
@@ -133,7 +137,8 @@ static inline void step(struct net_loop *loop, struct client *c, uint64_t end_ms
 static inline bool response_header(const struct client *c, const char *name, char *out, size_t room)
 {
 	char wanted[128];
-	const char *text = (const char *)c->in.data, *end = strstr(text, "\r\n\r\n"), *at, *line_end;
+	const char *text = (const char *)c->in.data, *end = strstr(text, "\r\n\r\n"), *at,
+		   *line_end;
 
 	snprintf(wanted, sizeof wanted, "\r\n%s: ", name);
 	at = strstr(text, wanted);

@@ -9,17 +9,29 @@ static void addresses(void **state)
 	static const struct {
 		const char *text, *printed; /* NULL: refused */
 	} cases[] = {
-		{ "192.0.2.1", "192.0.2.1" }, { "192.0.2.1:80", "192.0.2.1" }, { "2001:db8::1", "2001:db8::1" },
-		{ "[2001:db8::1]", "2001:db8::1" }, { "[2001:db8::1]:443", "2001:db8::1" }, { "::ffff:192.0.2.7", "192.0.2.7" },
-		{ "", NULL }, { "unknown", NULL }, { "_hidden", NULL }, { "192.0.2", NULL }, { "192.0.2.1:", NULL },
-		{ "192.0.2.1:x", NULL }, { "[2001:db8::1", NULL }, { "[2001:db8::1]x", NULL }, { "[192.0.2.1]:123456", NULL },
+		{ "192.0.2.1", "192.0.2.1" },
+		{ "192.0.2.1:80", "192.0.2.1" },
+		{ "2001:db8::1", "2001:db8::1" },
+		{ "[2001:db8::1]", "2001:db8::1" },
+		{ "[2001:db8::1]:443", "2001:db8::1" },
+		{ "::ffff:192.0.2.7", "192.0.2.7" },
+		{ "", NULL },
+		{ "unknown", NULL },
+		{ "_hidden", NULL },
+		{ "192.0.2", NULL },
+		{ "192.0.2.1:", NULL },
+		{ "192.0.2.1:x", NULL },
+		{ "[2001:db8::1", NULL },
+		{ "[2001:db8::1]x", NULL },
+		{ "[192.0.2.1]:123456", NULL },
 	};
 
 	(void)state;
 	for (size_t i = 0; i < sizeof cases / sizeof *cases; i++) {
 		uint8_t addr[GW_ADDR_SIZE];
 		char text[GW_ADDR_TEXT];
-		assert_int_equal(gw_addr_parse(gw_slice_of(cases[i].text), addr), cases[i].printed != NULL);
+		assert_int_equal(
+			gw_addr_parse(gw_slice_of(cases[i].text), addr), cases[i].printed != NULL);
 		if (!cases[i].printed)
 			continue;
 		gw_addr_print(addr, text);
@@ -59,7 +71,8 @@ static void networks(void **state)
 
 static void bad_networks_are_told(void **state)
 {
-	static const char *const bad[] = { "10.0.0.0/33", "10.0.0.0/", "10.0.0.0/x", "host", "::/129", "10.0.0.0/8,nonsense", "1.2.3.4:80" };
+	static const char *const bad[] = { "10.0.0.0/33", "10.0.0.0/", "10.0.0.0/x", "host",
+		"::/129", "10.0.0.0/8,nonsense", "1.2.3.4:80" };
 
 	(void)state;
 	for (size_t i = 0; i < sizeof bad / sizeof *bad; i++) {
@@ -99,7 +112,8 @@ static void the_walk_goes_from_the_right(void **state)
 	(void)state;
 	expect_client(NULL, NULL, "10.0.0.1");
 	expect_client(NULL, LIST("203.0.113.9"), "203.0.113.9");
-	expect_client(NULL, LIST("1.1.1.1, 203.0.113.9"), "203.0.113.9"); /* the left is the client's own claim */
+	expect_client(NULL, LIST("1.1.1.1, 203.0.113.9"),
+		"203.0.113.9"); /* the left is the client's own claim */
 	expect_client(NULL, LIST("1.1.1.1, 203.0.113.9, 10.0.0.7,10.0.0.8"), "203.0.113.9");
 	expect_client(NULL, LIST("1.1.1.1", "203.0.113.9", "10.0.0.7"), "203.0.113.9");
 	expect_client(NULL, LIST("10.0.0.9, 10.0.0.8"), "10.0.0.9");
@@ -112,8 +126,10 @@ static void forwarded_wins_over_x_forwarded_for(void **state)
 {
 	(void)state;
 	expect_client(LIST("for=203.0.113.9"), LIST("1.1.1.1"), "203.0.113.9");
-	expect_client(LIST("proto=https;For=\"[2001:db8::5]:443\";by=10.0.0.1"), NULL, "2001:db8::5");
-	expect_client(LIST("for=1.1.1.1, for=203.0.113.9;host=\"a,b;c\", for=10.0.0.2"), NULL, "203.0.113.9");
+	expect_client(
+		LIST("proto=https;For=\"[2001:db8::5]:443\";by=10.0.0.1"), NULL, "2001:db8::5");
+	expect_client(LIST("for=1.1.1.1, for=203.0.113.9;host=\"a,b;c\", for=10.0.0.2"), NULL,
+		"203.0.113.9");
 	expect_client(LIST("for=_secret, for=10.0.0.2"), NULL, "10.0.0.2");
 	expect_client(LIST("for=unknown"), LIST("1.1.1.1"), "10.0.0.1");
 	expect_client(LIST("by=203.0.113.9"), NULL, "10.0.0.1");
@@ -131,7 +147,8 @@ static void an_untrusted_peer_says_nothing(void **state)
 	assert_int_equal(gw_nets_parse("10.0.0.0/8", &trusted, why, sizeof why), BASE_OK);
 	assert_true(gw_addr_parse(GW_SLICE("203.0.113.1"), addr));
 	memcpy(before, addr, sizeof addr);
-	gw_forwarded_walk(&trusted, (struct gw_hops){ NULL, 0 }, (struct gw_hops){ &value, 1 }, addr);
+	gw_forwarded_walk(
+		&trusted, (struct gw_hops){ NULL, 0 }, (struct gw_hops){ &value, 1 }, addr);
 	assert_memory_equal(addr, before, sizeof addr);
 	gw_nets_fini(&trusted);
 }

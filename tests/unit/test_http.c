@@ -24,7 +24,9 @@ struct fixture {
 
 static void answer_text(struct gw_request *r, const char *text, size_t size)
 {
-	struct gw_answer a = { .status = 200, .content_type = "text/plain", .body = text, .size = size };
+	struct gw_answer a = {
+		.status = 200, .content_type = "text/plain", .body = text, .size = size
+	};
 
 	assert_int_equal(gw_http_answer(r, &a), BASE_OK);
 }
@@ -47,8 +49,11 @@ static void on_head(void *arg, struct gw_request *r)
 
 static void answer_odd(struct gw_request *r)
 {
-	struct gw_field cookies[] = { { "Set-Cookie", "a=1" }, { "Set-Cookie", "b=2" }, { "X-Empty", "" } };
-	struct gw_answer bad = { .status = 200, .fields = &(struct gw_field){ "X-Bad", "a\r\nX-Injected: 1" }, .n_fields = 1 };
+	struct gw_field cookies[] = { { "Set-Cookie", "a=1" }, { "Set-Cookie", "b=2" },
+		{ "X-Empty", "" } };
+	struct gw_answer bad = { .status = 200,
+		.fields = &(struct gw_field){ "X-Bad", "a\r\nX-Injected: 1" },
+		.n_fields = 1 };
 	struct gw_answer good = { .status = 201, .fields = cookies, .n_fields = 3 };
 
 	assert_int_equal(gw_http_answer(r, &bad), BASE_INVALID);
@@ -65,13 +70,17 @@ static void on_request(void *arg, struct gw_request *r)
 		assert_true(f->n_later < MAX_LATER);
 		f->later[f->n_later++] = r;
 	} else if (is_path(r, "/echo") || is_path(r, "/small")) {
-		answer_text(r, (const char *)r->payload.data + r->body_at, r->payload.size - r->body_at);
+		answer_text(r, (const char *)r->payload.data + r->body_at,
+			r->payload.size - r->body_at);
 	} else if (is_path(r, "/odd")) {
 		answer_odd(r);
 	} else if (is_path(r, "/id")) {
 		answer_text(r, r->id_text, strlen(r->id_text));
 	} else if (is_path(r, "/empty")) {
-		assert_int_equal(gw_http_answer(r, &(struct gw_answer){ .status = 204, .body = "x", .size = 1 }), BASE_OK);
+		assert_int_equal(
+			gw_http_answer(
+				r, &(struct gw_answer){ .status = 204, .body = "x", .size = 1 }),
+			BASE_OK);
 	} else if (is_path(r, "/large")) {
 		size_t size = LARGE_BYTES;
 		char *bytes = calloc(1, size);
@@ -94,9 +103,17 @@ static void on_done(void *arg, const struct gw_request *r)
 
 static struct gw_http_conf plain_conf(struct fixture *f)
 {
-	return (struct gw_http_conf){ .address = "127.0.0.1:0", .listen_fd = -1, .max_head = MAX_HEAD, .max_body = MAX_BODY,
-		.max_connections = 64, .head_ms = 60000, .body_ms = 60000, .idle_ms = 60000, .user_bytes = 64,
-		.rand = &f->rand, .ulids = &f->ulids };
+	return (struct gw_http_conf){ .address = "127.0.0.1:0",
+		.listen_fd = -1,
+		.max_head = MAX_HEAD,
+		.max_body = MAX_BODY,
+		.max_connections = 64,
+		.head_ms = 60000,
+		.body_ms = 60000,
+		.idle_ms = 60000,
+		.user_bytes = 64,
+		.rand = &f->rand,
+		.ulids = &f->ulids };
 }
 
 static void open_server(struct fixture *f, const struct gw_http_conf *conf)
@@ -161,7 +178,8 @@ static void serves_keep_alive_and_pipelines(void **state)
 	assert_true(response_header(&c, "X-Request-Id", id, sizeof id));
 	assert_int_equal(strlen(id), BASE_ULID_TEXT);
 	response_forget(&c);
-	client_say(f->loop, &c, "GET /b HTTP/1.1\r\nHost: x\r\n\r\nGET /c?d=%2F HTTP/1.1\r\nHost: x\r\n\r\n");
+	client_say(f->loop, &c,
+		"GET /b HTTP/1.1\r\nHost: x\r\n\r\nGET /c?d=%2F HTTP/1.1\r\nHost: x\r\n\r\n");
 	until(f->loop, &c, strstr((char *)c.in.data, "/c?d=%2F"));
 	assert_non_null(strstr((char *)c.in.data, "/b"));
 	until(f->loop, &c, f->done == 3);
@@ -173,7 +191,8 @@ static void serves_keep_alive_and_pipelines(void **state)
 static void answers_later(void **state)
 {
 	struct fixture *f = *state;
-	struct client a = client_open(gw_http_address(f->http)), b = client_open(gw_http_address(f->http));
+	struct client a = client_open(gw_http_address(f->http)),
+		      b = client_open(gw_http_address(f->http));
 
 	client_say(f->loop, &a, "GET /later HTTP/1.1\r\nHost: x\r\n\r\n");
 	client_say(f->loop, &b, "POST /later HTTP/1.1\r\nHost: x\r\nContent-Length: 3\r\n\r\nabc");
@@ -192,11 +211,13 @@ static void answers_later(void **state)
 static void reads_bodies_of_both_kinds(void **state)
 {
 	struct fixture *f = *state;
-	struct client c = ask(f, "POST /echo HTTP/1.1\r\nHost: x\r\nContent-Length: 5\r\n\r\nhello");
+	struct client c =
+		ask(f, "POST /echo HTTP/1.1\r\nHost: x\r\nContent-Length: 5\r\n\r\nhello");
 
 	assert_string_equal(response_body(&c), "hello");
 	response_forget(&c);
-	client_say(f->loop, &c, "POST /echo HTTP/1.1\r\nHost: x\r\nTransfer-Encoding: chunked\r\n\r\n3\r\nabc\r\n2\r\nde\r\n0\r\n\r\n");
+	client_say(f->loop, &c,
+		"POST /echo HTTP/1.1\r\nHost: x\r\nTransfer-Encoding: chunked\r\n\r\n3\r\nabc\r\n2\r\nde\r\n0\r\n\r\n");
 	until(f->loop, &c, response_whole(&c, false));
 	assert_string_equal(response_body(&c), "abcde");
 	client_close(&c);
@@ -207,7 +228,8 @@ static void says_continue(void **state)
 	struct fixture *f = *state;
 	struct client c = client_open(gw_http_address(f->http));
 
-	client_say(f->loop, &c, "POST /echo HTTP/1.1\r\nHost: x\r\nContent-Length: 2\r\nExpect: 100-continue\r\n\r\n");
+	client_say(f->loop, &c,
+		"POST /echo HTTP/1.1\r\nHost: x\r\nContent-Length: 2\r\nExpect: 100-continue\r\n\r\n");
 	until(f->loop, &c, strstr((char *)c.in.data, "100 Continue\r\n\r\n"));
 	response_forget(&c);
 	client_say(f->loop, &c, "ok");
@@ -254,12 +276,14 @@ static void request_ids_are_checked(void **state)
 	static const struct {
 		const char *given;
 		bool kept;
-	} cases[] = { { "abc-123", true }, { "a/b:c=d@e", true }, { "two words", false }, { "quote\"", false } };
+	} cases[] = { { "abc-123", true }, { "a/b:c=d@e", true }, { "two words", false },
+		{ "quote\"", false } };
 
 	for (size_t i = 0; i < sizeof cases / sizeof *cases; i++) {
 		char request[256], id[200];
 		struct client c;
-		snprintf(request, sizeof request, "GET /id HTTP/1.1\r\nHost: x\r\nX-Request-Id: %s\r\n\r\n", cases[i].given);
+		snprintf(request, sizeof request,
+			"GET /id HTTP/1.1\r\nHost: x\r\nX-Request-Id: %s\r\n\r\n", cases[i].given);
 		c = ask(*state, request);
 		assert_true(response_header(&c, "X-Request-Id", id, sizeof id));
 		assert_int_equal(strcmp(id, cases[i].given) == 0, cases[i].kept);
@@ -286,22 +310,32 @@ static void refuses_bad_heads(void **state)
 		const char *request;
 		unsigned status;
 	} cases[] = {
-		{ "POST /echo HTTP/1.1\r\nHost: x\r\nContent-Length: 3\r\nContent-Length: 3\r\n\r\nabc", 400 },
-		{ "POST /echo HTTP/1.1\r\nHost: x\r\nContent-Length: 3\r\nContent-Length: 4\r\n\r\nabcd", 400 },
-		{ "POST /echo HTTP/1.1\r\nHost: x\r\nContent-Length: 3\r\nTransfer-Encoding: chunked\r\n\r\n0\r\n\r\n", 400 },
-		{ "POST /echo HTTP/1.1\r\nHost: x\r\nTransfer-Encoding: chunked\r\ncontent-length: 3\r\n\r\n0\r\n\r\n", 400 },
-		{ "POST /echo HTTP/1.1\r\nHost: x\r\nTransfer-Encoding: chunked\r\nTransfer-Encoding: chunked\r\n\r\n0\r\n\r\n", 400 },
-		{ "POST /echo HTTP/1.0\r\nHost: x\r\nTransfer-Encoding: chunked\r\n\r\n0\r\n\r\n", 400 },
-		{ "POST /echo HTTP/1.1\r\nHost: x\r\nTransfer-Encoding: gzip\r\n\r\n0\r\n\r\n", 501 },
-		{ "POST /echo HTTP/1.1\r\nHost: x\r\nTransfer-Encoding: gzip, chunked\r\n\r\n0\r\n\r\n", 501 },
+		{ "POST /echo HTTP/1.1\r\nHost: x\r\nContent-Length: 3\r\nContent-Length: 3\r\n\r\nabc",
+			400 },
+		{ "POST /echo HTTP/1.1\r\nHost: x\r\nContent-Length: 3\r\nContent-Length: 4\r\n\r\nabcd",
+			400 },
+		{ "POST /echo HTTP/1.1\r\nHost: x\r\nContent-Length: 3\r\nTransfer-Encoding: chunked\r\n\r\n0\r\n\r\n",
+			400 },
+		{ "POST /echo HTTP/1.1\r\nHost: x\r\nTransfer-Encoding: chunked\r\ncontent-length: 3\r\n\r\n0\r\n\r\n",
+			400 },
+		{ "POST /echo HTTP/1.1\r\nHost: x\r\nTransfer-Encoding: chunked\r\nTransfer-Encoding: chunked\r\n\r\n0\r\n\r\n",
+			400 },
+		{ "POST /echo HTTP/1.0\r\nHost: x\r\nTransfer-Encoding: chunked\r\n\r\n0\r\n\r\n",
+			400 },
+		{ "POST /echo HTTP/1.1\r\nHost: x\r\nTransfer-Encoding: gzip\r\n\r\n0\r\n\r\n",
+			501 },
+		{ "POST /echo HTTP/1.1\r\nHost: x\r\nTransfer-Encoding: gzip, chunked\r\n\r\n0\r\n\r\n",
+			501 },
 		{ "POST /echo HTTP/1.1\r\nHost: x\r\nContent-Length : 3\r\n\r\nabc", 400 },
-		{ "POST /echo HTTP/1.1\r\nHost: x\r\nContent-Length: +3\r\n\r\nabc", 0 /* in HTML */ },
+		{ "POST /echo HTTP/1.1\r\nHost: x\r\nContent-Length: +3\r\n\r\nabc",
+			0 /* in HTML */ },
 		{ "POST /echo HTTP/1.1\r\nHost: x\r\nContent-Length: -1\r\n\r\n", 0 },
 		{ "GET /a HTTP/1.1\r\n\r\n", 400 },
 		{ "GET /a HTTP/1.1\r\nHost: x\r\nHost: y\r\n\r\n", 400 },
 		{ "GET /a HTTP/1.1\r\nHost: x\r\nX-A: b\x01z\r\n\r\n", 400 },
 		{ "GET /a HTTP/1.1\r\nHost: x\r\nX(A): b\r\n\r\n", 400 },
-		{ "POST /echo HTTP/1.1\r\nHost: x\r\nContent-Length: 2\r\nExpect: miracles\r\n\r\nab", 417 },
+		{ "POST /echo HTTP/1.1\r\nHost: x\r\nContent-Length: 2\r\nExpect: miracles\r\n\r\nab",
+			417 },
 	};
 	struct fixture *f = *state;
 
@@ -363,7 +397,8 @@ static void a_refused_head_keeps_the_connection_when_it_can(void **state)
 
 	expect_problem(&c, 404);
 	response_forget(&c);
-	client_say(f->loop, &c, "POST /refused HTTP/1.1\r\nHost: x\r\nContent-Length: 4\r\n\r\nbody");
+	client_say(
+		f->loop, &c, "POST /refused HTTP/1.1\r\nHost: x\r\nContent-Length: 4\r\n\r\nbody");
 	until(f->loop, &c, response_whole(&c, false));
 	expect_problem(&c, 404);
 	response_forget(&c);
@@ -371,7 +406,8 @@ static void a_refused_head_keeps_the_connection_when_it_can(void **state)
 	until(f->loop, &c, response_whole(&c, false));
 	assert_int_equal(response_status(&c), 200);
 	response_forget(&c);
-	client_say(f->loop, &c, "POST /refused HTTP/1.1\r\nHost: x\r\nContent-Length: 10000000\r\n\r\n");
+	client_say(f->loop, &c,
+		"POST /refused HTTP/1.1\r\nHost: x\r\nContent-Length: 10000000\r\n\r\n");
 	until(f->loop, &c, c.closed);
 	expect_problem(&c, 404);
 	client_close(&c);
@@ -390,7 +426,8 @@ static void refuses_a_large_body_before_it_is_read(void **state)
 	expect_problem(&c, 413);
 	client_close(&c);
 	c = client_open(gw_http_address(f->http));
-	client_say(f->loop, &c, "POST /small HTTP/1.1\r\nHost: x\r\nContent-Length: 11\r\nExpect: 100-continue\r\n\r\n");
+	client_say(f->loop, &c,
+		"POST /small HTTP/1.1\r\nHost: x\r\nContent-Length: 11\r\nExpect: 100-continue\r\n\r\n");
 	until(f->loop, &c, c.closed);
 	expect_problem(&c, 413);
 	client_close(&c);
@@ -415,7 +452,8 @@ static void drains_a_large_chunked_body(void **state)
 	struct fixture *f = *state;
 	struct client c = client_open(gw_http_address(f->http));
 
-	client_say(f->loop, &c, "POST /echo HTTP/1.1\r\nHost: x\r\nTransfer-Encoding: chunked\r\n\r\n");
+	client_say(f->loop, &c,
+		"POST /echo HTTP/1.1\r\nHost: x\r\nTransfer-Encoding: chunked\r\n\r\n");
 	assert_true(send_chunks(f, &c, MAX_BODY + 8192));
 	client_say(f->loop, &c, "0\r\n\r\n");
 	until(f->loop, &c, c.closed);
@@ -429,7 +467,8 @@ static void cuts_an_endless_chunked_body(void **state)
 	struct fixture *f = *state;
 	struct client c = client_open(gw_http_address(f->http));
 
-	client_say(f->loop, &c, "POST /echo HTTP/1.1\r\nHost: x\r\nTransfer-Encoding: chunked\r\n\r\n");
+	client_say(f->loop, &c,
+		"POST /echo HTTP/1.1\r\nHost: x\r\nTransfer-Encoding: chunked\r\n\r\n");
 	(void)send_chunks(f, &c, 64 * 1024 * 1024);
 	until(f->loop, &c, c.closed);
 	until(f->loop, &c, f->done == 1);
@@ -443,7 +482,8 @@ static void refuses_a_broken_chunk(void **state)
 	struct fixture *f = *state;
 	struct client c = client_open(gw_http_address(f->http));
 
-	client_say(f->loop, &c, "POST /echo HTTP/1.1\r\nHost: x\r\nTransfer-Encoding: chunked\r\n\r\nzz\r\nabc\r\n0\r\n\r\n");
+	client_say(f->loop, &c,
+		"POST /echo HTTP/1.1\r\nHost: x\r\nTransfer-Encoding: chunked\r\n\r\nzz\r\nabc\r\n0\r\n\r\n");
 	until(f->loop, &c, c.closed);
 	assert_int_equal(f->requests, 0);
 	client_close(&c);
@@ -570,7 +610,8 @@ static void a_waiting_request_has_no_deadline_here(void **state)
 	c = client_open(gw_http_address(f->http));
 	client_say(f->loop, &c, "GET /later HTTP/1.1\r\nHost: x\r\n\r\n");
 	until(f->loop, &c, f->n_later == 1);
-	other = client_open(gw_http_address(f->http)); /* its time passes, and so the first one's would have */
+	other = client_open(
+		gw_http_address(f->http)); /* its time passes, and so the first one's would have */
 	until(f->loop, &other, other.closed);
 	answer_text(f->later[0], "yes", 3);
 	until(f->loop, &c, response_whole(&c, false));
@@ -625,7 +666,8 @@ static void a_client_that_left_in_its_body(void **state)
 	struct fixture *f = *state;
 	struct client c = client_open(gw_http_address(f->http));
 
-	client_say(f->loop, &c, "POST /echo HTTP/1.1\r\nHost: x\r\nContent-Length: 100\r\n\r\nhalf");
+	client_say(
+		f->loop, &c, "POST /echo HTTP/1.1\r\nHost: x\r\nContent-Length: 100\r\n\r\nhalf");
 	until(f->loop, &c, f->heads == 1);
 	client_close(&c);
 	until(f->loop, (struct client *)NULL, f->done == 1);
@@ -638,7 +680,8 @@ static void draining_finishes_what_is_under_way(void **state)
 {
 	struct fixture *f = *state;
 	struct client idle = ask(f, "GET /a HTTP/1.1\r\nHost: x\r\n\r\n");
-	struct client waiting = client_open(gw_http_address(f->http)), late, silent = client_open(gw_http_address(f->http));
+	struct client waiting = client_open(gw_http_address(f->http)), late,
+		      silent = client_open(gw_http_address(f->http));
 	char connection[16], address[64];
 	struct sockaddr_in sa = { .sin_family = AF_INET };
 	int fd;
@@ -674,10 +717,12 @@ static void draining_finishes_what_is_under_way(void **state)
 static void ending_with_requests_under_way(void **state)
 {
 	struct fixture *f = *state;
-	struct client a = client_open(gw_http_address(f->http)), b = client_open(gw_http_address(f->http));
+	struct client a = client_open(gw_http_address(f->http)),
+		      b = client_open(gw_http_address(f->http));
 
 	client_say(f->loop, &a, "GET /later HTTP/1.1\r\nHost: x\r\n\r\n");
-	client_say(f->loop, &b, "POST /echo HTTP/1.1\r\nHost: x\r\nContent-Length: 100\r\n\r\nhalf");
+	client_say(
+		f->loop, &b, "POST /echo HTTP/1.1\r\nHost: x\r\nContent-Length: 100\r\n\r\nhalf");
 	until(f->loop, &a, f->n_later == 1 && f->heads == 2);
 	gw_http_free(&f->http);
 	assert_int_equal(f->done, 2);

@@ -32,8 +32,8 @@ static struct {
 	uint32_t asked_what;
 } engine;
 
-enum base_err client_engine_call(struct client_engine *e, const struct client_request *request, client_reply_fn *fn, void *arg,
-                                 uint64_t *handle)
+enum base_err client_engine_call(struct client_engine *e, const struct client_request *request,
+	client_reply_fn *fn, void *arg, uint64_t *handle)
 {
 	struct asked *a = &engine.calls[engine.n_calls];
 	const struct net_payload *p = &request->payload;
@@ -57,8 +57,8 @@ enum base_err client_engine_call(struct client_engine *e, const struct client_re
 	return BASE_OK;
 }
 
-enum base_err client_engine_query(struct client_engine *e, const Pirn__Query *query, uint32_t timeout_ms, client_answer_fn *fn,
-                                  void *arg)
+enum base_err client_engine_query(struct client_engine *e, const Pirn__Query *query,
+	uint32_t timeout_ms, client_answer_fn *fn, void *arg)
 {
 	(void)e;
 	(void)timeout_ms;
@@ -108,9 +108,17 @@ static struct gw gw;
 
 static struct gw_http *listener(bool admin)
 {
-	struct gw_http_conf conf = { .address = "127.0.0.1:0", .listen_fd = -1, .max_head = 32768, .max_body = 65536,
-		.max_connections = 64, .head_ms = 60000, .body_ms = 60000, .idle_ms = 60000, .user_bytes = sizeof(struct gw_errand),
-		.rand = &gw.rand, .ulids = &gw.ulids };
+	struct gw_http_conf conf = { .address = "127.0.0.1:0",
+		.listen_fd = -1,
+		.max_head = 32768,
+		.max_body = 65536,
+		.max_connections = 64,
+		.head_ms = 60000,
+		.body_ms = 60000,
+		.idle_ms = 60000,
+		.user_bytes = sizeof(struct gw_errand),
+		.rand = &gw.rand,
+		.ulids = &gw.ulids };
 	struct gw_http_events events = admin ? gw_admin_events(&gw) : gw_users_events(&gw);
 	struct gw_http *h;
 	char *why;
@@ -212,7 +220,8 @@ static struct client ask_on(const struct gw_http *h, const char *request)
 
 	engine.answer_fn = NULL;
 	client_say(gw.loop, &c, request);
-	until(gw.loop, &c, response_whole(&c, bodiless) || engine.n_calls > calls || engine.answer_fn);
+	until(gw.loop, &c,
+		response_whole(&c, bodiless) || engine.n_calls > calls || engine.answer_fn);
 	return c;
 }
 
@@ -242,8 +251,10 @@ static void reply(struct client *c, const struct said *s)
 
 	for (size_t i = 0; i < 8 && s->headers[i][0]; i++) {
 		pirn__header__init(&headers[i]);
-		headers[i].name = (ProtobufCBinaryData){ strlen(s->headers[i][0]), (uint8_t *)(uintptr_t)s->headers[i][0] };
-		headers[i].value = (ProtobufCBinaryData){ strlen(s->headers[i][1]), (uint8_t *)(uintptr_t)s->headers[i][1] };
+		headers[i].name = (ProtobufCBinaryData){ strlen(s->headers[i][0]),
+			(uint8_t *)(uintptr_t)s->headers[i][0] };
+		headers[i].value = (ProtobufCBinaryData){ strlen(s->headers[i][1]),
+			(uint8_t *)(uintptr_t)s->headers[i][1] };
 		list[i] = &headers[i];
 		response.n_headers = i + 1;
 	}
@@ -258,7 +269,9 @@ static void reply(struct client *c, const struct said *s)
 
 static void reply_reason(struct client *c, enum _Pirn__Reason reason, uint32_t retry_after_ms)
 {
-	struct client_reply r = { .reason = reason, .status = client_reason_status(reason), .retry_after_ms = retry_after_ms };
+	struct client_reply r = { .reason = reason,
+		.status = client_reason_status(reason),
+		.retry_after_ms = retry_after_ms };
 
 	last()->fn(last()->arg, &r);
 	until(gw.loop, c, response_whole(c, false));
@@ -277,7 +290,8 @@ static const char *seen(const char *name)
 
 	for (size_t i = 0; i < r->n_headers; i++)
 		if (holds(r->headers[i]->name, name)) {
-			snprintf(value, sizeof value, "%.*s", (int)r->headers[i]->value.len, (char *)r->headers[i]->value.data);
+			snprintf(value, sizeof value, "%.*s", (int)r->headers[i]->value.len,
+				(char *)r->headers[i]->value.data);
 			return value;
 		}
 	return NULL;
@@ -295,11 +309,12 @@ static void expect_retry_after(const struct client *c, const char *seconds)
 
 static void a_request_becomes_a_call(void **state)
 {
-	struct client c = ask("GET /u/a%2Fb/x/y%20z?q=%2F HTTP/1.1\r\nHost: example.org\r\nX-Request-Id: req-1\r\n"
-	                      "traceparent: 00-4bf92f3577b34da6a3ce929d0e0e4736-00f067aa0ba902b7-01\r\ntracestate: a=b\r\n"
-	                      "Accept: */*\r\nAccept: text/html\r\nX-Forwarded-For: 6.6.6.6\r\nForwarded: for=6.6.6.6\r\n"
-	                      "Connection: keep-alive, X-Hop\r\nX-Hop: 1\r\nKeep-Alive: 5\r\nTE: trailers\r\nUpgrade: h2c\r\n"
-	                      "Pirn-Timeout: 1s\r\n\r\n");
+	struct client c = ask(
+		"GET /u/a%2Fb/x/y%20z?q=%2F HTTP/1.1\r\nHost: example.org\r\nX-Request-Id: req-1\r\n"
+		"traceparent: 00-4bf92f3577b34da6a3ce929d0e0e4736-00f067aa0ba902b7-01\r\ntracestate: a=b\r\n"
+		"Accept: */*\r\nAccept: text/html\r\nX-Forwarded-For: 6.6.6.6\r\nForwarded: for=6.6.6.6\r\n"
+		"Connection: keep-alive, X-Hop\r\nX-Hop: 1\r\nKeep-Alive: 5\r\nTE: trailers\r\nUpgrade: h2c\r\n"
+		"Pirn-Timeout: 1s\r\n\r\n");
 	struct asked *a = last();
 
 	(void)state;
@@ -340,9 +355,12 @@ static void bodies_and_idempotence(void **state)
 		bool idempotent;
 	} cases[] = {
 		{ "POST /p HTTP/1.1\r\nHost: x\r\nContent-Length: 4\r\n\r\nbody", false },
-		{ "POST /p HTTP/1.1\r\nHost: x\r\nIdempotency-Key: \"1\"\r\nContent-Length: 4\r\n\r\nbody", true },
-		{ "PUT /plain HTTP/1.1\r\nHost: x\r\nTransfer-Encoding: chunked\r\n\r\n2\r\nbo\r\n2\r\ndy\r\n0\r\n\r\n", true },
-		{ "POST /v1/invoke/users?a HTTP/1.1\r\nHost: x\r\nContent-Length: 4\r\n\r\nbody", false },
+		{ "POST /p HTTP/1.1\r\nHost: x\r\nIdempotency-Key: \"1\"\r\nContent-Length: 4\r\n\r\nbody",
+			true },
+		{ "PUT /plain HTTP/1.1\r\nHost: x\r\nTransfer-Encoding: chunked\r\n\r\n2\r\nbo\r\n2\r\ndy\r\n0\r\n\r\n",
+			true },
+		{ "POST /v1/invoke/users?a HTTP/1.1\r\nHost: x\r\nContent-Length: 4\r\n\r\nbody",
+			false },
 	};
 
 	(void)state;
@@ -368,7 +386,10 @@ static void head_is_served_by_get(void **state)
 
 	(void)state;
 	assert_true(holds(last()->http->method, "GET"));
-	last()->fn(last()->arg, &(struct client_reply){ .status = 200, .payload = { .data = (const uint8_t *)"abc", .data_size = 3, .meta = (const uint8_t *)"" } });
+	last()->fn(last()->arg, &(struct client_reply){ .status = 200,
+					.payload = { .data = (const uint8_t *)"abc",
+						.data_size = 3,
+						.meta = (const uint8_t *)"" } });
 	until(gw.loop, &c, response_whole(&c, true));
 	assert_true(response_header(&c, "Content-Length", length, sizeof length));
 	assert_string_equal(length, "3");
@@ -378,7 +399,8 @@ static void head_is_served_by_get(void **state)
 
 static void a_trace_is_made_when_none_is_valid(void **state)
 {
-	struct client c = ask("GET /u/1/x HTTP/1.1\r\nHost: x\r\ntraceparent: 00-4BF9-01\r\ntracestate: a=b\r\n\r\n");
+	struct client c = ask(
+		"GET /u/1/x HTTP/1.1\r\nHost: x\r\ntraceparent: 00-4BF9-01\r\ntracestate: a=b\r\n\r\n");
 	uint8_t trace[GW_TRACE_SIZE];
 	char id[64];
 
@@ -441,7 +463,8 @@ static void refusals_of_paths_and_methods(void **state)
 		struct client c = ask(cases[i].request);
 		char allow[GW_ALLOW_ROOM];
 		expect_problem(&c, cases[i].status);
-		assert_int_equal(response_header(&c, "Allow", allow, sizeof allow), cases[i].allow != NULL);
+		assert_int_equal(
+			response_header(&c, "Allow", allow, sizeof allow), cases[i].allow != NULL);
 		if (cases[i].allow)
 			assert_string_equal(allow, cases[i].allow);
 		client_close(&c);
@@ -456,7 +479,8 @@ static void options_are_answered_here(void **state)
 	} cases[] = {
 		{ "OPTIONS /u/1/x HTTP/1.1\r\nHost: x\r\n\r\n", "GET, HEAD, OPTIONS" },
 		{ "OPTIONS /v1/invoke/users HTTP/1.1\r\nHost: x\r\n\r\n", "POST, OPTIONS" },
-		{ "OPTIONS * HTTP/1.1\r\nHost: x\r\n\r\n", "GET, HEAD, POST, PUT, PATCH, DELETE, OPTIONS" },
+		{ "OPTIONS * HTTP/1.1\r\nHost: x\r\n\r\n",
+			"GET, HEAD, POST, PUT, PATCH, DELETE, OPTIONS" },
 	};
 
 	(void)state;
@@ -479,9 +503,12 @@ static void a_reply_becomes_the_answer(void **state)
 	const char *text;
 
 	(void)state;
-	reply(&c, &(struct said){ 418, { { "Set-Cookie", "a=1" }, { "Set-Cookie", "b=2" }, { "content-type", "text/x" },
-		{ "Content-Length", "999" }, { "Transfer-Encoding", "chunked" }, { "Connection", "close" }, { "X-Request-Id", "no" },
-		{ "Date", "never" } }, "tea" });
+	reply(&c, &(struct said){ 418,
+			  { { "Set-Cookie", "a=1" }, { "Set-Cookie", "b=2" },
+				  { "content-type", "text/x" }, { "Content-Length", "999" },
+				  { "Transfer-Encoding", "chunked" }, { "Connection", "close" },
+				  { "X-Request-Id", "no" }, { "Date", "never" } },
+			  "tea" });
 	text = (const char *)c.in.data;
 	assert_int_equal(response_status(&c), 418);
 	assert_non_null(strstr(text, "Set-Cookie: a=1\r\n"));
@@ -518,7 +545,10 @@ static void what_http_cannot_carry_is_502(void **state)
 		client_close(&c);
 	}
 	c = ask("GET /u/1/x HTTP/1.1\r\nHost: x\r\n\r\n");
-	last()->fn(last()->arg, &(struct client_reply){ .status = 200, .payload = { .meta = (const uint8_t *)"\x0a\x7f", .meta_size = 2, .data = (const uint8_t *)"" } });
+	last()->fn(last()->arg, &(struct client_reply){ .status = 200,
+					.payload = { .meta = (const uint8_t *)"\x0a\x7f",
+						.meta_size = 2,
+						.data = (const uint8_t *)"" } });
 	until(gw.loop, &c, response_whole(&c, false));
 	expect_problem(&c, 502);
 	client_close(&c);
@@ -637,7 +667,8 @@ static void health_and_readiness(void **state)
 	client_close(&c);
 }
 
-static Pirn__ServiceState state_of(const char *service, ProtobufCBinaryData *workers, size_t n, uint64_t *latency)
+static Pirn__ServiceState state_of(
+	const char *service, ProtobufCBinaryData *workers, size_t n, uint64_t *latency)
 {
 	Pirn__ServiceState s = PIRN__SERVICE_STATE__INIT;
 
@@ -656,9 +687,11 @@ static Pirn__ServiceState state_of(const char *service, ProtobufCBinaryData *wor
 static void services_are_united_over_brokers(void **state)
 {
 	uint8_t boots[3][16] = { { 1 }, { 2 }, { 3 } };
-	ProtobufCBinaryData one[2] = { { 16, boots[0] }, { 16, boots[1] } }, two[3] = { { 16, boots[1] }, { 16, boots[2] }, { 3, boots[0] } };
+	ProtobufCBinaryData one[2] = { { 16, boots[0] }, { 16, boots[1] } },
+			    two[3] = { { 16, boots[1] }, { 16, boots[2] }, { 3, boots[0] } };
 	uint64_t latency[BASE_HIST_BUCKETS] = { [20] = 10 };
-	Pirn__ServiceState a = state_of("users", one, 2, latency), b = state_of("users", two, 3, latency);
+	Pirn__ServiceState a = state_of("users", one, 2, latency),
+			   b = state_of("users", two, 3, latency);
 	Pirn__ServiceState ghost = state_of("not-in-the-registry", one, 2, latency);
 	Pirn__ServiceState *lists[2][2] = { { &a, &ghost }, { &b, NULL } };
 	Pirn__Answer answers[2] = { PIRN__ANSWER__INIT, PIRN__ANSWER__INIT };
@@ -682,7 +715,8 @@ static void services_are_united_over_brokers(void **state)
 	list = json_object_get(root, "services");
 	assert_int_equal(json_array_size(list), 4);
 	for (size_t i = 0; i < 4; i++)
-		if (strcmp(json_string_value(json_object_get(json_array_get(list, i), "service")), "users") == 0)
+		if (strcmp(json_string_value(json_object_get(json_array_get(list, i), "service")),
+			    "users") == 0)
 			service = json_array_get(list, i);
 	assert_non_null(service);
 	assert_int_equal(json_integer_value(json_object_get(service, "workers")), 3);
@@ -711,7 +745,8 @@ static void services_without_a_broker_are_503(void **state)
 
 static void refused_routes_are_shown(void **state)
 {
-	static const struct offered offers[] = { { "old", "GET", "/same/{a}", false, 1, 0, 1 }, { "young", "GET", "/same/{b}", false, 1, 0, 2 } };
+	static const struct offered offers[] = { { "old", "GET", "/same/{a}", false, 1, 0, 1 },
+		{ "young", "GET", "/same/{b}", false, 1, 0, 2 } };
 	Pirn__Answer answer = PIRN__ANSWER__INIT;
 	struct client c;
 	json_t *root, *refused;
@@ -723,10 +758,13 @@ static void refused_routes_are_shown(void **state)
 	engine.answer_fn(engine.answer_arg, NULL);
 	until(gw.loop, &c, response_whole(&c, false));
 	root = json_loads(response_body(&c), 0, NULL);
-	refused = json_object_get(json_array_get(json_object_get(root, "services"), 1), "refused_routes");
+	refused = json_object_get(
+		json_array_get(json_object_get(root, "services"), 1), "refused_routes");
 	assert_int_equal(json_array_size(refused), 1);
-	assert_string_equal(json_string_value(json_object_get(json_array_get(refused, 0), "owner")), "old");
-	assert_string_equal(json_string_value(json_object_get(json_array_get(refused, 0), "path")), "/same/{b}");
+	assert_string_equal(
+		json_string_value(json_object_get(json_array_get(refused, 0), "owner")), "old");
+	assert_string_equal(json_string_value(json_object_get(json_array_get(refused, 0), "path")),
+		"/same/{b}");
 	json_decref(root);
 	client_close(&c);
 }
@@ -735,8 +773,8 @@ static void metrics_are_everybodys(void **state)
 {
 	uint8_t boots[3][16] = { { 1 }, { 2 }, { 3 } };
 	Pirn__Metric m = PIRN__METRIC__INIT, *list[1] = { &m };
-	Pirn__Instance w[3] = { PIRN__INSTANCE__INIT, PIRN__INSTANCE__INIT, PIRN__INSTANCE__INIT }, *first[2] = { &w[0], &w[1] },
-		*second[2] = { &w[0], &w[2] };
+	Pirn__Instance w[3] = { PIRN__INSTANCE__INIT, PIRN__INSTANCE__INIT, PIRN__INSTANCE__INIT },
+		       *first[2] = { &w[0], &w[1] }, *second[2] = { &w[0], &w[2] };
 	Pirn__Answer answers[2] = { PIRN__ANSWER__INIT, PIRN__ANSWER__INIT };
 	struct client c = ask("GET /nowhere HTTP/1.1\r\nHost: x\r\n\r\n");
 	const char *text;
@@ -746,7 +784,8 @@ static void metrics_are_everybodys(void **state)
 	m.name = (char *)(uintptr_t) "pirn_worker_runs_total";
 	m.value = 7;
 	for (size_t i = 0; i < 3; i++) {
-		w[i].name = (char *)(uintptr_t)(i == 2 ? "worker-b" : "worker-a"); /* two of one name */
+		w[i].name =
+			(char *)(uintptr_t)(i == 2 ? "worker-b" : "worker-a"); /* two of one name */
 		w[i].boot = (ProtobufCBinaryData){ 16, boots[i] };
 		w[i].n_metrics = 1;
 		w[i].metrics = list;
@@ -764,8 +803,10 @@ static void metrics_are_everybodys(void **state)
 	assert_non_null(strstr(text, "pirn_worker_runs_total{instance=\"worker-a\"} 7\n"));
 	assert_non_null(strstr(text, "pirn_worker_runs_total{instance=\"worker-a-0"));
 	assert_non_null(strstr(text, "pirn_worker_runs_total{instance=\"worker-b\"} 7\n"));
-	assert_null(strstr(strstr(text, "# TYPE pirn_worker_runs_total") + 1, "# TYPE pirn_worker_runs_total"));
-	assert_non_null(strstr(text, "pirn_gateway_requests_total{service=\"\",code=\"404\",method=\"GET\",instance=\"gw-1\"} 1\n"));
+	assert_null(strstr(strstr(text, "# TYPE pirn_worker_runs_total") + 1,
+		"# TYPE pirn_worker_runs_total"));
+	assert_non_null(strstr(text,
+		"pirn_gateway_requests_total{service=\"\",code=\"404\",method=\"GET\",instance=\"gw-1\"} 1\n"));
 	assert_non_null(strstr(text, "pirn_gateway_brokers{instance=\"gw-1\"} 1\n"));
 	assert_non_null(strstr(text, "process_cpu_seconds_total{instance=\"gw-1\"}"));
 	client_close(&c);
@@ -803,7 +844,8 @@ static void each_request_has_its_line(void **state)
 	c = ask("GET /nowhere?a=\"b HTTP/1.1\r\nHost: x\r\nX-Request-Id: def\r\n\r\n");
 	client_close(&c);
 	read_log(fds[0], log, sizeof log, 2);
-	assert_non_null(strstr(log, " info access method=GET target=/u/1/x status=201 bytes=4 ms="));
+	assert_non_null(
+		strstr(log, " info access method=GET target=/u/1/x status=201 bytes=4 ms="));
 	assert_non_null(strstr(log, " service=users id=abc remote=127.0.0.1\n"));
 	assert_non_null(strstr(log, " target=\"/nowhere?a=\\\"b\" status=404 "));
 	assert_non_null(strstr(log, " service=- id=def "));
@@ -816,8 +858,14 @@ static void json_lines_are_json(void **state)
 {
 	int fds[2];
 	char log[8192];
-	struct gw_access_line line = { .method = GW_SLICE("G\x01T"), .target = GW_SLICE("/\xff\"\\\n\x7f\xe2\x80\xa8"), .status = 200,
-		.bytes = 12345678901, .us = 7, .service = NULL, .id = "x", .remote = "::1" };
+	struct gw_access_line line = { .method = GW_SLICE("G\x01T"),
+		.target = GW_SLICE("/\xff\"\\\n\x7f\xe2\x80\xa8"),
+		.status = 200,
+		.bytes = 12345678901,
+		.us = 7,
+		.service = NULL,
+		.id = "x",
+		.remote = "::1" };
 	json_t *root;
 
 	(void)state;
@@ -830,7 +878,8 @@ static void json_lines_are_json(void **state)
 	assert_string_equal(json_string_value(json_object_get(root, "id")), "access");
 	assert_string_equal(json_string_value(json_object_get(root, "request_id")), "x");
 	assert_int_equal(json_integer_value(json_object_get(root, "bytes")), 12345678901);
-	assert_true(json_number_value(json_object_get(root, "ms")) > 0.0069 && json_number_value(json_object_get(root, "ms")) < 0.0071);
+	assert_true(json_number_value(json_object_get(root, "ms")) > 0.0069 &&
+		    json_number_value(json_object_get(root, "ms")) < 0.0071);
 	assert_true(json_is_null(json_object_get(root, "service")));
 	json_decref(root);
 	gw_access_free(&gw.access);
@@ -842,7 +891,10 @@ static void a_reader_that_stops_costs_lines_and_no_waiting(void **state)
 {
 	int fds[2];
 	char target[900], *log = malloc(4 * 1024 * 1024);
-	struct gw_access_line line = { .method = GW_SLICE("GET"), .target = { target, sizeof target }, .id = "x", .remote = "y" };
+	struct gw_access_line line = { .method = GW_SLICE("GET"),
+		.target = { target, sizeof target },
+		.id = "x",
+		.remote = "y" };
 	size_t n = 0, lines = 0;
 
 	(void)state;
@@ -867,7 +919,8 @@ static void a_reader_that_stops_costs_lines_and_no_waiting(void **state)
 	}
 	log[n] = '\0';
 	assert_int_equal(lines, 3000 - gw_access_dropped(gw.access));
-	for (char *at = log, wanted[32]; lines-- > 0; at = strchr(at, '\n') + 1) { /* whole, and in order */
+	for (char *at = log, wanted[32]; lines-- > 0;
+		at = strchr(at, '\n') + 1) { /* whole, and in order */
 		static unsigned next;
 		snprintf(wanted, sizeof wanted, " status=%u ", next++);
 		assert_ptr_equal(strstr(at, " status="), strstr(at, wanted));

@@ -47,7 +47,8 @@ static void protobuf_c_reads_what_is_packed(void **state)
 static void what_protobuf_c_packs_is_read(void **state)
 {
 	Pirn__HttpResponse response = PIRN__HTTP_RESPONSE__INIT;
-	Pirn__Header headers[2] = { PIRN__HEADER__INIT, PIRN__HEADER__INIT }, *list[2] = { &headers[0], &headers[1] };
+	Pirn__Header headers[2] = { PIRN__HEADER__INIT, PIRN__HEADER__INIT },
+		     *list[2] = { &headers[0], &headers[1] };
 	uint8_t bytes[256];
 	struct gw_meta_reader reader = { bytes, bytes };
 	struct gw_slice name, value;
@@ -85,10 +86,18 @@ static void broken_bytes_are_refused_and_unknown_fields_skipped(void **state)
 	(void)state;
 	assert_int_equal(read_all("", 0), 0);
 	assert_int_equal(read_all("\x0a\x06\x0a\x01" "a\x12\x01" "b", 8), 1);
-	assert_int_equal(read_all("\x0a\x07\x0a\x01" "a\x12\x01" "b", 8), -1);     /* longer than there is */
+	assert_int_equal(read_all("\x0a\x07\x0a\x01"
+				  "a\x12\x01"
+				  "b",
+				 8),
+		-1); /* longer than there is */
 	assert_int_equal(read_all("\x0a\x03\x0a\x01" "a", 5), -1);                 /* no value */
-	assert_int_equal(read_all("\x0a\x06\x0a\x01" "a\x12\x02" "b", 8), -1);     /* the value runs out */
-	assert_int_equal(read_all("\x08\x01", 2), -1);                            /* another wire type */
+	assert_int_equal(read_all("\x0a\x06\x0a\x01"
+				  "a\x12\x02"
+				  "b",
+				 8),
+		-1);                                   /* the value runs out */
+	assert_int_equal(read_all("\x08\x01", 2), -1); /* another wire type */
 	assert_int_equal(read_all("\x00\x01", 2), -1);                            /* field 0 */
 	assert_int_equal(read_all("\xff\xff\xff\xff\xff\xff\xff\xff\xff\xff\xff", 11), -1);
 	assert_int_equal(read_all("\x10\x05\x1a\x01z\x25" "abcd\x29" "abcdefgh", 19), 0);
@@ -98,7 +107,11 @@ static void broken_bytes_are_refused_and_unknown_fields_skipped(void **state)
 /* Whatever both take, both take alike. */
 static void agrees_with_protobuf_c_on_random_changes(void **state)
 {
-	static const uint8_t seed[] = "\x0a\x06\x0a\x01" "a\x12\x01" "b\x10\x05\x0a\x08\x0a\x02" "cd\x12\x02" "ef";
+	static const uint8_t seed[] = "\x0a\x06\x0a\x01"
+				      "a\x12\x01"
+				      "b\x10\x05\x0a\x08\x0a\x02"
+				      "cd\x12\x02"
+				      "ef";
 	struct base_rand rand;
 
 	(void)state;
@@ -109,7 +122,8 @@ static void agrees_with_protobuf_c_on_random_changes(void **state)
 		int n;
 		memcpy(bytes, seed, sizeof bytes);
 		for (uint64_t k = base_rand_below(&rand, 4); k-- > 0;)
-			bytes[base_rand_below(&rand, sizeof bytes)] = (uint8_t)base_rand_below(&rand, 40);
+			bytes[base_rand_below(&rand, sizeof bytes)] =
+				(uint8_t)base_rand_below(&rand, 40);
 		n = read_all(bytes, sizeof bytes);
 		r = n >= 0 ? pirn__http_response__unpack(NULL, sizeof bytes, bytes) : NULL;
 		if (r) {

@@ -26,7 +26,7 @@ static void commas_stand_where_they_belong(void **state)
 	gw_json_u64(&j, "n", UINT64_MAX);
 	gw_json_close(&j, '}');
 	assert_string_equal((char *)b.data,
-	                    "{\"a\":\"b\",\"empty\":[],\"list\":[1,{\"yes\":true},null],\"n\":18446744073709551615}");
+		"{\"a\":\"b\",\"empty\":[],\"list\":[1,{\"yes\":true},null],\"n\":18446744073709551615}");
 	assert_int_equal(j.depth, 0);
 	base_buf_fini(&b);
 }

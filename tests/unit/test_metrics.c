@@ -68,14 +68,20 @@ static void requests_are_counted_by_service_code_and_method(void **state)
 	gw_metrics_end(&m, gw_metrics_begin(&m, NULL), GW_METHOD_OTHER, 404, 10);
 	(void)gw_metrics_begin(&m, served(t, "hello"));
 	print_metrics(&m, &out);
-	EXPECT(out, "pirn_gateway_requests_total{service=\"hello\",code=\"200\",method=\"GET\",instance=\"gw\"} 2");
-	EXPECT(out, "pirn_gateway_requests_total{service=\"hello\",code=\"502\",method=\"POST\",instance=\"gw\"} 1");
-	EXPECT(out, "pirn_gateway_requests_total{service=\"\",code=\"404\",method=\"OTHER\",instance=\"gw\"} 1");
+	EXPECT(out,
+		"pirn_gateway_requests_total{service=\"hello\",code=\"200\",method=\"GET\",instance=\"gw\"} 2");
+	EXPECT(out,
+		"pirn_gateway_requests_total{service=\"hello\",code=\"502\",method=\"POST\",instance=\"gw\"} 1");
+	EXPECT(out,
+		"pirn_gateway_requests_total{service=\"\",code=\"404\",method=\"OTHER\",instance=\"gw\"} 1");
 	EXPECT(out, "pirn_gateway_requests_in_flight{service=\"hello\",instance=\"gw\"} 1");
 	EXPECT(out, "pirn_gateway_requests_in_flight{service=\"\",instance=\"gw\"} 0");
-	EXPECT(out, "pirn_gateway_request_duration_seconds_count{service=\"hello\",instance=\"gw\"} 3");
-	EXPECT(out, "pirn_gateway_request_duration_seconds_sum{service=\"hello\",instance=\"gw\"} 0.003");
-	EXPECT(out, "pirn_gateway_request_duration_seconds_bucket{service=\"hello\",instance=\"gw\",le=\"+Inf\"} 3");
+	EXPECT(out,
+		"pirn_gateway_request_duration_seconds_count{service=\"hello\",instance=\"gw\"} 3");
+	EXPECT(out,
+		"pirn_gateway_request_duration_seconds_sum{service=\"hello\",instance=\"gw\"} 0.003");
+	EXPECT(out,
+		"pirn_gateway_request_duration_seconds_bucket{service=\"hello\",instance=\"gw\",le=\"+Inf\"} 3");
 	gw_metrics_fini(&m);
 	gw_routes_free(&t);
 	base_buf_fini(&out);
@@ -84,7 +90,8 @@ static void requests_are_counted_by_service_code_and_method(void **state)
 static void a_forgotten_service_lives_as_long_as_its_requests(void **state)
 {
 	struct gw_metrics m;
-	struct gw_routes *both = table((const char *const[]){ "a", "b", NULL }), *one = table((const char *const[]){ "b", NULL });
+	struct gw_routes *both = table((const char *const[]){ "a", "b", NULL }),
+			 *one = table((const char *const[]){ "b", NULL });
 	struct gw_served *a;
 	struct base_buf out;
 
@@ -109,7 +116,8 @@ static void a_forgotten_service_lives_as_long_as_its_requests(void **state)
 
 /* ---- the text ---------------------------------------------------------------------- */
 
-static Pirn__Metric metric(const char *name, enum base_stat_type type, const char *labels, double value)
+static Pirn__Metric metric(
+	const char *name, enum base_stat_type type, const char *labels, double value)
 {
 	Pirn__Metric m = PIRN__METRIC__INIT;
 
@@ -147,9 +155,9 @@ static void all_lines_of_a_metric_stand_together(void **state)
 	add(&p, "w3", metric("b_total", BASE_STAT_GAUGE, NULL, 5));    /* another type */
 	assert_int_equal(gw_prom_print(&p, &out), BASE_OK);
 	assert_string_equal((char *)out.data,
-	                    "# HELP a Some\\nhelp.\n# TYPE a gauge\na{x=\"y\",instance=\"w1\"} 2.5\n"
-	                    "# HELP b_total Some\\nhelp.\n# TYPE b_total counter\n"
-	                    "b_total{instance=\"w1\"} 1\nb_total{instance=\"w2\"} 3\n");
+		"# HELP a Some\\nhelp.\n# TYPE a gauge\na{x=\"y\",instance=\"w1\"} 2.5\n"
+		"# HELP b_total Some\\nhelp.\n# TYPE b_total counter\n"
+		"b_total{instance=\"w1\"} 1\nb_total{instance=\"w2\"} 3\n");
 	assert_int_equal(p.refused, 2);
 	gw_prom_fini(&p);
 	base_buf_fini(&out);
@@ -157,9 +165,11 @@ static void all_lines_of_a_metric_stand_together(void **state)
 
 static void what_the_format_forbids_is_left_out(void **state)
 {
-	static const char *const names[] = { "", "1a", "a-b", "a b", "a\n", "a_bucket", "a_sum", "a_count" };
-	static const char *const labels[] = { "x", "x=y", "x=\"y", "x=\"y\"z", "x=\"y\",", "=\"y\"", "1x=\"y\"", "x=\"a\nb\"",
-		"instance=\"me\"", "x=\"\\q\"", "x=\"y\\", "x=\"\xff\"", "x=\"y\"} 1\nevil{y=\"z\"" };
+	static const char *const names[] = { "", "1a", "a-b", "a b", "a\n", "a_bucket", "a_sum",
+		"a_count" };
+	static const char *const labels[] = { "x", "x=y", "x=\"y", "x=\"y\"z", "x=\"y\",", "=\"y\"",
+		"1x=\"y\"", "x=\"a\nb\"", "instance=\"me\"", "x=\"\\q\"", "x=\"y\\", "x=\"\xff\"",
+		"x=\"y\"} 1\nevil{y=\"z\"" };
 	struct gw_prom p;
 	struct base_buf out;
 
@@ -171,7 +181,8 @@ static void what_the_format_forbids_is_left_out(void **state)
 	for (size_t i = 0; i < sizeof labels / sizeof *labels; i++)
 		add(&p, "w", metric("ok", BASE_STAT_GAUGE, labels[i], 1));
 	add(&p, "w", metric("ok", (enum base_stat_type)77, "", 1));
-	assert_int_equal(p.refused, sizeof names / sizeof *names + sizeof labels / sizeof *labels + 1);
+	assert_int_equal(
+		p.refused, sizeof names / sizeof *names + sizeof labels / sizeof *labels + 1);
 	assert_int_equal(gw_prom_print(&p, &out), BASE_OK);
 	assert_int_equal(out.size, 0);
 	gw_prom_fini(&p);

@@ -18,7 +18,8 @@ static void is_what_rfc_9457_says(void **state)
 	assert_string_equal(json_string_value(json_object_get(root, "type")), "about:blank");
 	assert_string_equal(json_string_value(json_object_get(root, "title")), "Not Found");
 	assert_int_equal(json_integer_value(json_object_get(root, "status")), 404);
-	assert_string_equal(json_string_value(json_object_get(root, "detail")), "No \"service\" of this\nname.");
+	assert_string_equal(json_string_value(json_object_get(root, "detail")),
+		"No \"service\" of this\nname.");
 	assert_string_equal(json_string_value(json_object_get(root, "request_id")), "id-1");
 	json_decref(root);
 	base_buf_fini(&b);
@@ -37,7 +38,8 @@ static void goes_without_an_id(void **state)
 
 static void every_status_of_ours_has_its_phrase(void **state)
 {
-	static const unsigned ours[] = { 400, 404, 405, 408, 413, 414, 417, 429, 431, 501, 502, 503, 504 };
+	static const unsigned ours[] = { 400, 404, 405, 408, 413, 414, 417, 429, 431, 501, 502, 503,
+		504 };
 
 	(void)state;
 	for (size_t i = 0; i < sizeof ours / sizeof *ours; i++)

@@ -51,9 +51,12 @@ static struct gw_routes *build(const struct claim *claims, size_t n)
 	return t;
 }
 
-#define BUILD(...) build((const struct claim[]){ __VA_ARGS__ }, sizeof((const struct claim[]){ __VA_ARGS__ }) / sizeof(struct claim))
+#define BUILD(...) \
+	build((const struct claim[]){ __VA_ARGS__ }, \
+		sizeof((const struct claim[]){ __VA_ARGS__ }) / sizeof(struct claim))
 
-static enum gw_found match(const struct gw_routes *t, const char *method, const char *path, struct gw_match *m)
+static enum gw_found match(
+	const struct gw_routes *t, const char *method, const char *path, struct gw_match *m)
 {
 	static struct gw_target target;
 	static char room[4096];
@@ -63,7 +66,8 @@ static enum gw_found match(const struct gw_routes *t, const char *method, const 
 	return gw_routes_match(t, &target, gw_method_of(gw_slice_of(method)), m);
 }
 
-static void expect(const struct gw_routes *t, const char *method, const char *path, const char *route)
+static void expect(
+	const struct gw_routes *t, const char *method, const char *path, const char *route)
 {
 	struct gw_match m;
 
@@ -74,7 +78,9 @@ static void expect(const struct gw_routes *t, const char *method, const char *pa
 
 static void literals_come_before_parameters(void **state)
 {
-	struct gw_routes *t = BUILD({ "s", 1, { "GET /a/b", "GET /a/{x}", "GET /a/{x}/c", "GET /a/b/d", "GET /a/{all*}", "GET /" } });
+	struct gw_routes *t = BUILD({ "s", 1,
+		{ "GET /a/b", "GET /a/{x}", "GET /a/{x}/c", "GET /a/b/d", "GET /a/{all*}",
+			"GET /" } });
 
 	(void)state;
 	expect(t, "GET", "/a/b", "/a/b");
@@ -111,7 +117,8 @@ static void values_are_decoded(void **state)
 static void what_does_not_match(void **state)
 {
 	struct gw_routes *t = BUILD({ "s", 1, { "GET /a/{x}", "GET /r/{x*}" } });
-	static const char *const paths[] = { "/", "/a", "/a/", "/a/b/", "/a/b/c", "/A/b", "/r", "/r/", "//a/b", "/b" };
+	static const char *const paths[] = { "/", "/a", "/a/", "/a/b/", "/a/b/c", "/A/b", "/r",
+		"/r/", "//a/b", "/b" };
 	struct gw_match m;
 
 	(void)state;
@@ -135,7 +142,8 @@ static void an_encoded_literal_is_the_literal(void **state)
 
 static void methods(void **state)
 {
-	struct gw_routes *t = BUILD({ "s", 1, { "POST /a/b", "GET /a/{x}", "PUT /c", "HEAD /d", "GET /d" } });
+	struct gw_routes *t =
+		BUILD({ "s", 1, { "POST /a/b", "GET /a/{x}", "PUT /c", "HEAD /d", "GET /d" } });
 	struct gw_match m;
 	char allow[GW_ALLOW_ROOM];
 
@@ -160,8 +168,9 @@ static void methods(void **state)
 
 static void the_older_service_keeps_a_route(void **state)
 {
-	struct gw_routes *t = BUILD({ "young", 20, { "GET /a/{x}", "GET /b" } }, { "old", 10, { "GET /a/{name}", "POST /a/{y}" } },
-	                            { "also-old", 10, { "POST /a/{z}" } });
+	struct gw_routes *t = BUILD({ "young", 20, { "GET /a/{x}", "GET /b" } },
+		{ "old", 10, { "GET /a/{name}", "POST /a/{y}" } },
+		{ "also-old", 10, { "POST /a/{z}" } });
 	struct gw_match m;
 	const struct gw_refusal *r;
 
@@ -187,8 +196,10 @@ static void the_older_service_keeps_a_route(void **state)
 
 static void what_the_registry_must_not_say_is_refused(void **state)
 {
-	struct gw_routes *t = BUILD({ "s", 1, { "BREW /a", "GET a", "GET /v1/x", "GET /{a}/{a}", "GET /ok", "GET /a/../b" } },
-	                            { "Not A Name", 1, { "GET /n" } });
+	struct gw_routes *t = BUILD({ "s", 1,
+					    { "BREW /a", "GET a", "GET /v1/x", "GET /{a}/{a}",
+						    "GET /ok", "GET /a/../b" } },
+		{ "Not A Name", 1, { "GET /n" } });
 	struct gw_match m;
 
 	(void)state;
@@ -206,7 +217,8 @@ static void what_the_registry_must_not_say_is_refused(void **state)
 
 static void services_are_found_by_name(void **state)
 {
-	struct gw_routes *t = BUILD({ "bb", 1, { NULL } }, { "a", 2, { NULL } }, { "b", 3, { NULL } }, { "c", 4, { NULL } });
+	struct gw_routes *t = BUILD({ "bb", 1, { NULL } }, { "a", 2, { NULL } },
+		{ "b", 3, { NULL } }, { "c", 4, { NULL } });
 
 	(void)state;
 	assert_string_equal(gw_routes_service_at(t, 0)->name, "a");

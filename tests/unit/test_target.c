@@ -80,8 +80,9 @@ static void the_asterisk_is_no_path(void **state)
 
 static void bad_targets_are_refused_with_a_sentence(void **state)
 {
-	static const char *const bad[] = { "", "a", "example.org:443", "/a b", "/a\tb", "/a#b", "/a\x7f", "/%", "/%4", "/%4g",
-		"/%zz", "/%00", "/a/%00b", "/.", "/..", "/a/../b", "/a/./b", "/%2e%2E/b", "/a/.%2e", "http://x/../y" };
+	static const char *const bad[] = { "", "a", "example.org:443", "/a b", "/a\tb", "/a#b",
+		"/a\x7f", "/%", "/%4", "/%4g", "/%zz", "/%00", "/a/%00b", "/.", "/..", "/a/../b",
+		"/a/./b", "/%2e%2E/b", "/a/.%2e", "http://x/../y" };
 	struct gw_target t;
 
 	(void)state;

@@ -28,7 +28,8 @@ static void versions_to_come_are_read_as_00(void **state)
 	char text[GW_TRACE_TEXT + 1];
 
 	(void)state;
-	assert_true(gw_trace_parse(GW_SLICE("cc-4bf92f3577b34da6a3ce929d0e0e4736-00f067aa0ba902b7-01-more"), trace));
+	assert_true(gw_trace_parse(
+		GW_SLICE("cc-4bf92f3577b34da6a3ce929d0e0e4736-00f067aa0ba902b7-01-more"), trace));
 	gw_trace_print(trace, text);
 	assert_string_equal(text, GOOD);
 	assert_true(parses("cc-4bf92f3577b34da6a3ce929d0e0e4736-00f067aa0ba902b7-01"));
