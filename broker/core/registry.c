@@ -15,6 +15,7 @@
 #define MAX_TEXT        1024u
 #define MAX_TIMEOUT_MS  BRK_MAX_LEFT_MS
 #define MAX_CONCURRENCY 65536u
+#define FNV_START 14695981039346656037u
 
 /* ---- judging -------------------------------------------------------------- */
 
@@ -73,7 +74,6 @@ const char *brk_registry_judge(struct brk_core *core, const Pirn__Manifest *m)
 struct packed {
 	uint8_t *bytes;
 	size_t size;
-	uint64_t hash;
 };
 
 static enum base_err pack(const Pirn__Manifest *manifest, struct packed *out)
@@ -83,9 +83,6 @@ static enum base_err pack(const Pirn__Manifest *manifest, struct packed *out)
 	if (!out->bytes)
 		return BASE_NOMEM;
 	pirn__manifest__pack(manifest, out->bytes);
-	out->hash = 14695981039346656037u;
-	for (size_t i = 0; i < out->size; i++)
-		out->hash = (out->hash ^ out->bytes[i]) * 1099511628211u;
 	return BASE_OK;
 }
 
@@ -131,8 +128,38 @@ static void set_times(struct brk_service *service, uint64_t first_ms, uint64_t a
 	service->entry.announced_ms = announced_ms;
 }
 
-/* A worker that comes back with what it announced before does not announce it anew: otherwise an
- * old one that reconnects would take the settings back from the new ones. */
+static uint64_t mix(uint64_t hash, const uint8_t *bytes, size_t size)
+{
+	for (size_t i = 0; i < size; i++)
+		hash = (hash ^ bytes[i]) * 1099511628211u;
+	return hash;
+}
+
+static bool is_remembered(const struct brk_service *service, uint64_t announcement)
+{
+	for (size_t i = 0; i < BRK_ANNOUNCEMENTS; i++)
+		if (service->announcements[i] == announcement)
+			return true;
+	return false;
+}
+
+static void remember(struct brk_service *service, uint64_t announcement)
+{
+	if (!is_remembered(service, announcement))
+		service->announcements[service->n_announcements++ % BRK_ANNOUNCEMENTS] =
+			announcement;
+}
+
+/* A process that comes back with what it announced before does not announce it anew: otherwise an
+ * old worker that reconnects would take the settings back from the new ones. A new process with an
+ * old manifest does, and one that changes its manifest while it is here: so one goes back to it. */
+static bool is_news(const struct brk_link *link, uint64_t announcement)
+{
+	if (link->announcement)
+		return link->announcement != announcement;
+	return !is_remembered(link->service, announcement);
+}
+
 enum base_err brk_registry_announce(
 	struct brk_core *core, struct brk_link *link, const Pirn__Manifest *manifest)
 {
@@ -140,20 +167,22 @@ enum base_err brk_registry_announce(
 	uint64_t now = brk_unix_ms(core), before = service->entry.announced_ms;
 	struct packed p;
 	enum base_err err = pack(manifest, &p);
+	uint64_t announcement;
 
 	if (err)
 		return err;
-	if (link->announcement == p.hash || is_same(service, &p))
-		goto done;
-	err = adopt(core, service, &p);
-	if (err)
-		goto fail;
-	set_times(service, service->entry.has_first_ms ? service->entry.first_ms : now,
-		now > before ? now : before + 1);
-	keep(core, service);
+	announcement = mix(mix(FNV_START, p.bytes, p.size), link->peer->boot, 16);
+	if (!is_same(service, &p) && is_news(link, announcement)) {
+		err = adopt(core, service, &p);
+		if (err)
+			goto done;
+		set_times(service, service->entry.has_first_ms ? service->entry.first_ms : now,
+			now > before ? now : before + 1);
+		keep(core, service);
+	}
+	remember(service, announcement);
+	link->announcement = announcement;
 done:
-	link->announcement = p.hash;
-fail:
 	free(p.bytes);
 	return err;
 }

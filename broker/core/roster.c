@@ -194,7 +194,7 @@ static bool is_lost_session(
 
 static bool is_new_session(const struct brk_peer *peer, const Pirn__Hello *hello)
 {
-	return peer->role != hello->role || (hello->has_again && !hello->again);
+	return peer->role != hello->role || !hello->again;
 }
 
 /* The number it comes from may have been another process's, and the process may have had another

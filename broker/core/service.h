@@ -25,6 +25,7 @@
 #include "broker/core/queue.h"
 
 #define BRK_NAME_SIZE 64 /* of services and peers, NUL included */
+#define BRK_ANNOUNCEMENTS 64
 #define BRK_NOTICE_MS 10 /* between two notices of a backlog */
 
 struct brk_peer;
@@ -41,7 +42,7 @@ struct brk_link {
 	uint64_t granted, used, free;
 	uint64_t granted_peak; /* used never passes it */
 	size_t place;          /* 1-based, in service->ready; 0: gets no work */
-	uint64_t announcement; /* hash of the manifest it announced last */
+	uint64_t announcement; /* what it said last in this session; 0: nothing yet */
 	uint32_t told_waiting;
 };
 
@@ -73,6 +74,10 @@ struct brk_service {
 	uint64_t next_notice_ms;
 	uint32_t told_waiting;
 	bool told_some; /* not every worker knows told_waiting */
+
+	/* registry.c: the last announcements, each a hash of the process and its manifest */
+	uint64_t announcements[BRK_ANNOUNCEMENTS];
+	uint32_t n_announcements;
 
 	uint64_t done, failed;
 	struct base_hist latency;

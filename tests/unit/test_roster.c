@@ -117,6 +117,22 @@ static void test_a_stranger_is_told_once_a_second(void **state)
 	rig_free(&r);
 }
 
+static void say_again(struct rig *r, uint32_t peer, bool again, const char *service)
+{
+	uint8_t boot[16] = { (uint8_t)peer };
+	Pirn__Manifest m = rig_manifest(service), *list = &m;
+	Pirn__Hello h = PIRN__HELLO__INIT;
+
+	h.version = 1;
+	h.role = PIRN__ROLE__WORKER;
+	h.boot = (ProtobufCBinaryData){ sizeof boot, boot };
+	h.services = &list;
+	h.n_services = 1;
+	h.has_again = true;
+	h.again = again;
+	rig_say_hello(r, peer, &h);
+}
+
 static void test_a_process_replaces_itself(void **state)
 {
 	struct rig r = rig_new(NULL);
@@ -136,22 +152,6 @@ static void test_a_process_replaces_itself(void **state)
 	rig_free(&r);
 }
 
-static void say_again(struct rig *r, uint32_t peer, bool again, const char *service)
-{
-	uint8_t boot[16] = { (uint8_t)peer };
-	Pirn__Manifest m = rig_manifest(service), *list = &m;
-	Pirn__Hello h = PIRN__HELLO__INIT;
-
-	h.version = 1;
-	h.role = PIRN__ROLE__WORKER;
-	h.boot = (ProtobufCBinaryData){ sizeof boot, boot };
-	h.services = &list;
-	h.n_services = 1;
-	h.has_again = true;
-	h.again = again;
-	rig_say_hello(r, peer, &h);
-}
-
 static void test_hello_again_keeps_credit_and_calls(void **state)
 {
 	struct rig r = rig_new(NULL);
@@ -162,7 +162,7 @@ static void test_hello_again_keeps_credit_and_calls(void **state)
 	rig_worker(&r, WORKER, "hello", 2);
 	rig_submit(&r, CLIENT, 1, "hello", 0);
 	run = rig_one(&r, PIRN__KIND__DISPATCH)->item;
-	rig_worker(&r, WORKER, "other", 0); /* hello is carried no more */
+	say_again(&r, WORKER, true, "other"); /* hello is carried no more */
 	assert_int_equal(rig_count(&r, PIRN__KIND__REPLY), 0);
 	rig_submit(&r, CLIENT, 2, "hello", 0);
 	rig_is_refused(&r, 2, PIRN__REASON__NO_WORKER);
@@ -348,6 +348,55 @@ static void test_registry(void **state)
 	rig_free(&r);
 }
 
+static const Pirn__Entry *entry_of(struct rig *r, const char *service)
+{
+	const struct brk_service *s = brk_service_find(r->core, service);
+
+	assert_non_null(s);
+	return &s->entry;
+}
+
+static void say_version(struct rig *r, uint32_t peer, const char *version)
+{
+	uint8_t boot[16] = { (uint8_t)peer };
+	Pirn__Manifest m = rig_manifest("hello"), *list = &m;
+	Pirn__Hello h = PIRN__HELLO__INIT;
+
+	m.version = (char *)(uintptr_t)version;
+	h.version = 1;
+	h.role = PIRN__ROLE__WORKER;
+	h.boot = (ProtobufCBinaryData){ sizeof boot, boot };
+	h.services = &list;
+	h.n_services = 1;
+	h.has_again = h.again = true;
+	rig_say_hello(r, peer, &h);
+	assert_null(welcome_of(r)->refused);
+}
+
+/* Who announces what: a live change counts, both ways; a return with what is known does not. */
+static void test_who_announces_last(void **state)
+{
+	struct rig r = rig_new(NULL);
+	Pirn__Manifest m = rig_manifest("hello");
+
+	(void)state;
+	rig_worker(&r, WORKER, "hello", 0);
+	say_version(&r, WORKER, "2");
+	assert_string_equal(entry_of(&r, "hello")->manifest->version, "2");
+	say_version(&r, WORKER, NULL);
+	assert_null(entry_of(&r, "hello")->manifest->version);
+	m.version = (char *)(uintptr_t) "3";
+	rig_hello(&r, SECOND, SECOND, PIRN__ROLE__WORKER, &m, 1);
+	assert_string_equal(entry_of(&r, "hello")->manifest->version, "3");
+	rig_look(&r, brk_core_gone(r.core, r.now_ms, WORKER));
+	rig_worker(&r, WORKER, "hello", 0); /* the same process, on a new connection */
+	assert_string_equal(entry_of(&r, "hello")->manifest->version, "3");
+	m.version = NULL;
+	rig_hello(&r, CLIENT, CLIENT, PIRN__ROLE__WORKER, &m, 1); /* another process */
+	assert_null(entry_of(&r, "hello")->manifest->version);
+	rig_free(&r);
+}
+
 static void tell(struct rig *r, Pirn__Manifest *m, uint64_t first_ms, uint64_t announced_ms)
 {
 	Pirn__Entry e = PIRN__ENTRY__INIT;
@@ -357,14 +406,6 @@ static void tell(struct rig *r, Pirn__Manifest *m, uint64_t first_ms, uint64_t a
 	e.first_ms = first_ms;
 	e.announced_ms = announced_ms;
 	rig_look(r, brk_core_entry(r->core, r->now_ms, &e));
-}
-
-static const Pirn__Entry *entry_of(struct rig *r, const char *service)
-{
-	const struct brk_service *s = brk_service_find(r->core, service);
-
-	assert_non_null(s);
-	return &s->entry;
 }
 
 static void test_entries(void **state)
@@ -449,6 +490,7 @@ int main(void)
 		cmocka_unit_test(test_the_broker_drains),
 		cmocka_unit_test(test_the_end),
 		cmocka_unit_test(test_registry),
+		cmocka_unit_test(test_who_announces_last),
 		cmocka_unit_test(test_entries),
 		cmocka_unit_test(test_a_service_is_forgotten),
 		cmocka_unit_test(test_roles),
