@@ -43,6 +43,7 @@ struct gw {
 	uint8_t boot[BASE_ULID_SIZE];
 	uint64_t max_response;
 	bool draining;
+	bool informed;                  /* a broker has said what is served: only then is anything unknown */
 	struct gw_target target;        /* of the request whose head is being looked at */
 	char segment_room[GW_SEGMENT_ROOM];
 };

@@ -34,9 +34,15 @@ void gw_answer_json(struct gw_request *r, unsigned status, struct base_buf *json
 		gw_http_refuse(r, 503, "The gateway is out of memory.");
 }
 
-static void answer_not_found(struct gw_request *r)
+/* A gateway that has just started knows nothing yet: that is no reason to call a path unknown. */
+static void answer_not_found(struct gw *gw, struct gw_request *r, const char *detail)
 {
-	gw_http_refuse(r, 404, "Nothing is at this path.");
+	if (gw->informed)
+		gw_http_refuse(r, 404, detail);
+	else
+		gw_http_problem(r, &(struct gw_problem){ .status = 503,
+					   .detail = "No broker has said yet what is served here.",
+					   .retry_after_s = 1 });
 }
 
 static void answer_options(struct gw_request *r, uint32_t methods)
@@ -103,7 +109,7 @@ static bool serve_invoke(struct gw *gw, struct gw_request *r)
 	if (s)
 		gw_invoke_head(gw, r, s, NULL);
 	else
-		gw_http_refuse(r, 404, "No service of this name is known.");
+		answer_not_found(gw, r, "No service of this name is known.");
 	return true;
 }
 
@@ -120,7 +126,7 @@ static void serve_route(struct gw *gw, struct gw_request *r)
 		(void)refuse_method(r, match.allow);
 		break;
 	case GW_NO_PATH:
-		answer_not_found(r);
+		answer_not_found(gw, r, "Nothing is at this path.");
 		break;
 	}
 }
@@ -165,7 +171,7 @@ static void on_admin_head(void *arg, struct gw_request *r)
 	struct gw *gw = arg;
 
 	if (open_errand(gw, r) && !serve_resource(admin_resources, gw, r))
-		answer_not_found(r);
+		gw_http_refuse(r, 404, "Nothing is at this path.");
 }
 
 /* ---- the rest of a request's life --------------------------------------------- */
@@ -246,6 +252,7 @@ void gw_serve_registry(struct gw *gw, const Pirn__Registry *registry)
 			LOG_U64("refused", gw_routes_refusals(fresh)));
 		gw_routes_free(&gw->routes);
 		gw->routes = fresh;
+		gw->informed = true;
 		err = gw_metrics_follow(&gw->metrics, fresh);
 	}
 	if (err)

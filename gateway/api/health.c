@@ -37,7 +37,7 @@ static void write_not_ready(struct base_buf *out, const struct gw_request *r, co
 void gw_api_readyz(struct gw *gw, struct gw_request *r)
 {
 	size_t brokers = client_engine_brokers(gw->engine);
-	bool ready = brokers > 0 && !gw->draining;
+	bool ready = brokers > 0 && gw->informed && !gw->draining;
 	struct gw_answer a = { .status = ready ? 200 : 503,
 		.content_type = ready ? "application/json" : GW_PROBLEM_TYPE };
 	struct base_buf body;
@@ -48,7 +48,10 @@ void gw_api_readyz(struct gw *gw, struct gw_request *r)
 	else if (gw->draining)
 		write_not_ready(&body, r, "draining", "The gateway is about to end.", brokers);
 	else
-		write_not_ready(&body, r, "waiting", "No broker is reachable.", brokers);
+		write_not_ready(&body, r, "waiting",
+			brokers ? "No broker has said yet what is served here."
+				: "No broker is reachable.",
+			brokers);
 	a.body = body.data;
 	a.size = body.size;
 	if (base_buf_check(&body) != BASE_OK || gw_http_answer(r, &a) != BASE_OK)
