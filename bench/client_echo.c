@@ -97,10 +97,12 @@ static void report(const struct load *l, uint64_t us)
 		(unsigned long long)l->ended, (unsigned long long)l->failed,
 		(unsigned long long)l->in_flight, (unsigned long long)l->bytes, (double)us / 1e6,
 		(double)l->ended * 1e6 / (double)us);
-	printf("p50_us=%llu\np99_us=%llu\n", (unsigned long long)base_hist_quantile_us(&l->hist, 0.50),
+	printf("p50_us=%llu\np99_us=%llu\n",
+		(unsigned long long)base_hist_quantile_us(&l->hist, 0.50),
 		(unsigned long long)base_hist_quantile_us(&l->hist, 0.99));
 	if (l->failed)
-		printf("last_error=%s\nlast_status=%u\n", pirn_client_err_name(l->last_error), l->last_status);
+		printf("last_error=%s\nlast_status=%u\n", pirn_client_err_name(l->last_error),
+			l->last_status);
 }
 
 static int run(struct load *l, const char *brokers)

@@ -55,7 +55,8 @@ static void discard(struct client_engine *e, struct client_call *call)
 	base_slab_give(&e->slab, call->record.slot);
 }
 
-static void finish(struct client_engine *e, struct client_call *call, const struct client_reply *reply)
+static void finish(
+	struct client_engine *e, struct client_call *call, const struct client_reply *reply)
 {
 	client_reply_fn *fn = call->fn;
 	void *arg = call->arg;
@@ -67,7 +68,8 @@ static void finish(struct client_engine *e, struct client_call *call, const stru
 
 static void fail(struct client_engine *e, struct client_call *call, enum _Pirn__Reason reason)
 {
-	const struct client_reply reply = { .reason = reason, .status = client_reason_status(reason) };
+	const struct client_reply reply = { .reason = reason,
+		.status = client_reason_status(reason) };
 
 	finish(e, call, &reply);
 }
@@ -80,7 +82,8 @@ static bool is_offered(const struct client_link *link, const struct client_call 
 }
 
 /* The one with the fewest calls of ours; ties in turn. Links outside among only when there is no other. */
-static struct client_link *pick(struct client_engine *e, const struct client_call *call, uint64_t among)
+static struct client_link *pick(
+	struct client_engine *e, const struct client_call *call, uint64_t among)
 {
 	struct client_link *best = NULL;
 	size_t n = net_links_up(e->links);
@@ -120,12 +123,13 @@ static void fill_item(const struct client_call *call, uint64_t now, Pirn__Item *
 	item->trace.len = sizeof call->trace;
 }
 
-static enum base_err send_to(struct client_engine *e, struct client_call *call, struct client_link *link)
+static enum base_err send_to(
+	struct client_engine *e, struct client_call *call, struct client_link *link)
 {
 	Pirn__Item item = PIRN__ITEM__INIT;
-	struct net_payload payload = { .meta_size = call->meta_size,
-		.data_size = call->data_size,
-		.block = call->block };
+	struct net_payload payload = {
+		.meta_size = call->meta_size, .data_size = call->data_size, .block = call->block
+	};
 
 	if (call->block) {
 		payload.meta = call->block->data;
@@ -260,7 +264,8 @@ static void fill_call(struct client_engine *e, struct client_call *call,
 	call->arg = arg;
 }
 
-static enum base_err check_request(const struct client_engine *e, const struct client_request *request)
+static enum base_err check_request(
+	const struct client_engine *e, const struct client_request *request)
 {
 	const struct net_payload *p = &request->payload;
 	uint64_t size = (uint64_t)p->meta_size + p->data_size;
@@ -306,11 +311,13 @@ enum base_err client_engine_call(struct client_engine *e, const struct client_re
 	return BASE_OK;
 }
 
-static struct client_call *find_call(const struct client_engine *e, uint32_t slot, uint32_t generation)
+static struct client_call *find_call(
+	const struct client_engine *e, uint32_t slot, uint32_t generation)
 {
 	struct client_record *record = base_slab_get(&e->slab, slot, generation);
 
-	return record && !record->is_query ? base_heap_of(record, struct client_call, record) : NULL;
+	return record && !record->is_query ? base_heap_of(record, struct client_call, record)
+					   : NULL;
 }
 
 void client_engine_cancel(struct client_engine *e, uint64_t handle)
@@ -360,7 +367,8 @@ static bool has_other(struct client_engine *e, const struct client_call *call)
 
 /* Another broker may have what this one lacks; one that has just started lacks everything. One that
  * drains comes back, or another comes. */
-static bool try_elsewhere(struct client_engine *e, struct client_call *call, enum _Pirn__Reason reason)
+static bool try_elsewhere(
+	struct client_engine *e, struct client_call *call, enum _Pirn__Reason reason)
 {
 	bool lacks = reason == PIRN__REASON__NO_WORKER || reason == PIRN__REASON__UNKNOWN_SERVICE;
 
@@ -387,7 +395,8 @@ static void answer(struct client_engine *e, struct client_call *call, const Pirn
 
 	if (refused && try_elsewhere(e, call, reply.reason))
 		return;
-	if (refused && reply.reason == PIRN__REASON__UNKNOWN_SERVICE && call->reason != reply.reason) {
+	if (refused && reply.reason == PIRN__REASON__UNKNOWN_SERVICE &&
+		call->reason != reply.reason) {
 		reply.reason = call->reason;
 		reply.status = client_reason_status(reply.reason);
 	}
@@ -404,7 +413,8 @@ void client_call_message(struct client_engine *e, struct client_link *link,
 	for (size_t i = 0; i < f->head->n_items; i++) {
 		const Pirn__Item *item = f->head->items[i];
 		struct net_payload payload = net_frame_payload(f, item, &offset);
-		struct client_record *record = base_slab_get(&e->slab, item->slot, item->generation);
+		struct client_record *record =
+			base_slab_get(&e->slab, item->slot, item->generation);
 		struct client_call *call;
 
 		payload.block = block;

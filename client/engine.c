@@ -275,7 +275,8 @@ static const struct {
 
 const char *client_reason_text(enum _Pirn__Reason reason)
 {
-	return (unsigned)reason < N_REASONS ? reasons[reason].text : "the broker gave an unknown reason";
+	return (unsigned)reason < N_REASONS ? reasons[reason].text
+					    : "the broker gave an unknown reason";
 }
 
 unsigned client_reason_status(enum _Pirn__Reason reason)

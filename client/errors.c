@@ -49,7 +49,8 @@ enum pirn_client_err client_err_of_reason(enum _Pirn__Reason reason)
 		[PIRN__REASON__NO_BROKER] = PIRN_CLIENT_NO_BROKER,
 	};
 
-	return (size_t)reason < sizeof map ? (enum pirn_client_err)map[reason] : PIRN_CLIENT_REFUSED;
+	return (size_t)reason < sizeof map ? (enum pirn_client_err)map[reason]
+					   : PIRN_CLIENT_REFUSED;
 }
 
 enum pirn_client_err client_err_of_base(enum base_err err)

@@ -58,7 +58,10 @@ enum base_err client_engine_query(struct client_engine *e, const Pirn__Query *qu
 	if (!q)
 		return BASE_FULL;
 	*q = (struct client_query){
-		.record = { .expire = expire, .slot = slot, .generation = generation, .is_query = true },
+		.record = { .expire = expire,
+			.slot = slot,
+			.generation = generation,
+			.is_query = true },
 		.fn = fn,
 		.arg = arg,
 	};
@@ -73,7 +76,8 @@ enum base_err client_engine_query(struct client_engine *e, const Pirn__Query *qu
 	return BASE_OK;
 }
 
-void client_query_done(struct client_engine *e, struct client_link *link, struct client_record *record)
+void client_query_done(
+	struct client_engine *e, struct client_link *link, struct client_record *record)
 {
 	struct client_query *q = base_heap_of(record, struct client_query, record);
 
@@ -101,14 +105,16 @@ static void take_answer(struct client_engine *e, struct client_link *link,
 	client_query_done(e, link, record);
 }
 
-void client_query_message(struct client_engine *e, struct client_link *link, const struct net_frame *f)
+void client_query_message(
+	struct client_engine *e, struct client_link *link, const struct net_frame *f)
 {
 	size_t offset = 0;
 
 	for (size_t i = 0; i < f->head->n_items; i++) {
 		const Pirn__Item *item = f->head->items[i];
 		struct net_payload payload = net_frame_payload(f, item, &offset);
-		struct client_record *record = base_slab_get(&e->slab, item->slot, item->generation);
+		struct client_record *record =
+			base_slab_get(&e->slab, item->slot, item->generation);
 
 		if (record && record->is_query)
 			take_answer(e, link, record, &payload);

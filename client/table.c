@@ -18,7 +18,7 @@ static void drop_services(struct client_engine *e)
 {
 	struct client_service *s, *next;
 
-	HASH_ITER(hh, e->services, s, next) {
+	HASH_ITER (hh, e->services, s, next) {
 		HASH_DEL(e->services, s);
 		free(s);
 	}
@@ -91,7 +91,7 @@ static void tell(struct client_engine *e)
 	if (!list)
 		return; /* the next push tells it */
 	HASH_SORT(e->services, by_name);
-	HASH_ITER(hh, e->services, s, next)
+	HASH_ITER (hh, e->services, s, next)
 		list[registry.n_entries++] = &s->entry;
 	registry.entries = list;
 	e->events.on_registry(e->events.arg, &registry);
@@ -118,7 +118,8 @@ static void rebuild(struct client_engine *e)
 }
 
 /* UNTRUSTED: what cannot be read changes nothing. */
-void client_table_message(struct client_engine *e, struct client_link *link, const struct net_frame *f)
+void client_table_message(
+	struct client_engine *e, struct client_link *link, const struct net_frame *f)
 {
 	struct base_arena arena;
 	ProtobufCAllocator allocator;
@@ -128,7 +129,8 @@ void client_table_message(struct client_engine *e, struct client_link *link, con
 	allocator = net_arena_allocator(&arena);
 	registry = pirn__registry__unpack(&allocator, f->body_size, f->body);
 	if (!registry) {
-		base_log(BASE_WARN, "registry_malformed", LOG_STR("broker", net_link_name(link->net)));
+		base_log(BASE_WARN, "registry_malformed",
+			LOG_STR("broker", net_link_name(link->net)));
 		base_arena_fini(&arena);
 		return;
 	}

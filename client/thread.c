@@ -29,6 +29,7 @@
 #include "base/ulid.h"
 #include "client/engine.h"
 #include "client/errors.h"
+#include "client/thread.h"
 #include "net/block.h"
 
 #define INLINE_BYTES    512
@@ -116,9 +117,9 @@ static void fail(struct request *r, enum pirn_client_err err)
 
 static void submit(struct pirn_client *c, struct request *r)
 {
-	struct client_request request = { .service = r->service,
-		.timeout_ms = r->timeout_ms,
-		.idempotent = r->idempotent };
+	struct client_request request = {
+		.service = r->service, .timeout_ms = r->timeout_ms, .idempotent = r->idempotent
+	};
 	struct base_block *block = r->large ? r->large : &r->block;
 	enum base_err err;
 
@@ -320,7 +321,7 @@ enum pirn_client_err pirn_client_close(struct pirn_client **client)
 
 	if (!c)
 		return PIRN_CLIENT_OK;
-	if (pthread_equal(pthread_self(), c->thread))
+	if (client_thread_is_own(c))
 		return PIRN_CLIENT_WRONG_THREAD;
 	*client = NULL;
 	pthread_mutex_lock(&c->lock);
@@ -331,6 +332,11 @@ enum pirn_client_err pirn_client_close(struct pirn_client **client)
 	pthread_mutex_destroy(&c->lock);
 	free(c);
 	return PIRN_CLIENT_OK;
+}
+
+bool client_thread_is_own(const struct pirn_client *c)
+{
+	return pthread_equal(pthread_self(), c->thread);
 }
 
 /* ---- the users' side ------------------------------------------------------- */
@@ -352,7 +358,8 @@ static enum pirn_client_err check_call(const struct pirn_call *call)
 static bool reserve(struct pirn_client *c, size_t bytes)
 {
 	bool calls = atomic_fetch_add_explicit(&c->calls, 1, memory_order_relaxed) < c->max_calls;
-	bool fits = atomic_fetch_add_explicit(&c->bytes, bytes, memory_order_relaxed) + bytes <= c->max_bytes;
+	bool fits = atomic_fetch_add_explicit(&c->bytes, bytes, memory_order_relaxed) + bytes <=
+		    c->max_bytes;
 
 	if (calls && fits)
 		return true;
@@ -454,71 +461,4 @@ enum pirn_client_err pirn_client_call_async(
 		unreserve(client, call->body_size);
 	}
 	return err;
-}
-
-/* ---- waiting --------------------------------------------------------------- */
-
-struct waiter {
-	pthread_mutex_t lock;
-	pthread_cond_t ended;
-	struct pirn_reply *reply;
-	bool done;
-};
-
-static struct pirn_reply *copy_reply(const struct pirn_reply *reply)
-{
-	struct pirn_reply *copy = malloc(sizeof *copy + reply->body_size + 1);
-	char *body;
-
-	if (!copy)
-		return NULL;
-	body = (char *)(copy + 1);
-	*copy = *reply;
-	memcpy(body, reply->body, reply->body_size);
-	body[reply->body_size] = '\0';
-	copy->body = body;
-	return copy;
-}
-
-static void on_waited(void *arg, const struct pirn_reply *reply)
-{
-	struct waiter *w = arg;
-	struct pirn_reply *copy = copy_reply(reply);
-
-	pthread_mutex_lock(&w->lock);
-	w->reply = copy;
-	w->done = true;
-	pthread_cond_signal(&w->ended);
-	pthread_mutex_unlock(&w->lock);
-}
-
-enum pirn_client_err pirn_client_call(
-	struct pirn_client *client, const struct pirn_call *call, struct pirn_reply **reply)
-{
-	struct waiter w = { .lock = PTHREAD_MUTEX_INITIALIZER, .ended = PTHREAD_COND_INITIALIZER };
-	enum pirn_client_err err = PIRN_CLIENT_INVALID;
-
-	if (!reply)
-		return err;
-	*reply = NULL;
-	if (client && pthread_equal(pthread_self(), client->thread))
-		return PIRN_CLIENT_WRONG_THREAD;
-	err = pirn_client_call_async(client, call, on_waited, &w);
-	if (!err) {
-		pthread_mutex_lock(&w.lock);
-		while (!w.done)
-			pthread_cond_wait(&w.ended, &w.lock);
-		pthread_mutex_unlock(&w.lock);
-		*reply = w.reply;
-		err = w.reply ? w.reply->err : PIRN_CLIENT_NOMEM;
-	}
-	pthread_cond_destroy(&w.ended);
-	pthread_mutex_destroy(&w.lock);
-	return err;
-}
-
-void pirn_reply_free(struct pirn_reply **reply)
-{
-	free(*reply);
-	*reply = NULL;
 }

@@ -34,7 +34,7 @@ static const uint8_t shapes[] = {
 	[PIRN__KIND__CREDIT] = CREDITS,
 };
 
-#define ID_SIZE 16
+#define ID_SIZE    16
 #define TRACE_SIZE 25
 
 static void *arena_alloc(void *arena, size_t size)
@@ -88,7 +88,8 @@ static bool is_message(const Pirn__Head *head, size_t body_size)
 	case DATA:
 		if (head->n_items == 0 || head->n_items > NET_MAX_ITEMS)
 			return false;
-		if (credits && (head->kind != PIRN__KIND__RESULT || head->n_credits > NET_MAX_ITEMS))
+		if (credits &&
+			(head->kind != PIRN__KIND__RESULT || head->n_credits > NET_MAX_ITEMS))
 			return false;
 		if (body_size > (head->n_items == 1 ? NET_MAX_ITEM : NET_MAX_BODY))
 			return false;

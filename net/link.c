@@ -114,7 +114,8 @@ static void fall(struct net_link *k)
 	if (was_up)
 		log_down(k);
 	close_socket(k, 0);
-	k->broken = NULL; /* of the connection that was; the timer for the next is heard only without */
+	k->broken =
+		NULL; /* of the connection that was; the timer for the next is heard only without */
 	disarm(k);
 	wait_to_open(k);
 	if (was_up)
@@ -124,7 +125,8 @@ static void fall(struct net_link *k)
 static void become_twin(struct net_link *k)
 {
 	assert(k->state == NET_LINK_UP);
-	base_log(BASE_INFO, "link_twin", LOG_STR("endpoint", k->endpoint), LOG_STR("broker", k->name));
+	base_log(BASE_INFO, "link_twin", LOG_STR("endpoint", k->endpoint),
+		LOG_STR("broker", k->name));
 	close_socket(k, 0);
 	disarm(k);
 	k->state = NET_LINK_TWIN;
@@ -188,7 +190,8 @@ void net_link_ask_drain(struct net_link *k)
 static void refuse(struct net_link *k, const char *why)
 {
 	if (!k->refused)
-		base_log(BASE_ERROR, "link_refused", LOG_STR("endpoint", k->endpoint), LOG_STR("why", why));
+		base_log(BASE_ERROR, "link_refused", LOG_STR("endpoint", k->endpoint),
+			LOG_STR("why", why));
 	k->refused = true;
 	k->broken = "refused";
 }
@@ -201,7 +204,8 @@ static void keep_welcome(struct net_link *k, const Pirn__Welcome *w)
 	base_ulid_print(k->boot, text);
 	k->name[0] = '\0';
 	strncat(k->name, w->name && w->name[0] ? w->name : text, sizeof k->name - 1);
-	k->beat_ms = w->has_beat_ms && w->beat_ms >= 10 && w->beat_ms <= 60000 ? w->beat_ms : BEAT_MS;
+	k->beat_ms =
+		w->has_beat_ms && w->beat_ms >= 10 && w->beat_ms <= 60000 ? w->beat_ms : BEAT_MS;
 }
 
 static void come_up(struct net_link *k, const Pirn__Welcome *w)
@@ -216,7 +220,8 @@ static void come_up(struct net_link *k, const Pirn__Welcome *w)
 	k->heard_at = net_loop_now_ms(k->links->loop);
 	k->beat_due_at = k->heard_at + k->beat_ms;
 	arm(k, k->beat_ms);
-	base_log(BASE_INFO, "link_up", LOG_STR("endpoint", k->endpoint), LOG_STR("broker", k->name));
+	base_log(
+		BASE_INFO, "link_up", LOG_STR("endpoint", k->endpoint), LOG_STR("broker", k->name));
 	net_links_came_up(k, w);
 }
 
@@ -284,7 +289,8 @@ static void on_drain(struct net_link *k, const struct net_frame *f)
 	if (k->draining)
 		return;
 	k->draining = true;
-	base_log(BASE_INFO, "link_draining", LOG_STR("endpoint", k->endpoint), LOG_STR("broker", k->name));
+	base_log(BASE_INFO, "link_draining", LOG_STR("endpoint", k->endpoint),
+		LOG_STR("broker", k->name));
 	events->on_drain(events->arg, k);
 }
 
@@ -325,7 +331,8 @@ static void complain(struct net_link *k)
 	if (k->malformed_at && now - k->malformed_at < 1000)
 		return;
 	k->malformed_at = now;
-	base_log(BASE_WARN, "wire_malformed", LOG_STR("what", "from a broker"), LOG_STR("endpoint", k->endpoint));
+	base_log(BASE_WARN, "wire_malformed", LOG_STR("what", "from a broker"),
+		LOG_STR("endpoint", k->endpoint));
 }
 
 static void take(struct net_link *k, zmq_msg_t *head, zmq_msg_t *body)

@@ -184,7 +184,8 @@ static void on_resolved(void *arg, const char *const *endpoints, size_t n)
 	if (!err)
 		err = adopt(t->links);
 	if (err)
-		base_log(BASE_ERROR, "resolve_failed", LOG_STR("endpoint", t->endpoint.text), LOG_ERR(err));
+		base_log(BASE_ERROR, "resolve_failed", LOG_STR("endpoint", t->endpoint.text),
+			LOG_ERR(err));
 }
 
 /* ---- the turn -------------------------------------------------------------- */
@@ -232,7 +233,8 @@ static enum base_err add_target(struct net_links *l, const char *text, size_t si
 	if (!net_endpoint_parse(text, size, &t->endpoint, &reason)) {
 		l->n_targets++;
 		t->links = l;
-		return t->endpoint.kind == NET_ENDPOINT_LITERAL ? set_addresses(t, &literal, 1) : BASE_OK;
+		return t->endpoint.kind == NET_ENDPOINT_LITERAL ? set_addresses(t, &literal, 1)
+								: BASE_OK;
 	}
 	base_buf_init(&sentence);
 	base_buf_fmt(&sentence, "broker \"%.*s\": %s", (int)size, text, reason);

@@ -181,8 +181,8 @@ void *net_loop_zmq(struct net_loop *loop)
 	return loop->zmq;
 }
 
-enum base_err net_loop_hook(
-	struct net_loop *loop, enum net_stage stage, net_stage_fn *fn, void *arg, struct net_hook **out)
+enum base_err net_loop_hook(struct net_loop *loop, enum net_stage stage, net_stage_fn *fn,
+	void *arg, struct net_hook **out)
 {
 	struct net_hook *h = calloc(1, sizeof *h);
 	struct net_hook **at = &loop->hooks[stage];

@@ -92,8 +92,8 @@ static bool next_event(struct net_monitor *m, enum net_monitor_event *event, int
 	memcpy(&value, record + sizeof what, sizeof value);
 	*fd = value;
 	*event = what == ZMQ_EVENT_HANDSHAKE_SUCCEEDED ? NET_CONNECTED
-	         : what == ZMQ_EVENT_DISCONNECTED      ? NET_DISCONNECTED
-	                                               : NET_HANDSHAKE_FAILED;
+		 : what == ZMQ_EVENT_DISCONNECTED      ? NET_DISCONNECTED
+						       : NET_HANDSHAKE_FAILED;
 	return true;
 }
 

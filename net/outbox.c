@@ -23,7 +23,8 @@ struct net_sealed {
 	struct net_sealed *next;
 };
 
-void net_outbox_init(struct net_outbox *box, void (*on_broken)(void *, struct net_dest *), void *arg)
+void net_outbox_init(
+	struct net_outbox *box, void (*on_broken)(void *, struct net_dest *), void *arg)
 {
 	*box = (struct net_outbox){ .on_broken = on_broken, .arg = arg };
 }
@@ -288,7 +289,7 @@ bool net_outbox_flush(struct net_outbox *box)
 	struct net_dest *d, *next;
 	bool sent;
 
-	DL_FOREACH_SAFE(box->busy, d, next)
+	DL_FOREACH_SAFE (box->busy, d, next)
 		flush_one(d);
 	sent = box->sent;
 	box->sent = false;

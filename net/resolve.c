@@ -51,7 +51,9 @@ static bool is_bracketed_v6(const char *host)
 static bool is_name(const char *host)
 {
 	return host[0] != '\0' && host[0] != '-' &&
-	       host[strspn(host, "abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789-._")] == '\0';
+	       host[strspn(host,
+		       "abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789-._")] ==
+		       '\0';
 }
 
 static const char *parse_tcp(struct net_endpoint *e)
@@ -132,7 +134,7 @@ static int compare(const void *a, const void *b)
 static void tell(struct net_resolver *r, const struct addrinfo *answer)
 {
 	char texts[NET_RESOLVE_MAX][NET_ENDPOINT_MAX];
-	const char *list[NET_RESOLVE_MAX];
+	const char *list[NET_RESOLVE_MAX] = { NULL };
 	size_t n = 0, kept = 0;
 
 	for (const struct addrinfo *a = answer; a && n < NET_RESOLVE_MAX; a = a->ai_next)
@@ -190,8 +192,7 @@ static void ask(struct net_resolver *r)
 	int rc;
 
 	r->request.data = r;
-	rc = uv_getaddrinfo(
-		r->timer.loop, &r->request, on_answer, r->endpoint.host, NULL, &hints);
+	rc = uv_getaddrinfo(r->timer.loop, &r->request, on_answer, r->endpoint.host, NULL, &hints);
 	r->asking = rc == 0;
 	if (rc == 0)
 		return;

@@ -13,25 +13,19 @@
  */
 #include "net/router.h"
 
-#include <errno.h>
-#include <stdio.h>
 #include <stdlib.h>
-#include <string.h>
-#include <sys/socket.h>
-#include <sys/un.h>
-#include <unistd.h>
 #include <zmq.h>
 
 #include "base/heap.h"
 #include "base/log.h"
+#include "net/bind.h"
 #include "net/block.h"
 #include "net/monitor.h"
 #include "net/peers.h"
-#include "net/resolve.h"
 #include "net/socket.h"
 
-#define ARENA_FIRST  (512 * 1024)
-#define ARENA_MAX    (8 * 1024 * 1024)
+#define ARENA_FIRST   (512 * 1024)
+#define ARENA_MAX     (8 * 1024 * 1024)
 #define GONE_PATIENCE 64 /* turns that on_gone waits while messages keep coming */
 
 struct net_router {
@@ -48,7 +42,7 @@ struct net_router {
 	struct net_peer *gone;
 	unsigned gone_turns;
 	size_t n_suspects;
-	bool happened; /* since the last on_turn */
+	bool happened;                  /* since the last on_turn */
 	uint64_t complained_ms, unsaid; /* of malformed messages */
 	struct net_router_stats stats;
 };
@@ -109,7 +103,7 @@ static void suspect(struct net_router *r, int fd)
 {
 	struct net_peer *peer, *next;
 
-	HASH_ITER(hh, r->peers.by_id, peer, next) {
+	HASH_ITER (hh, r->peers.by_id, peer, next) {
 		if (peer->fd != fd || peer->gone)
 			continue;
 		if (peer->probe == 0)
@@ -143,7 +137,7 @@ static void probe(struct net_router *r)
 
 	if (r->n_suspects == 0)
 		return;
-	HASH_ITER(hh, r->peers.by_id, peer, next) {
+	HASH_ITER (hh, r->peers.by_id, peer, next) {
 		if (peer->probe && peer->probe_at <= now)
 			probe_one(r, peer, now);
 		if (peer->probe && peer->probe_at < due)
@@ -163,7 +157,8 @@ static void complain(struct net_router *r, const char *what)
 	r->unsaid++;
 	if (r->complained_ms && now - r->complained_ms < 1000)
 		return;
-	base_log(BASE_WARN, "wire_malformed", LOG_STR("what", what), LOG_U64("messages", r->unsaid));
+	base_log(
+		BASE_WARN, "wire_malformed", LOG_STR("what", what), LOG_U64("messages", r->unsaid));
 	r->complained_ms = now;
 	r->unsaid = 0;
 }
@@ -183,7 +178,8 @@ static struct net_peer *peer_of(struct net_router *r, zmq_msg_t *id, const struc
 	struct net_peer *peer = net_peers_find(&r->peers, zmq_msg_data(id), zmq_msg_size(id));
 
 	if (!peer) {
-		peer = net_peers_add(&r->peers, &r->outbox, r->socket, zmq_msg_data(id), zmq_msg_size(id));
+		peer = net_peers_add(
+			&r->peers, &r->outbox, r->socket, zmq_msg_data(id), zmq_msg_size(id));
 		if (!peer) {
 			complain(r, "more peers than there is room for");
 			return NULL;
@@ -195,7 +191,8 @@ static struct net_peer *peer_of(struct net_router *r, zmq_msg_t *id, const struc
 	return peer;
 }
 
-static void deliver(struct net_router *r, struct net_peer *peer, zmq_msg_t *body, struct net_frame *f)
+static void deliver(
+	struct net_router *r, struct net_peer *peer, zmq_msg_t *body, struct net_frame *f)
 {
 	struct base_block *block = NULL;
 
@@ -302,86 +299,6 @@ static bool on_flush(void *arg)
 
 /* ---- birth and death ------------------------------------------------------ */
 
-/* libzmq unlinks whatever socket file is in its way, a running broker's too. */
-static bool is_in_use(const char *endpoint)
-{
-	struct sockaddr_un address = { .sun_family = AF_UNIX };
-	bool in_use;
-	int fd;
-
-	if (strncmp(endpoint, "ipc://", 6) != 0 || strlen(endpoint + 6) >= sizeof address.sun_path)
-		return false;
-	strcpy(address.sun_path, endpoint + 6);
-	fd = socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC | SOCK_NONBLOCK, 0);
-	if (fd < 0)
-		return false;
-	in_use = connect(fd, (struct sockaddr *)&address, sizeof address) == 0 || errno == EAGAIN;
-	close(fd);
-	if (in_use)
-		errno = EADDRINUSE;
-	return in_use;
-}
-
-/* libzmq takes ports above 65,535, cut to 16 bits, so the text is looked at first. */
-static const char *fault_of(const char *endpoint)
-{
-	struct net_endpoint parsed;
-	const char *why, *any = "tcp://*:";
-	char text[NET_ENDPOINT_MAX];
-
-	if (strncmp(endpoint, any, strlen(any)) == 0) {
-		snprintf(text, sizeof text, "tcp://0.0.0.0:%s", endpoint + strlen(any));
-		endpoint = text;
-	}
-	return net_endpoint_parse(endpoint, strlen(endpoint), &parsed, &why) ? why : NULL;
-}
-
-static const char *try_to_bind(struct net_router *r, const char *endpoint, enum base_err *err)
-{
-	const int ipv6 = strchr(endpoint, '[') != NULL;
-	const char *fault = fault_of(endpoint);
-
-	*err = BASE_CONFIG;
-	if (fault)
-		return fault;
-	zmq_setsockopt(r->socket, ZMQ_IPV6, &ipv6, sizeof ipv6);
-	if (!is_in_use(endpoint) && zmq_bind(r->socket, endpoint) == 0)
-		return NULL;
-	if (errno != EADDRINUSE)
-		return zmq_strerror(errno);
-	*err = BASE_EXISTS;
-	return "the address is in use";
-}
-
-static enum base_err bind_one(struct net_router *r, const char *endpoint, char **why)
-{
-	enum base_err err;
-	const char *fault = try_to_bind(r, endpoint, &err);
-	struct base_buf text;
-
-	if (!fault)
-		return BASE_OK;
-	base_buf_init(&text);
-	base_buf_fmt(&text, "cannot listen on %s: %s", endpoint, fault);
-	*why = (char *)base_buf_take(&text);
-	return err;
-}
-
-static enum base_err bind_all(struct net_router *r, const char *endpoints, char **why)
-{
-	char *list = strdup(endpoints);
-	enum base_err err = list ? BASE_CONFIG : BASE_NOMEM;
-	char *rest = list, *one;
-
-	while (list && (one = strsep(&rest, ","))) {
-		err = bind_one(r, one, why);
-		if (err)
-			break;
-	}
-	free(list);
-	return err;
-}
-
 static enum base_err hook_up(struct net_router *r)
 {
 	static net_stage_fn *const fns[NET_STAGE__N] = { on_read, on_run, on_flush };
@@ -417,7 +334,7 @@ enum base_err net_router_new(struct net_loop *loop, const char *endpoints,
 	err = net_monitor_new(loop, r->socket, &r->monitor);
 	if (err)
 		goto fail;
-	err = bind_all(r, endpoints, why);
+	err = net_bind_all(r->socket, endpoints, why);
 	if (err)
 		goto fail;
 	err = hook_up(r);
@@ -448,7 +365,7 @@ void net_router_free(struct net_router **rp)
 		net_loop_unhook(&r->hooks[i]);
 	if (r->timer)
 		uv_close((uv_handle_t *)r->timer, on_timer_closed);
-	HASH_ITER(hh, r->peers.by_id, peer, next)
+	HASH_ITER (hh, r->peers.by_id, peer, next)
 		net_peers_remove(&r->peers, peer);
 	net_outbox_fini(&r->outbox);
 	base_arena_fini(&r->arena);

@@ -5,8 +5,9 @@
 
 #include "net/frame.h"
 
-#define QUEUE_MESSAGES 1000 /* batches, each way and peer; credit and the outbox bound what is in them */
-#define HANDSHAKE_MS   5000
+#define QUEUE_MESSAGES \
+	1000 /* batches, each way and peer; credit and the outbox bound what is in them */
+#define HANDSHAKE_MS 5000
 
 struct option {
 	int name;
@@ -62,7 +63,8 @@ enum base_err net_socket_new(struct net_loop *loop, int type, bool ipv6, void **
 
 	if (!socket)
 		return base_err_from_errno(errno);
-	done = SET_ALL(socket, common) && zmq_setsockopt(socket, ZMQ_MAXMSGSIZE, &max_bytes, sizeof max_bytes) == 0;
+	done = SET_ALL(socket, common) &&
+	       zmq_setsockopt(socket, ZMQ_MAXMSGSIZE, &max_bytes, sizeof max_bytes) == 0;
 	done = done && (type == ZMQ_DEALER ? SET_ALL(socket, dealer) : SET_ALL(socket, router));
 	done = done && (!ipv6 || zmq_setsockopt(socket, ZMQ_IPV6, &on, sizeof on) == 0);
 	if (!done) {

@@ -36,7 +36,8 @@ static int call_once(struct pirn_client *client, const char *service)
 	if (err) {
 		fprintf(stderr, "%s: %s\n", service, pirn_client_err_text(err));
 	} else {
-		printf("%u %.*s\n", reply->status, (int)reply->body_size, (const char *)reply->body);
+		printf("%u %.*s\n", reply->status, (int)reply->body_size,
+			(const char *)reply->body);
 	}
 	pirn_reply_free(&reply);
 	return err != PIRN_CLIENT_OK;
@@ -71,7 +72,8 @@ int main(int argc, char **argv)
 		fprintf(stderr, "usage: client BROKERS SERVICE\n");
 		return 2;
 	}
-	if (pirn_client_open(&PIRN_OPTIONS(.brokers = argv[1], .name = "example"), &client, why, sizeof why)) {
+	if (pirn_client_open(&PIRN_OPTIONS(.brokers = argv[1], .name = "example"), &client, why,
+		    sizeof why)) {
 		fprintf(stderr, "%s\n", why);
 		return 1;
 	}

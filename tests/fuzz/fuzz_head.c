@@ -22,7 +22,8 @@ static void check_payloads(const struct net_frame *f)
 		struct net_payload p = net_frame_payload(f, item, &offset);
 		const size_t bytes = (size_t)p.meta_size + p.data_size;
 
-		assert(bytes == 0 || (p.meta >= f->body && p.data + p.data_size <= f->body + f->body_size));
+		assert(bytes == 0 ||
+			(p.meta >= f->body && p.data + p.data_size <= f->body + f->body_size));
 		assert(!item->has_id || item->id.len == 16);
 		assert(!item->has_trace || item->trace.len == 25);
 	}
@@ -36,9 +37,12 @@ static void check_equal(const struct net_frame *f, const struct net_frame *g)
 	for (size_t i = 0; i < f->head->n_items; i++) {
 		const Pirn__Item *a = f->head->items[i], *b = g->head->items[i];
 
-		assert(a->slot == b->slot && a->generation == b->generation && a->status == b->status);
-		assert(a->meta_size == b->meta_size && a->data_size == b->data_size && a->reason == b->reason);
-		assert(!a->service == !b->service && (!a->service || strcmp(a->service, b->service) == 0));
+		assert(a->slot == b->slot && a->generation == b->generation &&
+			a->status == b->status);
+		assert(a->meta_size == b->meta_size && a->data_size == b->data_size &&
+			a->reason == b->reason);
+		assert(!a->service == !b->service &&
+			(!a->service || strcmp(a->service, b->service) == 0));
 	}
 }
 
@@ -66,7 +70,8 @@ static void write_again(const struct net_frame *f)
 		body = large ? f->body : batch.body.data;
 		assert(large || memcmp(batch.body.data, f->body, f->body_size) == 0);
 		base_arena_reset(&second);
-		assert(net_frame_open(&second, batch.head.data, batch.head.size, body, f->body_size, &again) == BASE_OK);
+		assert(net_frame_open(&second, batch.head.data, batch.head.size, body, f->body_size,
+			       &again) == BASE_OK);
 		check_equal(f, &again);
 	}
 	net_batch_fini(&batch);
@@ -110,7 +115,8 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 		base_arena_init(&second, 64 * 1024, 8 * 1024 * 1024);
 	}
 	base_arena_reset(&arena);
-	if (net_frame_open(&arena, data + 2, head_size, data + 2 + head_size, size - 2 - head_size, &f))
+	if (net_frame_open(
+		    &arena, data + 2, head_size, data + 2 + head_size, size - 2 - head_size, &f))
 		return 0;
 	check_payloads(&f);
 	if (f.head->n_items > 0)

@@ -71,10 +71,8 @@ static void open_client(uint32_t max_calls, uint64_t max_bytes)
 {
 	char why[128] = "untouched";
 
-	assert_int_equal(pirn_client_open(&PIRN_OPTIONS(.brokers = server.endpoint,
-						  .name = "test",
-						  .max_calls = max_calls,
-						  .max_bytes = max_bytes),
+	assert_int_equal(pirn_client_open(&PIRN_OPTIONS(.brokers = server.endpoint, .name = "test",
+						  .max_calls = max_calls, .max_bytes = max_bytes),
 				 &client, why, sizeof why),
 		PIRN_CLIENT_OK);
 	assert_string_equal(why, "");
@@ -119,7 +117,8 @@ static void a_call_waits_for_its_reply(void **state)
 	(void)state;
 	open_client(0, 0);
 	assert_int_equal(
-		pirn_client_call(client, &PIRN_CALL(.service = "echo", .body = "hello", .body_size = 5), &reply),
+		pirn_client_call(client,
+			&PIRN_CALL(.service = "echo", .body = "hello", .body_size = 5), &reply),
 		PIRN_CLIENT_OK);
 	assert_int_equal(reply->err, PIRN_CLIENT_OK);
 	assert_int_equal(reply->status, 200);
@@ -128,7 +127,8 @@ static void a_call_waits_for_its_reply(void **state)
 	pirn_reply_free(&reply);
 	assert_null(reply);
 	pirn_reply_free(&reply);
-	assert_int_equal(pirn_client_call(client, &PIRN_CALL(.service = "echo"), &reply), PIRN_CLIENT_OK);
+	assert_int_equal(
+		pirn_client_call(client, &PIRN_CALL(.service = "echo"), &reply), PIRN_CLIENT_OK);
 	assert_int_equal(reply->body_size, 0);
 	assert_string_equal(reply->body, "");
 	pirn_reply_free(&reply);
@@ -136,7 +136,8 @@ static void a_call_waits_for_its_reply(void **state)
 
 static void bodies_of_all_sizes(void **state)
 {
-	static const size_t sizes[] = { 1, 511, 512, 513, 16 * 1024, 16 * 1024 + 1, 1024 * 1024, 16 * 1024 * 1024 };
+	static const size_t sizes[] = { 1, 511, 512, 513, 16 * 1024, 16 * 1024 + 1, 1024 * 1024,
+		16 * 1024 * 1024 };
 	uint8_t *body = malloc(16 * 1024 * 1024 + 1);
 	struct pirn_reply *reply;
 
@@ -147,15 +148,18 @@ static void bodies_of_all_sizes(void **state)
 	open_client(0, 0);
 	for (size_t i = 0; i < sizeof sizes / sizeof sizes[0]; i++) {
 		assert_int_equal(
-			pirn_client_call(
-				client, &PIRN_CALL(.service = "echo", .body = body, .body_size = sizes[i]), &reply),
+			pirn_client_call(client,
+				&PIRN_CALL(.service = "echo", .body = body, .body_size = sizes[i]),
+				&reply),
 			PIRN_CLIENT_OK);
 		assert_int_equal(reply->body_size, sizes[i]);
 		assert_memory_equal(reply->body, body, sizes[i]);
 		pirn_reply_free(&reply);
 	}
 	assert_int_equal(pirn_client_call(client,
-				 &PIRN_CALL(.service = "echo", .body = body, .body_size = 16 * 1024 * 1024 + 1), &reply),
+				 &PIRN_CALL(.service = "echo", .body = body,
+					 .body_size = 16 * 1024 * 1024 + 1),
+				 &reply),
 		PIRN_CLIENT_TOO_LARGE);
 	assert_null(reply);
 	free(body);
@@ -173,9 +177,11 @@ static void *call_and_wait(void *arg)
 		char text[32];
 		int size = snprintf(text, sizeof text, "%p %u", arg, i);
 
-		if (!pirn_client_call(
-			    client, &PIRN_CALL(.service = "echo", .body = text, .body_size = (size_t)size), &reply) &&
-			reply->body_size == (size_t)size && memcmp(reply->body, text, (size_t)size) == 0)
+		if (!pirn_client_call(client,
+			    &PIRN_CALL(.service = "echo", .body = text, .body_size = (size_t)size),
+			    &reply) &&
+			reply->body_size == (size_t)size &&
+			memcmp(reply->body, text, (size_t)size) == 0)
 			(*good)++;
 		pirn_reply_free(&reply);
 	}
@@ -187,8 +193,9 @@ static void *call_and_go_on(void *arg)
 	struct counter *c = arg;
 
 	for (unsigned i = 0; i < EACH; i++)
-		if (pirn_client_call_async(
-			    client, &PIRN_CALL(.service = "echo", .body = &i, .body_size = sizeof i), on_reply, c))
+		if (pirn_client_call_async(client,
+			    &PIRN_CALL(.service = "echo", .body = &i, .body_size = sizeof i),
+			    on_reply, c))
 			abort();
 	return NULL;
 }
@@ -244,7 +251,8 @@ static void a_callback_may_call_but_not_wait(void **state)
 	(void)state;
 	open_client(1, 0); /* one at a time: the place of the call that ended is free already */
 	assert_int_equal(
-		pirn_client_call_async(client, &PIRN_CALL(.service = "echo"), on_chain, &chain), PIRN_CLIENT_OK);
+		pirn_client_call_async(client, &PIRN_CALL(.service = "echo"), on_chain, &chain),
+		PIRN_CLIENT_OK);
 	await(&chain.c, 1001);
 	assert_int_equal(chain.c.good, 1001);
 	assert_int_equal(chain.waited, PIRN_CLIENT_WRONG_THREAD);
@@ -279,7 +287,8 @@ static void a_call_has_a_deadline(void **state)
 
 	(void)state;
 	open_client(0, 0);
-	assert_int_equal(pirn_client_call(client, &PIRN_CALL(.service = "slow", .timeout_ms = 20), &reply),
+	assert_int_equal(
+		pirn_client_call(client, &PIRN_CALL(.service = "slow", .timeout_ms = 20), &reply),
 		PIRN_CLIENT_DEADLINE);
 	assert_int_equal(reply->err, PIRN_CLIENT_DEADLINE);
 	assert_int_equal(reply->status, 504);
@@ -304,7 +313,8 @@ static void closing_ends_what_is_open(void **state)
 	open_client(0, 0);
 	for (unsigned i = 0; i < 100; i++)
 		assert_int_equal(
-			pirn_client_call_async(client, &PIRN_CALL(.service = "slow"), on_reply, &c), PIRN_CLIENT_OK);
+			pirn_client_call_async(client, &PIRN_CALL(.service = "slow"), on_reply, &c),
+			PIRN_CLIENT_OK);
 	assert_int_equal(pirn_client_close(&client), PIRN_CLIENT_OK);
 	assert_int_equal(c.n, 100);
 	assert_int_equal(c.last, PIRN_CLIENT_CLOSED);
@@ -319,8 +329,8 @@ static void without_a_broker(void **state)
 
 	(void)state;
 	snprintf(nowhere, sizeof nowhere, "%s.none", server.endpoint);
-	assert_int_equal(
-		pirn_client_open(&PIRN_OPTIONS(.brokers = nowhere, .connect_wait_ms = 20), &alone, NULL, 0),
+	assert_int_equal(pirn_client_open(&PIRN_OPTIONS(.brokers = nowhere, .connect_wait_ms = 20),
+				 &alone, NULL, 0),
 		PIRN_CLIENT_OK);
 	client = alone;
 	assert_int_equal(pthread_create(&thread, NULL, wait_for_ever, &err), 0);
@@ -336,25 +346,33 @@ static void wrong_arguments(void **state)
 	char name[80], why[64];
 
 	(void)state;
-	assert_int_equal(pirn_client_open(&PIRN_OPTIONS(.name = "x"), &client, why, sizeof why), PIRN_CLIENT_INVALID);
+	assert_int_equal(pirn_client_open(&PIRN_OPTIONS(.name = "x"), &client, why, sizeof why),
+		PIRN_CLIENT_INVALID);
 	assert_string_equal(why, "no brokers are given");
 	assert_int_equal(
-		pirn_client_open(&PIRN_OPTIONS(.brokers = "http://x"), &client, why, sizeof why), PIRN_CLIENT_INVALID);
+		pirn_client_open(&PIRN_OPTIONS(.brokers = "http://x"), &client, why, sizeof why),
+		PIRN_CLIENT_INVALID);
 	assert_non_null(strstr(why, "http://x"));
-	assert_int_equal(pirn_client_open(&PIRN_OPTIONS(.brokers = "http://x"), &client, why, 5), PIRN_CLIENT_INVALID);
+	assert_int_equal(pirn_client_open(&PIRN_OPTIONS(.brokers = "http://x"), &client, why, 5),
+		PIRN_CLIENT_INVALID);
 	assert_int_equal(strlen(why), 4);
 	assert_null(client);
 	open_client(0, 0);
 	memset(name, 'n', sizeof name);
 	name[64] = '\0';
-	assert_int_equal(pirn_client_call(client, &PIRN_CALL(.service = name), &reply), PIRN_CLIENT_INVALID);
-	assert_int_equal(pirn_client_call(client, &PIRN_CALL(.service = ""), &reply), PIRN_CLIENT_INVALID);
-	assert_int_equal(pirn_client_call(client, &PIRN_CALL(.body_size = 0), &reply), PIRN_CLIENT_INVALID);
 	assert_int_equal(
-		pirn_client_call(client, &PIRN_CALL(.service = "x", .body_size = 3), &reply), PIRN_CLIENT_INVALID);
+		pirn_client_call(client, &PIRN_CALL(.service = name), &reply), PIRN_CLIENT_INVALID);
+	assert_int_equal(
+		pirn_client_call(client, &PIRN_CALL(.service = ""), &reply), PIRN_CLIENT_INVALID);
+	assert_int_equal(
+		pirn_client_call(client, &PIRN_CALL(.body_size = 0), &reply), PIRN_CLIENT_INVALID);
+	assert_int_equal(
+		pirn_client_call(client, &PIRN_CALL(.service = "x", .body_size = 3), &reply),
+		PIRN_CLIENT_INVALID);
 	assert_int_equal(pirn_client_call(client, &half, &reply), PIRN_CLIENT_INVALID);
 	assert_int_equal(pirn_client_call(client, NULL, &reply), PIRN_CLIENT_INVALID);
-	assert_int_equal(pirn_client_call_async(client, &PIRN_CALL(.service = "x"), NULL, &c), PIRN_CLIENT_INVALID);
+	assert_int_equal(pirn_client_call_async(client, &PIRN_CALL(.service = "x"), NULL, &c),
+		PIRN_CLIENT_INVALID);
 	assert_null(reply);
 }
 

@@ -2,6 +2,7 @@
 #include "tests/unit/net_fixture.h"
 
 #include "client/engine.h"
+#include "tests/unit/count_alloc.h"
 
 static struct fixture f;
 static struct fake_broker *b[2];
@@ -33,7 +34,8 @@ static void on_registry(void *arg, const Pirn__Registry *r)
 	registry.times++;
 	registry.n = r->n_entries;
 	for (size_t i = 0; i < r->n_entries && i < 4; i++) {
-		snprintf(registry.names[i], sizeof registry.names[i], "%s", r->entries[i]->manifest->service);
+		snprintf(registry.names[i], sizeof registry.names[i], "%s",
+			r->entries[i]->manifest->service);
 		registry.workers[i] = r->entries[i]->workers;
 		registry.first_ms[i] = r->entries[i]->first_ms;
 		snprintf(registry.version[i], sizeof registry.version[i], "%s",
@@ -58,7 +60,8 @@ static void start(unsigned n_brokers)
 	if (n_brokers > 1)
 		b[1] = fake_new(f.loop, fixture_ipc(&f, "two"), 2);
 	snprintf(both, sizeof both, "%s,%s", fixture_ipc(&f, "one"), fixture_ipc(&f, "two"));
-	start_conf((struct client_engine_conf){ .brokers = n_brokers > 1 ? both : fixture_ipc(&f, "one") });
+	start_conf((struct client_engine_conf){
+		.brokers = n_brokers > 1 ? both : fixture_ipc(&f, "one") });
 	UNTIL(&f, client_engine_brokers(engine) == n_brokers);
 }
 
@@ -93,7 +96,8 @@ static void on_reply(void *arg, const struct client_reply *reply)
 	c->size = (size_t)reply->payload.meta_size + reply->payload.data_size;
 	if (reply->payload.data_size)
 		memcpy(c->first, reply->payload.data,
-			reply->payload.data_size < sizeof c->first ? reply->payload.data_size : sizeof c->first);
+			reply->payload.data_size < sizeof c->first ? reply->payload.data_size
+								   : sizeof c->first);
 }
 
 static struct client_request request_of(const char *service, const char *data)
@@ -124,15 +128,18 @@ static void call_idempotent(struct call *c, const char *service)
 	assert_int_equal(call_with(c, &request), BASE_OK);
 }
 
-static enum base_err reply(struct fake_broker *broker, const struct fake_item *to, uint32_t status, const char *data)
+static enum base_err reply(
+	struct fake_broker *broker, const struct fake_item *to, uint32_t status, const char *data)
 {
-	return fake_send(broker, to->peer, PIRN__KIND__REPLY, to->slot, to->generation, status, 0, data, strlen(data));
+	return fake_send(broker, to->peer, PIRN__KIND__REPLY, to->slot, to->generation, status, 0,
+		data, strlen(data));
 }
 
-static void refuse(struct fake_broker *broker, const struct fake_item *to, enum _Pirn__Reason reason)
+static void refuse(
+	struct fake_broker *broker, const struct fake_item *to, enum _Pirn__Reason reason)
 {
-	assert_int_equal(fake_send(broker, to->peer, PIRN__KIND__REFUSED, to->slot, to->generation, 0,
-				 (uint32_t)reason, NULL, 0),
+	assert_int_equal(fake_send(broker, to->peer, PIRN__KIND__REFUSED, to->slot, to->generation,
+				 0, (uint32_t)reason, NULL, 0),
 		BASE_OK);
 }
 
@@ -154,8 +161,8 @@ static void push_registry(struct fake_broker *broker, const char *service, uint3
 	entry.announced_ms = announced_ms;
 	message.entries = entries;
 	message.n_entries = service ? 1 : 0;
-	assert_int_equal(
-		net_router_control(broker->router, broker->peers[broker->n_peers - 1], PIRN__KIND__REGISTRY, &message.base),
+	assert_int_equal(net_router_control(broker->router, broker->peers[broker->n_peers - 1],
+				 PIRN__KIND__REGISTRY, &message.base),
 		BASE_OK);
 	UNTIL(&f, registry.times > times);
 }
@@ -211,6 +218,25 @@ static void many_calls_go_in_few_messages(void **state)
 	assert_int_equal(b[0]->messages, 1 + CALLS / NET_MAX_ITEMS); /* HELLO, and full batches */
 }
 
+/* Both ends and libzmq between them: a few allocations for each message, none for a call. */
+static void a_call_allocates_nothing(void **state)
+{
+	(void)state;
+	if (!COUNT_ALLOC)
+		skip();
+	start(1);
+	b[0]->echo = true;
+	for (int round = 0; round < 20; round++) {
+		if (round == 10)
+			count_alloc_start();
+		for (int i = 0; i < NET_MAX_ITEMS; i++)
+			call(&calls[i], "echo", "a payload of some forty bytes, or so");
+		UNTIL(&f, client_engine_open(engine) == 0);
+		memset(calls, 0, sizeof calls);
+	}
+	assert_true(count_alloc_stop() < 10 * 32);
+}
+
 static void large_calls_and_replies(void **state)
 {
 	static uint8_t large[2 * 1024 * 1024];
@@ -238,9 +264,14 @@ static void strange_answers(void **state)
 	call(&calls[0], "a", "x");
 	UNTIL(&f, b[0]->n_items == 1);
 	to = fake_last(b[0]);
-	assert_int_equal(fake_send(b[0], to->peer, PIRN__KIND__REPLY, to->slot, to->generation + 2, 200, 0, "no", 2), BASE_OK);
-	assert_int_equal(fake_send(b[0], to->peer, PIRN__KIND__REPLY, 4000000, to->generation, 200, 0, "no", 2), BASE_OK);
-	assert_int_equal(fake_send(b[0], to->peer, PIRN__KIND__REPLY, 0, 0, 200, 0, "no", 2), BASE_OK);
+	assert_int_equal(fake_send(b[0], to->peer, PIRN__KIND__REPLY, to->slot, to->generation + 2,
+				 200, 0, "no", 2),
+		BASE_OK);
+	assert_int_equal(fake_send(b[0], to->peer, PIRN__KIND__REPLY, 4000000, to->generation, 200,
+				 0, "no", 2),
+		BASE_OK);
+	assert_int_equal(
+		fake_send(b[0], to->peer, PIRN__KIND__REPLY, 0, 0, 200, 0, "no", 2), BASE_OK);
 	assert_int_equal(reply(b[0], to, 7, "what?"), BASE_OK);
 	UNTIL(&f, calls[0].ended == 1);
 	assert_int_equal(calls[0].reason, PIRN__REASON__CRASHED);
@@ -250,7 +281,9 @@ static void strange_answers(void **state)
 	call(&calls[1], "a", "x");
 	UNTIL(&f, b[0]->n_items == 2);
 	to = fake_last(b[0]);
-	assert_int_equal(fake_send(b[0], to->peer, PIRN__KIND__REFUSED, to->slot, to->generation, 0, 77, NULL, 0), BASE_OK);
+	assert_int_equal(fake_send(b[0], to->peer, PIRN__KIND__REFUSED, to->slot, to->generation, 0,
+				 77, NULL, 0),
+		BASE_OK);
 	UNTIL(&f, calls[1].ended == 1);
 	assert_int_equal(calls[1].status, 503);
 	assert_int_equal(calls[0].ended, 1);
@@ -408,7 +441,8 @@ static void other_refusals_stand(void **state)
 	start(2);
 	call(&calls[0], "a", "x");
 	UNTIL(&f, b[0]->n_items + b[1]->n_items == 1);
-	refuse(b[b[0]->n_items ? 0 : 1], fake_last(b[b[0]->n_items ? 0 : 1]), PIRN__REASON__QUEUE_FULL);
+	refuse(b[b[0]->n_items ? 0 : 1], fake_last(b[b[0]->n_items ? 0 : 1]),
+		PIRN__REASON__QUEUE_FULL);
 	UNTIL(&f, calls[0].ended == 1);
 	assert_int_equal(calls[0].status, 429);
 	assert_int_equal(b[0]->n_items + b[1]->n_items, 1);
@@ -418,7 +452,8 @@ static void a_draining_broker_gets_nothing_new(void **state)
 {
 	(void)state;
 	start(2);
-	assert_int_equal(net_router_control(b[0]->router, b[0]->peers[0], PIRN__KIND__DRAIN, NULL), BASE_OK);
+	assert_int_equal(
+		net_router_control(b[0]->router, b[0]->peers[0], PIRN__KIND__DRAIN, NULL), BASE_OK);
 	UNTIL(&f, client_engine_brokers(engine) == 1);
 	for (int i = 0; i < 10; i++)
 		call(&calls[i], "a", "x");
@@ -434,7 +469,8 @@ static void a_call_refused_by_a_draining_broker_waits_for_the_next(void **state)
 	call(&calls[0], "a", "x");
 	UNTIL(&f, b[0]->n_items == 1);
 	refuse(b[0], fake_last(b[0]), PIRN__REASON__DRAINING);
-	assert_int_equal(net_router_control(b[0]->router, b[0]->peers[0], PIRN__KIND__DRAIN, NULL), BASE_OK);
+	assert_int_equal(
+		net_router_control(b[0]->router, b[0]->peers[0], PIRN__KIND__DRAIN, NULL), BASE_OK);
 	UNTIL(&f, client_engine_brokers(engine) == 0);
 	assert_int_equal(calls[0].ended, 0);
 	fake_free(&b[0]);
@@ -507,7 +543,8 @@ static void but_not_for_ever(void **state)
 	struct client_request request = request_of("a", "x");
 
 	(void)state;
-	start_conf((struct client_engine_conf){ .brokers = fixture_ipc(&f, "none"), .connect_wait_ms = 30 });
+	start_conf((struct client_engine_conf){
+		.brokers = fixture_ipc(&f, "none"), .connect_wait_ms = 30 });
 	call(&calls[0], "a", "x");
 	request.timeout_ms = 10;
 	assert_int_equal(call_with(&calls[1], &request), BASE_OK);
@@ -525,7 +562,9 @@ static void on_reply_call_again(void *arg, const struct client_reply *answer)
 
 	on_reply(c, answer);
 	if (c + 1 < calls + 50)
-		assert_int_equal(client_engine_call(engine, &request, on_reply_call_again, c + 1, NULL), BASE_OK);
+		assert_int_equal(
+			client_engine_call(engine, &request, on_reply_call_again, c + 1, NULL),
+			BASE_OK);
 }
 
 static void a_callback_may_call(void **state)
@@ -535,7 +574,8 @@ static void a_callback_may_call(void **state)
 	(void)state;
 	start(1);
 	b[0]->echo = true;
-	assert_int_equal(client_engine_call(engine, &request, on_reply_call_again, &calls[0], NULL), BASE_OK);
+	assert_int_equal(client_engine_call(engine, &request, on_reply_call_again, &calls[0], NULL),
+		BASE_OK);
 	UNTIL(&f, calls[49].ended == 1);
 }
 
@@ -555,8 +595,9 @@ static void a_callback_may_cancel(void **state)
 	(void)state;
 	start(1);
 	for (int i = 0; i < 10; i++)
-		assert_int_equal(
-			client_engine_call(engine, &request, on_reply_cancel_next, &calls[i], &calls[i].handle), BASE_OK);
+		assert_int_equal(client_engine_call(engine, &request, on_reply_cancel_next,
+					 &calls[i], &calls[i].handle),
+			BASE_OK);
 	UNTIL(&f, b[0]->n_items == 10);
 	fake_free(&b[0]);
 	UNTIL(&f, client_engine_open(engine) == 0);
@@ -626,7 +667,9 @@ static void a_mangled_registry_changes_nothing(void **state)
 	metric.name = (char *)(uintptr_t) "x";
 	beat.metrics = metrics;
 	beat.n_metrics = 1;
-	assert_int_equal(net_router_control(b[0]->router, b[0]->peers[0], PIRN__KIND__REGISTRY, &beat.base), BASE_OK);
+	assert_int_equal(
+		net_router_control(b[0]->router, b[0]->peers[0], PIRN__KIND__REGISTRY, &beat.base),
+		BASE_OK);
 	call(&calls[0], "hello", "x");
 	UNTIL(&f, b[0]->n_items == 1);
 	assert_int_equal(reply(b[0], fake_last(b[0]), 200, "y"), BASE_OK);
@@ -659,7 +702,8 @@ static void ask(uint32_t timeout_ms)
 	memset(&asked, 0, sizeof asked);
 	query.has_what = 1;
 	query.what = PIRN__QUERY_KIND__SERVICES;
-	assert_int_equal(client_engine_query(engine, &query, timeout_ms, on_answer, &asked), BASE_OK);
+	assert_int_equal(
+		client_engine_query(engine, &query, timeout_ms, on_answer, &asked), BASE_OK);
 	assert_int_equal(asked.ends, 0);
 }
 
@@ -671,8 +715,8 @@ static void answer_query(struct fake_broker *broker)
 
 	assert_int_equal(to->kind, PIRN__KIND__QUERY);
 	answer.broker = broker->name;
-	assert_int_equal(fake_send(broker, to->peer, PIRN__KIND__ANSWER, to->slot, to->generation, 0, 0, bytes,
-				 pirn__answer__pack(&answer, bytes)),
+	assert_int_equal(fake_send(broker, to->peer, PIRN__KIND__ANSWER, to->slot, to->generation,
+				 0, 0, bytes, pirn__answer__pack(&answer, bytes)),
 		BASE_OK);
 }
 
@@ -746,6 +790,7 @@ int main(void)
 	const struct CMUnitTest tests[] = {
 		TEST(a_call_is_answered),
 		TEST(many_calls_go_in_few_messages),
+		TEST(a_call_allocates_nothing),
 		TEST(large_calls_and_replies),
 		TEST(strange_answers),
 		TEST(beyond_the_bounds_a_call_is_refused),

@@ -22,8 +22,8 @@ static int tear_down(void **state)
 	return 0;
 }
 
-static enum base_err open_bytes(const void *head, size_t head_size, const void *body, size_t body_size,
-	struct net_frame *f)
+static enum base_err open_bytes(
+	const void *head, size_t head_size, const void *body, size_t body_size, struct net_frame *f)
 {
 	base_arena_reset(&arena);
 	return net_frame_open(&arena, head, head_size, body, body_size, f);
@@ -35,8 +35,9 @@ static enum base_err open_batch(const struct net_batch *b, struct net_frame *f)
 }
 
 /* The example that proto/PROTOCOL.md works through, byte by byte. */
-static const char example_head[] = "08101241082a10031a1001975bd9e4000123456789abcdef0123220568656c6c6f2802388827401448036a19"
-				   "0af7651916cd43dd8448eb211c80319cb7ad6b716920333101";
+static const char example_head[] =
+	"08101241082a10031a1001975bd9e4000123456789abcdef0123220568656c6c6f2802388827401448036a19"
+	"0af7651916cd43dd8448eb211c80319cb7ad6b716920333101";
 static const char example_body[] = "0a03474554120d2f68656c6c6f3f6e616d653d58782178";
 
 static void print_hex(char *out, const uint8_t *bytes, size_t size)
@@ -47,14 +48,17 @@ static void print_hex(char *out, const uint8_t *bytes, size_t size)
 
 static void the_worked_example(void **state)
 {
-	static uint8_t id[16] = { 0x01, 0x97, 0x5b, 0xd9, 0xe4, 0x00, 0x01, 0x23, 0x45, 0x67, 0x89, 0xab, 0xcd,
-		0xef, 0x01, 0x23 };
-	static uint8_t trace[25] = { 0x0a, 0xf7, 0x65, 0x19, 0x16, 0xcd, 0x43, 0xdd, 0x84, 0x48, 0xeb, 0x21, 0x1c,
-		0x80, 0x31, 0x9c, 0xb7, 0xad, 0x6b, 0x71, 0x69, 0x20, 0x33, 0x31, 0x01 };
+	static uint8_t id[16] = { 0x01, 0x97, 0x5b, 0xd9, 0xe4, 0x00, 0x01, 0x23, 0x45, 0x67, 0x89,
+		0xab, 0xcd, 0xef, 0x01, 0x23 };
+	static uint8_t trace[25] = { 0x0a, 0xf7, 0x65, 0x19, 0x16, 0xcd, 0x43, 0xdd, 0x84, 0x48,
+		0xeb, 0x21, 0x1c, 0x80, 0x31, 0x9c, 0xb7, 0xad, 0x6b, 0x71, 0x69, 0x20, 0x33, 0x31,
+		0x01 };
 	Pirn__HttpRequest http = PIRN__HTTP_REQUEST__INIT;
 	uint8_t meta[64];
 	char text[512] = "";
-	struct net_payload payload = { .meta = meta, .data = (const uint8_t *)"x!x", .data_size = 3 };
+	struct net_payload payload = {
+		.meta = meta, .data = (const uint8_t *)"x!x", .data_size = 3
+	};
 	Pirn__Item item = PIRN__ITEM__INIT;
 	struct net_batch b;
 	struct net_frame f;
@@ -65,7 +69,8 @@ static void the_worked_example(void **state)
 	http.target.data = (uint8_t *)(uintptr_t) "/hello?name=X";
 	http.target.len = 13;
 	payload.meta_size = (uint32_t)pirn__http_request__pack(&http, meta);
-	item.has_slot = item.has_generation = item.has_flags = item.has_left_ms = item.has_id = item.has_trace = 1;
+	item.has_slot = item.has_generation = item.has_flags = item.has_left_ms = item.has_id =
+		item.has_trace = 1;
 	item.slot = 42;
 	item.generation = 3;
 	item.id.data = id;
@@ -256,8 +261,8 @@ static void sizes_must_add_up(void **state)
 /* meta_size + data_size is 2^32 + 8: it must not wrap. */
 static void sizes_do_not_wrap(void **state)
 {
-	static const uint8_t head[] = { 0x08, 0x10, 0x12, 0x09, 0x40, 0xff, 0xff, 0xff, 0xff, 0x0f, 0x48, 0x09, 0x38,
-		0x00, 0x00 };
+	static const uint8_t head[] = { 0x08, 0x10, 0x12, 0x09, 0x40, 0xff, 0xff, 0xff, 0xff, 0x0f,
+		0x48, 0x09, 0x38, 0x00, 0x00 };
 	struct net_frame f;
 
 	(void)state;
@@ -284,11 +289,14 @@ static void items_are_counted(void **state)
 	head.kind = PIRN__KIND__SUBMIT;
 	head.items = items;
 	head.n_items = NET_MAX_ITEMS;
-	assert_int_equal(open_bytes(bytes, pack_head(&head, bytes, sizeof bytes), NULL, 0, &f), BASE_OK);
+	assert_int_equal(
+		open_bytes(bytes, pack_head(&head, bytes, sizeof bytes), NULL, 0, &f), BASE_OK);
 	head.n_items = NET_MAX_ITEMS + 1;
-	assert_int_equal(open_bytes(bytes, pack_head(&head, bytes, sizeof bytes), NULL, 0, &f), BASE_PROTOCOL);
+	assert_int_equal(open_bytes(bytes, pack_head(&head, bytes, sizeof bytes), NULL, 0, &f),
+		BASE_PROTOCOL);
 	head.n_items = 0;
-	assert_int_equal(open_bytes(bytes, pack_head(&head, bytes, sizeof bytes), NULL, 0, &f), BASE_PROTOCOL);
+	assert_int_equal(open_bytes(bytes, pack_head(&head, bytes, sizeof bytes), NULL, 0, &f),
+		BASE_PROTOCOL);
 }
 
 static void kinds_have_shapes(void **state)
@@ -311,20 +319,28 @@ static void kinds_have_shapes(void **state)
 		head.items = items;
 		head.credits = credits;
 		head.n_items = head.n_credits = 0;
-		assert_int_equal(open_bytes(bytes, pack_head(&head, bytes, sizeof bytes), "", 0, &f) == BASE_OK,
+		assert_int_equal(open_bytes(bytes, pack_head(&head, bytes, sizeof bytes), "", 0,
+					 &f) == BASE_OK,
 			control || takes_credits);
-		assert_int_equal(open_bytes(bytes, pack_head(&head, bytes, sizeof bytes), "x", 1, &f) == BASE_OK, control);
+		assert_int_equal(open_bytes(bytes, pack_head(&head, bytes, sizeof bytes), "x", 1,
+					 &f) == BASE_OK,
+			control);
 		head.n_items = 1;
-		assert_int_equal(open_bytes(bytes, pack_head(&head, bytes, sizeof bytes), "", 0, &f) == BASE_OK, data);
+		assert_int_equal(open_bytes(bytes, pack_head(&head, bytes, sizeof bytes), "", 0,
+					 &f) == BASE_OK,
+			data);
 		head.n_credits = 1;
-		assert_int_equal(open_bytes(bytes, pack_head(&head, bytes, sizeof bytes), "", 0, &f) == BASE_OK,
+		assert_int_equal(open_bytes(bytes, pack_head(&head, bytes, sizeof bytes), "", 0,
+					 &f) == BASE_OK,
 			kind == PIRN__KIND__RESULT);
 		head.n_items = 0;
-		assert_int_equal(
-			open_bytes(bytes, pack_head(&head, bytes, sizeof bytes), "", 0, &f) == BASE_OK, takes_credits);
+		assert_int_equal(open_bytes(bytes, pack_head(&head, bytes, sizeof bytes), "", 0,
+					 &f) == BASE_OK,
+			takes_credits);
 	}
 	head.kind = 0x80000000u;
-	assert_int_equal(open_bytes(bytes, pack_head(&head, bytes, sizeof bytes), "", 0, &f), BASE_PROTOCOL);
+	assert_int_equal(
+		open_bytes(bytes, pack_head(&head, bytes, sizeof bytes), "", 0, &f), BASE_PROTOCOL);
 }
 
 static void ids_have_sizes(void **state)
@@ -345,14 +361,16 @@ static void ids_have_sizes(void **state)
 		item.id.data = zeros;
 		item.id.len = size;
 		item.has_trace = 0;
-		assert_int_equal(
-			open_bytes(bytes, pack_head(&head, bytes, sizeof bytes), "", 0, &f) == BASE_OK, size == 16);
+		assert_int_equal(open_bytes(bytes, pack_head(&head, bytes, sizeof bytes), "", 0,
+					 &f) == BASE_OK,
+			size == 16);
 		item.has_id = 0;
 		item.has_trace = 1;
 		item.trace.data = zeros;
 		item.trace.len = size;
-		assert_int_equal(
-			open_bytes(bytes, pack_head(&head, bytes, sizeof bytes), "", 0, &f) == BASE_OK, size == 25);
+		assert_int_equal(open_bytes(bytes, pack_head(&head, bytes, sizeof bytes), "", 0,
+					 &f) == BASE_OK,
+			size == 25);
 	}
 }
 

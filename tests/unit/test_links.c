@@ -40,7 +40,8 @@ static void on_drain(void *arg, struct net_link *link)
 	seen.drain++;
 }
 
-static void on_message(void *arg, struct net_link *link, const struct net_frame *frame, struct base_block *block)
+static void on_message(
+	void *arg, struct net_link *link, const struct net_frame *frame, struct base_block *block)
 {
 	(void)arg;
 	(void)link;
@@ -71,7 +72,9 @@ static enum base_err try_connect(const char *endpoints, char **why)
 		.on_message = on_message,
 		.on_beat = on_beat,
 		.arg = &seen };
-	struct net_links_conf conf = { .brokers = endpoints, .role = PIRN__ROLE__WORKER, .name = "test" };
+	struct net_links_conf conf = {
+		.brokers = endpoints, .role = PIRN__ROLE__WORKER, .name = "test"
+	};
 
 	memset(conf.boot, 0x77, sizeof conf.boot);
 	return net_links_new(f.loop, &conf, &events, &links, why);
@@ -151,7 +154,9 @@ static void bye_and_resync_end_a_link(void **state)
 	for (unsigned i = 0; i < 2; i++) {
 		struct fake_broker *b = brokers[0];
 		UNTIL(&f, seen.up == i + 1);
-		assert_int_equal(net_router_control(b->router, b->peers[b->n_peers - 1], ends[i], NULL), BASE_OK);
+		assert_int_equal(
+			net_router_control(b->router, b->peers[b->n_peers - 1], ends[i], NULL),
+			BASE_OK);
 		UNTIL(&f, seen.down == i + 1);
 	}
 	UNTIL(&f, seen.up == 3);
@@ -216,7 +221,9 @@ static void another_version_is_refused(void **state)
 static void items_and_credits_arrive(void **state)
 {
 	static uint8_t large[64 * 1024];
-	struct net_payload payload = { .meta = large, .meta_size = 10, .data = large + 10, .data_size = 5 };
+	struct net_payload payload = {
+		.meta = large, .meta_size = 10, .data = large + 10, .data_size = 5
+	};
 	Pirn__Credit credit = PIRN__CREDIT__INIT;
 	Pirn__Item item = PIRN__ITEM__INIT;
 	struct fake_broker *b = brokers[0];
@@ -227,7 +234,8 @@ static void items_and_credits_arrive(void **state)
 	item.has_slot = 1;
 	for (uint32_t i = 0; i < 3; i++) {
 		item.slot = i;
-		assert_int_equal(net_link_item(seen.link, PIRN__KIND__RESULT, &item, &payload), BASE_OK);
+		assert_int_equal(
+			net_link_item(seen.link, PIRN__KIND__RESULT, &item, &payload), BASE_OK);
 	}
 	assert_int_equal(net_link_credit(seen.link, &credit), BASE_OK);
 	UNTIL(&f, b->n_items == 3);
@@ -235,11 +243,14 @@ static void items_and_credits_arrive(void **state)
 	payload.data_size = sizeof large - 10;
 	assert_int_equal(net_link_item(seen.link, PIRN__KIND__RESULT, &item, &payload), BASE_OK);
 	UNTIL(&f, b->n_items == 4);
-	assert_int_equal(fake_send(b, b->peers[0], PIRN__KIND__DISPATCH, 5, 1, 0, 0, "x", 1), BASE_OK);
+	assert_int_equal(
+		fake_send(b, b->peers[0], PIRN__KIND__DISPATCH, 5, 1, 0, 0, "x", 1), BASE_OK);
 	UNTIL(&f, seen.messages == 1);
 	assert_int_equal(seen.last_slot, 5);
 	assert_false(seen.had_block);
-	assert_int_equal(fake_send(b, b->peers[0], PIRN__KIND__DISPATCH, 6, 1, 0, 0, large, sizeof large), BASE_OK);
+	assert_int_equal(
+		fake_send(b, b->peers[0], PIRN__KIND__DISPATCH, 6, 1, 0, 0, large, sizeof large),
+		BASE_OK);
 	UNTIL(&f, seen.messages == 2);
 	assert_true(seen.had_block);
 	assert_int_equal(seen.last_body, sizeof large);
@@ -269,7 +280,8 @@ static void unknown_kinds_are_dropped(void **state)
 	connect_to(fixture_ipc(&f, "one"));
 	UNTIL(&f, seen.up == 1);
 	assert_int_equal(net_router_control(b->router, b->peers[0], 99, NULL), BASE_OK);
-	assert_int_equal(fake_send(b, b->peers[0], PIRN__KIND__DISPATCH, 5, 1, 0, 0, "x", 1), BASE_OK);
+	assert_int_equal(
+		fake_send(b, b->peers[0], PIRN__KIND__DISPATCH, 5, 1, 0, 0, "x", 1), BASE_OK);
 	UNTIL(&f, seen.messages == 1);
 	assert_int_equal(seen.down, 0);
 }
@@ -284,7 +296,8 @@ static void a_draining_broker_is_answered(void **state)
 	b->no_drain = true;
 	connect_to(fixture_ipc(&f, "one"));
 	UNTIL(&f, seen.up == 1);
-	assert_int_equal(net_router_control(b->router, b->peers[0], PIRN__KIND__DRAIN, NULL), BASE_OK);
+	assert_int_equal(
+		net_router_control(b->router, b->peers[0], PIRN__KIND__DRAIN, NULL), BASE_OK);
 	UNTIL(&f, seen.drain == 1 && b->drains == 1);
 	assert_int_equal(net_links_up(links), 1); /* for the answers that are still to come */
 	assert_int_equal(seen.drained, 0);
@@ -313,10 +326,12 @@ static void drains_that_cross(void **state)
 	connect_to(fixture_ipc(&f, "one"));
 	UNTIL(&f, seen.up == 1);
 	net_links_drain(links);
-	assert_int_equal(net_router_control(b->router, b->peers[0], PIRN__KIND__DRAIN, NULL), BASE_OK);
+	assert_int_equal(
+		net_router_control(b->router, b->peers[0], PIRN__KIND__DRAIN, NULL), BASE_OK);
 	UNTIL(&f, b->drains == 2);
 	assert_int_equal(seen.drained, 0);
-	assert_int_equal(net_router_control(b->router, b->peers[0], PIRN__KIND__DRAIN, NULL), BASE_OK);
+	assert_int_equal(
+		net_router_control(b->router, b->peers[0], PIRN__KIND__DRAIN, NULL), BASE_OK);
 	UNTIL(&f, seen.drained == 1);
 	assert_int_equal(b->drains, 2);
 }
@@ -413,8 +428,8 @@ static void services_can_be_announced_again(void **state)
 
 static void wrong_lists_are_told(void **state)
 {
-	static const char *const wrong[] = { "", "nonsense", "tcp://127.0.0.1:7400,", "tcp://127.0.0.1",
-		"ipc://x,tcp://:1" };
+	static const char *const wrong[] = { "", "nonsense", "tcp://127.0.0.1:7400,",
+		"tcp://127.0.0.1", "ipc://x,tcp://:1" };
 
 	(void)state;
 	for (size_t i = 0; i < sizeof wrong / sizeof wrong[0]; i++) {

@@ -105,7 +105,8 @@ static bool on_unhook_all(void *arg)
 static void a_hook_may_unhook_itself_and_others(void **state)
 {
 	(void)state;
-	assert_int_equal(net_loop_hook(t.f.loop, NET_READ, on_unhook_all, NULL, &t.hooks[0]), BASE_OK);
+	assert_int_equal(
+		net_loop_hook(t.f.loop, NET_READ, on_unhook_all, NULL, &t.hooks[0]), BASE_OK);
 	assert_int_equal(net_loop_hook(t.f.loop, NET_READ, on_read, NULL, &t.hooks[1]), BASE_OK);
 	assert_int_equal(net_loop_hook(t.f.loop, NET_FLUSH, on_flush, NULL, &t.hooks[2]), BASE_OK);
 	net_loop_again(t.f.loop);
@@ -203,8 +204,10 @@ int main(void)
 {
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test_setup_teardown(stages_come_in_order, set_up, tear_down),
-		cmocka_unit_test_setup_teardown(a_stage_that_has_more_is_called_again, set_up, tear_down),
-		cmocka_unit_test_setup_teardown(a_hook_may_unhook_itself_and_others, set_up, tear_down),
+		cmocka_unit_test_setup_teardown(
+			a_stage_that_has_more_is_called_again, set_up, tear_down),
+		cmocka_unit_test_setup_teardown(
+			a_hook_may_unhook_itself_and_others, set_up, tear_down),
 		cmocka_unit_test_setup_teardown(a_socket_wakes_the_loop, set_up, tear_down),
 		cmocka_unit_test_setup_teardown(time_goes_on, set_up, tear_down),
 		cmocka_unit_test_setup_teardown(signals_are_counted, set_up, tear_down),

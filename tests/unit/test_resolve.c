@@ -43,10 +43,11 @@ static void good_ones(void **state)
 
 static void bad_ones(void **state)
 {
-	static const char *const bad[] = { "", "tcp://", "broker:7400", "tcp://broker", "tcp://:7400",
-		"tcp://broker:", "tcp://broker:0", "tcp://broker:65536", "tcp://broker:7400x",
-		"tcp://bro ker:7400", "tcp://[::1:7400", "tcp://[nonsense]:7400", "tcp://::1:7400", "ipc://",
-		"udp://broker:7400", "tcp://-x:1", "tcp://br\xc3\xb6ker:1", "TCP://broker:7400" };
+	static const char *const bad[] = { "", "tcp://", "broker:7400", "tcp://broker",
+		"tcp://:7400", "tcp://broker:", "tcp://broker:0", "tcp://broker:65536",
+		"tcp://broker:7400x", "tcp://bro ker:7400", "tcp://[::1:7400",
+		"tcp://[nonsense]:7400", "tcp://::1:7400", "ipc://", "udp://broker:7400",
+		"tcp://-x:1", "tcp://br\xc3\xb6ker:1", "TCP://broker:7400" };
 	static char longest[NET_ENDPOINT_MAX + 10];
 	struct net_endpoint e;
 
@@ -93,7 +94,8 @@ static void a_name_is_looked_up(void **state)
 	assert_int_equal(net_resolver_new(f.loop, &e, on_resolved, &h, &r), BASE_OK);
 	UNTIL(&f, h.times > 0);
 	assert_true(h.n >= 1 && h.sorted);
-	assert_true(strcmp(h.first, "tcp://127.0.0.1:7400") == 0 || strcmp(h.first, "tcp://[::1]:7400") == 0);
+	assert_true(strcmp(h.first, "tcp://127.0.0.1:7400") == 0 ||
+		    strcmp(h.first, "tcp://[::1]:7400") == 0);
 	net_resolver_free(&r);
 	assert_null(r);
 	fixture_fini(&f);

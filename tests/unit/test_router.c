@@ -45,7 +45,8 @@ static void *peer_new(int type, const char *endpoint)
 	return socket;
 }
 
-static void send_bytes(void *socket, const void *head, size_t head_size, const void *body, size_t body_size)
+static void send_bytes(
+	void *socket, const void *head, size_t head_size, const void *body, size_t body_size)
 {
 	assert_true(zmq_send(socket, head, head_size, ZMQ_SNDMORE) >= 0);
 	assert_true(zmq_send(socket, body, body_size, 0) >= 0);
@@ -172,7 +173,8 @@ static void items_of_a_turn_are_one_message(void **state)
 	(void)state;
 	await_kind(peer, r, PIRN__KIND__WELCOME);
 	for (uint32_t i = 0; i < 1500; i++)
-		assert_int_equal(fake_send(b, number, PIRN__KIND__REPLY, i, 1, 200, 0, "x", 1), BASE_OK);
+		assert_int_equal(
+			fake_send(b, number, PIRN__KIND__REPLY, i, 1, 200, 0, "x", 1), BASE_OK);
 	for (size_t expected = NET_MAX_ITEMS; next < 1500; expected = 1500 - NET_MAX_ITEMS) {
 		await(peer, r);
 		assert_int_equal(r->unpacked->kind, PIRN__KIND__REPLY);
@@ -220,9 +222,12 @@ static void a_large_item_travels_alone(void **state)
 	(void)state;
 	memset(large, 'L', sizeof large);
 	await_kind(peer, r, PIRN__KIND__WELCOME);
-	assert_int_equal(fake_send(b, number, PIRN__KIND__REPLY, 1, 1, 200, 0, "small", 5), BASE_OK);
-	assert_int_equal(fake_send(b, number, PIRN__KIND__REPLY, 2, 1, 200, 0, large, sizeof large), BASE_OK);
-	assert_int_equal(fake_send(b, number, PIRN__KIND__REPLY, 3, 1, 200, 0, "small", 5), BASE_OK);
+	assert_int_equal(
+		fake_send(b, number, PIRN__KIND__REPLY, 1, 1, 200, 0, "small", 5), BASE_OK);
+	assert_int_equal(fake_send(b, number, PIRN__KIND__REPLY, 2, 1, 200, 0, large, sizeof large),
+		BASE_OK);
+	assert_int_equal(
+		fake_send(b, number, PIRN__KIND__REPLY, 3, 1, 200, 0, "small", 5), BASE_OK);
 	for (uint32_t slot = 1; slot <= 3; slot++) {
 		await(peer, r);
 		assert_int_equal(r->unpacked->n_items, 1);
@@ -390,7 +395,8 @@ static void numbers_are_never_used_again(void **state)
 		for (size_t k = 0; k + 1 < b->n_peers; k++)
 			assert_true(b->peers[k] != number);
 		net_router_forget(b->router, number);
-		assert_int_equal(net_router_control(b->router, number, PIRN__KIND__BEAT, NULL), BASE_GONE);
+		assert_int_equal(
+			net_router_control(b->router, number, PIRN__KIND__BEAT, NULL), BASE_GONE);
 		zmq_close(peer);
 		before = number;
 	}
@@ -424,7 +430,8 @@ static void a_peer_that_does_not_read_is_given_up(void **state)
 	zmq_setsockopt(stuck, ZMQ_RCVHWM, &one, sizeof one);
 	assert_int_equal(zmq_connect(stuck, fixture_ipc(&f, "broker")), 0);
 	number = peer_up(stuck);
-	while (fake_send(b, number, PIRN__KIND__REPLY, n, 1, 200, 0, bytes, sizeof bytes) == BASE_OK) {
+	while (fake_send(b, number, PIRN__KIND__REPLY, n, 1, 200, 0, bytes, sizeof bytes) ==
+		BASE_OK) {
 		if (++n % 64 == 0)
 			fixture_turn(&f);
 		assert_true(n < 1000000);
@@ -438,7 +445,8 @@ static void a_peer_that_does_not_read_is_given_up(void **state)
 
 static void assert_refused(const char *endpoints, enum base_err expected, const char *named)
 {
-	const struct net_router_events events = { .on_message = fake_on_message, .on_gone = fake_on_gone };
+	const struct net_router_events events = { .on_message = fake_on_message,
+		.on_gone = fake_on_gone };
 	struct net_router *r = NULL;
 	char *why = NULL;
 
@@ -522,10 +530,13 @@ int main(void)
 		cmocka_unit_test_setup_teardown(malformed_messages_hurt_nobody, set_up, tear_down),
 		cmocka_unit_test_setup_teardown(raw_bytes_hurt_nobody, set_up, tear_down),
 		cmocka_unit_test_setup_teardown(a_dead_peer_is_noticed, set_up, tear_down),
-		cmocka_unit_test_setup_teardown(what_a_peer_sent_last_is_heard_first, set_up, tear_down),
+		cmocka_unit_test_setup_teardown(
+			what_a_peer_sent_last_is_heard_first, set_up, tear_down),
 		cmocka_unit_test_setup_teardown(numbers_are_never_used_again, set_up, tear_down),
-		cmocka_unit_test_setup_teardown(a_forgotten_peer_comes_back_under_another_number, set_up, tear_down),
-		cmocka_unit_test_setup_teardown(a_peer_that_does_not_read_is_given_up, set_up, tear_down),
+		cmocka_unit_test_setup_teardown(
+			a_forgotten_peer_comes_back_under_another_number, set_up, tear_down),
+		cmocka_unit_test_setup_teardown(
+			a_peer_that_does_not_read_is_given_up, set_up, tear_down),
 		cmocka_unit_test_setup_teardown(an_address_in_use_is_told, set_up, tear_down),
 		cmocka_unit_test_setup_teardown(a_stale_socket_file_is_replaced, set_up, tear_down),
 		cmocka_unit_test(the_table_of_peers_is_bounded),
