@@ -161,13 +161,13 @@ static json_t *run_one(struct pirn_request *req, const json_t *args)
 
 static int state(struct pirn_request *req, struct pirn_response *res)
 {
-	size_t size, i;
+	size_t size;
 	const char *body = pirn_request_body(req, &size);
-	json_t *list = json_loadb(body, size, JSON_REJECT_DUPLICATES, NULL), *args, *results = json_array();
+	json_t *list = json_loadb(body, size, JSON_REJECT_DUPLICATES, NULL), *results = json_array();
 	char *text_of;
 
-	json_array_foreach(list, i, args)
-		json_array_append_new(results, run_one(req, args));
+	for (size_t i = 0; i < json_array_size(list); i++)
+		json_array_append_new(results, run_one(req, json_array_get(list, i)));
 	text_of = json_dumps(results, JSON_COMPACT | JSON_SORT_KEYS);
 	if (json_is_array(list))
 		pirn_respond_json(res, 200, "%s", text_of);
