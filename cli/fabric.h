@@ -21,6 +21,8 @@
 
 #include "cli/supervise.h"
 
+#define CLI_GATEWAYS_MAX 16
+
 struct cli_fabric_listener {
 	int fd;                          /* listening; -1: none */
 	struct sockaddr_storage address; /* where it can be reached from here */
@@ -32,7 +34,10 @@ struct cli_fabric_conf {
 	char data[PATH_MAX];                   /* absolute; the working directory */
 	char services[PATH_MAX];               /* absolute */
 	const char *redis;                     /* a URL */
-	struct cli_fabric_listener http, admin; /* no admin: administration is off */
+	struct cli_fabric_listener http;
+	/* Administration of each gateway: the first one's is for people, the others' are private
+	 * and serve to ask them whether they are ready. None when administration is off. */
+	struct cli_fabric_listener admins[CLI_GATEWAYS_MAX];
 	int lock_fd;
 	unsigned counts[CLI_GROUP__N];
 	uint64_t drain_ms;

@@ -81,14 +81,13 @@ static const char *give_fd(struct cli_fabric_words *w, int fd)
 	return w->fd[i];
 }
 
-/* Administration is one place: the first gateway's. */
 static void gateway_words(
 	struct cli_fabric_words *w, const struct cli_fabric_conf *conf, unsigned index)
 {
 	say_two(w, "--brokers", (const char *)w->brokers.data);
 	say_two(w, "--http-fd", give_fd(w, conf->http.fd));
-	if (index == 0 && conf->admin.fd >= 0)
-		say_two(w, "--admin-fd", give_fd(w, conf->admin.fd));
+	if (conf->admins[index].fd >= 0)
+		say_two(w, "--admin-fd", give_fd(w, conf->admins[index].fd));
 	else
 		say_two(w, "--admin", "off");
 }

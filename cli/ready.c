@@ -10,10 +10,12 @@
 #include "cli/fabric_words.h"
 #include "cli/probe.h"
 
-#define AGAIN_MS    20
-#define ANSWER_MS   2000
-#define BROKERS_MS  30000
-#define GATEWAYS_MS 60000
+#define AGAIN_MS     20
+#define GET_READYZ   "GET /readyz HTTP/1.0\r\nHost: localhost\r\n\r\n"
+#define GET_SERVICES "GET /v1/services HTTP/1.0\r\nHost: localhost\r\n\r\n"
+#define ANSWER_MS    2000
+#define BROKERS_MS   30000
+#define GATEWAYS_MS  60000
 #define SERVICES_MS \
 	15000 /* after the gateway is ready; then what is missing is told, and we go on */
 
@@ -26,8 +28,8 @@ struct cli_ready {
 	void *arg;
 	bool busy;
 	enum cli_group group;
-	unsigned broker; /* that is asked next */
-	bool gateway_ready;
+	unsigned member; /* that is asked next */
+	bool gateways_ready;
 	uint64_t deadline_at;
 	char path[64];
 	char failure[256];
@@ -125,33 +127,47 @@ static void on_services(struct cli_ready *r, const char *answer, size_t size)
 	}
 }
 
+static bool has_admin(const struct cli_ready *r)
+{
+	return r->conf->admins[0].fd >= 0;
+}
+
+/* Without administration they can only be asked at the port they share, where any one answers. */
+static unsigned gateways_to_ask(const struct cli_ready *r)
+{
+	return has_admin(r) ? r->conf->counts[CLI_GATEWAYS] : 1;
+}
+
 static void on_gateway(struct cli_ready *r, const char *answer)
 {
-	if (!body_of(answer)) {
-		if (is_late(r))
-			conclude(r, "the gateway is not ready after 60 s; the lines above say why");
-		else
-			ask_again(r, AGAIN_MS);
+	if (!body_of(answer) && is_late(r)) {
+		conclude(r, "a gateway is not ready after 60 s; the lines above say why");
 		return;
 	}
-	r->gateway_ready = true;
-	if (r->conf->admin.fd < 0 || r->conf->n_names == 0) {
+	if (!body_of(answer)) {
+		ask_again(r, AGAIN_MS);
+		return;
+	}
+	r->member++;
+	r->gateways_ready = r->member == gateways_to_ask(r);
+	if (r->gateways_ready && (!has_admin(r) || r->conf->n_names == 0)) {
 		conclude(r, NULL);
 		return;
 	}
-	set_deadline(r, SERVICES_MS);
+	if (r->gateways_ready)
+		set_deadline(r, SERVICES_MS);
 	ask(r);
 }
 
 static void on_broker(struct cli_ready *r, bool reached)
 {
 	if (reached) {
-		r->broker++;
+		r->member++;
 		ask(r);
 	} else if (is_late(r)) {
 		(void)snprintf(r->failure, sizeof r->failure,
 			"broker-%u does not listen after 30 s; the lines above say why",
-			r->broker + 1);
+			r->member + 1);
 		conclude(r, r->failure);
 	} else {
 		ask_again(r, AGAIN_MS);
@@ -174,7 +190,7 @@ static void on_answer(void *arg, bool reached, const char *answer, size_t size)
 		on_broker(r, reached);
 		break;
 	case CLI_GATEWAYS:
-		if (r->gateway_ready)
+		if (r->gateways_ready)
 			on_services(r, reached ? answer : "", reached ? size : 0);
 		else
 			on_gateway(r, reached ? answer : "");
@@ -193,6 +209,15 @@ static void probe(struct cli_ready *r, const struct cli_probe_conf *conf)
 		ask_again(r, AGAIN_MS);
 }
 
+static const struct sockaddr *gateway_address(const struct cli_ready *r)
+{
+	const struct cli_fabric_listener *l = &r->conf->http;
+
+	if (has_admin(r))
+		l = &r->conf->admins[r->gateways_ready ? 0 : r->member];
+	return (const struct sockaddr *)&l->address;
+}
+
 static void ask(struct cli_ready *r)
 {
 	struct cli_probe_conf conf = { .timeout_ms = ANSWER_MS };
@@ -204,19 +229,16 @@ static void ask(struct cli_ready *r)
 		conf.line = true;
 		break;
 	case CLI_BROKERS:
-		if (r->broker == r->conf->counts[CLI_BROKERS]) {
+		if (r->member == r->conf->counts[CLI_BROKERS]) {
 			conclude(r, NULL);
 			return;
 		}
-		(void)snprintf(r->path, sizeof r->path, CLI_BROKER_SOCKET, r->broker + 1);
+		(void)snprintf(r->path, sizeof r->path, CLI_BROKER_SOCKET, r->member + 1);
 		conf.unix_path = r->path;
 		break;
 	case CLI_GATEWAYS:
-		conf.address = (const struct sockaddr *)(r->gateway_ready ? &r->conf->admin.address
-									  : &r->conf->http.address);
-		conf.request = r->gateway_ready
-				       ? "GET /v1/services HTTP/1.0\r\nHost: localhost\r\n\r\n"
-				       : "GET /readyz HTTP/1.0\r\nHost: localhost\r\n\r\n";
+		conf.address = gateway_address(r);
+		conf.request = r->gateways_ready ? GET_SERVICES : GET_READYZ;
 		break;
 	case CLI_WORKERS: /* the list of services shows whether they are there */
 	case CLI_GROUP__N:
@@ -233,8 +255,8 @@ void cli_ready_begin(struct cli_ready *r, enum cli_group group)
 	cli_ready_stop(r);
 	r->busy = true;
 	r->group = group;
-	r->broker = 0;
-	r->gateway_ready = false;
+	r->member = 0;
+	r->gateways_ready = false;
 	uv_update_time(net_loop_uv(r->loop));
 	set_deadline(r, group == CLI_BROKERS    ? BROKERS_MS
 			: group == CLI_GATEWAYS ? GATEWAYS_MS

@@ -182,9 +182,16 @@ static bool listens(const char *flag, const char *address, struct cli_fabric_lis
 	return false;
 }
 
-static bool is_off(const char *address)
+static bool open_admins(struct cli_fabric_conf *conf, const struct settings *s)
 {
-	return strcmp(address, "off") == 0;
+	for (unsigned i = 0; i < CLI_GATEWAYS_MAX; i++)
+		conf->admins[i].fd = -1;
+	if (strcmp(s->admin, "off") == 0)
+		return true;
+	for (unsigned i = 0; i < s->gateways; i++)
+		if (!listens("--admin", i ? "127.0.0.1:0" : s->admin, &conf->admins[i]))
+			return false;
+	return true;
 }
 
 static int run(const void *settings, int n_operands, char **operands)
@@ -193,7 +200,6 @@ static int run(const void *settings, int n_operands, char **operands)
 	char url[PATH_MAX + 64];
 	struct cli_fabric_conf conf = {
 		.http = { .fd = -1 },
-		.admin = { .fd = -1 },
 		.lock_fd = -1,
 		.drain_ms = s->drain_ms,
 		.counts = { s->redis ? 0 : 1, s->brokers, s->workers, s->gateways },
@@ -205,8 +211,7 @@ static int run(const void *settings, int n_operands, char **operands)
 	(void)operands;
 	/* Two on one directory are told so, rather than that a port is in use. */
 	if (!find_programs(&conf, s) || !find_services(&conf, s) || !enter_data(&conf, s) ||
-		!listens("--http", s->http, &conf.http) ||
-		(!is_off(s->admin) && !listens("--admin", s->admin, &conf.admin)) ||
+		!listens("--http", s->http, &conf.http) || !open_admins(&conf, s) ||
 		!settle_redis(&conf, s, url, sizeof url))
 		goto fail;
 	clear_sockets();
@@ -234,7 +239,7 @@ static const struct base_conf_row rows[] = {
 		"folder of built services, one folder each (default: those that belong to this program)"),
 	ROW("workers", BASE_CONF_U32, workers, "2", 1, 64, "how many workers"),
 	ROW("brokers", BASE_CONF_U32, brokers, "1", 1, 16, "how many brokers"),
-	ROW("gateways", BASE_CONF_U32, gateways, "1", 1, 16,
+	ROW("gateways", BASE_CONF_U32, gateways, "1", 1, CLI_GATEWAYS_MAX,
 		"how many gateways; they share the port"),
 	ROW("redis", BASE_CONF_STR, redis, NULL, 0, 0,
 		"use this Redis instead of one of its own: redis://[[user]:password@]host[:port][/db] or unix:///path"),
