@@ -335,7 +335,7 @@ $(FUZZ_TARGETS): $(B)/tests/fuzz/%: $(B)/obj/tests/fuzz/%.o $(fuzz_driver) $(ALL
 	@mkdir -p $(@D)
 	$(Q)$(link) $(if $(fuzz_driver),,-fsanitize=fuzzer) -o $@ $(filter %.o,$^) $(group) $(TEST_LIBS) $(LIBS)
 
-$(BENCHES): $(B)/bench/%: $(B)/obj/bench/%.o $(call archives,client core $(STORES))
+$(BENCHES): $(B)/bench/%: $(B)/obj/bench/%.o $(call archives,gateway broker worker cli client core $(STORES))
 	$(call say,LINK,$@)
 	@mkdir -p $(@D)
 	$(Q)$(link) -o $@ $< $(group) $(LIBS) $(GEARMAN_LIBS)
