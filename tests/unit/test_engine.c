@@ -203,13 +203,13 @@ static void many_calls_go_in_few_messages(void **state)
 	start(1);
 	b[0]->echo = true;
 	for (int i = 0; i < CALLS; i++) {
-		char text[16];
+		char text[24];
 		snprintf(text, sizeof text, "call %d", i);
 		call(&calls[i], "echo", text);
 	}
 	UNTIL(&f, client_engine_open(engine) == 0);
 	for (int i = 0; i < CALLS; i++) {
-		char text[16];
+		char text[24];
 		snprintf(text, sizeof text, "call %d", i);
 		assert_int_equal(calls[i].ended, 1);
 		assert_int_equal(calls[i].status, 200);
