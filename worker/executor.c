@@ -9,25 +9,37 @@
 
 #include <assert.h>
 #include <errno.h>
+#include <fcntl.h>
 #include <pthread.h>
 #include <stdatomic.h>
+#include <stdio.h>
 #include <stdlib.h>
+#include <string.h>
 #include <time.h>
 #include <unistd.h>
+
+#define LOOKS_AT 8u    /* threads whose state a look asks for */
+#define BUSY_LOOKS 10u /* so many looks in vain, and threads that compute get company */
 
 struct thread {
 	struct wrk_executor *executor;
 	pthread_t id;
+	pid_t tid; /* 0: has not begun */
 	pthread_cond_t cond;
-	bool woken;
+	bool woken, idle;
+	atomic_bool blocks;  /* it said so */
 	struct thread *next; /* among the idle, or the ended */
+	struct thread *before, *after; /* among all */
 };
+
+static _Thread_local struct thread *self;
 
 struct wrk_executor {
 	struct wrk_executor_conf conf;
 	pthread_mutex_t lock;
 	struct wrk_task *first, *last; /* waiting */
 	struct wrk_task *done_first, *done_last;
+	struct thread *all;
 	struct thread *idle;  /* last in, first out */
 	struct thread *ended; /* to be joined */
 	pthread_cond_t quiet; /* a thread ended */
@@ -35,6 +47,7 @@ struct wrk_executor {
 	uint32_t n_threads, n_waiting;
 	uint64_t started, spawned;
 	uint64_t look_us, started_at_look; /* when the last look was, and what `started` was then */
+	uint32_t stuck_looks, asleep_looks; /* in a row */
 	bool stopping;
 	/* Not guarded: blocking and unblocking would otherwise cost each state operation two locks that
 	 * all threads want at once. Who brings it to 0 looks at the queue afterwards; who queues looks
@@ -90,6 +103,21 @@ static bool done_append(struct wrk_executor *e, struct wrk_task *t)
 
 /* ---- threads --------------------------------------------------------------- */
 
+static void all_add(struct wrk_executor *e, struct thread *t)
+{
+	t->after = e->all;
+	if (t->after)
+		t->after->before = t;
+	e->all = t;
+}
+
+static void all_remove(struct wrk_executor *e, struct thread *t)
+{
+	*(t->before ? &t->before->after : &e->all) = t->after;
+	if (t->after)
+		t->after->before = t->before;
+}
+
 static void idle_remove(struct wrk_executor *e, struct thread *t)
 {
 	struct thread **at = &e->idle;
@@ -106,6 +134,7 @@ static bool thread_sleep(struct wrk_executor *e, struct thread *t)
 
 	e->n_active--;
 	t->woken = false;
+	t->idle = true;
 	t->next = e->idle;
 	e->idle = t;
 	while (!t->woken) {
@@ -121,6 +150,7 @@ static bool thread_sleep(struct wrk_executor *e, struct thread *t)
 		rc = pthread_cond_timedwait(&t->cond, &e->lock, &until);
 		if (rc == ETIMEDOUT && !t->woken && e->n_threads > e->conf.min_threads) {
 			idle_remove(e, t);
+			t->idle = false;
 			e->n_active++; /* as if woken: it goes once more through its end */
 			return false;
 		}
@@ -156,7 +186,9 @@ static void *thread_main(void *arg)
 	struct wrk_executor *e = t->executor;
 	void *local = e->conf.enter ? e->conf.enter(e->conf.arg, e) : t;
 
+	self = t;
 	pthread_mutex_lock(&e->lock);
+	t->tid = gettid();
 	while (local) {
 		thread_work(e, local);
 		if (e->first)
@@ -170,6 +202,7 @@ static void *thread_main(void *arg)
 	pthread_mutex_lock(&e->lock);
 	e->n_active--;
 	e->n_threads--;
+	all_remove(e, t);
 	t->next = e->ended;
 	e->ended = t;
 	pthread_cond_signal(&e->quiet);
@@ -199,6 +232,7 @@ static bool thread_spawn(struct wrk_executor *e)
 		return false;
 	}
 	e->spawned++;
+	all_add(e, t);
 	return true;
 }
 
@@ -211,6 +245,7 @@ static bool thread_wake(struct wrk_executor *e)
 		return e->n_threads < e->max_threads && thread_spawn(e);
 	e->idle = t->next;
 	t->woken = true;
+	t->idle = false;
 	e->n_active++;
 	pthread_cond_signal(&t->cond);
 	return true;
@@ -349,6 +384,40 @@ struct wrk_task *wrk_executor_withdraw_all(struct wrk_executor *e)
 	return first;
 }
 
+/* Whether the kernel has the thread waiting for something, rather than for a processor. */
+static bool is_asleep(const struct thread *t)
+{
+	char path[64], text[128], *end;
+	ssize_t n = -1;
+	int fd;
+
+	(void)snprintf(path, sizeof path, "/proc/self/task/%d/stat", (int)t->tid);
+	fd = t->tid ? open(path, O_RDONLY | O_CLOEXEC) : -1;
+	if (fd >= 0) {
+		n = read(fd, text, sizeof text - 1);
+		close(fd);
+	}
+	text[n > 0 ? n : 0] = '\0';
+	end = strrchr(text, ')'); /* "4711 (name) S …" */
+	return end && end[1] == ' ' && end[2] != 'R';
+}
+
+/* Whether every active thread sleeps. A few are asked: more than that cannot all wait for a processor
+ * without the queue's moving on. Lock held. */
+static bool all_sleep(const struct wrk_executor *e)
+{
+	unsigned asked = 0;
+
+	for (const struct thread *t = e->all; t && asked < LOOKS_AT; t = t->after) {
+		if (t->idle || atomic_load_explicit(&t->blocks, memory_order_relaxed))
+			continue;
+		asked++;
+		if (!is_asleep(t))
+			return false;
+	}
+	return true;
+}
+
 /* How many threads more the queue needs; a look is one only after late_us. Lock held. */
 static uint32_t look(struct wrk_executor *e, uint64_t now_us)
 {
@@ -358,11 +427,15 @@ static uint32_t look(struct wrk_executor *e, uint64_t now_us)
 		return 0;
 	e->look_us = now_us;
 	e->started_at_look = e->started;
+	e->stuck_looks = stuck ? e->stuck_looks + 1 : 0;
 	if (now_us < e->first->queued_us + e->conf.late_us)
 		return 0;
-	if (stuck)
-		return e->n_waiting;
-	return e->n_active < e->conf.processors ? 1 : 0;
+	if (stuck && all_sleep(e)) /* once may be chance: it may sleep for this very lock */
+		return e->asleep_looks++ > 0 ? e->n_waiting : 1;
+	e->asleep_looks = 0;
+	if (e->n_active < e->conf.processors)
+		return 1;
+	return e->stuck_looks > 0 && e->stuck_looks % BUSY_LOOKS == 0 ? e->n_active : 0;
 }
 
 bool wrk_executor_watch(struct wrk_executor *e, uint64_t now_us)
@@ -393,6 +466,7 @@ void wrk_executor_figures(struct wrk_executor *e, struct wrk_executor_figures *o
 
 void wrk_executor_block(struct wrk_executor *e)
 {
+	atomic_store_explicit(&self->blocks, true, memory_order_relaxed);
 	if (atomic_fetch_sub(&e->n_active, 1) > 1)
 		return;
 	pthread_mutex_lock(&e->lock);
@@ -404,4 +478,5 @@ void wrk_executor_block(struct wrk_executor *e)
 void wrk_executor_unblock(struct wrk_executor *e)
 {
 	atomic_fetch_add(&e->n_active, 1);
+	atomic_store_explicit(&self->blocks, false, memory_order_relaxed);
 }

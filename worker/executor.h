@@ -11,9 +11,11 @@
  *   - a batch that arrives while a thread is active wakes nobody: that thread
  *     takes the tasks one after another;
  *   - when the queue's head has waited for late_us and no task was taken since
- *     the last look, the active threads are stuck: as many threads as tasks wait
- *     are woken or started. When tasks are taken, though too slowly, one more
- *     thread is woken as long as fewer are active than there are processors;
+ *     the last look, the active threads are stuck. If they all sleep (the kernel
+ *     knows), one thread more is woken or started, and at the second such look as
+ *     many as tasks wait. If one computes, or was denied a processor, more threads
+ *     only help while they are fewer than the processors; after ten looks in vain
+ *     they are doubled all the same, because somebody may compute for seconds;
  *   - a thread that is about to block, and says so, lets another go on at once.
  *
  * The look is wrk_executor_watch, which the loop calls while something waits.

@@ -232,13 +232,15 @@ static void never_more_threads_than_the_bound(void **state)
 	(void)state;
 	open_fixture(&f, (struct wrk_executor_conf){ .max_threads = 3 });
 	wrk_executor_push(f.executor, chain(stuck, 20, WAITS), 0);
-	for (uint64_t now_us = 2000; now_us < 60000; now_us += 2000)
+	for (uint64_t now_us = 2000; figures(&f).started < 3; now_us += 2000)
 		assert_true(wrk_executor_watch(f.executor, now_us));
 	enters(&f, 3);
+	for (uint64_t now_us = UINT64_C(1) << 40; now_us < (UINT64_C(1) << 40) + 100000; now_us += 2000)
+		assert_true(wrk_executor_watch(f.executor, now_us));
 	assert_int_equal(figures(&f).threads, 3);
 	assert_int_equal(figures(&f).started, 3);
 	wrk_executor_bound(f.executor, 5);
-	for (uint64_t now_us = 60000; now_us < 90000; now_us += 2000)
+	for (uint64_t now_us = UINT64_C(1) << 41; figures(&f).started < 5; now_us += 2000)
 		assert_true(wrk_executor_watch(f.executor, now_us));
 	enters(&f, 2);
 	assert_int_equal(figures(&f).threads, 5);
