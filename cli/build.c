@@ -229,9 +229,24 @@ static bool is_compiled(const struct job *j)
 	return false;
 }
 
+/* A folder, or the name of one in services/, where `pirn new` makes them. */
+static const char *find_folder(const char *word, char *room, size_t size)
+{
+	char probe[FILE_MAX];
+
+	(void)snprintf(probe, sizeof probe, "%s/service.yaml", word);
+	if (access(probe, F_OK) == 0 || strchr(word, '/'))
+		return word;
+	(void)snprintf(room, size, "services/%s", word);
+	(void)snprintf(probe, sizeof probe, "%s/service.yaml", room);
+	return access(probe, F_OK) == 0 ? room : word;
+}
+
 static int run(const void *settings, int n_operands, char **operands)
 {
-	struct job j = { .settings = settings, .folder = operands[0] };
+	char room[PATH_MAX];
+	struct job j = { .settings = settings,
+		.folder = find_folder(operands[0], room, sizeof room) };
 	char why[1024];
 	int status = CLI_FAILED;
 
@@ -265,9 +280,10 @@ static const struct base_conf_row rows[] = {
 const struct cli_command cli_build = {
 	.program = {
 		.name = "pirn build",
-		.synopsis = "DIR [--out DIR]",
-		.about = "Checks the manifest of the service in DIR and compiles its .c files to a shared object.\n"
-			 "CC, CPPFLAGS, CFLAGS, LDFLAGS and LDLIBS are heard. `pirn up --services build/services` runs the result." CLI_EXIT_HELP,
+		.synopsis = "DIR|NAME [--out DIR]",
+		.about = "Checks the manifest of the service in DIR, or in services/NAME, and compiles its .c files\n"
+			 "to a shared object. CC, CPPFLAGS, CFLAGS, LDFLAGS and LDLIBS are heard.\n"
+			 "`pirn up --services build/services` runs the result." CLI_EXIT_HELP,
 		.rows = rows,
 		.operands = true,
 	},

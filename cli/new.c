@@ -75,7 +75,10 @@ static void tell_what_next(const char *dir, const char *name)
 	if (is_own_tree(dir)) {
 		printf("  make                # running workers announce it within a second\n");
 	} else {
-		printf("  pirn build %s/%s\n", dir, name);
+		if (strcmp(dir, "services") == 0)
+			printf("  pirn build %s\n", name);
+		else
+			printf("  pirn build %s/%s\n", dir, name);
 		printf("  pirn up --services build/services\n");
 	}
 	printf("  curl 'http://127.0.0.1:8080/%s?name=World'\n", name);

@@ -273,6 +273,54 @@ static void test_a_new_service_is_there_by_itself(void **state)
 	assert_int_equal(harness_child_named(harness_pid(u.process), "pirn-broker"), broker);
 }
 
+/* A mistake in one manifest while everything runs: what ran goes on running. */
+static void test_a_broken_change_stops_nothing(void **state)
+{
+	char path[PATH_MAX + 64];
+	char old[PATH_MAX + 64];
+	FILE *file;
+
+	(void)state;
+	(void)snprintf(path, sizeof path, "%s/my-greet/service.yaml", u.services);
+	(void)snprintf(old, sizeof old, "%s/my-greet.yaml", harness_dir());
+	assert_int_equal(rename(path, old), 0);
+	file = fopen(path, "we");
+	assert_non_null(file);
+	assert_true(fputs("service: my-greet\nhandler: 5: 6\n", file) >= 0);
+	assert_int_equal(fclose(file), 0);
+	wait_until(UP_MS, harness_wrote(u.process, "my-greet/service.yaml:2:"));
+	for (int i = 0; i < 20; i++) {
+		assert_int_equal(harness_status(u.http, NULL, "/hello", NULL), 200);
+		assert_int_equal(harness_status(u.http, NULL, "/my-greet", NULL), 200);
+	}
+	assert_int_equal(rename(old, path), 0);
+}
+
+static void test_the_parts_outside_a_tree(void **state)
+{
+	char dir[PATH_MAX];
+	char path[PATH_MAX + 64];
+	char include[PATH_MAX];
+	struct harness_process *p = NULL;
+
+	(void)state;
+	harness_new_dir("outside", dir, sizeof dir);
+	assert_non_null(realpath("include", include));
+	assert_int_equal(harness_run("new", dir,
+				 (const char *const[]){ "pirn", "new", "greet", NULL }, NULL, &p),
+		0);
+	assert_true(harness_wrote(p, "pirn build greet"));
+	assert_int_equal(harness_run("build", dir,
+				 (const char *const[]){
+					 "pirn", "build", "greet", "--include", include, NULL },
+				 NULL, NULL),
+		0);
+	(void)snprintf(path, sizeof path, "%s/build/services/greet/greet.so", dir);
+	assert_int_equal(access(path, R_OK), 0);
+	(void)snprintf(path, sizeof path, "%s/build/services/greet/service.yaml", dir);
+	assert_int_equal(access(path, R_OK), 0);
+}
+
 static void test_what_does_not_build_changes_nothing(void **state)
 {
 	char dir[PATH_MAX];
@@ -354,6 +402,8 @@ int main(void)
 		cmocka_unit_test(test_invoke_on_the_command_line),
 		cmocka_unit_test(test_health_checks),
 		cmocka_unit_test(test_a_new_service_is_there_by_itself),
+		cmocka_unit_test(test_a_broken_change_stops_nothing),
+		cmocka_unit_test(test_the_parts_outside_a_tree),
 		cmocka_unit_test(test_what_does_not_build_changes_nothing),
 		cmocka_unit_test(test_the_counter_survives_a_restart_of_everything),
 		cmocka_unit_test(test_version_and_help),
