@@ -435,6 +435,32 @@ static void without_a_worker_another_broker_is_asked_once(void **state)
 	assert_int_equal(b[0]->n_items + b[1]->n_items, 2);
 }
 
+/* The broker that has just started knows nothing; who knows the service knows better. */
+static void unknown_to_one_broker_is_not_unknown(void **state)
+{
+	int first;
+
+	(void)state;
+	start(2);
+	call(&calls[0], "a", "x");
+	UNTIL(&f, b[0]->n_items + b[1]->n_items == 1);
+	first = b[0]->n_items ? 0 : 1;
+	refuse(b[first], fake_last(b[first]), PIRN__REASON__NO_WORKER);
+	UNTIL(&f, b[1 - first]->n_items == 1);
+	refuse(b[1 - first], fake_last(b[1 - first]), PIRN__REASON__UNKNOWN_SERVICE);
+	UNTIL(&f, calls[0].ended == 1);
+	assert_int_equal(calls[0].status, 503);
+	call(&calls[1], "a", "y");
+	UNTIL(&f, b[0]->n_items + b[1]->n_items == 3);
+	first = b[0]->n_items == 2 ? 0 : 1;
+	refuse(b[first], fake_last(b[first]), PIRN__REASON__UNKNOWN_SERVICE);
+	UNTIL(&f, b[1 - first]->n_items == 2);
+	refuse(b[1 - first], fake_last(b[1 - first]), PIRN__REASON__UNKNOWN_SERVICE);
+	UNTIL(&f, calls[1].ended == 1);
+	assert_int_equal(calls[1].reason, PIRN__REASON__UNKNOWN_SERVICE);
+	assert_int_equal(calls[1].status, 404);
+}
+
 static void other_refusals_stand(void **state)
 {
 	(void)state;
@@ -800,6 +826,7 @@ int main(void)
 		TEST(calls_spread_over_brokers),
 		TEST(a_call_goes_where_the_workers_are),
 		TEST(without_a_worker_another_broker_is_asked_once),
+		TEST(unknown_to_one_broker_is_not_unknown),
 		TEST(other_refusals_stand),
 		TEST(a_draining_broker_gets_nothing_new),
 		TEST(a_call_refused_by_a_draining_broker_waits_for_the_next),
