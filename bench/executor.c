@@ -81,7 +81,8 @@ static struct wrk_run *runs_new(size_t n, size_t bytes)
 }
 
 /* Pushes what came back at once again, until calls runs are done; returns how many answers were wrong. */
-static uint64_t drive(struct bench *b, struct wrk_run *runs, uint64_t calls, size_t bytes, uint64_t *turns)
+static uint64_t drive(
+	struct bench *b, struct wrk_run *runs, uint64_t calls, size_t bytes, uint64_t *turns)
 {
 	uint64_t done = 0, wrong = 0;
 
@@ -92,7 +93,8 @@ static uint64_t drive(struct bench *b, struct wrk_run *runs, uint64_t calls, siz
 		while (!(first = wrk_executor_done(b->executor)))
 			sem_wait(&b->woken);
 		for (struct wrk_task *t = first; t; t = t->next, done++)
-			wrong += ((struct wrk_run *)t)->status != 200 || ((struct wrk_run *)t)->body.size != bytes;
+			wrong += ((struct wrk_run *)t)->status != 200 ||
+				 ((struct wrk_run *)t)->body.size != bytes;
 		if (done < calls)
 			wrk_executor_push(b->executor, first, base_clock_us());
 		(void)wrk_executor_watch(b->executor, base_clock_us());
@@ -114,12 +116,18 @@ static uint64_t number(const char *text)
 int main(int argc, char **argv)
 {
 	static const struct option options[] = {
-		{ "calls", required_argument, NULL, 'c' }, { "in-flight", required_argument, NULL, 'f' },
-		{ "bytes", required_argument, NULL, 'b' }, { "threads", required_argument, NULL, 't' }, { 0 },
+		{ "calls", required_argument, NULL, 'c' },
+		{ "in-flight", required_argument, NULL, 'f' },
+		{ "bytes", required_argument, NULL, 'b' },
+		{ "threads", required_argument, NULL, 't' },
+		{ 0 },
 	};
-	uint64_t calls = 3000000, in_flight = 512, bytes = 200, threads = 2, turns = 0, start_us, wrong;
+	uint64_t calls = 3000000, in_flight = 512, bytes = 200, threads = 2, turns = 0, start_us,
+		 wrong;
 	struct bench b = { 0 };
-	struct wrk_executor_conf conf = { .enter = enter, .leave = leave, .run = run, .wake = wake, .arg = &b };
+	struct wrk_executor_conf conf = {
+		.enter = enter, .leave = leave, .run = run, .wake = wake, .arg = &b
+	};
 	struct wrk_executor_figures figures;
 	char name[] = "echo", handler[] = "echo.so", why[WRK_NATIVE_WHY];
 	struct base_manifest manifest = { .service = name, .handler = handler };
@@ -129,18 +137,31 @@ int main(int argc, char **argv)
 
 	while ((option = getopt_long(argc, argv, "", options, NULL)) >= 0) {
 		switch (option) {
-		case 'c': calls = number(optarg); break;
-		case 'f': in_flight = number(optarg); break;
-		case 'b': bytes = number(optarg); break;
-		case 't': threads = number(optarg); break;
-		default: fprintf(stderr, "usage: executor [--calls N] [--in-flight N] [--bytes N] [--threads N]\n"); return 2;
+		case 'c':
+			calls = number(optarg);
+			break;
+		case 'f':
+			in_flight = number(optarg);
+			break;
+		case 'b':
+			bytes = number(optarg);
+			break;
+		case 't':
+			threads = number(optarg);
+			break;
+		default:
+			fprintf(stderr,
+				"usage: executor [--calls N] [--in-flight N] [--bytes N] [--threads N]\n");
+			return 2;
 		}
 	}
 	sem_init(&b.woken, 0, 0);
 	conf.max_threads = (uint32_t)threads;
 	runs = runs_new(in_flight, bytes);
-	if (!runs || wrk_native_adopt(".", &manifest, &service, 1 << 24, &b.native, why, sizeof why) != BASE_OK ||
-	    wrk_executor_new(&conf, &b.executor) != BASE_OK) {
+	if (!runs ||
+		wrk_native_adopt(".", &manifest, &service, 1 << 24, &b.native, why, sizeof why) !=
+			BASE_OK ||
+		wrk_executor_new(&conf, &b.executor) != BASE_OK) {
 		fprintf(stderr, "executor: could not begin\n");
 		return 1;
 	}
@@ -149,8 +170,9 @@ int main(int argc, char **argv)
 	seconds = (double)(base_clock_us() - start_us) / 1e6;
 	wrk_executor_figures(b.executor, &figures);
 	printf("calls=%llu\nin_flight=%llu\nbytes=%llu\nseconds=%.3f\nruns_per_s=%.0f\nturns=%llu\nthreads=%u\nwrong=%llu\n",
-	       (unsigned long long)calls, (unsigned long long)in_flight, (unsigned long long)bytes, seconds,
-	       (double)calls / seconds, (unsigned long long)turns, figures.threads, (unsigned long long)wrong);
+		(unsigned long long)calls, (unsigned long long)in_flight, (unsigned long long)bytes,
+		seconds, (double)calls / seconds, (unsigned long long)turns, figures.threads,
+		(unsigned long long)wrong);
 	wrk_executor_free(&b.executor);
 	wrk_native_free(&b.native);
 	return wrong ? 1 : 0;

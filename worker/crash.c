@@ -17,8 +17,8 @@ static void on_crash(int number)
 	(void)signal(SIGALRM, SIG_DFL);
 	(void)alarm(1);
 	base_log(BASE_ERROR, "worker_crashed", LOG_STR("signal", strsignal(number)),
-	         LOG_STR("service", where->native ? wrk_native_name(where->native) : NULL),
-	         LOG_STR("run", where->request ? pirn_request_id(where->request) : NULL));
+		LOG_STR("service", where->native ? wrk_native_name(where->native) : NULL),
+		LOG_STR("run", where->request ? pirn_request_id(where->request) : NULL));
 	(void)raise(number);
 }
 

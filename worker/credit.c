@@ -12,7 +12,8 @@
 
 /* Walks the links that are up; a worker has one to three, of 64. */
 #define EACH_UP(c, i) \
-	for (uint64_t bits_ = (c)->up; bits_ && ((i) = (uint32_t)__builtin_ctzll(bits_), true); bits_ &= bits_ - 1)
+	for (uint64_t bits_ = (c)->up; bits_ && ((i) = (uint32_t)__builtin_ctzll(bits_), true); \
+		bits_ &= bits_ - 1)
 
 static bool is_up(const struct wrk_credit *c, uint32_t link)
 {
@@ -35,7 +36,7 @@ static uint64_t spare(const struct wrk_credit *c)
 	uint32_t i;
 
 	EACH_UP(c, i)
-		out += free_of(&c->links[i]);
+	out += free_of(&c->links[i]);
 	return out < c->total ? c->total - out : 0;
 }
 
@@ -62,7 +63,8 @@ static uint32_t hungry(const struct wrk_credit *c)
 {
 	uint32_t first = WRK_CREDIT_NONE, i;
 
-	EACH_UP(c, i) {
+	EACH_UP(c, i)
+	{
 		if (!is_hungry(&c->links[i]) || is_asked(&c->links[i]))
 			continue;
 		if (i >= c->turn)
@@ -79,8 +81,9 @@ static uint32_t poorest(const struct wrk_credit *c)
 	uint32_t best = WRK_CREDIT_NONE, i;
 
 	EACH_UP(c, i)
-		if (!is_asked(&c->links[i]) && (best == WRK_CREDIT_NONE || free_of(&c->links[i]) < free_of(&c->links[best])))
-			best = i;
+	if (!is_asked(&c->links[i]) &&
+		(best == WRK_CREDIT_NONE || free_of(&c->links[i]) < free_of(&c->links[best])))
+		best = i;
 	return best;
 }
 
@@ -110,7 +113,8 @@ static uint64_t lack_of_all(const struct wrk_credit *c)
 	uint64_t wanted = 0, asked = 0;
 	uint32_t i;
 
-	EACH_UP(c, i) {
+	EACH_UP(c, i)
+	{
 		wanted += lack(&c->links[i]);
 		asked += c->links[i].granted - c->links[i].target;
 	}
@@ -132,7 +136,8 @@ static void ask_back(struct wrk_credit *c)
 	uint64_t wanted = lack_of_all(c);
 	uint32_t i;
 
-	EACH_UP(c, i) {
+	EACH_UP(c, i)
+	{
 		struct wrk_credit_link *l = &c->links[i];
 		uint64_t part = surplus(l);
 
@@ -198,7 +203,7 @@ void wrk_credit_result(struct wrk_credit *c, uint32_t link)
 	assert(c->running > 0);
 	c->running--;
 	if (link != WRK_CREDIT_NONE && is_up(c, link) && !c->stopped &&
-	    !is_asked(&c->links[link]) && hungry(c) == WRK_CREDIT_NONE && spare(c) > 0)
+		!is_asked(&c->links[link]) && hungry(c) == WRK_CREDIT_NONE && spare(c) > 0)
 		give(c, link);
 	else
 		balance(c);
@@ -246,7 +251,8 @@ void wrk_credit_check(const struct wrk_credit *c)
 	uint32_t i;
 
 	assert((c->dirty & ~c->up) == 0);
-	EACH_UP(c, i) {
+	EACH_UP(c, i)
+	{
 		const struct wrk_credit_link *l = &c->links[i];
 
 		assert(l->target <= l->granted);

@@ -37,7 +37,7 @@
 #include <stdint.h>
 
 #define WRK_CREDIT_LINKS 64
-#define WRK_CREDIT_NONE UINT32_MAX /* no link: the one whose run it was is gone */
+#define WRK_CREDIT_NONE  UINT32_MAX /* no link: the one whose run it was is gone */
 
 struct wrk_credit_link {
 	uint64_t granted;  /* the highest number the broker may still go by */
@@ -52,7 +52,7 @@ struct wrk_credit {
 	uint32_t running; /* dispatched and not ended, of links that fell, too */
 	uint32_t turn;    /* the link after the one that was last served among the hungry */
 	bool stopped;
-	bool again; /* balance once more when everything was told */
+	bool again;         /* balance once more when everything was told */
 	uint64_t up, dirty; /* a bit a link */
 	struct wrk_credit_link links[WRK_CREDIT_LINKS];
 };
@@ -78,7 +78,8 @@ void wrk_credit_stop(struct wrk_credit *c);
 /* The next link that has to be told its `granted`; false: none. */
 bool wrk_credit_next(struct wrk_credit *c, uint32_t *link, uint64_t *granted);
 
-uint64_t wrk_credit_free(const struct wrk_credit *c, uint32_t link); /* that the broker may still send */
+/* What the broker may still send. */
+uint64_t wrk_credit_free(const struct wrk_credit *c, uint32_t link);
 void wrk_credit_check(const struct wrk_credit *c); /* asserts what the essay says */
 
 #endif

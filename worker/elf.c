@@ -12,7 +12,7 @@
 #include <sys/stat.h>
 #include <unistd.h>
 
-static bool is_ours(const ElfW(Ehdr) *head)
+static bool is_ours(const ElfW(Ehdr) * head)
 {
 	unsigned char class = sizeof(void *) == 8 ? ELFCLASS64 : ELFCLASS32;
 	unsigned char order = __BYTE_ORDER__ == __ORDER_LITTLE_ENDIAN__ ? ELFDATA2LSB : ELFDATA2MSB;
@@ -26,7 +26,7 @@ static bool lies_within(uint64_t from, uint64_t bytes, size_t size)
 	return from <= size && bytes <= size - from;
 }
 
-static bool segments_lie_within(const unsigned char *data, size_t size, const ElfW(Ehdr) *head)
+static bool segments_lie_within(const unsigned char *data, size_t size, const ElfW(Ehdr) * head)
 {
 	ElfW(Phdr) segment;
 
@@ -47,9 +47,9 @@ enum base_err wrk_elf_check_bytes(const void *data, size_t size, char *why, size
 		return BASE_TYPE;
 	}
 	if (head.e_phentsize == sizeof(ElfW(Phdr)) &&
-	    lies_within(head.e_phoff, (uint64_t)head.e_phnum * head.e_phentsize, size) &&
-	    lies_within(head.e_shoff, (uint64_t)head.e_shnum * head.e_shentsize, size) &&
-	    segments_lie_within(data, size, &head))
+		lies_within(head.e_phoff, (uint64_t)head.e_phnum * head.e_phentsize, size) &&
+		lies_within(head.e_shoff, (uint64_t)head.e_shnum * head.e_shentsize, size) &&
+		segments_lie_within(data, size, &head))
 		return BASE_OK;
 	snprintf(why, why_room, "a shared object that is cut short");
 	return BASE_TOO_LARGE;
@@ -63,7 +63,8 @@ enum base_err wrk_elf_check(const char *path, char *why, size_t why_room)
 	int fd = open(path, O_RDONLY | O_CLOEXEC);
 
 	if (fd < 0 || fstat(fd, &st) != 0 ||
-	    (st.st_size > 0 && (data = mmap(NULL, (size_t)st.st_size, PROT_READ, MAP_PRIVATE, fd, 0)) == MAP_FAILED)) {
+		(st.st_size > 0 && (data = mmap(NULL, (size_t)st.st_size, PROT_READ, MAP_PRIVATE,
+					    fd, 0)) == MAP_FAILED)) {
 		err = base_err_from_errno(errno);
 		snprintf(why, why_room, "%s", strerror(errno));
 	} else if (st.st_size == 0) {

@@ -16,6 +16,7 @@
 BASE_MUSTUSE enum base_err wrk_elf_check(const char *path, char *why, size_t why_room);
 
 /* The same for the bytes of a file. */
-BASE_MUSTUSE enum base_err wrk_elf_check_bytes(const void *data, size_t size, char *why, size_t why_room);
+BASE_MUSTUSE enum base_err wrk_elf_check_bytes(
+	const void *data, size_t size, char *why, size_t why_room);
 
 #endif

@@ -18,7 +18,7 @@
 #include <time.h>
 #include <unistd.h>
 
-#define LOOKS_AT 8u    /* threads whose state a look asks for */
+#define LOOKS_AT   8u  /* threads whose state a look asks for */
 #define BUSY_LOOKS 10u /* so many looks in vain, and threads that compute get company */
 
 struct thread {
@@ -27,8 +27,8 @@ struct thread {
 	pid_t tid; /* 0: has not begun */
 	pthread_cond_t cond;
 	bool woken, idle;
-	atomic_bool blocks;  /* it said so */
-	struct thread *next; /* among the idle, or the ended */
+	atomic_bool blocks;            /* it said so */
+	struct thread *next;           /* among the idle, or the ended */
 	struct thread *before, *after; /* among all */
 };
 
@@ -458,7 +458,8 @@ bool wrk_executor_watch(struct wrk_executor *e, uint64_t now_us)
 void wrk_executor_figures(struct wrk_executor *e, struct wrk_executor_figures *out)
 {
 	pthread_mutex_lock(&e->lock);
-	*out = (struct wrk_executor_figures){ e->n_threads, e->n_active, e->n_waiting, e->started, e->spawned };
+	*out = (struct wrk_executor_figures){ e->n_threads, e->n_active, e->n_waiting, e->started,
+		e->spawned };
 	pthread_mutex_unlock(&e->lock);
 }
 

@@ -45,18 +45,21 @@ struct wrk_task {
 struct wrk_executor_conf {
 	uint32_t min_threads; /* kept when idle; at least 1 */
 	uint32_t max_threads;
-	uint32_t processors;  /* 0: as many as the machine has */
-	uint32_t idle_ms;     /* 0: 10,000 */
-	uint32_t late_us;     /* 0: 1,000 */
-	void *(*enter)(void *arg, struct wrk_executor *e); /* a thread's own things; NULL: out of memory, the thread ends */
+	uint32_t processors; /* 0: as many as the machine has */
+	uint32_t idle_ms;    /* 0: 10,000 */
+	uint32_t late_us;    /* 0: 1,000 */
+	void *(*enter)(void *arg,
+		struct wrk_executor
+			*e); /* a thread's own things; NULL: out of memory, the thread ends */
 	void (*leave)(void *arg, void *local);
 	void (*run)(void *arg, void *local, struct wrk_task *task);
-	void (*wake)(void *arg);               /* from any thread, without a lock held: something is done */
+	void (*wake)(void *arg); /* from any thread, without a lock held: something is done */
 	void *arg;
 };
 
 /* Starts min_threads. UNAVAILABLE when the system gives none. */
-BASE_MUSTUSE enum base_err wrk_executor_new(const struct wrk_executor_conf *conf, struct wrk_executor **out);
+BASE_MUSTUSE enum base_err wrk_executor_new(
+	const struct wrk_executor_conf *conf, struct wrk_executor **out);
 
 /* Runs what is queued, waits for all threads to end. What is done and not collected is dropped. */
 void wrk_executor_free(struct wrk_executor **e);

@@ -27,10 +27,12 @@ static void say(const struct walk *w, enum wrk_figure figure, double value)
 
 static void walk_service(struct walk *w, const struct wrk_service *service)
 {
-	struct base_stat_sample took = { &wrk_figure_defs[WRK_FIGURE_run_seconds], NULL, 0, &service->took };
+	struct base_stat_sample took = { &wrk_figure_defs[WRK_FIGURE_run_seconds], NULL, 0,
+		&service->took };
 	char labels[BASE_MANIFEST_NAME_MAX + 16];
 
-	snprintf(labels, sizeof labels, "service=\"%s\"", service->manifest->service); /* a name needs no escapes */
+	snprintf(labels, sizeof labels, "service=\"%s\"",
+		service->manifest->service); /* a name needs no escapes */
 	w->labels = took.labels = labels;
 	say(w, WRK_FIGURE_runs_total, (double)service->runs);
 	say(w, WRK_FIGURE_failures_total, (double)service->failures);

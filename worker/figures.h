@@ -14,7 +14,8 @@
 /* name, type, help */
 #define WRK_FIGURES(X) \
 	X(runs_total, COUNTER, "Runs that ended, by service") \
-	X(failures_total, COUNTER, "Runs that failed: 408, 425, 429, 5xx, past their deadline, broken answers") \
+	X(failures_total, COUNTER, \
+		"Runs that failed: 408, 425, 429, 5xx, past their deadline, broken answers") \
 	X(run_seconds, HISTOGRAM, "How long a handler ran") \
 	X(running, GAUGE, "Runs that were dispatched and have not ended, by service") \
 	X(dispatched_total, COUNTER, "Runs that brokers sent") \
@@ -33,7 +34,7 @@ enum wrk_figure {
 #define X(name, type, help) WRK_FIGURE_##name,
 	WRK_FIGURES(X)
 #undef X
-	WRK_FIGURE__N
+		WRK_FIGURE__N
 };
 
 extern const struct base_stat_def wrk_figure_defs[WRK_FIGURE__N]; /* pirn_worker_<name> */

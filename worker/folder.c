@@ -98,7 +98,8 @@ static struct wrk_folder_entry *entry_new(struct wrk_folder *f, const char *name
 	}
 	snprintf(e->path, room, "%s/%s", f->path, name);
 	e->name = e->path + strlen(f->path) + 1;
-	while (*at && strcmp((*at)->name, name) < 0) /* alphabetically, so that logs and HELLOs are alike */
+	while (*at && strcmp((*at)->name, name) <
+			      0) /* alphabetically, so that logs and HELLOs are alike */
 		at = &(*at)->next;
 	e->next = *at;
 	*at = e;
@@ -180,7 +181,8 @@ enum base_err wrk_folder_new(const char *path, const char *carry, struct wrk_fol
 {
 	struct wrk_folder *f = calloc(1, sizeof *f);
 
-	if (!f || !(f->path = strdup(path)) || (carry && !(f->carry = calloc(1, strlen(carry) + 2)))) {
+	if (!f || !(f->path = strdup(path)) ||
+		(carry && !(f->carry = calloc(1, strlen(carry) + 2)))) {
 		wrk_folder_free(&f);
 		return BASE_NOMEM;
 	}

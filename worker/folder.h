@@ -30,7 +30,8 @@ struct wrk_folder_entry {
 };
 
 /* carry: names of folders, comma-separated; NULL: all. Both are copied. */
-BASE_MUSTUSE enum base_err wrk_folder_new(const char *path, const char *carry, struct wrk_folder **out);
+BASE_MUSTUSE enum base_err wrk_folder_new(
+	const char *path, const char *carry, struct wrk_folder **out);
 void wrk_folder_free(struct wrk_folder **f);
 
 /* Looks. Entries stay once they were seen. Returns whether the folder itself can be read. */

@@ -19,7 +19,8 @@ int main(int argc, char **argv)
 	struct wrk_settings settings = { 0 };
 	enum wrk_exit code = WRK_EXIT_FAILED;
 	char **words = copy_words(argc, argv);
-	enum base_conf_outcome outcome = base_conf_read(&wrk_settings_program, &settings, argc, argv, NULL);
+	enum base_conf_outcome outcome =
+		base_conf_read(&wrk_settings_program, &settings, argc, argv, NULL);
 
 	if (outcome == BASE_CONF_WRONG) {
 		code = WRK_EXIT_USAGE;

@@ -38,8 +38,8 @@ const struct wrk_where *wrk_native_where(void)
 	return &where;
 }
 
-__attribute__((format(printf, 4, 5))) static enum base_err refuse(enum base_err err, char *why, size_t room,
-                                                                  const char *format, ...)
+__attribute__((format(printf, 4, 5))) static enum base_err refuse(
+	enum base_err err, char *why, size_t room, const char *format, ...)
 {
 	va_list args;
 
@@ -58,12 +58,15 @@ static enum base_err read_secret(const char *path, char **out)
 	size_t size = 0;
 	ssize_t n = -1;
 
-	while (text && fd >= 0 && size <= SECRET_MAX && (n = read(fd, text + size, SECRET_MAX + 1 - size)) > 0)
+	while (text && fd >= 0 && size <= SECRET_MAX &&
+		(n = read(fd, text + size, SECRET_MAX + 1 - size)) > 0)
 		size += (size_t)n;
 	if (fd >= 0)
 		close(fd);
 	if (!text || fd < 0 || n < 0 || size > SECRET_MAX) {
-		enum base_err err = !text ? BASE_NOMEM : size > SECRET_MAX ? BASE_TOO_LARGE : base_err_from_errno(errno);
+		enum base_err err = !text               ? BASE_NOMEM
+				    : size > SECRET_MAX ? BASE_TOO_LARGE
+							: base_err_from_errno(errno);
 
 		free(text);
 		return err;
@@ -93,29 +96,31 @@ static enum base_err read_secrets(struct wrk_native *n, const char *folder, char
 			snprintf(path, sizeof path, "%s/%s", folder, file);
 		err = read_secret(path, &n->secrets[i]);
 		if (err)
-			return refuse(err, why, room, "secret %s: %s: %s", pairs->items[i].name, path, base_err_text(err));
+			return refuse(err, why, room, "secret %s: %s: %s", pairs->items[i].name,
+				path, base_err_text(err));
 	}
 	return BASE_OK;
 }
 
 /* UNTRUSTED: whatever a file of that name exports. */
-static enum base_err check_service(const struct pirn_service *service, const char *path, char *why, size_t room)
+static enum base_err check_service(
+	const struct pirn_service *service, const char *path, char *why, size_t room)
 {
 	if (service->abi != PIRN_SERVICE_ABI)
 		return refuse(BASE_MISMATCH, why, room,
-		              "%s: built for version %u of <pirn/service.h>, this worker has version %u: build it anew",
-		              path, (unsigned)service->abi, PIRN_SERVICE_ABI);
+			"%s: built for version %u of <pirn/service.h>, this worker has version %u: build it anew",
+			path, (unsigned)service->abi, PIRN_SERVICE_ABI);
 	if (service->size < sizeof *service)
-		return refuse(BASE_INVALID, why, room, "%s: pirn_service_main is %u bytes, not %zu", path,
-		              (unsigned)service->size, sizeof *service);
+		return refuse(BASE_INVALID, why, room, "%s: pirn_service_main is %u bytes, not %zu",
+			path, (unsigned)service->size, sizeof *service);
 	if (!service->handler)
 		return refuse(BASE_INVALID, why, room, "%s: PIRN_SERVICE names no .handler", path);
 	return BASE_OK;
 }
 
 enum base_err wrk_native_adopt(const char *folder, const struct base_manifest *manifest,
-                               const struct pirn_service *service, size_t max_response, struct wrk_native **out,
-                               char *why, size_t why_room)
+	const struct pirn_service *service, size_t max_response, struct wrk_native **out, char *why,
+	size_t why_room)
 {
 	struct wrk_native *n = calloc(1, sizeof *n);
 	char path[PATH_MAX];
@@ -137,8 +142,8 @@ enum base_err wrk_native_adopt(const char *folder, const struct base_manifest *m
 	return err;
 }
 
-enum base_err wrk_native_load(const char *folder, const struct base_manifest *manifest, size_t max_response,
-                              struct wrk_native **out, char *why, size_t why_room)
+enum base_err wrk_native_load(const char *folder, const struct base_manifest *manifest,
+	size_t max_response, struct wrk_native **out, char *why, size_t why_room)
 {
 	char path[PATH_MAX], reason[128];
 	const struct pirn_service *service;
@@ -155,7 +160,8 @@ enum base_err wrk_native_load(const char *folder, const struct base_manifest *ma
 		return refuse(BASE_INVALID, why, why_room, "%s", dlerror());
 	service = dlsym(library, "pirn_service_main");
 	if (!service)
-		err = refuse(BASE_INVALID, why, why_room, "%s: has no PIRN_SERVICE (no symbol pirn_service_main)", path);
+		err = refuse(BASE_INVALID, why, why_room,
+			"%s: has no PIRN_SERVICE (no symbol pirn_service_main)", path);
 	else
 		err = wrk_native_adopt(folder, manifest, service, max_response, out, why, why_room);
 	if (err)
@@ -175,7 +181,8 @@ enum base_err wrk_native_init(struct wrk_native *n, char *why, size_t why_room)
 		where = (struct wrk_where){ 0 };
 	}
 	if (rc != 0)
-		return refuse(BASE_DENIED, why, why_room, "init returned %d (%s)", rc, pirn_err_text(rc));
+		return refuse(
+			BASE_DENIED, why, why_room, "init returned %d (%s)", rc, pirn_err_text(rc));
 	n->initialized = true;
 	return BASE_OK;
 }
@@ -263,16 +270,19 @@ static const struct {
 };
 
 /* The handler said that it failed. */
-static void answer_error(struct pirn_response *res, const struct wrk_native *n, const struct pirn_request *req, int err)
+static void answer_error(struct pirn_response *res, const struct wrk_native *n,
+	const struct pirn_request *req, int err)
 {
 	bool known = err > 0 && (size_t)err < sizeof outcomes / sizeof *outcomes;
 	unsigned status = known ? outcomes[err].status : 500;
 
 	/* What passes by itself has its own line where it began, such as redis_down. */
-	base_log(status < 500 || (known && outcomes[err].retryable) ? BASE_DEBUG : BASE_WARN, "run_failed",
-	         LOG_STR("service", n->manifest->service), LOG_STR("run", pirn_request_id(req)), LOG_I64("code", err),
-	         LOG_STR("error", pirn_err_text(err)));
-	pirn_respond_problem(res, status, NULL, "%s", known ? pirn_err_text(err) : "the service failed");
+	base_log(status < 500 || (known && outcomes[err].retryable) ? BASE_DEBUG : BASE_WARN,
+		"run_failed", LOG_STR("service", n->manifest->service),
+		LOG_STR("run", pirn_request_id(req)), LOG_I64("code", err),
+		LOG_STR("error", pirn_err_text(err)));
+	pirn_respond_problem(
+		res, status, NULL, "%s", known ? pirn_err_text(err) : "the service failed");
 	if (status == 503)
 		pirn_respond_header(res, "Retry-After", "1");
 }
@@ -288,20 +298,24 @@ static void answer_fault(struct wrk_run *run, const struct wrk_native *n, enum w
 	char id[BASE_ULID_TEXT + 1];
 
 	base_ulid_print(run->id, id);
-	base_log(BASE_WARN, "response_refused", LOG_STR("service", n->manifest->service), LOG_STR("run", id),
-	         LOG_STR("why", texts[fault]));
+	base_log(BASE_WARN, "response_refused", LOG_STR("service", n->manifest->service),
+		LOG_STR("run", id), LOG_STR("why", texts[fault]));
 	if (fault == WRK_FAULT_NOMEM) {
 		answer_reason(run, 503, PIRN__REASON__OVERLOADED);
 		run->retry_after_ms = 1000;
 	} else {
-		answer_reason(run, 502, fault == WRK_FAULT_TOO_LARGE ? PIRN__REASON__TOO_LARGE : PIRN__REASON__CRASHED);
+		answer_reason(run, 502,
+			fault == WRK_FAULT_TOO_LARGE ? PIRN__REASON__TOO_LARGE
+						     : PIRN__REASON__CRASHED);
 	}
 }
 
 /* What the broker must know of the response without unpacking it. */
 static uint32_t retry_after_ms(const struct pirn_response *res)
 {
-	const char *value = res->n_headers > 0 && res->status >= 400 ? wrk_response_header(res, "Retry-After") : NULL;
+	const char *value = res->n_headers > 0 && res->status >= 400
+				    ? wrk_response_header(res, "Retry-After")
+				    : NULL;
 	unsigned long seconds;
 	char *end;
 

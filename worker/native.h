@@ -32,13 +32,13 @@ struct wrk_state;
 
 /* Loads folder/manifest->handler and reads the secrets' files. init is not called yet. On an error why
  * holds a line: what is wrong with which file. The manifest is borrowed until wrk_native_free. */
-BASE_MUSTUSE enum base_err wrk_native_load(const char *folder, const struct base_manifest *manifest, size_t max_response,
-                                           struct wrk_native **out, char *why, size_t why_room);
+BASE_MUSTUSE enum base_err wrk_native_load(const char *folder, const struct base_manifest *manifest,
+	size_t max_response, struct wrk_native **out, char *why, size_t why_room);
 
 /* The same for a service that is linked in; folder is where relative secrets' paths begin. */
-BASE_MUSTUSE enum base_err wrk_native_adopt(const char *folder, const struct base_manifest *manifest,
-                                            const struct pirn_service *service, size_t max_response,
-                                            struct wrk_native **out, char *why, size_t why_room);
+BASE_MUSTUSE enum base_err wrk_native_adopt(const char *folder,
+	const struct base_manifest *manifest, const struct pirn_service *service,
+	size_t max_response, struct wrk_native **out, char *why, size_t why_room);
 
 /* Calls the service's init; it may block, and the loop must not wait for it. DENIED: it said no. */
 BASE_MUSTUSE enum base_err wrk_native_init(struct wrk_native *n, char *why, size_t why_room);
@@ -48,7 +48,8 @@ void wrk_native_free(struct wrk_native **n);
 
 /* What a thread of the executor keeps between runs. executor and state may be NULL. */
 struct wrk_thread;
-struct wrk_thread *wrk_thread_new(struct wrk_executor *executor, struct wrk_state *state); /* NULL: out of memory */
+struct wrk_thread *wrk_thread_new(
+	struct wrk_executor *executor, struct wrk_state *state); /* NULL: out of memory */
 void wrk_thread_free(struct wrk_thread **t);
 
 /* Runs the handler once and writes the answer into the run. A run whose time is over is answered

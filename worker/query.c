@@ -22,7 +22,8 @@ size_t wrk_query_decode(char *out, const char *text, size_t size)
 
 		if (c == '+') {
 			c = ' ';
-		} else if (c == '%' && i + 2 < size && hex(text[i + 1]) >= 0 && hex(text[i + 2]) >= 0) {
+		} else if (c == '%' && i + 2 < size && hex(text[i + 1]) >= 0 &&
+			   hex(text[i + 2]) >= 0) {
 			c = (char)(hex(text[i + 1]) * 16 + hex(text[i + 2]));
 			i += 2;
 		}
@@ -51,7 +52,8 @@ static size_t count(const char *text, const char *end)
 	return n < WRK_QUERY_MAX ? n : WRK_QUERY_MAX;
 }
 
-static bool decode_piece(struct base_arena *arena, const char *text, const char *end, struct pirn_pair *pair)
+static bool decode_piece(
+	struct base_arena *arena, const char *text, const char *end, struct pirn_pair *pair)
 {
 	size_t size = (size_t)(end - text);
 	const char *equals = memchr(text, '=', size);
@@ -66,12 +68,12 @@ static bool decode_piece(struct base_arena *arena, const char *text, const char 
 	value = name + pair->name_size + 1;
 	pair->value = value;
 	pair->value_size = equals ? wrk_query_decode(value, equals + 1, size - name_size - 1)
-	                          : wrk_query_decode(value, "", 0);
+				  : wrk_query_decode(value, "", 0);
 	return true;
 }
 
-enum base_err wrk_query_parse(struct base_arena *arena, const char *text, size_t size, struct pirn_pair **pairs,
-                              size_t *n_pairs)
+enum base_err wrk_query_parse(struct base_arena *arena, const char *text, size_t size,
+	struct pirn_pair **pairs, size_t *n_pairs)
 {
 	const char *end = text + size;
 	size_t n = count(text, end), i = 0;

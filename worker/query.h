@@ -20,6 +20,6 @@ size_t wrk_query_decode(char *out, const char *text, size_t size);
 
 /* The parameters of a query (what stands after the ?) in the arena, names and values NUL-terminated. */
 BASE_MUSTUSE enum base_err wrk_query_parse(struct base_arena *arena, const char *text, size_t size,
-                                           struct pirn_pair **pairs, size_t *n_pairs);
+	struct pirn_pair **pairs, size_t *n_pairs);
 
 #endif

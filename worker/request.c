@@ -48,7 +48,8 @@ static enum base_err open_http(struct pirn_request *req)
 	return req->path ? BASE_OK : BASE_NOMEM;
 }
 
-enum base_err wrk_request_open(struct pirn_request *req, const struct wrk_run *run, struct wrk_native *native)
+enum base_err wrk_request_open(
+	struct pirn_request *req, const struct wrk_run *run, struct wrk_native *native)
 {
 	req->run = run;
 	req->native = native;
@@ -98,7 +99,8 @@ static bool query_read(struct pirn_request *req)
 	const char *question = strchr(req->target, '?');
 	const char *from = question ? question + 1 : "";
 
-	if (!req->query && wrk_query_parse(&req->arena, from, strlen(from), &req->query, &req->n_query) != BASE_OK)
+	if (!req->query && wrk_query_parse(&req->arena, from, strlen(from), &req->query,
+				   &req->n_query) != BASE_OK)
 		req->failed = true;
 	return req->query != NULL;
 }
@@ -108,7 +110,8 @@ const char *pirn_request_query(struct pirn_request *req, const char *name, size_
 	if (!query_read(req))
 		return NULL;
 	for (size_t i = 0; i < req->n_query; i++) {
-		if (strcmp(req->query[i].name, name) != 0 || strlen(name) != req->query[i].name_size)
+		if (strcmp(req->query[i].name, name) != 0 ||
+			strlen(name) != req->query[i].name_size)
 			continue;
 		if (size)
 			*size = req->query[i].value_size;

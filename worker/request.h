@@ -13,9 +13,9 @@
 #include "worker/run.h"
 #include "worker/state.h"
 
-#define WRK_ARENA_FIRST ((size_t)16 * 1024)
-#define WRK_ARENA_MAX ((size_t)32 * 1024 * 1024)
-#define WRK_HEADERS_MAX 128                 /* of a response */
+#define WRK_ARENA_FIRST  ((size_t)16 * 1024)
+#define WRK_ARENA_MAX    ((size_t)32 * 1024 * 1024)
+#define WRK_HEADERS_MAX  128                 /* of a response */
 #define WRK_HEADER_BYTES ((size_t)32 * 1024) /* of a response, all names and values */
 
 struct pirn_request {
@@ -23,20 +23,21 @@ struct pirn_request {
 	const struct wrk_run *run;
 	struct wrk_native *native;
 	const char *method, *target, *path;
-	Pirn__HttpRequest *http;  /* NULL: did not come over HTTP */
-	struct pirn_pair *query;  /* NULL: not read yet */
+	Pirn__HttpRequest *http; /* NULL: did not come over HTTP */
+	struct pirn_pair *query; /* NULL: not read yet */
 	size_t n_query;
-	bool failed;              /* memory was out */
+	bool failed; /* memory was out */
 	char id[BASE_ULID_TEXT + 1];
-	char trace[56];           /* 00-…-…-01 */
+	char trace[56]; /* 00-…-…-01 */
 
-	struct wrk_state *state;  /* the thread's; NULL: this executor has none */
+	struct wrk_state *state; /* the thread's; NULL: this executor has none */
 	struct wrk_executor *executor;
 	struct wrk_state_call *call;
 };
 
 /* Opens the run's meta. PROTOCOL: it is not a request. UNTRUSTED. */
-BASE_MUSTUSE enum base_err wrk_request_open(struct pirn_request *req, const struct wrk_run *run, struct wrk_native *native);
+BASE_MUSTUSE enum base_err wrk_request_open(
+	struct pirn_request *req, const struct wrk_run *run, struct wrk_native *native);
 void wrk_request_close(struct pirn_request *req); /* what was handed out is gone */
 
 /* The first thing a handler did that its contract forbids, or that went wrong; the later ones win nothing. */
@@ -44,8 +45,8 @@ enum wrk_fault {
 	WRK_FAULT_NONE,
 	WRK_FAULT_NOMEM,
 	WRK_FAULT_TOO_LARGE,
-	WRK_FAULT_STATUS,  /* outside of 200 … 599 */
-	WRK_FAULT_HEADER,  /* a name or value that cannot stand in a header, or too many */
+	WRK_FAULT_STATUS, /* outside of 200 … 599 */
+	WRK_FAULT_HEADER, /* a name or value that cannot stand in a header, or too many */
 };
 
 struct pirn_response {
@@ -53,12 +54,13 @@ struct pirn_response {
 	struct base_buf *body;
 	size_t max_bytes;
 	enum wrk_fault fault;
-	unsigned status;          /* 0: not set */
+	unsigned status; /* 0: not set */
 	Pirn__Header *headers[WRK_HEADERS_MAX];
 	size_t n_headers, header_bytes;
 };
 
-void wrk_response_open(struct pirn_response *res, struct base_arena *arena, struct wrk_run *run, size_t max_bytes);
+void wrk_response_open(
+	struct pirn_response *res, struct base_arena *arena, struct wrk_run *run, size_t max_bytes);
 
 /* Writes status, headers and body into the run. Not NONE: the run's answer is not written. */
 enum wrk_fault wrk_response_seal(struct pirn_response *res, struct wrk_run *run);

@@ -9,7 +9,8 @@
 #include "base/text.h"
 #include "worker/request.h"
 
-void wrk_response_open(struct pirn_response *res, struct base_arena *arena, struct wrk_run *run, size_t max_bytes)
+void wrk_response_open(
+	struct pirn_response *res, struct base_arena *arena, struct wrk_run *run, size_t max_bytes)
 {
 	base_buf_reset(&run->meta);
 	base_buf_reset(&run->body);
@@ -52,7 +53,8 @@ static bool is_token(const char *name)
 
 	for (; name[n]; n++) {
 		char c = name[n];
-		bool alnum = (c >= '0' && c <= '9') || (c >= 'a' && c <= 'z') || (c >= 'A' && c <= 'Z');
+		bool alnum =
+			(c >= '0' && c <= '9') || (c >= 'a' && c <= 'z') || (c >= 'A' && c <= 'Z');
 
 		if (!alnum && !strchr(others, c))
 			return false;
@@ -72,8 +74,8 @@ static bool is_value(const char *value)
 /* Headers of the connection and of framing, which the gateway makes. */
 static bool is_framing(const char *name)
 {
-	static const char *const names[] = { "connection", "content-length", "keep-alive", "proxy-connection", "te",
-		                             "trailer", "transfer-encoding", "upgrade" };
+	static const char *const names[] = { "connection", "content-length", "keep-alive",
+		"proxy-connection", "te", "trailer", "transfer-encoding", "upgrade" };
 
 	for (size_t i = 0; i < sizeof names / sizeof *names; i++)
 		if (strcasecmp(name, names[i]) == 0)
@@ -126,7 +128,7 @@ void pirn_respond_header_add(struct pirn_response *res, const char *name, const 
 	}
 	h = base_arena_alloc(res->arena, sizeof *h);
 	if (!h || (pirn__header__init(h), !set_bytes(res->arena, &h->name, name)) ||
-	    !set_bytes(res->arena, &h->value, value)) {
+		!set_bytes(res->arena, &h->value, value)) {
 		fault(res, WRK_FAULT_NOMEM);
 		return;
 	}
@@ -170,7 +172,8 @@ void pirn_respond_text(struct pirn_response *res, const char *text)
 	pirn_respond_write(res, text, strlen(text));
 }
 
-__attribute__((format(printf, 2, 0))) static void body_vprintf(struct pirn_response *res, const char *format, va_list args)
+__attribute__((format(printf, 2, 0))) static void body_vprintf(
+	struct pirn_response *res, const char *format, va_list args)
 {
 	va_list again;
 	uint8_t *room;
@@ -220,7 +223,8 @@ static void body_json(struct pirn_response *res, const char *text, size_t size)
 	(void)has_room(res, 0); /* with its escapes it may be over the bound now */
 }
 
-int pirn_respond_problem(struct pirn_response *res, unsigned status, const char *title, const char *detail, ...)
+int pirn_respond_problem(
+	struct pirn_response *res, unsigned status, const char *title, const char *detail, ...)
 {
 	char text[1024];
 	va_list args;
@@ -251,7 +255,8 @@ const char *pirn_json_string(struct pirn_request *req, const char *text, size_t 
 
 	base_buf_init(&buf);
 	base_buf_json(&buf, text, size);
-	out = base_buf_check(&buf) == BASE_OK ? base_arena_dup(&req->arena, buf.data, buf.size) : NULL;
+	out = base_buf_check(&buf) == BASE_OK ? base_arena_dup(&req->arena, buf.data, buf.size)
+					      : NULL;
 	base_buf_fini(&buf);
 	if (!out)
 		req->failed = true;
@@ -286,7 +291,7 @@ enum wrk_fault wrk_response_seal(struct pirn_response *res, struct wrk_run *run)
 	if (res->fault == WRK_FAULT_NONE && run->body.size > res->max_bytes)
 		res->fault = WRK_FAULT_TOO_LARGE;
 	if (res->fault == WRK_FAULT_NONE &&
-	    (run->body.failed || (res->n_headers > 0 && !pack_headers(res, run))))
+		(run->body.failed || (res->n_headers > 0 && !pack_headers(res, run))))
 		res->fault = WRK_FAULT_NOMEM;
 	if (res->fault == WRK_FAULT_NONE)
 		run->status = res->status ? res->status : run->body.size > 0 ? 200 : 204;
@@ -299,13 +304,28 @@ const char *wrk_status_text(unsigned status)
 		unsigned status;
 		const char *text;
 	} names[] = {
-		{ 400, "Bad Request" }, { 401, "Unauthorized" }, { 402, "Payment Required" }, { 403, "Forbidden" },
-		{ 404, "Not Found" }, { 405, "Method Not Allowed" }, { 406, "Not Acceptable" },
-		{ 408, "Request Timeout" }, { 409, "Conflict" }, { 410, "Gone" }, { 411, "Length Required" },
-		{ 412, "Precondition Failed" }, { 413, "Content Too Large" }, { 415, "Unsupported Media Type" },
-		{ 422, "Unprocessable Content" }, { 428, "Precondition Required" }, { 429, "Too Many Requests" },
-		{ 500, "Internal Server Error" }, { 501, "Not Implemented" }, { 502, "Bad Gateway" },
-		{ 503, "Service Unavailable" }, { 504, "Gateway Timeout" },
+		{ 400, "Bad Request" },
+		{ 401, "Unauthorized" },
+		{ 402, "Payment Required" },
+		{ 403, "Forbidden" },
+		{ 404, "Not Found" },
+		{ 405, "Method Not Allowed" },
+		{ 406, "Not Acceptable" },
+		{ 408, "Request Timeout" },
+		{ 409, "Conflict" },
+		{ 410, "Gone" },
+		{ 411, "Length Required" },
+		{ 412, "Precondition Failed" },
+		{ 413, "Content Too Large" },
+		{ 415, "Unsupported Media Type" },
+		{ 422, "Unprocessable Content" },
+		{ 428, "Precondition Required" },
+		{ 429, "Too Many Requests" },
+		{ 500, "Internal Server Error" },
+		{ 501, "Not Implemented" },
+		{ 502, "Bad Gateway" },
+		{ 503, "Service Unavailable" },
+		{ 504, "Gateway Timeout" },
 	};
 
 	for (size_t i = 0; i < sizeof names / sizeof *names; i++)

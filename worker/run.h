@@ -31,18 +31,18 @@ struct wrk_run {
 	uint32_t broker, broker_epoch; /* whose it is: see session.c */
 	uint32_t slot, generation;     /* the broker's; echoed */
 	uint32_t attempt;
-	uint64_t deadline_us;          /* monotonic */
+	uint64_t deadline_us; /* monotonic */
 	uint8_t id[BASE_ULID_SIZE];
 	uint8_t trace[WRK_TRACE_SIZE];
 	bool has_trace;
-	bool held;                     /* not with the executor yet: beyond the service's concurrency */
-	bool cancelled;                /* nobody wants the answer */
-	struct base_buf in;            /* meta and data, adjacent; NUL-terminated */
+	bool held;          /* not with the executor yet: beyond the service's concurrency */
+	bool cancelled;     /* nobody wants the answer */
+	struct base_buf in; /* meta and data, adjacent; NUL-terminated */
 	size_t meta_size, data_size;
 
 	/* The answer. */
 	uint32_t status, reason;
-	uint32_t retry_after_ms;       /* 0: none */
+	uint32_t retry_after_ms; /* 0: none */
 	uint32_t took_us;
 	struct base_buf meta, body;
 };

@@ -57,15 +57,16 @@ static uint64_t hash_file(uint64_t hash, const char *path)
 }
 
 /* "1.4+5f2a09c1", or the second half alone: changes when the manifest or the code does. */
-static void print_version(const struct wrk_service *s, const char *text, size_t size, char *out, size_t room)
+static void print_version(
+	const struct wrk_service *s, const char *text, size_t size, char *out, size_t room)
 {
 	uint64_t hash = hash_bytes(UINT64_C(0xcbf29ce484222325), text, size);
 	char path[PATH_MAX];
 
 	snprintf(path, sizeof path, "%s/%s", s->folder, s->manifest->handler);
 	hash = hash_file(hash, path);
-	snprintf(out, room, "%s%s%08x", s->manifest->version ? s->manifest->version : "", s->manifest->version ? "+" : "",
-	         (unsigned)(hash ^ hash >> 32));
+	snprintf(out, room, "%s%s%08x", s->manifest->version ? s->manifest->version : "",
+		s->manifest->version ? "+" : "", (unsigned)(hash ^ hash >> 32));
 }
 
 /* ---- the wire's form ------------------------------------------------------- */
@@ -101,7 +102,8 @@ static void wire_retry(Pirn__Retry *out, const struct base_manifest_retry *from)
 static void wire_breaker(Pirn__BreakerConf *out, const struct base_manifest_breaker *from)
 {
 	pirn__breaker_conf__init(out);
-	out->has_window_ms = out->has_calls = out->has_failure_percent = out->has_consecutive = out->has_open_ms = true;
+	out->has_window_ms = out->has_calls = out->has_failure_percent = out->has_consecutive =
+		out->has_open_ms = true;
 	out->window_ms = from->window_ms;
 	out->calls = from->calls;
 	out->failure_percent = from->failure_percent;
@@ -169,7 +171,8 @@ static enum base_err read_into(struct wrk_service *s, char *why, size_t why_room
 	return err;
 }
 
-enum base_err wrk_service_read(const char *folder, struct wrk_service **out, char *why, size_t why_room)
+enum base_err wrk_service_read(
+	const char *folder, struct wrk_service **out, char *why, size_t why_room)
 {
 	struct wrk_service *s = calloc(1, sizeof *s);
 	enum base_err err = BASE_NOMEM;
@@ -192,9 +195,11 @@ enum base_err wrk_service_read(const char *folder, struct wrk_service **out, cha
 	return BASE_OK;
 }
 
-enum base_err wrk_service_load(struct wrk_service *s, size_t max_response, char *why, size_t why_room)
+enum base_err wrk_service_load(
+	struct wrk_service *s, size_t max_response, char *why, size_t why_room)
 {
-	enum base_err err = wrk_native_load(s->folder, s->manifest, max_response, &s->native, why, why_room);
+	enum base_err err =
+		wrk_native_load(s->folder, s->manifest, max_response, &s->native, why, why_room);
 
 	if (!err)
 		err = wrk_native_init(s->native, why, why_room);

@@ -30,9 +30,10 @@ struct wrk_service {
 	Pirn__Manifest *wire;    /* as HELLO carries it */
 
 	struct wrk_credit credit;
-	uint32_t started;               /* runs that the executor has */
-	struct wrk_run *held, **held_end; /* beyond concurrency, which a correct broker never sends */
-	bool credit_due;                /* credit changed in this turn */
+	uint32_t started; /* runs that the executor has */
+	struct wrk_run *held,
+		**held_end; /* beyond concurrency, which a correct broker never sends */
+	bool credit_due;    /* credit changed in this turn */
 	struct wrk_service *next_due;
 
 	uint64_t runs, failures; /* ended; those of them that count as failed */
@@ -42,10 +43,12 @@ struct wrk_service {
 #define WRK_SERVICE_WHY 768
 
 /* Reads and checks folder/service.yaml. why holds one line: FILE:LINE:COLUMN and what was expected. */
-BASE_MUSTUSE enum base_err wrk_service_read(const char *folder, struct wrk_service **out, char *why, size_t why_room);
+BASE_MUSTUSE enum base_err wrk_service_read(
+	const char *folder, struct wrk_service **out, char *why, size_t why_room);
 
 /* Loads the code and runs init; may block. */
-BASE_MUSTUSE enum base_err wrk_service_load(struct wrk_service *s, size_t max_response, char *why, size_t why_room);
+BASE_MUSTUSE enum base_err wrk_service_load(
+	struct wrk_service *s, size_t max_response, char *why, size_t why_room);
 void wrk_service_free(struct wrk_service **s);
 
 #endif

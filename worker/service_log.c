@@ -10,7 +10,8 @@
 
 void pirn_log(enum pirn_level level, const char *format, ...)
 {
-	static const enum base_log_level levels[] = { BASE_DEBUG, BASE_INFO, BASE_WARN, BASE_ERROR };
+	static const enum base_log_level levels[] = { BASE_DEBUG, BASE_INFO, BASE_WARN,
+		BASE_ERROR };
 	const struct wrk_where *where = wrk_native_where();
 	enum base_log_level as = (unsigned)level < 4 ? levels[level] : BASE_ERROR;
 	char text[LINE_MAX_BYTES];
@@ -21,8 +22,10 @@ void pirn_log(enum pirn_level level, const char *format, ...)
 	va_start(args, format);
 	vsnprintf(text, sizeof text, format, args);
 	va_end(args);
-	base_log(as, "service_log", LOG_STR("service", where->native ? wrk_native_name(where->native) : NULL),
-	         LOG_STR("run", where->request ? pirn_request_id(where->request) : NULL), LOG_STR("text", text));
+	base_log(as, "service_log",
+		LOG_STR("service", where->native ? wrk_native_name(where->native) : NULL),
+		LOG_STR("run", where->request ? pirn_request_id(where->request) : NULL),
+		LOG_STR("text", text));
 }
 
 const char *pirn_env(const char *name)

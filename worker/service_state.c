@@ -6,25 +6,38 @@
 static int code_of(enum base_err err)
 {
 	switch (err) {
-	case BASE_OK: return PIRN_OK;
+	case BASE_OK:
+		return PIRN_OK;
 	case BASE_UNAVAILABLE:
-	case BASE_FULL: return PIRN_ERR_UNAVAILABLE;
+	case BASE_FULL:
+		return PIRN_ERR_UNAVAILABLE;
 	case BASE_IO:
-	case BASE_GONE: return PIRN_ERR_UNKNOWN;
-	case BASE_TIMEOUT: return PIRN_ERR_TIMEOUT;
-	case BASE_NOMEM: return PIRN_ERR_NOMEM;
-	case BASE_NOT_FOUND: return PIRN_ERR_NOT_FOUND;
-	case BASE_MISMATCH: return PIRN_ERR_MISMATCH;
-	case BASE_OVERFLOW: return PIRN_ERR_OVERFLOW;
-	case BASE_TYPE: return PIRN_ERR_TYPE;
-	case BASE_TOO_LARGE: return PIRN_ERR_TOO_LARGE;
+	case BASE_GONE:
+		return PIRN_ERR_UNKNOWN;
+	case BASE_TIMEOUT:
+		return PIRN_ERR_TIMEOUT;
+	case BASE_NOMEM:
+		return PIRN_ERR_NOMEM;
+	case BASE_NOT_FOUND:
+		return PIRN_ERR_NOT_FOUND;
+	case BASE_MISMATCH:
+		return PIRN_ERR_MISMATCH;
+	case BASE_OVERFLOW:
+		return PIRN_ERR_OVERFLOW;
+	case BASE_TYPE:
+		return PIRN_ERR_TYPE;
+	case BASE_TOO_LARGE:
+		return PIRN_ERR_TOO_LARGE;
 	case BASE_INVALID:
-	case BASE_RANGE: return PIRN_ERR_INVALID;
-	default: return PIRN_ERR_FAILED;
+	case BASE_RANGE:
+		return PIRN_ERR_INVALID;
+	default:
+		return PIRN_ERR_FAILED;
 	}
 }
 
-static int state_do(struct pirn_request *req, struct store_op *op, const struct wrk_state_result **result)
+static int state_do(
+	struct pirn_request *req, struct store_op *op, const struct wrk_state_result **result)
 {
 	enum base_err err;
 
@@ -111,9 +124,13 @@ int pirn_key_get(struct pirn_request *req, const char *key, const void **value, 
 	return value_do(req, &op, value, size);
 }
 
-int pirn_key_set(struct pirn_request *req, const char *key, const void *value, size_t size, uint64_t ttl_ms)
+int pirn_key_set(
+	struct pirn_request *req, const char *key, const void *value, size_t size, uint64_t ttl_ms)
 {
-	struct store_op op = { .kind = STORE_KEY_SET, .key = STORE_ARG(key), .value = bytes(value, size), .ttl_ms = ttl_ms };
+	struct store_op op = { .kind = STORE_KEY_SET,
+		.key = STORE_ARG(key),
+		.value = bytes(value, size),
+		.ttl_ms = ttl_ms };
 
 	return number_do(req, &op, NULL);
 }
@@ -125,10 +142,13 @@ int pirn_key_delete(struct pirn_request *req, const char *key, bool *existed)
 	return existed_do(req, &op, existed);
 }
 
-int pirn_key_swap(struct pirn_request *req, const char *key, const void *expected, size_t expected_size,
-                  const void *value, size_t size, uint64_t ttl_ms)
+int pirn_key_swap(struct pirn_request *req, const char *key, const void *expected,
+	size_t expected_size, const void *value, size_t size, uint64_t ttl_ms)
 {
-	struct store_op op = { .kind = STORE_KEY_CAS, .key = STORE_ARG(key), .value = bytes(value, size), .ttl_ms = ttl_ms };
+	struct store_op op = { .kind = STORE_KEY_CAS,
+		.key = STORE_ARG(key),
+		.value = bytes(value, size),
+		.ttl_ms = ttl_ms };
 
 	if (expected)
 		op.expected = bytes(expected, expected_size);
@@ -137,31 +157,43 @@ int pirn_key_swap(struct pirn_request *req, const char *key, const void *expecte
 
 /* ---- hashes ---------------------------------------------------------------- */
 
-int pirn_hash_get(struct pirn_request *req, const char *hash, const char *field, const void **value, size_t *size)
+int pirn_hash_get(struct pirn_request *req, const char *hash, const char *field, const void **value,
+	size_t *size)
 {
-	struct store_op op = { .kind = STORE_HASH_GET, .key = STORE_ARG(hash), .field = STORE_ARG(field) };
+	struct store_op op = {
+		.kind = STORE_HASH_GET, .key = STORE_ARG(hash), .field = STORE_ARG(field)
+	};
 
 	return value_do(req, &op, value, size);
 }
 
-int pirn_hash_set(struct pirn_request *req, const char *hash, const char *field, const void *value, size_t size)
+int pirn_hash_set(struct pirn_request *req, const char *hash, const char *field, const void *value,
+	size_t size)
 {
-	struct store_op op = { .kind = STORE_HASH_SET, .key = STORE_ARG(hash), .field = STORE_ARG(field),
-		               .value = bytes(value, size) };
+	struct store_op op = { .kind = STORE_HASH_SET,
+		.key = STORE_ARG(hash),
+		.field = STORE_ARG(field),
+		.value = bytes(value, size) };
 
 	return number_do(req, &op, NULL);
 }
 
 int pirn_hash_delete(struct pirn_request *req, const char *hash, const char *field, bool *existed)
 {
-	struct store_op op = { .kind = STORE_HASH_DELETE, .key = STORE_ARG(hash), .field = STORE_ARG(field) };
+	struct store_op op = {
+		.kind = STORE_HASH_DELETE, .key = STORE_ARG(hash), .field = STORE_ARG(field)
+	};
 
 	return existed_do(req, &op, existed);
 }
 
-int pirn_hash_add(struct pirn_request *req, const char *hash, const char *field, int64_t by, int64_t *value)
+int pirn_hash_add(
+	struct pirn_request *req, const char *hash, const char *field, int64_t by, int64_t *value)
 {
-	struct store_op op = { .kind = STORE_HASH_ADD, .key = STORE_ARG(hash), .field = STORE_ARG(field), .number = by };
+	struct store_op op = { .kind = STORE_HASH_ADD,
+		.key = STORE_ARG(hash),
+		.field = STORE_ARG(field),
+		.number = by };
 
 	return number_do(req, &op, value);
 }
@@ -180,7 +212,7 @@ static const char *unpack_text(const uint8_t **at, size_t *size)
 }
 
 static int unpack_pairs(struct pirn_request *req, const struct wrk_state_result *result,
-                        const struct pirn_pair **fields, size_t *n_fields)
+	const struct pirn_pair **fields, size_t *n_fields)
 {
 	const uint8_t *at = base_arena_dup(&req->arena, result->bytes.data, result->bytes.size);
 	struct pirn_pair *list;
@@ -202,7 +234,8 @@ static int unpack_pairs(struct pirn_request *req, const struct wrk_state_result 
 	return PIRN_OK;
 }
 
-int pirn_hash_all(struct pirn_request *req, const char *hash, const struct pirn_pair **fields, size_t *n_fields)
+int pirn_hash_all(struct pirn_request *req, const char *hash, const struct pirn_pair **fields,
+	size_t *n_fields)
 {
 	struct store_op op = { .kind = STORE_HASH_ALL, .key = STORE_ARG(hash) };
 	const struct wrk_state_result *result;

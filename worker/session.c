@@ -23,8 +23,9 @@ static struct wrk_run *find_run(struct wrk_session *s, uint32_t broker, const Pi
 {
 	struct wrk_run *run;
 
-	DL_FOREACH(s->runs, run)
-		if (run->slot == item->slot && run->generation == item->generation && run->broker == broker && wrk_session_wants(s, run))
+	DL_FOREACH (s->runs, run)
+		if (run->slot == item->slot && run->generation == item->generation &&
+			run->broker == broker && wrk_session_wants(s, run))
 			return run;
 	return NULL;
 }
@@ -59,7 +60,8 @@ static uint32_t broker_of(const struct net_link *link)
 	return (uint32_t)(uintptr_t)net_link_user(link) - 1;
 }
 
-static void on_message(void *arg, struct net_link *link, const struct net_frame *frame, struct base_block *block)
+static void on_message(
+	void *arg, struct net_link *link, const struct net_frame *frame, struct base_block *block)
 {
 	struct wrk_session *s = arg;
 	uint32_t broker = broker_of(link);
@@ -68,11 +70,21 @@ static void on_message(void *arg, struct net_link *link, const struct net_frame 
 	if (broker >= WRK_CREDIT_LINKS)
 		return;
 	switch (frame->head->kind) {
-	case PIRN__KIND__DISPATCH: wrk_session_dispatch(s, broker, frame); break;
-	case PIRN__KIND__CANCEL: on_cancel(s, broker, frame); break;
-	case PIRN__KIND__CREDIT: on_credits(s, broker, frame); break;
-	case PIRN__KIND__DRAIN: s->brokers[broker].drained = s->draining; break;
-	default: base_log(BASE_WARN, "message_unexpected", LOG_STR("broker", net_link_name(link)), LOG_U64("kind", frame->head->kind));
+	case PIRN__KIND__DISPATCH:
+		wrk_session_dispatch(s, broker, frame);
+		break;
+	case PIRN__KIND__CANCEL:
+		on_cancel(s, broker, frame);
+		break;
+	case PIRN__KIND__CREDIT:
+		on_credits(s, broker, frame);
+		break;
+	case PIRN__KIND__DRAIN:
+		s->brokers[broker].drained = s->draining;
+		break;
+	default:
+		base_log(BASE_WARN, "message_unexpected", LOG_STR("broker", net_link_name(link)),
+			LOG_U64("kind", frame->head->kind));
 	}
 }
 
@@ -88,7 +100,8 @@ static void on_up(void *arg, struct net_link *link, const Pirn__Welcome *welcome
 		broker++;
 	net_link_set_user(link, (void *)(uintptr_t)(broker + 1));
 	if (broker == WRK_CREDIT_LINKS) {
-		base_log(BASE_WARN, "brokers_too_many", LOG_STR("broker", net_link_name(link)), LOG_U64("most", WRK_CREDIT_LINKS));
+		base_log(BASE_WARN, "brokers_too_many", LOG_STR("broker", net_link_name(link)),
+			LOG_U64("most", WRK_CREDIT_LINKS));
 		return;
 	}
 	s->brokers[broker] = (struct wrk_broker){ link, s->brokers[broker].epoch + 1, s->draining };
@@ -215,7 +228,7 @@ static void services_free(struct wrk_session *s)
 {
 	struct wrk_service *service, *next;
 
-	HASH_ITER(hh, s->services, service, next) {
+	HASH_ITER (hh, s->services, service, next) {
 		HASH_DEL(s->services, service);
 		wrk_service_free(&service);
 	}
@@ -260,7 +273,8 @@ enum base_err wrk_session_add(struct wrk_session *s, struct wrk_service **servic
 		return BASE_NOMEM;
 	s->manifests = manifests;
 	manifests[n] = service->wire;
-	HASH_ADD_KEYPTR(hh, s->services, service->manifest->service, strlen(service->manifest->service), service);
+	HASH_ADD_KEYPTR(hh, s->services, service->manifest->service,
+		strlen(service->manifest->service), service);
 	*servicep = NULL;
 	if (!s->links)
 		return BASE_OK;
@@ -282,9 +296,13 @@ struct wrk_service *wrk_session_services(struct wrk_session *s)
 
 enum base_err wrk_session_start(struct wrk_session *s, char **why)
 {
-	struct net_links_conf conf = { .brokers = s->conf.brokers, .role = PIRN__ROLE__WORKER, .name = s->conf.name,
-		                       .services = s->manifests, .n_services = HASH_COUNT(s->services) };
-	struct net_links_events events = { on_up, on_down, on_broker_drain, on_message, on_beat, s };
+	struct net_links_conf conf = { .brokers = s->conf.brokers,
+		.role = PIRN__ROLE__WORKER,
+		.name = s->conf.name,
+		.services = s->manifests,
+		.n_services = HASH_COUNT(s->services) };
+	struct net_links_events events = { on_up, on_down, on_broker_drain, on_message, on_beat,
+		s };
 
 	memcpy(conf.boot, s->conf.boot, sizeof conf.boot);
 	return net_links_new(s->conf.loop, &conf, &events, &s->links, why);

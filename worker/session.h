@@ -27,15 +27,18 @@ struct wrk_session_conf {
 	struct wrk_executor *executor;
 	const char *brokers, *name;
 	uint8_t boot[16];
-	wrk_run_fn *run;                              /* what a service's runs are run by */
-	void (*on_ready)(void *arg);                  /* the first broker is there */
+	wrk_run_fn *run;             /* what a service's runs are run by */
+	void (*on_ready)(void *arg); /* the first broker is there */
 	void (*on_drained)(void *arg);
-	void (*on_job)(void *arg, struct wrk_run *run); /* a task of the executor's that is not a run of ours is done */
+	void (*on_job)(void *arg,
+		struct wrk_run
+			*run); /* a task of the executor's that is not a run of ours is done */
 	const Pirn__Beat *(*on_beat)(void *arg);
 	void *arg;
 };
 
-BASE_MUSTUSE enum base_err wrk_session_new(const struct wrk_session_conf *conf, struct wrk_session **out);
+BASE_MUSTUSE enum base_err wrk_session_new(
+	const struct wrk_session_conf *conf, struct wrk_session **out);
 void wrk_session_leave(struct wrk_session *s); /* says BYE */
 /* Says BYE. The executor is gone before. Frees the services. */
 void wrk_session_free(struct wrk_session **s);
@@ -43,7 +46,8 @@ void wrk_session_free(struct wrk_session **s);
 /* The session's from now on, and announced once there are links. EXISTS: another one has that name; then
  * it stays the caller's. */
 BASE_MUSTUSE enum base_err wrk_session_add(struct wrk_session *s, struct wrk_service **service);
-struct wrk_service *wrk_session_services(struct wrk_session *s); /* uthash, in order of arrival; NULL: none */
+struct wrk_service *wrk_session_services(
+	struct wrk_session *s); /* uthash, in order of arrival; NULL: none */
 
 /* Opens the links. CONFIG with *why (heap) when the brokers' list is wrong. */
 BASE_MUSTUSE enum base_err wrk_session_start(struct wrk_session *s, char **why);

@@ -9,7 +9,7 @@
 struct wrk_broker {
 	struct net_link *link; /* NULL: free */
 	uint32_t epoch;
-	bool drained;          /* it answered our DRAIN, or never had credit */
+	bool drained; /* it answered our DRAIN, or never had credit */
 };
 
 struct wrk_session {
@@ -24,7 +24,7 @@ struct wrk_session {
 	struct wrk_run *runs;       /* under way */
 	struct wrk_run *free_runs;  /* by next */
 	size_t n_free_runs;
-	struct wrk_service *due;    /* whose credit has to be told */
+	struct wrk_service *due; /* whose credit has to be told */
 	bool ready, draining, cut, drained;
 	struct wrk_session_figures figures;
 };
@@ -42,7 +42,8 @@ void wrk_session_dispatch(struct wrk_session *s, uint32_t broker, const struct n
 void wrk_session_done(struct wrk_session *s, struct wrk_run *run);
 
 /* Ends a run that has not started; false: it has, and will end by itself. */
-bool wrk_session_withdraw(struct wrk_session *s, struct wrk_run *run, uint32_t status, uint32_t reason);
+bool wrk_session_withdraw(
+	struct wrk_session *s, struct wrk_run *run, uint32_t status, uint32_t reason);
 
 /* The broker is gone: nobody waits for what it sent, and what has not started will not. */
 void wrk_session_forget(struct wrk_session *s, uint32_t broker, uint32_t epoch);

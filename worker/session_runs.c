@@ -10,7 +10,7 @@
 #include "base/clock.h"
 #include "base/log.h"
 
-#define KEPT_RUNS 4096u   /* free records */
+#define KEPT_RUNS  4096u  /* free records */
 #define KEPT_BYTES 16384u /* buffers of a free record that are larger are given back */
 #define FOREVER_US (UINT64_C(365) * 86400 * 1000000)
 
@@ -84,7 +84,8 @@ static void tell_credit(struct wrk_session *s, struct wrk_service *service)
 		enum base_err err = net_link_credit(s->brokers[broker].link, &credit);
 
 		if (err && err != BASE_GONE)
-			base_log(BASE_ERROR, "credit_not_sent", LOG_STR("service", credit.service), LOG_ERR(err));
+			base_log(BASE_ERROR, "credit_not_sent", LOG_STR("service", credit.service),
+				LOG_ERR(err));
 	}
 }
 
@@ -104,7 +105,8 @@ bool wrk_session_wants(const struct wrk_session *s, const struct wrk_run *run)
 	return s->brokers[run->broker].link && s->brokers[run->broker].epoch == run->broker_epoch;
 }
 
-static enum base_err send_answer(struct net_link *link, const struct wrk_run *run, const struct net_payload *payload)
+static enum base_err send_answer(
+	struct net_link *link, const struct wrk_run *run, const struct net_payload *payload)
 {
 	Pirn__Item item = PIRN__ITEM__INIT;
 
@@ -122,8 +124,10 @@ static enum base_err send_answer(struct net_link *link, const struct wrk_run *ru
 static void send_result(struct wrk_session *s, struct wrk_run *run)
 {
 	struct net_link *link = s->brokers[run->broker].link;
-	struct net_payload payload = { .meta = run->meta.data, .data = run->body.data,
-		                       .meta_size = (uint32_t)run->meta.size, .data_size = (uint32_t)run->body.size };
+	struct net_payload payload = { .meta = run->meta.data,
+		.data = run->body.data,
+		.meta_size = (uint32_t)run->meta.size,
+		.data_size = (uint32_t)run->body.size };
 	enum base_err err;
 
 	if (!wrk_session_wants(s, run)) {
@@ -167,7 +171,8 @@ static void run_end(struct wrk_session *s, struct wrk_run *run)
 	DL_DELETE(s->runs, run);
 	s->figures.under_way--;
 	send_result(s, run);
-	wrk_credit_result(&service->credit, wrk_session_wants(s, run) ? run->broker : WRK_CREDIT_NONE);
+	wrk_credit_result(
+		&service->credit, wrk_session_wants(s, run) ? run->broker : WRK_CREDIT_NONE);
 	wrk_session_credit_due(s, service);
 	run_give_back(s, run);
 	held_start(s, service);
@@ -175,8 +180,8 @@ static void run_end(struct wrk_session *s, struct wrk_run *run)
 
 static bool is_failure(const struct wrk_run *run)
 {
-	return run->reason != PIRN__REASON__NONE || run->status >= 500 || run->status == 408 || run->status == 425 ||
-	       run->status == 429;
+	return run->reason != PIRN__REASON__NONE || run->status >= 500 || run->status == 408 ||
+	       run->status == 425 || run->status == 429;
 }
 
 void wrk_session_done(struct wrk_session *s, struct wrk_run *run)
@@ -214,7 +219,8 @@ static void held_remove(struct wrk_run *run)
 	run->held = false;
 }
 
-bool wrk_session_withdraw(struct wrk_session *s, struct wrk_run *run, uint32_t status, uint32_t reason)
+bool wrk_session_withdraw(
+	struct wrk_session *s, struct wrk_run *run, uint32_t status, uint32_t reason)
 {
 	if (run->held)
 		held_remove(run);
@@ -230,17 +236,23 @@ bool wrk_session_withdraw(struct wrk_session *s, struct wrk_run *run, uint32_t s
 /* ---- what arrives ---------------------------------------------------------- */
 
 /* A dispatch that cannot become a run: no credit was ours, none is given back. */
-static void refuse_item(struct wrk_session *s, uint32_t broker, const Pirn__Item *from, uint32_t status, uint32_t reason)
+static void refuse_item(struct wrk_session *s, uint32_t broker, const Pirn__Item *from,
+	uint32_t status, uint32_t reason)
 {
-	struct wrk_run answer = { .slot = from->slot, .generation = from->generation, .status = status, .reason = reason };
+	struct wrk_run answer = { .slot = from->slot,
+		.generation = from->generation,
+		.status = status,
+		.reason = reason };
 	enum base_err err = send_answer(s->brokers[broker].link, &answer, NULL);
 
 	s->figures.refused++;
-	base_log(BASE_WARN, "dispatch_refused", LOG_STR("broker", net_link_name(s->brokers[broker].link)),
-	         LOG_STR("service", from->service), LOG_U64("reason", reason), LOG_ERR(err));
+	base_log(BASE_WARN, "dispatch_refused",
+		LOG_STR("broker", net_link_name(s->brokers[broker].link)),
+		LOG_STR("service", from->service), LOG_U64("reason", reason), LOG_ERR(err));
 }
 
-static uint64_t deadline_of(const struct wrk_service *service, const Pirn__Item *item, uint64_t now_us)
+static uint64_t deadline_of(
+	const struct wrk_service *service, const Pirn__Item *item, uint64_t now_us)
 {
 	uint64_t left_us = (uint64_t)service->manifest->timeout_ms * 1000;
 
@@ -279,7 +291,7 @@ static bool run_fill(struct wrk_run *run, const Pirn__Item *item, const struct n
 
 /* A run for the item, or NULL: it was answered. */
 static struct wrk_run *run_open(struct wrk_session *s, uint32_t broker, const Pirn__Item *item,
-                                const struct net_payload *payload, uint64_t now_us)
+	const struct net_payload *payload, uint64_t now_us)
 {
 	struct wrk_service *service = wrk_session_find(s, item->service);
 	struct wrk_run *run;

@@ -8,29 +8,36 @@
 #include <unistd.h>
 
 #define ROW(name, type, field, standard, min, max, help) \
-	{ name, type, offsetof(struct wrk_settings, field), standard, min, max, NULL, help }
+	{ \
+		name, type, offsetof(struct wrk_settings, field), standard, min, max, NULL, help \
+	}
 
 static const struct base_conf_row rows[] = {
 	ROW("brokers", BASE_CONF_STR, brokers, "tcp://127.0.0.1:7400", 0, 0,
-	    "brokers' endpoints, comma-separated: tcp://HOST:PORT (a name may stand for several) or ipc://PATH"),
+		"brokers' endpoints, comma-separated: tcp://HOST:PORT (a name may stand for several) or ipc://PATH"),
 	ROW("redis", BASE_CONF_STR, redis, "redis://127.0.0.1:6379", 0, 0,
-	    "where services keep their state: redis://[[user]:password@]host[:port][/db] or unix:///path"),
+		"where services keep their state: redis://[[user]:password@]host[:port][/db] or unix:///path"),
 	ROW("services", BASE_CONF_STR, services, NULL, 0, 0,
-	    "folder of built services, one folder each; default: beside the program"),
-	ROW("carry", BASE_CONF_STR, carry, NULL, 0, 0, "folders to carry, comma-separated; default: all"),
-	ROW("name", BASE_CONF_STR, name, NULL, 0, 0, "for logs and lists; default: host and process"),
-	ROW("threads", BASE_CONF_U32, threads, "1", 1, 256, "threads that are kept when nothing runs"),
+		"folder of built services, one folder each; default: beside the program"),
+	ROW("carry", BASE_CONF_STR, carry, NULL, 0, 0,
+		"folders to carry, comma-separated; default: all"),
+	ROW("name", BASE_CONF_STR, name, NULL, 0, 0,
+		"for logs and lists; default: host and process"),
+	ROW("threads", BASE_CONF_U32, threads, "1", 1, 256,
+		"threads that are kept when nothing runs"),
 	ROW("max-threads", BASE_CONF_U32, max_threads, "256", 1, 10000, "threads at most"),
 	ROW("max-response", BASE_CONF_BYTES, max_response, "1m", 1024, 15u * 1024 * 1024,
-	    "a response's body at most; a larger one is answered 502"),
-	ROW("drain", BASE_CONF_MS, drain_ms, "30s", 1, 3600000, "how long runs may take to end after SIGTERM"),
+		"a response's body at most; a larger one is answered 502"),
+	ROW("drain", BASE_CONF_MS, drain_ms, "30s", 1, 3600000,
+		"how long runs may take to end after SIGTERM"),
 	{ 0 },
 };
 
 const struct base_conf_program wrk_settings_program = {
 	.name = "pirn-worker",
 	.synopsis = "[options]",
-	.about = "Runs services: takes calls from every broker, keeps the services' state in Redis.",
+	.about =
+		"Runs services: takes calls from every broker, keeps the services' state in Redis.",
 	.rows = rows,
 };
 

@@ -157,7 +157,8 @@ static void result_copy(struct wrk_state_call *c, const struct store_result *fro
 
 static bool is_failure(enum base_err err)
 {
-	return base_err_class(err) != BASE_CLASS_NONE && base_err_class(err) != BASE_CLASS_PERMANENT;
+	return base_err_class(err) != BASE_CLASS_NONE &&
+	       base_err_class(err) != BASE_CLASS_PERMANENT;
 }
 
 /* Hands the call back to its thread, or frees it. */
@@ -242,7 +243,8 @@ static bool desert(struct wrk_state_call *c)
 /* Waits for DONE; false: the time was up, and the call is not ours any more. */
 static bool await(struct wrk_state_call *c, uint64_t deadline_us)
 {
-	struct timespec until = { (time_t)(deadline_us / 1000000), (long)(deadline_us % 1000000 * 1000) };
+	struct timespec until = { (time_t)(deadline_us / 1000000),
+		(long)(deadline_us % 1000000 * 1000) };
 	int rc;
 
 	do
@@ -252,12 +254,13 @@ static bool await(struct wrk_state_call *c, uint64_t deadline_us)
 		return false;
 	while (rc != 0) /* it was posted at the last moment, or is about to be */
 		rc = sem_wait(&c->done);
-	assert(atomic_load(&c->phase) == DONE); /* also tells a checker of threads what the semaphore does not */
+	assert(atomic_load(&c->phase) ==
+		DONE); /* also tells a checker of threads what the semaphore does not */
 	return true;
 }
 
-enum base_err wrk_state_do(struct wrk_state *s, struct wrk_state_call **call, const struct store_op *op,
-                           uint64_t deadline_us, const struct wrk_state_result **result)
+enum base_err wrk_state_do(struct wrk_state *s, struct wrk_state_call **call,
+	const struct store_op *op, uint64_t deadline_us, const struct wrk_state_result **result)
 {
 	struct wrk_state_call *c = *call;
 

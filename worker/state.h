@@ -24,7 +24,8 @@ struct wrk_state;
 struct wrk_state_call;
 
 /* Starts an operation; store_op_start outside of tests. */
-typedef enum base_err wrk_state_start_fn(void *arg, const struct store_op *op, store_op_fn *fn, void *fn_arg);
+typedef enum base_err wrk_state_start_fn(
+	void *arg, const struct store_op *op, store_op_fn *fn, void *fn_arg);
 
 struct wrk_state_conf {
 	wrk_state_start_fn *start; /* in the loop's thread */
@@ -34,12 +35,14 @@ struct wrk_state_conf {
 
 struct wrk_state_result {
 	int64_t number;
-	struct base_buf bytes; /* a value; or pairs: a uint32_t of their count, then for each text its uint32_t size, its bytes and a NUL */
+	struct base_buf
+		bytes; /* a value; or pairs: a uint32_t of their count, then for each text its uint32_t size, its bytes and a NUL */
 	bool has_value;
 };
 
 BASE_MUSTUSE enum base_err wrk_state_new(const struct wrk_state_conf *conf, struct wrk_state **out);
-void wrk_state_free(struct wrk_state **s); /* no thread waits in it, and every started operation has ended */
+void wrk_state_free(
+	struct wrk_state **s); /* no thread waits in it, and every started operation has ended */
 
 /* The loop's thread. */
 void wrk_state_set_up(struct wrk_state *s, bool up);
@@ -53,8 +56,8 @@ void wrk_state_figures(const struct wrk_state *s, struct wrk_state_figures *out)
 /* A thread's side. Blocks until the result is there, or deadline_us (monotonic): TIMEOUT. UNAVAILABLE
  * at once when Redis is down. *call is NULL at first and kept by the thread between its operations;
  * the result is good until the next one. What op points at is only read while this blocks. */
-BASE_MUSTUSE enum base_err wrk_state_do(struct wrk_state *s, struct wrk_state_call **call, const struct store_op *op,
-                                        uint64_t deadline_us, const struct wrk_state_result **result);
+BASE_MUSTUSE enum base_err wrk_state_do(struct wrk_state *s, struct wrk_state_call **call,
+	const struct store_op *op, uint64_t deadline_us, const struct wrk_state_result **result);
 void wrk_state_call_free(struct wrk_state_call **call);
 
 #endif

@@ -7,18 +7,15 @@
 #include <string.h>
 #include <unistd.h>
 
-#include "base/clock.h"
 #include "base/log.h"
 #include "base/rand.h"
 #include "base/version.h"
 #include "store/functions_lua.h"
-#include "worker/elf.h"
 #include "worker/figures.h"
-#include "worker/folder.h"
+#include "worker/loader.h"
 #include "worker/request.h"
 #include "worker/session.h"
 
-#define LOOK_MS 250
 #define AGAIN "PIRN_WORKER_AGAIN" /* set by a worker that starts itself anew */
 
 struct worker {
@@ -29,16 +26,15 @@ struct worker {
 	struct wrk_state *state;
 	struct wrk_executor *executor;
 	struct wrk_session *session;
-	struct wrk_folder *folder;
+	struct wrk_loader *loader;
 	struct wrk_beat *beat;
 	uv_async_t wake;
-	uv_timer_t look, end;
+	uv_timer_t end;
 	bool handles;
-	size_t loading;   /* services, in the executor */
-	bool started;     /* the links are open */
-	bool forgiving;   /* a service that does not load does not end the start */
+	bool started;   /* the links are open */
+	bool forgiving; /* a service that does not load does not end the start */
 	bool draining, anew;
-	bool cut;         /* the end did not wait for all */
+	bool cut; /* the end did not wait for all */
 	enum wrk_exit code;
 };
 
@@ -110,49 +106,16 @@ static void stop(struct worker *w, enum wrk_exit code)
 	net_loop_stop(w->loop);
 }
 
-static void run_job(void *local, struct wrk_run *run)
-{
-	struct job *job = (struct job *)run;
-
-	(void)local;
-	job->err = wrk_service_load(job->service, job->worker->settings->max_response, job->why, sizeof job->why);
-}
-
-static void refused(const struct wrk_folder_entry *entry, const char *why)
-{
-	base_log(BASE_ERROR, "service_refused", LOG_STR("folder", entry->path), LOG_STR("why", why));
-}
-
-/* Reads the entry's manifest and has the executor load the rest. */
-static enum base_err load(struct worker *w, struct wrk_folder_entry *entry)
-{
-	struct job *job = calloc(1, sizeof *job);
-	char why[WRK_SERVICE_WHY] = "out of memory";
-	enum base_err err = job ? wrk_service_read(entry->path, &job->service, why, sizeof why) : BASE_NOMEM;
-
-	if (err) {
-		refused(entry, why);
-		free(job);
-		return err;
-	}
-	job->run.fn = run_job;
-	job->worker = w;
-	job->entry = entry;
-	w->loading++;
-	wrk_executor_push(w->executor, &job->run.task, base_clock_us());
-	return BASE_OK;
-}
-
 static void bound_threads(struct worker *w)
 {
 	uint64_t n = 2;
 
 	for (struct wrk_service *s = wrk_session_services(w->session); s; s = s->hh.next)
 		n += s->manifest->concurrency;
-	wrk_executor_bound(w->executor, n < w->settings->max_threads ? (uint32_t)n : w->settings->max_threads);
+	if (n > w->settings->max_threads)
+		n = w->settings->max_threads;
+	wrk_executor_bound(w->executor, (uint32_t)n);
 }
-
-static void drain(struct worker *w, const char *why);
 
 static void open_links(struct worker *w)
 {
@@ -163,107 +126,29 @@ static void open_links(struct worker *w)
 	if (!err)
 		return;
 	base_log(BASE_ERROR, "brokers_wrong", LOG_STR("brokers", w->settings->brokers),
-	         LOG_STR("why", why ? why : base_err_text(err)));
+		LOG_STR("why", why ? why : base_err_text(err)));
 	free(why);
 	stop(w, WRK_EXIT_USAGE);
 }
 
-/* The service is loaded, or refused. */
-static enum base_err job_end(struct worker *w, struct job *job)
+static void on_loaded(void *arg, enum base_err err, size_t left)
 {
-	struct wrk_service *service = job->service;
-	enum base_err err = job->err;
+	struct worker *w = arg;
 
-	if (!err) {
-		err = wrk_session_add(w->session, &job->service);
-		if (err)
-			snprintf(job->why, sizeof job->why, "service %s is carried already, from another folder",
-			         service->manifest->service);
-	}
-	if (err) {
-		refused(job->entry, job->why);
-		wrk_service_free(&job->service);
-		return err;
-	}
-	job->entry->user = service;
 	bound_threads(w);
-	base_log(BASE_INFO, "service_loaded", LOG_STR("service", service->manifest->service),
-	         LOG_STR("version", service->wire->version), LOG_U64("concurrency", service->manifest->concurrency),
-	         LOG_STR("folder", service->folder));
-	return BASE_OK;
+	if (w->started || w->draining)
+		return;
+	if (err && !w->forgiving)
+		stop(w, WRK_EXIT_FAILED);
+	else if (left == 0 && w->code == WRK_EXIT_OK)
+		open_links(w);
 }
 
 static void on_job(void *arg, struct wrk_run *run)
 {
 	struct worker *w = arg;
-	struct job *job = (struct job *)run;
-	enum base_err err = job_end(w, job);
 
-	free(job);
-	w->loading--;
-	if (w->started || w->draining)
-		return;
-	if (err && !w->forgiving)
-		stop(w, WRK_EXIT_FAILED);
-	else if (w->loading == 0 && w->code == WRK_EXIT_OK)
-		open_links(w);
-}
-
-/* A service that is loaded has changed. Only for what can be loaded the worker goes down. */
-static void reload(struct worker *w, struct wrk_folder_entry *entry)
-{
-	char why[WRK_SERVICE_WHY], path[PATH_MAX];
-	struct wrk_service *service = NULL;
-	enum base_err err = wrk_service_read(entry->path, &service, why, sizeof why);
-
-	if (!err) {
-		snprintf(path, sizeof path, "%s/%s", entry->path, service->manifest->handler);
-		err = wrk_elf_check(path, why, sizeof why);
-	}
-	wrk_service_free(&service);
-	if (err) {
-		refused(entry, why);
-		return;
-	}
-	w->anew = true;
-	drain(w, entry->name);
-}
-
-static void on_look(uv_timer_t *timer)
-{
-	struct worker *w = timer->data;
-
-	if (w->draining || !wrk_folder_look(w->folder))
-		return;
-	for (struct wrk_folder_entry *e = wrk_folder_entries(w->folder); e && !w->draining; e = e->next) {
-		if (!e->there || e->settled != e->print || e->settled == e->taken)
-			continue;
-		e->taken = e->settled;
-		if (e->user)
-			reload(w, e);
-		else
-			(void)load(w, e);
-	}
-}
-
-/* What is there at the start counts without a second look. */
-static enum base_err first_look(struct worker *w)
-{
-	enum base_err err = BASE_OK;
-	const char *missing;
-
-	if (!wrk_folder_look(w->folder))
-		base_log(BASE_WARN, "services_missing", LOG_STR("folder", w->settings->services));
-	for (size_t i = 0; (missing = wrk_folder_missing(w->folder, i)); i++)
-		base_log(BASE_WARN, "service_missing", LOG_STR("service", missing), LOG_STR("folder", w->settings->services));
-	for (struct wrk_folder_entry *e = wrk_folder_entries(w->folder); e; e = e->next) {
-		enum base_err failed = load(w, e);
-
-		e->taken = e->print;
-		if (failed && !w->forgiving)
-			err = failed;
-	}
-	return err;
+	wrk_loader_done(w->loader, run);
 }
 
 /* ---- the end --------------------------------------------------------------- */
@@ -274,7 +159,6 @@ static void on_drained(void *arg)
 	struct wrk_session_figures f;
 
 	wrk_session_figures(w->session, &f);
-	w->cut = w->cut || w->loading > 0;
 	if (f.under_way > 0) {
 		base_log(BASE_WARN, "drain_cut", LOG_U64("runs", f.under_way));
 		w->cut = true;
@@ -297,8 +181,17 @@ static void drain(struct worker *w, const char *why)
 	wrk_session_figures(w->session, &f);
 	base_log(BASE_INFO, "worker_drains", LOG_STR("for", why), LOG_U64("runs", f.under_way));
 	w->draining = true;
+	wrk_loader_stop(w->loader);
 	uv_timer_start(&w->end, on_end, w->settings->drain_ms, 0);
 	wrk_session_drain(w->session);
+}
+
+static void on_change(void *arg, const char *name)
+{
+	struct worker *w = arg;
+
+	w->anew = true;
+	drain(w, name);
 }
 
 static void on_terminate(void *arg, unsigned times)
@@ -324,7 +217,7 @@ static void on_ready(void *arg)
 	struct worker *w = arg;
 
 	base_log(BASE_INFO, "worker_ready", LOG_STR("name", w->settings->name),
-	         LOG_U64("services", HASH_COUNT(wrk_session_services(w->session))));
+		LOG_U64("services", HASH_COUNT(wrk_session_services(w->session))));
 }
 
 static const Pirn__Beat *on_beat(void *arg)
@@ -367,9 +260,8 @@ static enum base_err make_loop(struct worker *w)
 	if (err)
 		return err;
 	uv_async_init(net_loop_uv(w->loop), &w->wake, on_wake);
-	uv_timer_init(net_loop_uv(w->loop), &w->look);
 	uv_timer_init(net_loop_uv(w->loop), &w->end);
-	w->look.data = w->end.data = w;
+	w->end.data = w;
 	w->handles = true;
 	err = net_loop_on_terminate(w->loop, on_terminate, w);
 	return err ? err : net_loop_hook(w->loop, NET_RUN, turn, w, &w->hook);
@@ -378,7 +270,9 @@ static enum base_err make_loop(struct worker *w)
 static enum base_err make_redis(struct worker *w)
 {
 	struct wrk_state_conf state = { start_op, wake, w };
-	struct store_redis_conf conf = { .url = w->settings->redis, .name = w->settings->name, .library = store_functions_lua };
+	struct store_redis_conf conf = {
+		.url = w->settings->redis, .name = w->settings->name, .library = store_functions_lua
+	};
 	struct store_redis_events events = { on_redis_up, on_redis_down, w };
 	char *why = NULL;
 	enum base_err err = wrk_state_new(&state, &w->state);
@@ -387,7 +281,8 @@ static enum base_err make_redis(struct worker *w)
 		return err;
 	err = store_redis_new(w->loop, &conf, &events, &w->redis, &why);
 	if (err)
-		base_log(BASE_ERROR, "redis_wrong", LOG_STR("redis", w->settings->redis), LOG_STR("why", why ? why : base_err_text(err)));
+		base_log(BASE_ERROR, "redis_wrong", LOG_STR("redis", w->settings->redis),
+			LOG_STR("why", why ? why : base_err_text(err)));
 	free(why);
 	return err;
 }
@@ -426,6 +321,23 @@ static enum base_err make_session(struct worker *w)
 	return wrk_session_new(&conf, &w->session);
 }
 
+static enum base_err make_loader(struct worker *w)
+{
+	struct wrk_loader_conf conf = {
+		.loop = w->loop,
+		.executor = w->executor,
+		.session = w->session,
+		.folder = w->settings->services,
+		.carry = w->settings->carry,
+		.max_response = w->settings->max_response,
+		.on_loaded = on_loaded,
+		.on_change = on_change,
+		.arg = w,
+	};
+
+	return wrk_loader_new(&conf, &w->loader);
+}
+
 static enum base_err make(struct worker *w)
 {
 	enum base_err err = make_loop(w);
@@ -437,7 +349,7 @@ static enum base_err make(struct worker *w)
 	if (!err)
 		err = make_session(w);
 	if (!err)
-		err = wrk_folder_new(w->settings->services, w->settings->carry, &w->folder);
+		err = make_loader(w);
 	if (!err && !(w->beat = wrk_beat_new()))
 		err = BASE_NOMEM;
 	if (err)
@@ -450,7 +362,6 @@ static void close_handles(struct worker *w)
 	net_loop_unhook(&w->hook);
 	if (w->handles) {
 		uv_close((uv_handle_t *)&w->wake, NULL);
-		uv_close((uv_handle_t *)&w->look, NULL);
 		uv_close((uv_handle_t *)&w->end, NULL);
 	}
 	net_loop_free(&w->loop);
@@ -459,10 +370,10 @@ static void close_handles(struct worker *w)
 static void unmake(struct worker *w)
 {
 	wrk_executor_free(&w->executor);
+	wrk_loader_free(&w->loader);
 	wrk_session_free(&w->session);
 	store_redis_free(&w->redis);
 	wrk_state_free(&w->state);
-	wrk_folder_free(&w->folder);
 	wrk_beat_free(&w->beat);
 	close_handles(w);
 }
@@ -486,26 +397,32 @@ enum wrk_exit wrk_worker_run(struct wrk_settings *settings, char **argv)
 	enum base_err err;
 
 	(void)unsetenv(AGAIN);
-	(void)mallopt(M_ARENA_MAX, 2); /* a thread in a handler holds little; an arena for each would hold much */
+	/* A thread in a handler holds little; an arena for each would hold much. */
+	(void)mallopt(M_ARENA_MAX, 2);
 	err = make(&w);
 	if (err) {
 		unmake(&w);
 		return err == BASE_CONFIG || err == BASE_INVALID ? WRK_EXIT_USAGE : WRK_EXIT_FAILED;
 	}
-	base_log(BASE_INFO, "worker_starts", LOG_STR("name", settings->name), LOG_STR("version", PIRN_VERSION),
-	         LOG_STR("brokers", settings->brokers), LOG_STR("services", settings->services));
-	err = first_look(&w);
-	if (!err && w.loading == 0)
-		open_links(&w);
-	if (!err && w.code == WRK_EXIT_OK) {
-		uv_timer_start(&w.look, on_look, LOOK_MS, LOOK_MS);
-		net_loop_run(w.loop);
-	}
-	if (err)
+	base_log(BASE_INFO, "worker_starts", LOG_STR("name", settings->name),
+		LOG_STR("version", PIRN_VERSION), LOG_STR("brokers", settings->brokers),
+		LOG_STR("services", settings->services));
+	err = wrk_loader_start(w.loader);
+	if (err && !w.forgiving) {
 		w.code = WRK_EXIT_FAILED;
-	base_log(BASE_INFO, w.anew ? "worker_restarts" : "worker_ends", LOG_U64("status", (unsigned)w.code));
+	} else {
+		if (wrk_loader_left(w.loader) == 0)
+			open_links(&w);
+		wrk_loader_watch(w.loader);
+		if (w.code == WRK_EXIT_OK)
+			net_loop_run(w.loop);
+	}
+	w.cut = w.cut || wrk_loader_left(w.loader) > 0;
+	base_log(BASE_INFO, w.anew ? "worker_restarts" : "worker_ends",
+		LOG_U64("status", (unsigned)w.code));
+	/* After a cut threads may be in a handler still: what they use stays. */
 	if (w.cut)
-		wrk_session_leave(w.session); /* threads may be in a handler still: what they use stays */
+		wrk_session_leave(w.session);
 	else
 		unmake(&w);
 	if (w.anew)
