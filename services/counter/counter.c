@@ -44,7 +44,7 @@ static int add(struct pirn_request *req, struct pirn_response *res)
 	char why[256];
 	size_t size;
 	const char *body = pirn_request_body(req, &size);
-	int64_t increment, value;
+	int64_t increment = 0, value;
 	const char *wrong = read_increment(body, size, &increment, why, sizeof why);
 	int err;
 
