@@ -317,6 +317,46 @@ static void test_wrong_settings(void **state)
 		1, "/bad/service.yaml:3:10: ");
 }
 
+/* What only shows when it runs: all is ended again, and it is said who was to blame. */
+static void fails_to_start(struct up *u, const char *words)
+{
+	up_spawn(u, NULL);
+	assert_int_equal(harness_wait(u->process, UP_MS), 1);
+	if (!harness_wrote(u->process, words))
+		print_error("expected \"%s\"\n", words);
+	assert_true(harness_wrote(u->process, words));
+	assert_int_equal(harness_working_in(u->data), 0);
+}
+
+static void test_a_service_that_cannot_be_loaded(void **state)
+{
+	struct up u = { 0 };
+	char folder[PATH_MAX + 8];
+
+	(void)state;
+	harness_new_dir("services", u.services, sizeof u.services);
+	(void)snprintf(folder, sizeof folder, "%s/bad", u.services);
+	assert_int_equal(mkdir(folder, 0755), 0);
+	write_file(folder, "service.yaml", "service: bad\nhandler: bad.so\n");
+	write_file(folder, "bad.so", "not a shared object\n");
+	fails_to_start(&u, "pirn up: worker-");
+}
+
+static void test_a_redis_that_refuses_its_files(void **state)
+{
+	struct up u = { 0 };
+	char folder[PATH_MAX + 32];
+
+	(void)state;
+	harness_new_dir("data", u.data, sizeof u.data);
+	(void)snprintf(folder, sizeof folder, "%s/redis", u.data);
+	assert_int_equal(mkdir(folder, 0755), 0);
+	(void)snprintf(folder, sizeof folder, "%s/redis/appendonlydir", u.data);
+	assert_int_equal(mkdir(folder, 0755), 0);
+	write_file(folder, "appendonly.aof.manifest", "nonsense\n");
+	fails_to_start(&u, "pirn up: redis-server ended with exit status 1");
+}
+
 static void test_a_redis_of_somebody_elses(void **state)
 {
 	struct up first = { 0 };
@@ -375,6 +415,8 @@ int main(void)
 		cmocka_unit_test(test_a_port_in_use),
 		cmocka_unit_test(test_data_in_use),
 		cmocka_unit_test(test_wrong_settings),
+		cmocka_unit_test(test_a_service_that_cannot_be_loaded),
+		cmocka_unit_test(test_a_redis_that_refuses_its_files),
 		cmocka_unit_test(test_a_redis_of_somebody_elses),
 		cmocka_unit_test(test_people_get_three_lines_to_paste),
 	};
