@@ -209,15 +209,20 @@ void wrk_credit_result(struct wrk_credit *c, uint32_t link)
 		balance(c);
 }
 
-void wrk_credit_report(struct wrk_credit *c, uint32_t link, uint64_t granted, uint64_t waiting)
+void wrk_credit_report(struct wrk_credit *c, uint32_t link, uint64_t waiting)
+{
+	assert(is_up(c, link));
+	c->links[link].waiting = waiting;
+	balance(c);
+}
+
+void wrk_credit_lowered(struct wrk_credit *c, uint32_t link, uint64_t granted, uint64_t waiting)
 {
 	struct wrk_credit_link *l = &c->links[link];
 
-	assert(is_up(c, link));
 	if (is_asked(l) && granted == l->target)
 		l->granted = l->target;
-	l->waiting = waiting;
-	balance(c);
+	wrk_credit_report(c, link, waiting);
 }
 
 void wrk_credit_stop(struct wrk_credit *c)

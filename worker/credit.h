@@ -11,11 +11,9 @@
  * granted and used are cumulative since WELCOME, so a message that is repeated or
  * summed up with the next changes nothing. To raise `granted` is a gift and takes
  * effect when it arrives. To lower it is a question, because the broker may have
- * used the credit meanwhile: until its answer (a CREDIT with the lowered number)
- * the old number counts, and that link is given nothing. A report that left before
- * the last grant arrived there, and has the very number that we ask for, looks like
- * the answer. That is rare and costs little: one dispatch too many, which the
- * session holds back until a run has ended.
+ * used the credit meanwhile: until its answer (a CREDIT that says `lowered`) the old
+ * number counts, and that link is given nothing. A notice of a backlog may cross the
+ * question and have the very number that we ask for: it is not the answer.
  *
  * Who gets a spare unit: the links that told of a backlog greater than what they
  * have free, in turns; if there is none, the link whose run has ended. When
@@ -69,8 +67,11 @@ bool wrk_credit_dispatch(struct wrk_credit *c, uint32_t link);
 /* A run ended, that came from link (WRK_CREDIT_NONE when that fell since). */
 void wrk_credit_result(struct wrk_credit *c, uint32_t link);
 
-/* CREDIT came from a broker: the granted that it goes by, and how many items wait there. UNTRUSTED. */
-void wrk_credit_report(struct wrk_credit *c, uint32_t link, uint64_t granted, uint64_t waiting);
+/* CREDIT came from a broker, which tells how many items wait there. UNTRUSTED. */
+void wrk_credit_report(struct wrk_credit *c, uint32_t link, uint64_t waiting);
+
+/* The same, as the answer to a question: from now on it goes by granted. UNTRUSTED. */
+void wrk_credit_lowered(struct wrk_credit *c, uint32_t link, uint64_t granted, uint64_t waiting);
 
 /* Nothing is granted any more. */
 void wrk_credit_stop(struct wrk_credit *c);
