@@ -31,6 +31,7 @@ struct worker {
 	uv_async_t wake;
 	uv_timer_t end;
 	bool handles;
+	bool redis_heard; /* it is up, or its first connection failed */
 	bool started;   /* the links are open */
 	bool forgiving; /* a service that does not load does not end the start */
 	bool draining, anew;
@@ -131,17 +132,28 @@ static void open_links(struct worker *w)
 	stop(w, WRK_EXIT_USAGE);
 }
 
+/* Calls come as soon as the links are open: what they need must be there. A Redis that cannot be
+ * reached is waited for until its first connection has failed, then services run without. */
+static void open_when_ready(struct worker *w)
+{
+	if (w->started || w->draining || w->code != WRK_EXIT_OK)
+		return;
+	if (w->redis_heard && wrk_loader_left(w->loader) == 0)
+		open_links(w);
+}
+
 static void on_loaded(void *arg, enum base_err err, size_t left)
 {
 	struct worker *w = arg;
 
+	(void)left;
 	bound_threads(w);
 	if (w->started || w->draining)
 		return;
 	if (err && !w->forgiving)
 		stop(w, WRK_EXIT_FAILED);
-	else if (left == 0 && w->code == WRK_EXIT_OK)
-		open_links(w);
+	else
+		open_when_ready(w);
 }
 
 static void on_job(void *arg, struct wrk_run *run)
@@ -234,6 +246,8 @@ static void on_redis_up(void *arg)
 
 	base_log(BASE_INFO, "redis_up", LOG_STR("redis", store_redis_shown(w->redis)));
 	wrk_state_set_up(w->state, true);
+	w->redis_heard = true;
+	open_when_ready(w);
 }
 
 static void on_redis_down(void *arg, const char *why)
@@ -242,6 +256,8 @@ static void on_redis_down(void *arg, const char *why)
 
 	wrk_state_set_up(w->state, false);
 	base_log(BASE_WARN, "redis_down", LOG_STR("why", why));
+	w->redis_heard = true;
+	open_when_ready(w);
 }
 
 /* ---- the beginning --------------------------------------------------------- */
@@ -411,8 +427,7 @@ enum wrk_exit wrk_worker_run(struct wrk_settings *settings, char **argv)
 	if (err && !w.forgiving) {
 		w.code = WRK_EXIT_FAILED;
 	} else {
-		if (wrk_loader_left(w.loader) == 0)
-			open_links(&w);
+		open_when_ready(&w);
 		wrk_loader_watch(w.loader);
 		if (w.code == WRK_EXIT_OK)
 			net_loop_run(w.loop);
