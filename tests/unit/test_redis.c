@@ -144,7 +144,7 @@ static void a_name_is_resolved(void **state)
 	(void)state;
 	struct fixture f;
 	char url[64];
-	snprintf(url, sizeof url, "redis://localhost:%u/3", harness_redis_port(server));
+	snprintf(url, sizeof url, "redis://127.1:%u/3", harness_redis_port(server));
 	struct answer a = { 0 };
 	open_up(&f, &(struct store_redis_conf){ .url = url });
 	assert_int_equal(
