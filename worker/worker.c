@@ -18,6 +18,9 @@
 
 #define AGAIN "PIRN_WORKER_AGAIN" /* set by a worker that starts itself anew */
 
+/* Well under the 5 s that a run has by default: a Redis that hangs is answered 503, not 504. */
+#define REDIS_MS 2000
+
 struct worker {
 	struct wrk_settings *settings;
 	struct net_loop *loop;
@@ -287,7 +290,10 @@ static enum base_err make_redis(struct worker *w)
 {
 	struct wrk_state_conf state = { start_op, wake, w };
 	struct store_redis_conf conf = {
-		.url = w->settings->redis, .name = w->settings->name, .library = store_functions_lua
+		.url = w->settings->redis,
+		.name = w->settings->name,
+		.library = store_functions_lua,
+		.command_ms = REDIS_MS,
 	};
 	struct store_redis_events events = { on_redis_up, on_redis_down, w };
 	char *why = NULL;
