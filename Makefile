@@ -163,10 +163,10 @@ bench:	## Measure Pirn beside its peers (installs them)
 	@+$(MAKE) --no-print-directory $(parallel) MODE=release all bench-programs
 	@exec bench/run $(ARGS)
 
-lint:	## Check formatting, floors, headers, and run cppcheck
+lint:	## Check formatting, floors, headers, the documentation, and run cppcheck
 	@tools/setup lint
-	@+$(MAKE) --no-print-directory generated
-	@CC="$(CC)" CFLAGS="$(filter-out -Werror,$(ALL_CFLAGS))" GEN="$(GEN)" tools/lint
+	@+$(MAKE) --no-print-directory $(parallel) generated $(PROGRAMS)
+	@CC="$(CC)" CFLAGS="$(filter-out -Werror,$(ALL_CFLAGS))" GEN="$(GEN)" BIN="$(B)/bin" tools/lint
 
 fuzz:	## Run each fuzz target (FUZZ_SECONDS=30, TESTS=pattern)
 	@tools/setup fuzz
