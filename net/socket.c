@@ -29,10 +29,12 @@ static const struct option common[] = {
 	{ ZMQ_TCP_KEEPALIVE_CNT, 3 },
 };
 
-/* A DEALER without a connection refuses to queue (IMMEDIATE), and tries again by itself until it
- * has its first one. */
+/* It tries again by itself until it has its first connection. Not ZMQ_IMMEDIATE: with that, libzmq
+ * throws away what has arrived and was not yet read when a connection ends, and a broker's last
+ * answers and its BYE come right before its end. What it queues in our place is no more than what
+ * the link says between a connection's end and its being noticed; a broker that gets such a thing
+ * on a next connection does not know its sender. */
 static const struct option dealer[] = {
-	{ ZMQ_IMMEDIATE, 1 },
 	{ ZMQ_RECONNECT_IVL, 50 },
 	{ ZMQ_RECONNECT_IVL_MAX, 1000 },
 	{ ZMQ_CONNECT_TIMEOUT, HANDSHAKE_MS },
