@@ -23,7 +23,7 @@
 
 #include "tests/harness/wait.h"
 
-#define TAIL_BYTES 6000
+#define TAIL_BYTES 20000
 #define WORDS_MAX  64
 
 extern char **environ;

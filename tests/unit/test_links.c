@@ -145,6 +145,26 @@ static void a_broken_connection_is_noticed_and_made_anew(void **state)
 	assert_string_equal(net_link_name(seen.link), "broker-9");
 }
 
+/* A broker that ends says its last words right before: they count. */
+static void what_came_before_the_end_is_read(void **state)
+{
+	(void)state;
+	connect_to(fixture_ipc(&f, "one"));
+	for (uint32_t round = 1; round <= 10; round++) {
+		struct fake_broker *b = brokers[0];
+
+		UNTIL(&f, seen.up == round && b->n_peers > 0);
+		assert_int_equal(
+			fake_send(b, b->peers[0], PIRN__KIND__DISPATCH, round, 1, 0, 0, "x", 1),
+			BASE_OK);
+		fake_free(&brokers[0]);
+		UNTIL(&f, seen.down == round);
+		assert_int_equal(seen.messages, round);
+		assert_int_equal(seen.last_slot, round);
+		brokers[0] = fake_new(f.loop, fixture_ipc(&f, "one"), (uint8_t)round);
+	}
+}
+
 static void bye_and_resync_end_a_link(void **state)
 {
 	static const uint32_t ends[] = { PIRN__KIND__BYE, PIRN__KIND__RESYNC };
@@ -450,6 +470,7 @@ int main(void)
 		TEST(a_link_comes_up),
 		TEST(a_broker_may_come_later),
 		TEST(a_broken_connection_is_noticed_and_made_anew),
+		TEST(what_came_before_the_end_is_read),
 		TEST(bye_and_resync_end_a_link),
 		TEST(a_silent_broker_is_given_up),
 		TEST(beats_keep_a_link_and_carry_figures),
