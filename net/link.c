@@ -456,7 +456,10 @@ bool net_link_turn(struct net_link *k)
 		net_monitor_read(k->monitor, on_monitor, k);
 		if (k->state == NET_LINK_CONNECTING && k->connected)
 			start_greeting(k);
-		more = read_inbox(k);
+		if (net_wake_take(k->wake) || k->timer_fired || k->broken || k->dest.broken)
+			more = read_inbox(k);
+		if (more)
+			net_wake_again(k->wake);
 	}
 	if (k->timer_fired && !k->broken) {
 		k->timer_fired = false;

@@ -218,7 +218,7 @@ static bool on_flush(void *arg)
 		return false;
 	for (size_t i = 0; i < l->n_all; i++)
 		if (l->all[i]->socket && net_socket_readable(l->all[i]->socket))
-			return true;
+			net_wake_again(l->all[i]->wake);
 	return false;
 }
 

@@ -21,6 +21,7 @@
 #include "base/log.h"
 
 #define CLOSING_MS 1000
+#define LATE_MS    50 /* between two turns */
 
 struct net_hook {
 	struct net_hook *next;
@@ -31,6 +32,8 @@ struct net_hook {
 
 struct net_wake {
 	uv_poll_t poll;
+	struct net_loop *loop;
+	bool pending;
 };
 
 struct net_loop {
@@ -44,6 +47,7 @@ struct net_loop {
 	void *signal_arg;
 	unsigned n_signals;
 	uint64_t turn_ms, turn_us;
+	bool late;  /* this turn */
 	bool dirty; /* a hook waits to be swept */
 	bool stopping;
 };
@@ -87,8 +91,11 @@ static void sweep(struct net_loop *loop)
 
 static void read_clock(struct net_loop *loop)
 {
+	uint64_t last_ms = loop->turn_ms;
+
 	uv_update_time(&loop->uv);
 	loop->turn_ms = uv_now(&loop->uv);
+	loop->late = loop->turn_ms - last_ms > LATE_MS;
 	loop->turn_us = base_clock_us();
 }
 
@@ -211,9 +218,11 @@ void net_loop_unhook(struct net_hook **hook)
 
 static void on_readable(uv_poll_t *poll, int status, int events)
 {
-	(void)poll; /* the prepare handle runs next, and reads */
+	struct net_wake *wake = poll->data;
+
 	(void)status;
 	(void)events;
+	wake->pending = true; /* the prepare handle runs next, and its owner reads */
 }
 
 enum base_err net_loop_wake_on(struct net_loop *loop, void *zmq_socket, struct net_wake **out)
@@ -234,10 +243,26 @@ enum base_err net_loop_wake_on(struct net_loop *loop, void *zmq_socket, struct n
 		return base_err_from_errno(-rc);
 	}
 	wake->poll.data = wake;
+	wake->loop = loop;
+	wake->pending = true; /* the edge may lie behind us */
 	uv_poll_start(&wake->poll, UV_READABLE, on_readable);
-	net_loop_again(loop); /* the edge may lie behind us */
+	net_loop_again(loop);
 	*out = wake;
 	return BASE_OK;
+}
+
+bool net_wake_take(struct net_wake *wake)
+{
+	bool pending = wake->pending || wake->loop->late;
+
+	wake->pending = false;
+	return pending;
+}
+
+void net_wake_again(struct net_wake *wake)
+{
+	wake->pending = true;
+	net_loop_again(wake->loop);
 }
 
 static void on_wake_closed(uv_handle_t *handle)

@@ -45,6 +45,14 @@ struct net_wake;
 BASE_MUSTUSE enum base_err net_loop_wake_on(struct net_loop *loop, void *zmq_socket, struct net_wake **out);
 void net_wake_free(struct net_wake **wake); /* before the socket is closed */
 
+/* Whether the socket must be read this turn; asking answers until the next sign. The first turn, and one that
+ * comes late, count as signs: a process that was stopped reads its inbox before it believes its timers.
+ * A socket that was read until EAGAIN and not sent on since has nothing until then: looking at it all the
+ * same costs three system calls a turn. */
+bool net_wake_take(struct net_wake *wake);
+/* There is more, or a send may have swallowed the sign: as if it had come. */
+void net_wake_again(struct net_wake *wake);
+
 /* Makes the next poll not block, from within the loop's thread. */
 void net_loop_again(struct net_loop *loop);
 

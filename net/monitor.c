@@ -102,6 +102,8 @@ void net_monitor_read(struct net_monitor *m, net_monitor_fn *fn, void *arg)
 	enum net_monitor_event event;
 	int fd;
 
+	if (!net_wake_take(m->wake))
+		return;
 	while (next_event(m, &event, &fd))
 		fn(arg, event, fd);
 }

@@ -260,16 +260,25 @@ static bool read_one(struct net_router *r)
 	return got;
 }
 
+static bool read_inbox(struct net_router *r)
+{
+	unsigned n = 0;
+
+	while (n < NET_READ_TURN && read_one(r))
+		n++;
+	return n == NET_READ_TURN;
+}
+
 static bool on_read(void *arg)
 {
 	struct net_router *r = arg;
-	unsigned n = 0;
-	bool more;
+	bool more = false;
 
 	net_monitor_read(r->monitor, on_monitor, r);
-	while (n < NET_READ_TURN && read_one(r))
-		n++;
-	more = n == NET_READ_TURN;
+	if (net_wake_take(r->wake) || r->n_suspects > 0 || r->gone)
+		more = read_inbox(r);
+	if (more)
+		net_wake_again(r->wake);
 	probe(r);
 	if (r->gone && (!more || ++r->gone_turns > GONE_PATIENCE))
 		tell_gone(r);
@@ -294,7 +303,9 @@ static bool on_flush(void *arg)
 	r->stats.messages_out = r->outbox.messages_out;
 	r->stats.bytes_out = r->outbox.bytes_out;
 	r->stats.peers = r->peers.n;
-	return sent && net_socket_readable(r->socket);
+	if (sent && net_socket_readable(r->socket))
+		net_wake_again(r->wake);
+	return false;
 }
 
 /* ---- birth and death ------------------------------------------------------ */
