@@ -7,7 +7,36 @@
 -- writes last. Every key it touches is named in its KEYS. Numbers are compared as bytes or kept
 -- below 2^53: Lua's lose precision above that. Replies: a number or an array of strings; errors are
 -- "CODE text" with a code of our own, or Redis's.
-local revision = 1
+--
+-- The delivery protocol (store/journal.h says it as a table). Redis runs a Function whole, so that each
+-- is one step; what the steps lean on:
+--
+-- Owners. `owners` is epoch → beat. Beat 0 is a broker that has left: it is fenced as if it were not
+-- there, and whoever saw that 0 may adopt it at once. `journals` is journal → epoch, with a "+" behind
+-- it when the journal was adopted: such a one is read, settled and dropped, nothing is appended to it.
+-- A journal's name is the epoch that made it. FENCED carries the counter `epoch`: one that is below the
+-- caller's own means that Redis lost its data.
+--
+-- Entries. Id <epoch>-<turn>; fields t (when it was written, Redis's time), h, b (store/entry.h). XADD is
+-- the first thing that is written: a turn that was there before is REPEATED, and nothing else happened.
+-- done:<J> is entry → bitmap of ended deliveries. A delivery that must end is checked against it, and
+-- where it has no field yet, against the stream (this reads the entry once in its life): SETTLED. An
+-- entry whose bits are full goes, with its field.
+--
+-- Bounds. Dedupe keys (events' and calls') are counted in bytes, by the hour of their making, in
+-- `dedupe-size`; what does not fit is FULL. Results lie in a ring of 32 hashes, results:0 to results:31,
+-- id → cmsgpack {service → bytes}; a group is closed when it holds an eighth of results_max or is an
+-- eighth of result_ttl old, and the oldest goes when all hold more than results_max. `results` tells
+-- which there are.
+--
+-- Dead letters: dead:<service> is id → a head of one event, ready to go back (the attempt counted on,
+-- the budget anew); dead-body:<service> is id → its payload. Heads append to one another.
+--
+-- Operation records, ops:<id>:<service>: ":run" the highest run, 8 bytes, attempt and epoch big-endian,
+-- compared in halves; ":size" bytes so far; "o" and a field: the record of one operation, which is a
+-- letter and a value: i number, s string, n nothing, o done, e code of a failure (TYPE, OVERFLOW), a
+-- strings, each behind its size in 4 bytes.
+local revision = 2
 
 -- Runs one command for its reply; an error comes back as a value, with Redis's own code in front.
 local function run(...)
@@ -73,6 +102,914 @@ local function registry(keys, args)
 	return run('INCR', keys[2])
 end
 
+-- ---- the delivery protocol: what all share
+
+local LANE_MS, DAY_MS = 600000, 86400000
+local RESULT_GROUPS = 32
+local OPS_MAX, OPS_BYTES = 1000, 262144
+local EVENT_BYTES = 256 -- what a dedupe key costs, about, besides its name
+
+local function refuse(code, detail)
+	return redis.error_reply(code .. ' ' .. detail)
+end
+
+local function text(number)
+	return string.format('%.0f', number)
+end
+
+local function now_ms()
+	local time = redis.call('TIME')
+	return tonumber(time[1]) * 1000 + math.floor(tonumber(time[2]) / 1000)
+end
+
+-- A field for each pair of a reply such as HGETALL's.
+local function pairs_of(flat)
+	local map = {}
+	for i = 1, #flat, 2 do
+		map[flat[i]] = flat[i + 1]
+	end
+	return map
+end
+
+local function chunks(list, size, fn)
+	for from = 1, #list, size do
+		fn(unpack(list, from, math.min(from + size - 1, #list)))
+	end
+end
+
+-- Every Function that works under an epoch begins its KEYS with owners, journals, epoch.
+local function is_owner(keys, epoch)
+	local beat = redis.call('HGET', keys[1], epoch)
+	return beat and beat ~= '0'
+end
+
+local function fenced(keys)
+	return refuse('FENCED', redis.call('GET', keys[3]) or '0')
+end
+
+local function owns(keys, epoch, journal)
+	return is_owner(keys, epoch) and redis.call('HGET', keys[2], journal) == epoch
+end
+
+-- The first write of whoever calls it. Reply: nil, or an error when nothing was written.
+local function append(stream, epoch, turn, now, head, body)
+	local id = epoch .. '-' .. turn
+	local done = run('XADD', stream, id, 't', text(now), 'h', head, 'b', body)
+	if not failed(done) then
+		return nil
+	end
+	if string.sub(done.err, 1, 4) == 'ERR ' then -- with an id that is well formed: it is not above the top
+		return refuse('REPEATED', id)
+	end
+	return done
+end
+
+-- ---- bitmaps, as SETBIT counts: bit 0 is the highest of the first byte
+
+local function has_bit(bitmap, bit_number)
+	local byte = string.byte(bitmap, math.floor(bit_number / 8) + 1) or 0
+	return bit.band(byte, bit.rshift(128, bit_number % 8)) ~= 0
+end
+
+-- The bitmap with those bits set, and how many are set in it.
+local function with_bits(bitmap, n, bits)
+	local bytes, count = {}, 0
+	for i = 1, math.ceil(n / 8) do
+		bytes[i] = string.byte(bitmap, i) or 0
+	end
+	for _, b in ipairs(bits) do
+		local at = math.floor(b / 8) + 1
+		bytes[at] = bit.bor(bytes[at], bit.rshift(128, b % 8))
+	end
+	for i = 1, #bytes do
+		local byte = bytes[i]
+		while byte > 0 do
+			count = count + byte % 2
+			byte = math.floor(byte / 2)
+		end
+		bytes[i] = string.char(bytes[i])
+	end
+	return table.concat(bytes), count
+end
+
+-- ---- bounded keys: bytes of dedupe keys by the hour
+
+-- The fields that are older than a key lives, and the bytes of the others.
+local function dedupe_used(key, now, ttl)
+	local oldest, old, used = math.floor((now - ttl) / 3600000), {}, 0
+	for hour, bytes in pairs(pairs_of(redis.call('HGETALL', key))) do
+		if tonumber(hour) < oldest then
+			table.insert(old, hour)
+		else
+			used = used + tonumber(bytes)
+		end
+	end
+	return used, old
+end
+
+local function dedupe_add(key, now, bytes, old)
+	if #old > 0 then
+		redis.call('HDEL', key, unpack(old))
+	end
+	if bytes > 0 then
+		redis.call('HINCRBY', key, text(math.floor(now / 3600000)), bytes)
+	end
+end
+
+-- ---- owners and journals
+
+-- KEYS: owners, journals, epoch. ARGV: old epoch, or ''. Reply: Redis's time, new epoch, own journal,
+-- adopted journals. FENCED: the old one does not own any more.
+local function open(keys, args)
+	local old = args[1]
+	local beat = '1'
+	if old ~= '' then
+		if not is_owner(keys, old) then
+			return fenced(keys)
+		end
+		beat = redis.call('HGET', keys[1], old)
+	end
+	local journals = pairs_of(redis.call('HGETALL', keys[2]))
+	local epoch = text(redis.call('INCR', keys[3]))
+	local own, adopted = nil, {}
+	for journal, owner in pairs(journals) do
+		if old ~= '' and owner == old then
+			own = journal
+			redis.call('HSET', keys[2], journal, epoch)
+		elseif old ~= '' and owner == old .. '+' then
+			table.insert(adopted, journal)
+			redis.call('HSET', keys[2], journal, epoch .. '+')
+		end
+	end
+	if not own then
+		own = epoch
+		redis.call('HSET', keys[2], own, epoch)
+	end
+	if old ~= '' then
+		redis.call('HDEL', keys[1], old)
+	end
+	redis.call('HSET', keys[1], epoch, beat)
+	return { text(now_ms()), epoch, own, unpack(adopted) }
+end
+
+-- KEYS: owners, journals, epoch. ARGV: epoch. Reply: Redis's time, number of owners, each with its beat,
+-- then each journal with its owner.
+local function beat(keys, args)
+	if not is_owner(keys, args[1]) then
+		return fenced(keys)
+	end
+	redis.call('HINCRBY', keys[1], args[1], 1)
+	local owners, journals = redis.call('HGETALL', keys[1]), redis.call('HGETALL', keys[2])
+	local reply = { text(now_ms()), text(#owners / 2) }
+	for _, word in ipairs(owners) do
+		table.insert(reply, word)
+	end
+	for _, word in ipairs(journals) do
+		table.insert(reply, word)
+	end
+	return reply
+end
+
+-- KEYS: owners, journals, epoch. ARGV: epoch, victim, the victim's beat as it was seen. Reply: the
+-- journals that changed hands, none when the victim beat meanwhile or is not there.
+local function adopt(keys, args)
+	local epoch, victim = args[1], args[2]
+	if not is_owner(keys, epoch) then
+		return fenced(keys)
+	end
+	if epoch == victim then
+		return refuse('ARGS', 'victim')
+	end
+	local taken = {}
+	if redis.call('HGET', keys[1], victim) ~= args[3] then
+		return taken
+	end
+	for journal, owner in pairs(pairs_of(redis.call('HGETALL', keys[2]))) do
+		if owner == victim or owner == victim .. '+' then
+			table.insert(taken, journal)
+			redis.call('HSET', keys[2], journal, epoch .. '+')
+		end
+	end
+	redis.call('HDEL', keys[1], victim)
+	return taken
+end
+
+-- KEYS: owners, journals, epoch. ARGV: epoch. The beat becomes 0, so that the others adopt at once; an
+-- epoch without journals goes. Reply: the number of journals left to adopt.
+local function leave(keys, args)
+	local epoch, left = args[1], 0
+	if not is_owner(keys, epoch) then
+		return fenced(keys)
+	end
+	for _, owner in pairs(pairs_of(redis.call('HGETALL', keys[2]))) do
+		if owner == epoch or owner == epoch .. '+' then
+			left = left + 1
+		end
+	end
+	if left > 0 then
+		redis.call('HSET', keys[1], epoch, '0')
+	else
+		redis.call('HDEL', keys[1], epoch)
+	end
+	return left
+end
+
+-- KEYS: owners, journals, epoch, stream, done. ARGV: epoch, journal. An adopted journal that is empty
+-- goes; FENCED when it is not an adopted one of this epoch. Reply: 1, or 0 when it is not empty.
+local function drop(keys, args)
+	if not is_owner(keys, args[1]) or redis.call('HGET', keys[2], args[2]) ~= args[1] .. '+' then
+		return fenced(keys)
+	end
+	if redis.call('XLEN', keys[4]) > 0 then
+		return 0
+	end
+	redis.call('UNLINK', keys[4], keys[5])
+	redis.call('HDEL', keys[2], args[2])
+	return 1
+end
+
+-- KEYS: stream, done. ARGV: the id to read after, '-' for the start; most entries; most bytes of heads
+-- and bodies (the first entry always comes). Reply: entries as { id, t, h, b, bitmap }. It asks no
+-- epoch: who looks up whether an entry exists may have lost his.
+local function read(keys, args)
+	local from = args[1] == '-' and '-' or '(' .. args[1]
+	local room, bytes, ask = tonumber(args[2]), tonumber(args[3]), 1
+	local page, used = {}, 0
+	while #page < room do
+		local got = redis.call('XRANGE', keys[1], from, '+', 'COUNT', math.min(ask, room - #page))
+		for _, entry in ipairs(got) do
+			local fields = entry[2]
+			local size = #fields[4] + #fields[6]
+			if #page > 0 and used + size > bytes then
+				return page
+			end
+			used = used + size
+			local bitmap = redis.call('HGET', keys[2], entry[1]) or ''
+			table.insert(page, { entry[1], fields[2], fields[4], fields[6], bitmap })
+			from = '(' .. entry[1]
+		end
+		if #got < ask or used >= bytes then
+			break
+		end
+		-- As many as will fit by what came so far, so that nothing large is read to be thrown away.
+		ask = math.max(1, math.min(64, math.floor((bytes - used) / (used / #page + 1))))
+	end
+	return page
+end
+
+-- ---- store
+
+-- The items of ARGV from `at` on, and their bits: lanes is key index → what to ask there.
+local function store_items(args, at)
+	local items, lanes, bits = {}, {}, 0
+	while at <= #args do
+		local item = { n = tonumber(args[at]), first = bits, lane = tonumber(args[at + 1]), bit = args[at + 2] }
+		local guard = args[at + 3]
+		at = at + 4
+		if guard == 'k' then
+			item.key, item.hash, item.id = tonumber(args[at]), args[at + 1], args[at + 2]
+			at = at + 3
+		elseif guard == 't' then
+			item.timer, item.previous, item.slot, item.id = args[at], args[at + 1], args[at + 2], args[at + 3]
+			at = at + 4
+		end
+		if item.lane > 0 then
+			lanes[item.lane] = lanes[item.lane] or { items = {}, get = {}, set = {} }
+			table.insert(lanes[item.lane].items, item)
+		end
+		bits = bits + item.n
+		table.insert(items, item)
+	end
+	return items, lanes, bits
+end
+
+-- Marks the items whose bit is set, here or in Redis.
+local function store_lanes(keys, lanes)
+	for key, lane in pairs(lanes) do
+		local seen = {}
+		for _, item in ipairs(lane.items) do
+			lane.get[#lane.get + 1] = 'GET'
+			lane.get[#lane.get + 1] = 'u1'
+			lane.get[#lane.get + 1] = item.bit
+		end
+		local at = 0
+		chunks(lane.get, 1500, function(...)
+			for _, set in ipairs(redis.call('BITFIELD_RO', keys[key], ...)) do
+				at = at + 1
+				local item = lane.items[at]
+				if set == 1 or seen[item.bit] then
+					item.why, item.value = 'LANE', ''
+				end
+				seen[item.bit] = true
+			end
+		end)
+	end
+end
+
+local function store_key(keys, item, known, budget)
+	local record = known[item.key]
+	if not record then
+		record = redis.call('HMGET', keys[item.key], 'h', 'i')
+		if not record[1] then
+			record = nil
+		end
+	end
+	if record and record[1] == item.hash then
+		item.why, item.value = 'KEY', record[2]
+	elseif record then
+		item.why, item.value = 'BODY', record[2]
+	elseif budget.used + EVENT_BYTES + #keys[item.key] > budget.max then
+		item.why, item.value = 'FULL', ''
+	else
+		known[item.key] = { item.hash, item.id }
+		budget.used = budget.used + EVENT_BYTES + #keys[item.key]
+		budget.new = budget.new + EVENT_BYTES + #keys[item.key]
+	end
+end
+
+local function store_timer(keys, item, slots, now)
+	local last = slots[item.timer]
+	if not last then
+		last = string.match(redis.call('HGET', keys[6], item.timer) or '0', '^%d+')
+	end
+	local slot = tonumber(item.slot)
+	if last ~= item.previous or slot <= tonumber(last) or slot > now + 1000 then
+		item.why, item.value = 'SLOT', last
+	else
+		slots[item.timer] = item.slot
+	end
+end
+
+local function store_marks(keys, items, lanes, args, now)
+	for _, item in ipairs(items) do
+		if not item.why then
+			if item.lane > 0 then
+				local set = lanes[item.lane].set
+				set[#set + 1] = 'SET'
+				set[#set + 1] = 'u1'
+				set[#set + 1] = item.bit
+				set[#set + 1] = 1
+			end
+			if item.key then
+				redis.call('HSET', keys[item.key], 'h', item.hash, 'i', item.id)
+				redis.call('PEXPIRE', keys[item.key], args[7])
+			elseif item.timer then
+				local id = item.id
+				if id == '' then -- a skipped slot has no event: the one before stays the running one
+					id = string.match(redis.call('HGET', keys[6], item.timer) or '', '^%d+ (.*)') or ''
+				end
+				redis.call('HSET', keys[6], item.timer, item.slot .. ' ' .. id)
+			end
+		end
+	end
+	for key, lane in pairs(lanes) do
+		chunks(lane.set, 2000, function(...)
+			redis.call('BITFIELD', keys[key], ...)
+		end)
+		if #lane.set > 0 then
+			redis.call('PEXPIRE', keys[key], LANE_MS)
+		end
+	end
+end
+
+-- KEYS: owners, journals, epoch, stream, done, timers, dedupe-size, then lanes and dedupe keys.
+-- ARGV: epoch, journal, turn, head, body, dedupe_max, dedupe_ms; for each item: its deliveries (0: a
+-- timer's skipped slot), index of its lane's key (0: none), bit there, guard. The guard is '-'; or 'k',
+-- index of the dedupe key, hash of the body, id; or 't', timer, previous slot, slot, id.
+-- Reply: Redis's time; 1 when there is an entry now; then for each item that was not stored: its
+-- number from 0, LANE '' | KEY id | BODY id | SLOT last | FULL ''. The bits of those are set in done.
+local function store(keys, args)
+	local epoch, journal = args[1], args[2]
+	if not owns(keys, epoch, journal) then
+		return fenced(keys)
+	end
+	local now = now_ms()
+	local items, lanes, bits = store_items(args, 8)
+	store_lanes(keys, lanes)
+	local known, slots = {}, {}
+	local budget = { used = 0, max = tonumber(args[6]), new = 0 }
+	local old = {}
+	local ended, live = {}, 0
+	local reply = { text(now), '0' }
+	for i, item in ipairs(items) do
+		if not item.why and item.key then
+			if not budget.read then
+				budget.used, old = dedupe_used(keys[7], now, tonumber(args[7]))
+				budget.read = true
+			end
+			store_key(keys, item, known, budget)
+		elseif not item.why and item.timer then
+			store_timer(keys, item, slots, now)
+		end
+		if item.why then
+			reply[#reply + 1] = text(i - 1)
+			reply[#reply + 1] = item.why
+			reply[#reply + 1] = item.value
+			for b = item.first, item.first + item.n - 1 do
+				ended[#ended + 1] = b
+			end
+		else
+			live = live + item.n
+		end
+	end
+	if live > 0 then
+		local refused = append(keys[4], epoch, args[3], now, args[4], args[5])
+		if refused then
+			return refused
+		end
+		reply[2] = '1'
+		if #ended > 0 then
+			local bitmap = with_bits('', bits, ended)
+			redis.call('HSET', keys[5], epoch .. '-' .. args[3], bitmap)
+		end
+	end
+	store_marks(keys, items, lanes, args, now)
+	if budget.new > 0 then
+		dedupe_add(keys[7], now, budget.new, old)
+	end
+	return reply
+end
+
+-- ---- results
+
+-- KEYS from `base` on: results, results:0 … results:31. list: { id, service, bytes }.
+local function results_add(keys, base, list, max, ttl, now)
+	local state = redis.call('GET', keys[base])
+	local ring = state and cmsgpack.unpack(state) or { first = 0, groups = {} } -- groups: { at, bytes }, oldest first
+	local groups = ring.groups
+	local function key_of(i)
+		return keys[base + 1 + (ring.first + i - 1) % RESULT_GROUPS]
+	end
+	local function drop_oldest()
+		redis.call('UNLINK', key_of(1))
+		table.remove(groups, 1)
+		ring.first = ring.first + 1
+	end
+	local total = 0
+	while groups[1] and groups[1][1] + ttl + ttl / 8 < now do
+		drop_oldest()
+	end
+	for _, group in ipairs(groups) do
+		total = total + group[2]
+	end
+	local touched = {}
+	for _, result in ipairs(list) do
+		local bytes = #result[3] + #result[2] + #result[1] + 64
+		local last = groups[#groups]
+		if bytes <= max then
+			if not last or last[2] + bytes > max / 8 or last[1] + ttl / 8 < now then
+				if #groups == RESULT_GROUPS then
+					total = total - groups[1][2]
+					drop_oldest()
+				end
+				table.insert(groups, { now, 0 })
+				last = groups[#groups]
+			end
+			while total + bytes > max do
+				total = total - groups[1][2]
+				drop_oldest()
+			end
+			if not groups[1] then
+				table.insert(groups, { now, 0 })
+				last = groups[1]
+			end
+			local key = key_of(#groups)
+			local there = redis.call('HGET', key, result[1])
+			local map = there and cmsgpack.unpack(there) or {}
+			map[result[2]] = result[3]
+			redis.call('HSET', key, result[1], cmsgpack.pack(map))
+			last[2] = last[2] + bytes
+			total = total + bytes
+			touched[key] = true
+		end
+	end
+	for key in pairs(touched) do
+		redis.call('PEXPIRE', key, text(ttl))
+	end
+	redis.call('SET', keys[base], cmsgpack.pack(ring), 'PX', text(ttl * 2))
+end
+
+local function results_remove(keys, base, id, service)
+	for i = base + 1, base + RESULT_GROUPS do
+		local there = redis.call('HGET', keys[i], id)
+		local map = there and cmsgpack.unpack(there)
+		if map and map[service] then
+			map[service] = nil
+			if next(map) then
+				redis.call('HSET', keys[i], id, cmsgpack.pack(map))
+			else
+				redis.call('HDEL', keys[i], id)
+			end
+		end
+	end
+end
+
+-- KEYS: results, results:0 … results:31. ARGV: id. Reply: service, bytes of each delivery's result.
+local function result(keys, args)
+	local ring = redis.call('GET', keys[1])
+	local first = ring and cmsgpack.unpack(ring).first or 0
+	local all, reply = {}, {}
+	for i = 0, RESULT_GROUPS - 1 do -- oldest first: a later end of the same delivery replaces it
+		local there = redis.call('HGET', keys[2 + (first + i) % RESULT_GROUPS], args[1])
+		for service, bytes in pairs(there and cmsgpack.unpack(there) or {}) do
+			all[service] = bytes
+		end
+	end
+	for service, bytes in pairs(all) do
+		reply[#reply + 1] = service
+		reply[#reply + 1] = bytes
+	end
+	return reply
+end
+
+-- ---- settle
+
+local function is_below(run_a, run_b)
+	local attempt_a, epoch_a = struct.unpack('>I4I4', run_a)
+	local attempt_b, epoch_b = struct.unpack('>I4I4', run_b)
+	return attempt_a < attempt_b or (attempt_a == attempt_b and epoch_a < epoch_b)
+end
+
+-- The entries that ends are in, with what is to be done; or an error.
+local function settle_entries(keys, args, epoch, at)
+	local entries, owned, listed = {}, {}, {}
+	for e = 1, tonumber(args[8]) do
+		local journal = args[at]
+		if not owned[journal] then
+			local owner = redis.call('HGET', keys[2], journal)
+			if owner ~= epoch and owner ~= epoch .. '+' then
+				return nil, fenced(keys)
+			end
+			owned[journal] = true
+		end
+		local entry = { stream = tonumber(args[at + 1]), done = tonumber(args[at + 2]), id = args[at + 3],
+			n = tonumber(args[at + 4]), bits = {}, ends = {} }
+		local ends, seen = tonumber(args[at + 5]), {}
+		if listed[journal .. ' ' .. entry.id] then
+			return nil, refuse('ARGS', 'entry')
+		end
+		listed[journal .. ' ' .. entry.id] = true
+		at = at + 6
+		local bitmap = redis.call('HGET', keys[entry.done], entry.id)
+		if not bitmap and #redis.call('XRANGE', keys[entry.stream], entry.id, entry.id) == 0 then
+			return nil, refuse('SETTLED', entry.id)
+		end
+		entry.bitmap = bitmap or ''
+		for i = 1, ends do
+			local b, how = tonumber(args[at]), args[at + 1]
+			at = at + 2
+			if seen[b] or has_bit(entry.bitmap, b) then
+				return nil, refuse('SETTLED', entry.id)
+			end
+			if b >= entry.n then
+				return nil, refuse('ARGS', 'bit')
+			end
+			seen[b] = true
+			entry.bits[i] = b
+			local e_end = { how = how }
+			if how ~= '-' then
+				e_end.ops = tonumber(args[at])
+				at = at + 1
+			end
+			if how == 'f' then
+				e_end.run, e_end.until_ms = args[at], args[at + 1]
+				at = at + 2
+			elseif how == 'd' then
+				e_end.run, e_end.dead, e_end.load = args[at], tonumber(args[at + 1]), tonumber(args[at + 2])
+				e_end.id, e_end.head, e_end.body = args[at + 3], args[at + 4], args[at + 5]
+				at = at + 6
+			end
+			if e_end.run and #e_end.run ~= 8 then
+				return nil, refuse('ARGS', 'run')
+			end
+			if how ~= '-' then
+				entry.ends[#entry.ends + 1] = e_end
+			end
+		end
+		entries[e] = entry
+	end
+	return entries, nil, at
+end
+
+local function fence_ops(key, new)
+	local stored = redis.call('HGET', key, ':run')
+	if not stored or is_below(stored, new) then
+		redis.call('HSET', key, ':run', new)
+	end
+end
+
+local function settle_end(keys, e)
+	if e.how == 'u' then
+		redis.call('UNLINK', keys[e.ops])
+	elseif e.how == 'f' then
+		fence_ops(keys[e.ops], e.run)
+		redis.call('PEXPIREAT', keys[e.ops], e.until_ms)
+	else
+		fence_ops(keys[e.ops], e.run)
+		redis.call('PERSIST', keys[e.ops])
+		redis.call('HSET', keys[e.dead], e.id, e.head)
+		redis.call('HSET', keys[e.load], e.id, e.body)
+	end
+end
+
+local function add_to(map, key, value)
+	map[key] = map[key] or {}
+	table.insert(map[key], value)
+end
+
+-- Bits; entries that are full go, those of one stream together.
+local function settle_bits(keys, entries)
+	local full, gone, marks = {}, {}, {}
+	for _, entry in ipairs(entries) do
+		local bitmap, count = with_bits(entry.bitmap, entry.n, entry.bits)
+		if count == entry.n then
+			add_to(full, entry.stream, entry.id)
+			if entry.bitmap ~= '' then
+				add_to(gone, entry.done, entry.id)
+			end
+		else
+			add_to(marks, entry.done, entry.id)
+			add_to(marks, entry.done, bitmap)
+		end
+	end
+	for key, list in pairs(full) do
+		chunks(list, 1000, function(...) redis.call('XDEL', keys[key], ...) end)
+	end
+	for key, list in pairs(gone) do
+		chunks(list, 1000, function(...) redis.call('HDEL', keys[key], ...) end)
+	end
+	for key, list in pairs(marks) do
+		chunks(list, 1000, function(...) redis.call('HSET', keys[key], ...) end)
+	end
+end
+
+-- KEYS: owners, journals, epoch, stream, done, then those that ARGV has the index of.
+-- ARGV: epoch, journal, turn, head and body of what moves to a new entry ('' when nothing does),
+-- results_max, result_ttl, number of entries; for each: journal, index of its stream, index of its
+-- done, entry id, its deliveries, number of ends; for each end: bit, how. How is '-' (it moved, or has no
+-- records); 'u', ops (the only run: its records go); 'f', ops, run, until (later runs are refused until
+-- then); 'd', ops, run, dead, dead-body, id, head, body (a dead letter). Then the index of `results`, the
+-- 32 groups behind it, 0 when there are none; then results: id, service, bytes.
+-- Reply: Redis's time. SETTLED: one of them ended before; nothing was changed.
+local function settle(keys, args)
+	local epoch, journal = args[1], args[2]
+	if not owns(keys, epoch, journal) then
+		return fenced(keys)
+	end
+	local entries, refused, at = settle_entries(keys, args, epoch, 9)
+	if refused then
+		return refused
+	end
+	local now, base, results = now_ms(), tonumber(args[at]), {}
+	for i = at + 1, #args, 3 do
+		results[#results + 1] = { args[i], args[i + 1], args[i + 2] }
+	end
+	if args[4] ~= '' then
+		refused = append(keys[4], epoch, args[3], now, args[4], args[5])
+		if refused then
+			return refused
+		end
+	end
+	settle_bits(keys, entries)
+	for _, entry in ipairs(entries) do
+		for _, e in ipairs(entry.ends) do
+			settle_end(keys, e)
+		end
+	end
+	if #results > 0 then
+		results_add(keys, base, results, tonumber(args[6]), tonumber(args[7]), now)
+	end
+	return text(now)
+end
+
+-- ---- dead letters
+
+-- KEYS: owners, journals, epoch, stream, dead, dead-body, results, results:0 … results:31. ARGV: epoch,
+-- journal, turn, service, most bytes of bodies, ids. Reply: the ids that moved, in their order in the
+-- new entry; those without a letter are left out, and those that did not fit.
+local function redrive(keys, args)
+	local epoch, journal, service = args[1], args[2], args[4]
+	if not owns(keys, epoch, journal) then
+		return fenced(keys)
+	end
+	local moved, heads, bodies, used, seen = {}, {}, {}, 0, {}
+	for i = 6, #args do
+		local id = args[i]
+		local head = not seen[id] and redis.call('HGET', keys[5], id)
+		seen[id] = true
+		if head then
+			local size = redis.call('HSTRLEN', keys[6], id)
+			if #moved > 0 and used + size > tonumber(args[5]) then
+				break
+			end
+			used = used + size
+			moved[#moved + 1] = id
+			heads[#heads + 1] = head
+			bodies[#bodies + 1] = redis.call('HGET', keys[6], id) or ''
+		end
+	end
+	if #moved == 0 then
+		return moved
+	end
+	local refused = append(keys[4], epoch, args[3], now_ms(), table.concat(heads), table.concat(bodies))
+	if refused then
+		return refused
+	end
+	redis.call('HDEL', keys[5], unpack(moved))
+	redis.call('HDEL', keys[6], unpack(moved))
+	for _, id in ipairs(moved) do
+		results_remove(keys, 7, id, service)
+	end
+	return moved
+end
+
+-- KEYS: dead, dead-body. ARGV: id. Reply: head, payload; or nothing.
+local function letter(keys, args)
+	local head = redis.call('HGET', keys[1], args[1])
+	return head and { head, redis.call('HGET', keys[2], args[1]) or '' } or {}
+end
+
+-- KEYS: dead, dead-body, then the ops of each id. ARGV: ids. Reply: how many letters went. Their
+-- operation records go a day later: until then they refuse a run that is still about.
+local function purge(keys, args)
+	local gone = 0
+	for i, id in ipairs(args) do
+		if redis.call('HDEL', keys[1], id) == 1 then
+			redis.call('HDEL', keys[2], id)
+			redis.call('PEXPIRE', keys[2 + i], DAY_MS)
+			gone = gone + 1
+		end
+	end
+	return gone
+end
+
+-- ---- operations of a run
+
+-- command → how many arguments it has, what reads the exact number back (Lua's lose digits).
+local operations = {
+	GET = { n = 0, read = true }, HGET = { n = 1, read = true }, HGETALL = { n = 0, read = true },
+	INCRBY = { n = 1, back = 'GET' }, HINCRBY = { n = 2, back = 'HGET' },
+	SET = { n = 2 }, UNLINK = { n = 0 }, HSET = { n = 2 }, HDEL = { n = 1 }, CAS = { n = 4 },
+}
+
+-- A failure that is the operation's own answer, or nil: then Redis refused it.
+local function failure(reply)
+	if string.find(reply.err, 'overflow', 1, true) then
+		return 'eOVERFLOW'
+	elseif string.find(reply.err, 'WRONGTYPE', 1, true) or string.find(reply.err, 'not an integer', 1, true) then
+		return 'eTYPE'
+	end
+	return nil
+end
+
+local function record(reply)
+	if type(reply) == 'number' then
+		return 'i' .. text(reply)
+	elseif type(reply) == 'string' then
+		return 's' .. reply
+	elseif not reply then
+		return 'n'
+	elseif reply.ok then
+		return 'o'
+	end
+	local parts = { 'a' }
+	for _, word in ipairs(reply) do
+		parts[#parts + 1] = struct.pack('>I4', #word)
+		parts[#parts + 1] = word
+	end
+	return table.concat(parts)
+end
+
+-- Applies it. Reply: its record, or an error.
+local function apply(key, command, args)
+	local reply
+	if command == 'SET' and args[2] ~= '0' then
+		reply = run('SET', key, args[1], 'PX', args[2])
+	elseif command == 'SET' then
+		reply = run('SET', key, args[1])
+	elseif command == 'CAS' then
+		reply = cas({ key }, args)
+	else
+		reply = run(command, key, unpack(args))
+	end
+	if failed(reply) then
+		local own = failure(reply)
+		return own, not own and reply or nil
+	end
+	local back = operations[command].back
+	if back == 'GET' then
+		return 'i' .. redis.call('GET', key)
+	elseif back == 'HGET' then
+		return 'i' .. redis.call('HGET', key, args[1])
+	end
+	return record(reply)
+end
+
+-- KEYS: ops, state key. ARGV: run, lease end, keep until, field, number of reads since the last write,
+-- for each its field and record; command, its arguments (SET value ttl; CAS has expected value ttl).
+-- Reply: NEW or OLD, record. A read is recorded only with the next write: NEW from a read means that
+-- the caller brings the record along. LEASE, SUPERSEDED, LIMIT: nothing was done.
+local function op(keys, args)
+	local token, reads = args[1], tonumber(args[5])
+	local at = 6 + reads * 2
+	local command, rest = args[at], { unpack(args, at + 1) }
+	local kind = operations[command]
+	if not kind or #rest ~= kind.n or #token ~= 8 then
+		return refuse('ARGS', 'operation')
+	end
+	local now = now_ms()
+	if now > tonumber(args[2]) then
+		return refuse('LEASE', text(now))
+	end
+	local there = redis.call('HMGET', keys[1], ':run', ':size', 'o' .. args[4])
+	if there[1] and is_below(token, there[1]) then
+		return refuse('SUPERSEDED', text(struct.unpack('>I4', there[1])))
+	end
+	if there[3] then
+		return { 'OLD', there[3] }
+	end
+	if kind.read then
+		local got, refused = apply(keys[2], command, rest)
+		return refused or { 'NEW', got }
+	end
+	local size, count = tonumber(there[2] or 0) + #args[4] + 64, redis.call('HLEN', keys[1])
+	for i = 6, at - 1, 2 do
+		size = size + #args[i] + #args[i + 1]
+	end
+	-- Two fields are ours; until they are there count is 0.
+	if math.max(count, 2) - 2 + reads + 1 > OPS_MAX or size > OPS_BYTES then
+		return refuse('LIMIT', text(size))
+	end
+	local got, refused = apply(keys[2], command, rest)
+	if refused then
+		return refused
+	end
+	for i = 6, at - 1, 2 do
+		redis.call('HSETNX', keys[1], 'o' .. args[i], args[i + 1])
+	end
+	redis.call('HSET', keys[1], ':run', token, ':size', text(size), 'o' .. args[4], got)
+	if tonumber(args[3]) > redis.call('PEXPIRETIME', keys[1]) then
+		redis.call('PEXPIREAT', keys[1], args[3])
+	end
+	return { 'NEW', got }
+end
+
+-- ---- calls with an Idempotency-Key
+
+-- The key is a hash: h body's hash, i id; a call's also r run, u until, a answer.
+-- KEYS: key, dedupe-size. ARGV: hash, id, until, dedupe_max, dedupe_ms. Reply: RUN id run | BUSY id until |
+-- ANSWER id response | EVENT id (an event had the key) | BODY id (with another body) | FULL.
+local function claim(keys, args)
+	local now, ttl = now_ms(), tonumber(args[5])
+	local r = pairs_of(redis.call('HGETALL', keys[1]))
+	if not r.h then
+		local bytes = EVENT_BYTES + #keys[1]
+		local used, old = dedupe_used(keys[2], now, ttl)
+		if used + bytes > tonumber(args[4]) then
+			return { 'FULL' }
+		end
+		redis.call('HSET', keys[1], 'h', args[1], 'i', args[2], 'r', '1', 'u', args[3])
+		redis.call('PEXPIRE', keys[1], args[5])
+		dedupe_add(keys[2], now, bytes, old)
+		return { 'RUN', args[2], '1' }
+	end
+	if r.h ~= args[1] then
+		return { 'BODY', r.i }
+	elseif r.a then
+		return { 'ANSWER', r.i, r.a }
+	elseif not r.r then
+		return { 'EVENT', r.i }
+	elseif tonumber(r.u) > now then
+		return { 'BUSY', r.i, r.u }
+	end
+	local next_run = text(tonumber(r.r) + 1)
+	redis.call('HSET', keys[1], 'r', next_run, 'u', args[3])
+	redis.call('PEXPIRE', keys[1], args[5])
+	return { 'RUN', r.i, next_run }
+end
+
+-- KEYS: key, dedupe-size, ops of the call. ARGV: id, run, has a response, response, dedupe_ms. A
+-- response is kept, and the call's operation records go; without one the next claim runs again, and
+-- they stay for it. Reply: 1. STALE: a later run has the key, or nobody.
+local function answer(keys, args)
+	local r = redis.call('HMGET', keys[1], 'i', 'r', 'a')
+	if r[1] ~= args[1] or r[2] ~= args[2] then
+		return refuse('STALE', r[2] or '0')
+	end
+	if r[3] then
+		return 1
+	end
+	if args[3] == '0' then
+		redis.call('HSET', keys[1], 'u', '0')
+		return 1
+	end
+	redis.call('HSET', keys[1], 'a', args[4], 'u', '0')
+	redis.call('PEXPIRE', keys[1], args[5])
+	dedupe_add(keys[2], now_ms(), #args[4], {})
+	redis.call('UNLINK', keys[3])
+	return 1
+end
+
 redis.register_function{
 	function_name = 'pirn1_revision',
 	callback = function() return revision end,
@@ -80,3 +1017,22 @@ redis.register_function{
 }
 redis.register_function{ function_name = 'pirn1_cas', callback = cas }
 redis.register_function{ function_name = 'pirn1_registry', callback = registry }
+
+-- Refused when out of memory are those that take more in: store, emit (settle with events that a run
+-- sends), redrive, op, claim. Those that an owner lives by, or that give memory back, are not.
+redis.register_function{ function_name = 'pirn1_open', callback = open, flags = {'allow-oom'} }
+redis.register_function{ function_name = 'pirn1_beat', callback = beat, flags = {'allow-oom'} }
+redis.register_function{ function_name = 'pirn1_adopt', callback = adopt, flags = {'allow-oom'} }
+redis.register_function{ function_name = 'pirn1_leave', callback = leave, flags = {'allow-oom'} }
+redis.register_function{ function_name = 'pirn1_drop', callback = drop, flags = {'allow-oom'} }
+redis.register_function{ function_name = 'pirn1_read', callback = read, flags = {'no-writes'} }
+redis.register_function{ function_name = 'pirn1_store', callback = store }
+redis.register_function{ function_name = 'pirn1_settle', callback = settle, flags = {'allow-oom'} }
+redis.register_function{ function_name = 'pirn1_emit', callback = settle }
+redis.register_function{ function_name = 'pirn1_result', callback = result, flags = {'no-writes'} }
+redis.register_function{ function_name = 'pirn1_redrive', callback = redrive }
+redis.register_function{ function_name = 'pirn1_letter', callback = letter, flags = {'no-writes'} }
+redis.register_function{ function_name = 'pirn1_purge', callback = purge, flags = {'allow-oom'} }
+redis.register_function{ function_name = 'pirn1_op', callback = op }
+redis.register_function{ function_name = 'pirn1_claim', callback = claim }
+redis.register_function{ function_name = 'pirn1_answer', callback = answer, flags = {'allow-oom'} }

@@ -7,6 +7,7 @@
 #include "store/link.h"
 
 #include <assert.h>
+#include <limits.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -14,7 +15,7 @@
 #include <hiredis/async.h>
 #include <hiredis/hiredis.h>
 
-#define MAX_ARGS 64
+#define FEW_ARGS 64 /* that need no memory of their own */
 
 struct store_link {
 	uv_poll_t poll;
@@ -274,15 +275,27 @@ void store_link_free(struct store_link **lp)
 
 enum base_err store_link_send(struct store_link *l, const struct store_arg *args, size_t n_args)
 {
-	const char *words[MAX_ARGS];
-	size_t sizes[MAX_ARGS];
-	assert(n_args > 0 && n_args <= MAX_ARGS);
+	const char *few_words[FEW_ARGS], **words = few_words;
+	size_t few_sizes[FEW_ARGS], *sizes = few_sizes;
+	enum base_err err = BASE_NOMEM;
+	assert(n_args > 0 && n_args <= INT_MAX);
 	if (!l->ac || l->told)
 		return BASE_UNAVAILABLE;
-	for (size_t i = 0; i < n_args; i++) {
-		words[i] = args[i].data ? args[i].data : "";
-		sizes[i] = args[i].size;
+	if (n_args > FEW_ARGS) { /* a turn's Function: thousands */
+		words = calloc(n_args, sizeof *words);
+		sizes = calloc(n_args, sizeof *sizes);
 	}
-	int rc = redisAsyncCommandArgv(l->ac, on_reply, NULL, (int)n_args, words, sizes);
-	return rc == REDIS_OK ? BASE_OK : BASE_UNAVAILABLE;
+	if (words && sizes) {
+		for (size_t i = 0; i < n_args; i++) {
+			words[i] = args[i].data ? args[i].data : "";
+			sizes[i] = args[i].size;
+		}
+		int rc = redisAsyncCommandArgv(l->ac, on_reply, NULL, (int)n_args, words, sizes);
+		err = rc == REDIS_OK ? BASE_OK : BASE_UNAVAILABLE;
+	}
+	if (words != few_words)
+		free(words);
+	if (sizes != few_sizes)
+		free(sizes);
+	return err;
 }

@@ -37,7 +37,7 @@ BASE_MUSTUSE enum base_err store_link_new(struct net_loop *loop, const char *add
 /* Safe in every callback; takes NULL. */
 void store_link_free(struct store_link **l);
 
-/* UNAVAILABLE: it broke. May be called in every callback, but not in a FLUSH hook. */
+/* UNAVAILABLE: it broke; NOMEM. May be called in every callback, but not in a FLUSH hook. */
 BASE_MUSTUSE enum base_err store_link_send(struct store_link *l, const struct store_arg *args, size_t n_args);
 
 #endif

@@ -1,0 +1,409 @@
+#include "store/journal.h"
+
+#include <assert.h>
+#include <inttypes.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "store/journal_parts.h"
+#include "store/keys.h"
+
+#define LANE_BITS 16
+
+/* ---- what all calls share */
+
+enum base_err store_journal_send(struct store_fcall *c, struct store_redis *r,
+	const char *function, store_reply_fn *on_reply, struct store_pending pending)
+{
+	struct store_pending *kept = malloc(sizeof *kept);
+	enum base_err err = BASE_NOMEM;
+	if (kept) {
+		*kept = pending;
+		err = store_fcall_send(c, r, function, on_reply, kept);
+	}
+	if (err)
+		free(kept);
+	store_fcall_fini(c);
+	return err;
+}
+
+struct store_pending store_journal_take(void *pending)
+{
+	struct store_pending taken = *(struct store_pending *)pending;
+	free(pending);
+	return taken;
+}
+
+void store_journal_owner_keys(struct store_fcall *c)
+{
+	store_fcall_init(c);
+	store_fcall_key(c, STORE_KEY_OWNERS);
+	store_fcall_key(c, STORE_KEY_JOURNALS);
+	store_fcall_key(c, STORE_KEY_EPOCH);
+}
+
+void store_journal_turn_keys(struct store_fcall *c, uint32_t journal)
+{
+	store_fcall_key_format(c, STORE_KEY_JOURNAL, journal);
+	store_fcall_key_format(c, STORE_KEY_DONE, journal);
+}
+
+struct store_says store_journal_says(const struct store_reply *reply)
+{
+	struct store_says says = { .why = "" };
+	says.code = store_code_of(reply, &says.number);
+	if (reply->type == STORE_ERROR)
+		says.why = reply->text;
+	return says;
+}
+
+struct store_says store_journal_broken(void)
+{
+	return (struct store_says){ .code = STORE_BROKEN,
+		.why = "a Function's answer has another shape than this program knows" };
+}
+
+/* A list for what a reply holds, at least one long; NULL makes the answer BROKEN. */
+static void *list_of(struct store_reader *in, size_t n, size_t size)
+{
+	void *list = in->broken ? NULL : calloc(n + 1, size);
+	if (!list)
+		in->broken = true;
+	return list;
+}
+
+void store_journal_on_count(void *pending, const struct store_reply *reply)
+{
+	struct store_pending p = store_journal_take(pending);
+	struct store_count out = { .says = store_journal_says(reply) };
+	if (!out.says.code && (reply->type != STORE_INT || reply->integer < 0))
+		out.says = store_journal_broken();
+	else if (!out.says.code)
+		out.n = (uint64_t)reply->integer;
+	p.fn.count(p.arg, &out);
+}
+
+/* ---- owners and journals */
+
+static uint32_t *read_journals(struct store_reader *in, size_t *n)
+{
+	size_t left = store_read_left(in);
+	uint32_t *journals = list_of(in, left, sizeof *journals);
+	for (size_t i = 0; journals && i < left; i++)
+		journals[i] = store_read_epoch(in, NULL);
+	*n = left;
+	return journals;
+}
+
+static void on_opened(void *pending, const struct store_reply *reply)
+{
+	struct store_pending p = store_journal_take(pending);
+	struct store_opened out = { .says = store_journal_says(reply) };
+	struct store_reader in = { .reply = reply };
+	uint32_t *adopted = NULL;
+	if (!out.says.code) {
+		out.now_ms = store_read_number(&in);
+		out.epoch = store_read_epoch(&in, NULL);
+		out.journal = store_read_epoch(&in, NULL);
+		out.adopted = adopted = read_journals(&in, &out.n_adopted);
+		if (in.broken)
+			out = (struct store_opened){ .says = store_journal_broken() };
+	}
+	p.fn.opened(p.arg, &out);
+	free(adopted);
+}
+
+enum base_err store_journal_open(
+	struct store_redis *r, uint32_t old, store_opened_fn *fn, void *arg)
+{
+	struct store_fcall c;
+	store_journal_owner_keys(&c);
+	if (old)
+		store_fcall_number(&c, old);
+	else
+		store_fcall_text(&c, "");
+	return store_journal_send(
+		&c, r, "pirn1_open", on_opened, (struct store_pending){ { .opened = fn }, arg });
+}
+
+static struct store_owner *read_owners(struct store_reader *in, size_t *n)
+{
+	uint64_t told = store_read_number(in);
+	if (told > store_read_left(in) / 2)
+		in->broken = true;
+	struct store_owner *owners = list_of(in, in->broken ? 0 : told, sizeof *owners);
+	*n = owners ? told : 0;
+	for (size_t i = 0; i < *n; i++) {
+		owners[i].epoch = store_read_epoch(in, NULL);
+		owners[i].beat = store_read_number(in);
+	}
+	return owners;
+}
+
+static struct store_owned *read_owned(struct store_reader *in, size_t *n)
+{
+	*n = store_read_left(in) / 2;
+	struct store_owned *journals = list_of(in, *n, sizeof *journals);
+	for (size_t i = 0; journals && i < *n; i++) {
+		journals[i].journal = store_read_epoch(in, NULL);
+		journals[i].epoch = store_read_epoch(in, &journals[i].adopted);
+	}
+	return journals;
+}
+
+static void on_beat(void *pending, const struct store_reply *reply)
+{
+	struct store_pending p = store_journal_take(pending);
+	struct store_beat out = { .says = store_journal_says(reply) };
+	struct store_reader in = { .reply = reply };
+	struct store_owner *owners = NULL;
+	struct store_owned *journals = NULL;
+	if (!out.says.code) {
+		out.now_ms = store_read_number(&in);
+		out.owners = owners = read_owners(&in, &out.n_owners);
+		out.journals = journals = read_owned(&in, &out.n_journals);
+		if (in.broken)
+			out = (struct store_beat){ .says = store_journal_broken() };
+	}
+	p.fn.beat(p.arg, &out);
+	free(owners);
+	free(journals);
+}
+
+enum base_err store_journal_beat(
+	struct store_redis *r, uint32_t epoch, store_beat_fn *fn, void *arg)
+{
+	struct store_fcall c;
+	store_journal_owner_keys(&c);
+	store_fcall_number(&c, epoch);
+	return store_journal_send(
+		&c, r, "pirn1_beat", on_beat, (struct store_pending){ { .beat = fn }, arg });
+}
+
+static void on_adopted(void *pending, const struct store_reply *reply)
+{
+	struct store_pending p = store_journal_take(pending);
+	struct store_adopted out = { .says = store_journal_says(reply) };
+	struct store_reader in = { .reply = reply };
+	uint32_t *journals = NULL;
+	if (!out.says.code) {
+		out.journals = journals = read_journals(&in, &out.n);
+		if (in.broken || reply->type != STORE_ARRAY)
+			out = (struct store_adopted){ .says = store_journal_broken() };
+	}
+	p.fn.adopted(p.arg, &out);
+	free(journals);
+}
+
+enum base_err store_journal_adopt(struct store_redis *r, uint32_t epoch, uint32_t victim,
+	uint64_t seen, store_adopted_fn *fn, void *arg)
+{
+	if (epoch == victim)
+		return BASE_INVALID;
+	struct store_fcall c;
+	store_journal_owner_keys(&c);
+	store_fcall_number(&c, epoch);
+	store_fcall_number(&c, victim);
+	store_fcall_number(&c, seen);
+	return store_journal_send(
+		&c, r, "pirn1_adopt", on_adopted, (struct store_pending){ { .adopted = fn }, arg });
+}
+
+enum base_err store_journal_leave(
+	struct store_redis *r, uint32_t epoch, store_count_fn *fn, void *arg)
+{
+	struct store_fcall c;
+	store_journal_owner_keys(&c);
+	store_fcall_number(&c, epoch);
+	return store_journal_send(&c, r, "pirn1_leave", store_journal_on_count,
+		(struct store_pending){ { .count = fn }, arg });
+}
+
+enum base_err store_journal_drop(
+	struct store_redis *r, uint32_t epoch, uint32_t journal, store_count_fn *fn, void *arg)
+{
+	struct store_fcall c;
+	store_journal_owner_keys(&c);
+	store_journal_turn_keys(&c, journal);
+	store_fcall_number(&c, epoch);
+	store_fcall_number(&c, journal);
+	return store_journal_send(&c, r, "pirn1_drop", store_journal_on_count,
+		(struct store_pending){ { .count = fn }, arg });
+}
+
+/* ---- reading */
+
+static void read_entry(struct store_reader *in, struct store_entry *entry)
+{
+	struct store_reply element = store_read(in);
+	struct store_reader parts = { .reply = &element };
+	store_read_id(&parts, &entry->epoch, &entry->turn);
+	entry->written_ms = store_read_number(&parts);
+	entry->head = store_read_bytes(&parts);
+	entry->body = store_read_bytes(&parts);
+	entry->ended = store_read_bytes(&parts);
+	in->broken = in->broken || parts.broken;
+}
+
+static void on_page(void *pending, const struct store_reply *reply)
+{
+	struct store_pending p = store_journal_take(pending);
+	struct store_page out = { .says = store_journal_says(reply) };
+	struct store_reader in = { .reply = reply, .broken = reply->type != STORE_ARRAY };
+	struct store_entry *entries = NULL;
+	if (!out.says.code) {
+		out.n = store_read_left(&in);
+		out.entries = entries = list_of(&in, out.n, sizeof *entries);
+		for (size_t i = 0; entries && i < out.n; i++)
+			read_entry(&in, &entries[i]);
+		if (in.broken)
+			out = (struct store_page){ .says = store_journal_broken() };
+	}
+	p.fn.page(p.arg, &out);
+	free(entries);
+}
+
+enum base_err store_journal_read(struct store_redis *r, uint32_t journal, uint32_t after_epoch,
+	uint64_t after_turn, uint32_t max_entries, uint64_t max_bytes, store_page_fn *fn, void *arg)
+{
+	struct store_fcall c;
+	store_fcall_init(&c);
+	store_journal_turn_keys(&c, journal);
+	if (after_epoch == 0 && after_turn == 0)
+		store_fcall_text(&c, "-");
+	else
+		store_fcall_id(&c, after_epoch, after_turn);
+	store_fcall_number(&c, max_entries);
+	store_fcall_number(&c, max_bytes);
+	return store_journal_send(
+		&c, r, "pirn1_read", on_page, (struct store_pending){ { .page = fn }, arg });
+}
+
+/* ---- store */
+
+static bool read_duplicate(struct store_reader *in, struct store_duplicate *out)
+{
+	static const char *const words[] = { [STORE_WHY_LANE] = "LANE", [STORE_WHY_KEY] = "KEY",
+		[STORE_WHY_BODY] = "BODY", [STORE_WHY_SLOT] = "SLOT", [STORE_WHY_FULL] = "FULL" };
+	out->item = store_read_number(in);
+	struct store_arg word = store_read_bytes(in), value = store_read_bytes(in);
+	for (size_t i = 0; i < sizeof words / sizeof *words; i++) {
+		if (strlen(words[i]) != word.size || memcmp(words[i], word.data, word.size) != 0)
+			continue;
+		out->why = (enum store_why)i;
+		out->id = value;
+		return i != STORE_WHY_SLOT ||
+		       store_parse_number(value.data, value.size, &out->last_ms);
+	}
+	return false;
+}
+
+static void on_stored(void *pending, const struct store_reply *reply)
+{
+	struct store_pending p = store_journal_take(pending);
+	struct store_stored out = { .says = store_journal_says(reply) };
+	struct store_reader in = { .reply = reply };
+	struct store_duplicate *duplicates = NULL;
+	if (!out.says.code) {
+		out.now_ms = store_read_number(&in);
+		out.entry = store_read_number(&in) == 1;
+		out.n = store_read_left(&in) / 3;
+		out.duplicates = duplicates = list_of(&in, out.n, sizeof *duplicates);
+		for (size_t i = 0; duplicates && i < out.n; i++) {
+			if (!read_duplicate(&in, &duplicates[i]))
+				in.broken = true;
+		}
+		if (in.broken)
+			out = (struct store_stored){ .says = store_journal_broken() };
+	}
+	p.fn.stored(p.arg, &out);
+	free(duplicates);
+}
+
+/* Keys of lanes that this call names already, so that the events of one sender share one. */
+struct lane_keys {
+	uint64_t lane[STORE_ENTRY_DELIVERIES], page[STORE_ENTRY_DELIVERIES];
+	size_t key[STORE_ENTRY_DELIVERIES];
+	size_t n;
+};
+
+static size_t lane_key(struct store_fcall *c, struct lane_keys *known, const struct store_item *item)
+{
+	uint64_t page = item->number >> LANE_BITS;
+	for (size_t i = known->n; i-- > 0;) {
+		if (known->lane[i] == item->lane && known->page[i] == page)
+			return known->key[i];
+	}
+	size_t key = store_fcall_key_format(
+		c, STORE_KEY_LANE, (unsigned long long)item->lane, (unsigned long long)page);
+	known->lane[known->n] = item->lane;
+	known->page[known->n] = page;
+	known->key[known->n++] = key;
+	return key;
+}
+
+static void add_item(struct store_fcall *c, struct lane_keys *known, const struct store_item *item)
+{
+	store_fcall_number(c, item->n_deliveries);
+	store_fcall_number(c, item->has_lane ? lane_key(c, known, item) : 0);
+	store_fcall_number(c, item->number & ((1u << LANE_BITS) - 1));
+	if (item->guard == STORE_GUARD_KEY) {
+		store_fcall_text(c, "k");
+		store_fcall_number(c, store_fcall_key_scoped(c, STORE_KEY_DEDUPE, item->scope,
+					      item->key.data, item->key.size));
+		store_fcall_bytes(c, item->hash.data, item->hash.size);
+		store_fcall_bytes(c, item->id.data, item->id.size);
+	} else if (item->guard == STORE_GUARD_TIMER) {
+		store_fcall_text(c, "t");
+		store_fcall_text(c, item->timer);
+		store_fcall_number(c, item->previous_ms);
+		store_fcall_number(c, item->slot_ms);
+		store_fcall_bytes(c, item->id.data, item->id.size);
+	} else {
+		store_fcall_text(c, "-");
+	}
+}
+
+static bool is_item(const struct store_item *item)
+{
+	switch (item->guard) {
+	case STORE_GUARD_NONE:
+		return item->n_deliveries > 0;
+	case STORE_GUARD_KEY:
+		return item->n_deliveries > 0 && item->scope && item->key.size > 0 &&
+		       item->hash.size > 0 && item->id.size == 16;
+	case STORE_GUARD_TIMER:
+		return item->timer && *item->timer &&
+		       item->id.size == (item->n_deliveries > 0 ? 16u : 0u);
+	}
+	return false;
+}
+
+enum base_err store_journal_store(struct store_redis *r, const struct store_turn *turn,
+	const struct store_item *items, size_t n, const struct store_bounds *bounds,
+	store_stored_fn *fn, void *arg)
+{
+	struct store_fcall c;
+	struct lane_keys known = { .n = 0 };
+	if (n == 0 || n > STORE_ENTRY_DELIVERIES)
+		return BASE_INVALID;
+	for (size_t i = 0; i < n; i++) {
+		if (!is_item(&items[i]))
+			return BASE_INVALID;
+	}
+	store_journal_owner_keys(&c);
+	store_journal_turn_keys(&c, turn->journal);
+	store_fcall_key(&c, STORE_KEY_TIMERS);
+	store_fcall_key(&c, STORE_KEY_DEDUPE_SIZE);
+	store_fcall_number(&c, turn->epoch);
+	store_fcall_number(&c, turn->journal);
+	store_fcall_number(&c, turn->turn);
+	store_fcall_bytes(&c, turn->head.data, turn->head.size);
+	store_fcall_bytes(&c, turn->body.data, turn->body.size);
+	store_fcall_number(&c, bounds->dedupe_max);
+	store_fcall_number(&c, bounds->dedupe_ms);
+	for (size_t i = 0; i < n; i++)
+		add_item(&c, &known, &items[i]);
+	return store_journal_send(
+		&c, r, "pirn1_store", on_stored, (struct store_pending){ { .stored = fn }, arg });
+}
