@@ -15,6 +15,14 @@
 #define KEPT_BYTES (64u * 1024)        /* a record that grew beyond this gives its memory back */
 #define IDLE_GRACE_MS 500                /* for idle connections when draining */
 
+/* At its default level a libmicrohttpd that has levels redirects a target with a space in it
+ * (301, to a place that the client chose), and takes a bare LF for the end of a chunk's line. */
+#if MHD_VERSION >= 0x00097701
+#define DISCIPLINE MHD_OPTION_CLIENT_DISCIPLINE_LVL, 1
+#else
+#define DISCIPLINE MHD_OPTION_STRICT_FOR_CLIENT, 0 /* more would close without an answer */
+#endif
+
 /* ---- records ---------------------------------------------------------------- */
 
 static struct gw_record *take_record(struct gw_http *h)
@@ -319,6 +327,7 @@ static bool start_daemon(struct gw_http *h, int fd)
 		MHD_OPTION_NOTIFY_CONNECTION, gw_conn_notify, h,
 		MHD_OPTION_NOTIFY_COMPLETED, on_completed, h,
 		MHD_OPTION_URI_LOG_CALLBACK, on_target, h,
+		DISCIPLINE,
 		MHD_OPTION_END);
 	return h->daemon != NULL;
 }

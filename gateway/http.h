@@ -19,7 +19,10 @@
  * that are no tokens; no Host, or two: 400), a body over max_body (413: before it is
  * read when Content-Length says so; a chunked one is read on for DRAIN_BYTES at most).
  * libmicrohttpd itself refuses what does not fit its 64 KiB a connection, and request
- * lines it cannot parse, in HTML.
+ * lines it cannot parse, in HTML. So it does from 1.0 on, with 400, for a space in the
+ * target, both framings together, a coding other than chunked (ours is 501), no Host and
+ * a space before a header's colon, which 0.9 leaves to us; and for folded headers and
+ * lines that end in a bare LF, which 0.9 serves.
  *
  * Deadlines are ours, because libmicrohttpd's counts inactivity and a byte a second
  * would live for ever: one for the head, one for the body, one for sending the answer,

@@ -3,6 +3,8 @@
  */
 #include "http_fixture.h"
 
+#include <microhttpd.h>
+
 #include "gateway/http.h"
 
 #define MAX_LATER 16
@@ -304,33 +306,53 @@ static void http_1_0_closes(void **state)
 
 /* ---- heads that are refused ------------------------------------------------------ */
 
+/* libmicrohttpd 1.0 answers some of these itself, before anybody here sees the request: its page is
+ * HTML, and it says 400 where a coding that is not understood should get 501. */
+#define HTML 1000u
+
+#define SINCE_1_0(before, since) (MHD_VERSION >= 0x01000000 ? (since) : (before))
+
+static void expect_refusal(struct client *c, unsigned wanted)
+{
+	char type[64];
+
+	if (wanted < HTML) {
+		expect_problem(c, wanted);
+		return;
+	}
+	assert_int_equal(response_status(c), wanted - HTML);
+	if (response_header(c, "Content-Type", type, sizeof type))
+		assert_string_not_equal(type, "application/problem+json");
+	assert_non_null(strstr(response_body(c), "<html>"));
+}
+
 static void refuses_bad_heads(void **state)
 {
 	static const struct {
 		const char *request;
-		unsigned status;
+		unsigned wanted;
 	} cases[] = {
 		{ "POST /echo HTTP/1.1\r\nHost: x\r\nContent-Length: 3\r\nContent-Length: 3\r\n\r\nabc",
 			400 },
 		{ "POST /echo HTTP/1.1\r\nHost: x\r\nContent-Length: 3\r\nContent-Length: 4\r\n\r\nabcd",
 			400 },
 		{ "POST /echo HTTP/1.1\r\nHost: x\r\nContent-Length: 3\r\nTransfer-Encoding: chunked\r\n\r\n0\r\n\r\n",
-			400 },
+			SINCE_1_0(400, HTML + 400) },
 		{ "POST /echo HTTP/1.1\r\nHost: x\r\nTransfer-Encoding: chunked\r\ncontent-length: 3\r\n\r\n0\r\n\r\n",
-			400 },
+			SINCE_1_0(400, HTML + 400) },
 		{ "POST /echo HTTP/1.1\r\nHost: x\r\nTransfer-Encoding: chunked\r\nTransfer-Encoding: chunked\r\n\r\n0\r\n\r\n",
 			400 },
 		{ "POST /echo HTTP/1.0\r\nHost: x\r\nTransfer-Encoding: chunked\r\n\r\n0\r\n\r\n",
 			400 },
 		{ "POST /echo HTTP/1.1\r\nHost: x\r\nTransfer-Encoding: gzip\r\n\r\n0\r\n\r\n",
-			501 },
+			SINCE_1_0(501, HTML + 400) },
 		{ "POST /echo HTTP/1.1\r\nHost: x\r\nTransfer-Encoding: gzip, chunked\r\n\r\n0\r\n\r\n",
-			501 },
-		{ "POST /echo HTTP/1.1\r\nHost: x\r\nContent-Length : 3\r\n\r\nabc", 400 },
-		{ "POST /echo HTTP/1.1\r\nHost: x\r\nContent-Length: +3\r\n\r\nabc",
-			0 /* in HTML */ },
-		{ "POST /echo HTTP/1.1\r\nHost: x\r\nContent-Length: -1\r\n\r\n", 0 },
-		{ "GET /a HTTP/1.1\r\n\r\n", 400 },
+			SINCE_1_0(501, HTML + 400) },
+		{ "POST /echo HTTP/1.1\r\nHost: x\r\nContent-Length : 3\r\n\r\nabc",
+			SINCE_1_0(400, HTML + 400) },
+		{ "POST /echo HTTP/1.1\r\nHost: x\r\nContent-Length: +3\r\n\r\nabc", HTML + 400 },
+		{ "POST /echo HTTP/1.1\r\nHost: x\r\nContent-Length: -1\r\n\r\n", HTML + 400 },
+		{ "GET /a HTTP/1.1\r\n\r\n", SINCE_1_0(400, HTML + 400) },
 		{ "GET /a HTTP/1.1\r\nHost: x\r\nHost: y\r\n\r\n", 400 },
 		{ "GET /a HTTP/1.1\r\nHost: x\r\nX-A: b\x01z\r\n\r\n", 400 },
 		{ "GET /a HTTP/1.1\r\nHost: x\r\nX(A): b\r\n\r\n", 400 },
@@ -341,10 +363,7 @@ static void refuses_bad_heads(void **state)
 
 	for (size_t i = 0; i < sizeof cases / sizeof *cases; i++) {
 		struct client c = ask(f, cases[i].request);
-		if (cases[i].status)
-			expect_problem(&c, cases[i].status);
-		else
-			assert_int_equal(response_status(&c), 400);
+		expect_refusal(&c, cases[i].wanted);
 		until(f->loop, &c, c.closed);
 		client_close(&c);
 	}
