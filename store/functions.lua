@@ -359,51 +359,107 @@ end
 
 -- ---- store
 
--- The items of ARGV from `at` on, and their bits: lanes is key index → what to ask there.
-local function store_items(args, at)
-	local items, lanes, bits = {}, {}, 0
+-- The records of ARGV from `at` on, how many bits they have, and the lanes: key index → its records. A
+-- record is a run of `count` events.
+local function store_records(args, at)
+	local records, lanes, bits, index = {}, {}, 0, 0
 	while at <= #args do
-		local item = { n = tonumber(args[at]), first = bits, lane = tonumber(args[at + 1]), bit = args[at + 2] }
+		local r = { n = tonumber(args[at]), first = bits, index = index, count = 1,
+			lane = tonumber(args[at + 1]), bit = tonumber(args[at + 2]) }
 		local guard = args[at + 3]
 		at = at + 4
-		if guard == 'k' then
-			item.key, item.hash, item.id = tonumber(args[at]), args[at + 1], args[at + 2]
+		if guard == 's' then
+			r.count = r.n
+		elseif guard == 'k' then
+			r.key, r.hash, r.id = tonumber(args[at]), args[at + 1], args[at + 2]
 			at = at + 3
 		elseif guard == 't' then
-			item.timer, item.previous, item.slot, item.id = args[at], args[at + 1], args[at + 2], args[at + 3]
+			r.timer, r.previous, r.slot, r.id = args[at], args[at + 1], args[at + 2], args[at + 3]
 			at = at + 4
 		end
-		if item.lane > 0 then
-			lanes[item.lane] = lanes[item.lane] or { items = {}, get = {}, set = {} }
-			table.insert(lanes[item.lane].items, item)
+		if r.lane > 0 then
+			lanes[r.lane] = lanes[r.lane] or {}
+			table.insert(lanes[r.lane], r)
 		end
-		bits = bits + item.n
-		table.insert(items, item)
+		bits = bits + r.n
+		index = index + r.count
+		records[#records + 1] = r
 	end
-	return items, lanes, bits
+	return records, lanes, bits
 end
 
--- Marks the items whose bit is set, here or in Redis.
-local function store_lanes(keys, lanes)
-	for key, lane in pairs(lanes) do
-		local seen = {}
-		for _, item in ipairs(lane.items) do
-			lane.get[#lane.get + 1] = 'GET'
-			lane.get[#lane.get + 1] = 'u1'
-			lane.get[#lane.get + 1] = item.bit
+-- Adds BITFIELD's words for the bits of a run, 32 at a time.
+local function add_bits(words, how, r)
+	for from = 0, r.count - 1, 32 do
+		local size = math.min(32, r.count - from)
+		words[#words + 1] = how
+		words[#words + 1] = 'u' .. size
+		words[#words + 1] = text(r.bit + from)
+		if how == 'SET' then
+			words[#words + 1] = text(2 ^ size - 1)
 		end
-		local at = 0
-		chunks(lane.get, 1500, function(...)
-			for _, set in ipairs(redis.call('BITFIELD_RO', keys[key], ...)) do
-				at = at + 1
-				local item = lane.items[at]
-				if set == 1 or seen[item.bit] then
+	end
+end
+
+-- Reads the bits of one lane. A run that has one set, or that does not stand in order behind the run
+-- before it (so that both may have the same number), must be looked at event by event.
+local function store_lane(key, records)
+	local words, values, last = {}, {}, -1
+	for _, r in ipairs(records) do
+		r.split = r.bit <= last
+		last = math.max(last, r.bit + r.count - 1)
+		add_bits(words, 'GET', r)
+	end
+	chunks(words, 1500, function(...)
+		for _, value in ipairs(redis.call('BITFIELD_RO', key, ...)) do
+			values[#values + 1] = value
+		end
+	end)
+	local at = 0
+	for _, r in ipairs(records) do
+		r.values = {}
+		for i = 1, math.ceil(r.count / 32) do
+			at = at + 1
+			r.values[i] = values[at]
+			r.split = r.split or values[at] ~= 0
+		end
+	end
+end
+
+-- The records again, those that must be split as single events, with what is a duplicate marked.
+local function store_items(keys, records, lanes)
+	local items, seen = {}, {}
+	for key, list in pairs(lanes) do
+		store_lane(keys[key], list)
+		seen[key] = {}
+		for _, r in ipairs(list) do
+			if r.split then
+				seen[key].needed = true
+			end
+		end
+	end
+	for _, r in ipairs(records) do
+		local known = seen[r.lane]
+		if not known or not known.needed then
+			items[#items + 1] = r
+		else
+			for i = 0, r.count - 1 do
+				local item = r
+				if r.count > 1 then
+					item = { n = 1, first = r.first + i, index = r.index + i, count = 1,
+						lane = r.lane, bit = r.bit + i }
+				end
+				local size = math.min(32, r.count - math.floor(i / 32) * 32)
+				local value = r.values[math.floor(i / 32) + 1]
+				if known[item.bit] or math.floor(value / 2 ^ (size - 1 - i % 32)) % 2 == 1 then
 					item.why, item.value = 'LANE', ''
 				end
-				seen[item.bit] = true
+				known[item.bit] = true
+				items[#items + 1] = item
 			end
-		end)
+		end
 	end
+	return items
 end
 
 local function store_key(keys, item, known, budget)
@@ -440,15 +496,13 @@ local function store_timer(keys, item, slots, now)
 	end
 end
 
-local function store_marks(keys, items, lanes, args, now)
+local function store_marks(keys, items, args)
+	local set = {}
 	for _, item in ipairs(items) do
 		if not item.why then
 			if item.lane > 0 then
-				local set = lanes[item.lane].set
-				set[#set + 1] = 'SET'
-				set[#set + 1] = 'u1'
-				set[#set + 1] = item.bit
-				set[#set + 1] = 1
+				set[item.lane] = set[item.lane] or {}
+				add_bits(set[item.lane], 'SET', item)
 			end
 			if item.key then
 				redis.call('HSET', keys[item.key], 'h', item.hash, 'i', item.id)
@@ -462,19 +516,18 @@ local function store_marks(keys, items, lanes, args, now)
 			end
 		end
 	end
-	for key, lane in pairs(lanes) do
-		chunks(lane.set, 2000, function(...)
+	for key, words in pairs(set) do
+		chunks(words, 2000, function(...)
 			redis.call('BITFIELD', keys[key], ...)
 		end)
-		if #lane.set > 0 then
-			redis.call('PEXPIRE', keys[key], LANE_MS)
-		end
+		redis.call('PEXPIRE', keys[key], LANE_MS)
 	end
 end
 
 -- KEYS: owners, journals, epoch, stream, done, timers, dedupe-size, then lanes and dedupe keys.
 -- ARGV: epoch, journal, turn, head, body, dedupe_max, dedupe_ms; for each item: its deliveries (0: a
--- timer's skipped slot), index of its lane's key (0: none), bit there, guard. The guard is '-'; or 'k',
+-- timer's skipped slot), index of its lane's key (0: none), bit there, guard. The guard is '-'; or 's':
+-- these are as many events, of one delivery each, whose numbers follow one another in the lane; or 'k',
 -- index of the dedupe key, hash of the body, id; or 't', timer, previous slot, slot, id.
 -- Reply: Redis's time; 1 when there is an entry now; then for each item that was not stored: its
 -- number from 0, LANE '' | KEY id | BODY id | SLOT last | FULL ''. The bits of those are set in done.
@@ -484,14 +537,14 @@ local function store(keys, args)
 		return fenced(keys)
 	end
 	local now = now_ms()
-	local items, lanes, bits = store_items(args, 8)
-	store_lanes(keys, lanes)
+	local records, lanes, bits = store_records(args, 8)
+	local items = store_items(keys, records, lanes)
 	local known, slots = {}, {}
 	local budget = { used = 0, max = tonumber(args[6]), new = 0 }
 	local old = {}
 	local ended, live = {}, 0
 	local reply = { text(now), '0' }
-	for i, item in ipairs(items) do
+	for _, item in ipairs(items) do
 		if not item.why and item.key then
 			if not budget.read then
 				budget.used, old = dedupe_used(keys[7], now, tonumber(args[7]))
@@ -502,7 +555,7 @@ local function store(keys, args)
 			store_timer(keys, item, slots, now)
 		end
 		if item.why then
-			reply[#reply + 1] = text(i - 1)
+			reply[#reply + 1] = text(item.index)
 			reply[#reply + 1] = item.why
 			reply[#reply + 1] = item.value
 			for b = item.first, item.first + item.n - 1 do
@@ -523,7 +576,7 @@ local function store(keys, args)
 			redis.call('HSET', keys[5], epoch .. '-' .. args[3], bitmap)
 		end
 	end
-	store_marks(keys, items, lanes, args, now)
+	store_marks(keys, items, args)
 	if budget.new > 0 then
 		dedupe_add(keys[7], now, budget.new, old)
 	end
@@ -655,17 +708,24 @@ local function settle_entries(keys, args, epoch, at)
 			return nil, refuse('SETTLED', entry.id)
 		end
 		entry.bitmap = bitmap or ''
-		for i = 1, ends do
-			local b, how = tonumber(args[at]), args[at + 1]
+		for _ = 1, ends do
+			local b, how, last = tonumber(args[at]), args[at + 1], nil
 			at = at + 2
-			if seen[b] or has_bit(entry.bitmap, b) then
-				return nil, refuse('SETTLED', entry.id)
+			last = b
+			if how == '-' then
+				last = b + tonumber(args[at]) - 1
+				at = at + 1
 			end
-			if b >= entry.n then
+			if last >= entry.n then
 				return nil, refuse('ARGS', 'bit')
 			end
-			seen[b] = true
-			entry.bits[i] = b
+			for i = b, last do
+				if seen[i] or (bitmap and has_bit(bitmap, i)) then
+					return nil, refuse('SETTLED', entry.id)
+				end
+				seen[i] = true
+				entry.bits[#entry.bits + 1] = i
+			end
 			local e_end = { how = how }
 			if how ~= '-' then
 				e_end.ops = tonumber(args[at])
@@ -721,7 +781,12 @@ end
 local function settle_bits(keys, entries)
 	local full, gone, marks = {}, {}, {}
 	for _, entry in ipairs(entries) do
-		local bitmap, count = with_bits(entry.bitmap, entry.n, entry.bits)
+		local bitmap, count
+		if entry.bitmap == '' and #entry.bits == entry.n then
+			count = entry.n
+		else
+			bitmap, count = with_bits(entry.bitmap, entry.n, entry.bits)
+		end
 		if count == entry.n then
 			add_to(full, entry.stream, entry.id)
 			if entry.bitmap ~= '' then
@@ -746,8 +811,8 @@ end
 -- KEYS: owners, journals, epoch, stream, done, then those that ARGV has the index of.
 -- ARGV: epoch, journal, turn, head and body of what moves to a new entry ('' when nothing does),
 -- results_max, result_ttl, number of entries; for each: journal, index of its stream, index of its
--- done, entry id, its deliveries, number of ends; for each end: bit, how. How is '-' (it moved, or has no
--- records); 'u', ops (the only run: its records go); 'f', ops, run, until (later runs are refused until
+-- done, entry id, its deliveries, number of ends; for each end: bit, how. How is '-', count (that many
+-- from that bit on moved, or have no records); 'u', ops (the only run: its records go); 'f', ops, run, until (later runs are refused until
 -- then); 'd', ops, run, dead, dead-body, id, head, body (a dead letter). Then the index of `results`, the
 -- 32 groups behind it, 0 when there are none; then results: id, service, bytes.
 -- Reply: Redis's time. SETTLED: one of them ended before; nothing was changed.

@@ -342,12 +342,32 @@ static size_t lane_key(struct store_fcall *c, struct lane_keys *known, const str
 	return key;
 }
 
-static void add_item(struct store_fcall *c, struct lane_keys *known, const struct store_item *item)
+static bool is_plain(const struct store_item *item)
 {
-	store_fcall_number(c, item->n_deliveries);
+	return item->has_lane && item->guard == STORE_GUARD_NONE && item->n_deliveries == 1;
+}
+
+/* How many events from here on are alike and follow one another in their lane: they go as one. */
+static size_t span(const struct store_item *items, size_t n)
+{
+	size_t count = 1;
+	while (count < n && is_plain(&items[0]) && is_plain(&items[count]) &&
+		items[count].lane == items[0].lane &&
+		items[count].number == items[0].number + count &&
+		items[count].number >> LANE_BITS == items[0].number >> LANE_BITS)
+		count++;
+	return count;
+}
+
+static void add_item(struct store_fcall *c, struct lane_keys *known, const struct store_item *item,
+	size_t count)
+{
+	store_fcall_number(c, count > 1 ? count : item->n_deliveries);
 	store_fcall_number(c, item->has_lane ? lane_key(c, known, item) : 0);
 	store_fcall_number(c, item->number & ((1u << LANE_BITS) - 1));
-	if (item->guard == STORE_GUARD_KEY) {
+	if (count > 1) {
+		store_fcall_text(c, "s");
+	} else if (item->guard == STORE_GUARD_KEY) {
 		store_fcall_text(c, "k");
 		store_fcall_number(c, store_fcall_key_scoped(c, STORE_KEY_DEDUPE, item->scope,
 					      item->key.data, item->key.size));
@@ -402,8 +422,10 @@ enum base_err store_journal_store(struct store_redis *r, const struct store_turn
 	store_fcall_bytes(&c, turn->body.data, turn->body.size);
 	store_fcall_number(&c, bounds->dedupe_max);
 	store_fcall_number(&c, bounds->dedupe_ms);
-	for (size_t i = 0; i < n; i++)
-		add_item(&c, &known, &items[i]);
+	for (size_t i = 0, count; i < n; i += count) {
+		count = span(&items[i], n - i);
+		add_item(&c, &known, &items[i], count);
+	}
 	return store_journal_send(
 		&c, r, "pirn1_store", on_stored, (struct store_pending){ { .stored = fn }, arg });
 }

@@ -57,11 +57,27 @@ static void fence_token(struct store_fcall *c, uint32_t attempt)
 
 /* ---- settle */
 
-static void add_end(struct store_fcall *c, const struct store_end *end)
+static bool is_bare(const struct store_end *end)
+{
+	return end->how == STORE_MOVED || (end->how == STORE_ENDED && end->no_records);
+}
+
+/* How many ends from here on need nothing but their bits, which follow one another: they go as one. */
+static size_t span(const struct store_end *ends, size_t n)
+{
+	size_t count = 1;
+	while (count < n && is_bare(&ends[0]) && is_bare(&ends[count]) &&
+		ends[count].bit == ends[0].bit + count)
+		count++;
+	return count;
+}
+
+static void add_end(struct store_fcall *c, const struct store_end *end, size_t count)
 {
 	store_fcall_number(c, end->bit);
-	if (end->how == STORE_MOVED || (end->how == STORE_ENDED && end->no_records)) {
+	if (is_bare(end)) {
 		store_fcall_text(c, "-");
+		store_fcall_number(c, count);
 		return;
 	}
 	bool fence = end->how == STORE_ENDED && !end->only_run;
@@ -78,6 +94,14 @@ static void add_end(struct store_fcall *c, const struct store_end *end)
 		store_fcall_bytes(c, end->head.data, end->head.size);
 		store_fcall_bytes(c, end->body.data, end->body.size);
 	}
+}
+
+static size_t spans(const struct store_ends *e)
+{
+	size_t n = 0;
+	for (size_t j = 0; j < e->n; j += span(&e->ends[j], e->n - j))
+		n++;
+	return n;
 }
 
 static bool is_end(const struct store_ends *entry, const struct store_end *end)
@@ -122,9 +146,11 @@ static void add_entries(struct store_fcall *c, const struct store_ends *entries,
 		store_fcall_number(c, done);
 		store_fcall_id(c, e->epoch, e->turn);
 		store_fcall_number(c, e->n_deliveries);
-		store_fcall_number(c, e->n);
-		for (size_t j = 0; j < e->n; j++)
-			add_end(c, &e->ends[j]);
+		store_fcall_number(c, spans(e));
+		for (size_t j = 0, count; j < e->n; j += count) {
+			count = span(&e->ends[j], e->n - j);
+			add_end(c, &e->ends[j], count);
+		}
 	}
 }
 

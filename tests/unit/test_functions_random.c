@@ -375,8 +375,9 @@ static void step_store(void)
 	bool fresh[MAX_EVENTS] = { false }, any = false;
 	size_t n_duplicates = 0;
 	batch_init(&b);
-	for (uint64_t n = 1 + below(below(8) ? 4 : 12); n > 0; n--) {
-		uint64_t number = below(MAX_NUMBER);
+	uint64_t number = below(MAX_NUMBER);
+	for (uint64_t n = 1 + below(below(8) ? 4 : 14); n > 0; n--) {
+		number = below(4) ? (number + 1) % MAX_NUMBER : below(MAX_NUMBER);
 		struct store_item *item = batch_add(&b, number, 1);
 		size_t i = b.n - 1;
 		fresh[i] = m.events[number].life == NOWHERE;
@@ -462,6 +463,7 @@ static void plan_end(struct plan *p, struct store_ends *ends, const struct entry
 	}
 	default:
 		end->only_run = e->attempt == 1 && below(3) == 0;
+		end->no_records = !e->has_ops && !end->only_run && below(2);
 	}
 }
 
@@ -523,7 +525,7 @@ static void model_end(const struct store_end *end, uint64_t number)
 		e->life = LETTER;
 		fence(e, end->attempt);
 		e->kept = true;
-	} else if (end->only_run) {
+	} else if (end->only_run || end->no_records) {
 		e->life = OVER;
 		e->has_ops = e->kept = false;
 		e->silent = true;
