@@ -11,6 +11,7 @@
 #include <errno.h>
 #include <fcntl.h>
 #include <pthread.h>
+#include <semaphore.h>
 #include <stdatomic.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -25,7 +26,7 @@ struct thread {
 	struct wrk_executor *executor;
 	pthread_t id;
 	pid_t tid; /* 0: has not begun */
-	pthread_cond_t cond;
+	sem_t wake;
 	bool woken, idle;
 	atomic_bool blocks;            /* it said so */
 	struct thread *next;           /* among the idle, or the ended */
@@ -41,6 +42,7 @@ struct wrk_executor {
 	struct wrk_task *done_first, *done_last;
 	struct thread *all;
 	struct thread *idle;  /* last in, first out */
+	struct thread *chosen; /* to be woken when the lock is given back */
 	struct thread *ended; /* to be joined */
 	pthread_cond_t quiet; /* a thread ended */
 	uint32_t max_threads;
@@ -127,35 +129,48 @@ static void idle_remove(struct wrk_executor *e, struct thread *t)
 	*at = t->next;
 }
 
+/* False: the time was up. Who was chosen to be woken is posted for sure, so it waits again. */
+static bool doze(struct thread *t, uint32_t ms)
+{
+	struct timespec until;
+	int rc;
+
+	clock_gettime(CLOCK_MONOTONIC, &until);
+	until.tv_sec += ms / 1000;
+	until.tv_nsec += (long)(ms % 1000) * 1000000;
+	if (until.tv_nsec >= 1000000000) {
+		until.tv_sec++;
+		until.tv_nsec -= 1000000000;
+	}
+	do
+		rc = sem_clockwait(&t->wake, CLOCK_MONOTONIC, &until);
+	while (rc < 0 && errno == EINTR);
+	return rc == 0;
+}
+
 /* Sleeps until woken; false: the time was up and the thread is one too many. Lock held. */
 static bool thread_sleep(struct wrk_executor *e, struct thread *t)
 {
-	struct timespec until;
-
 	e->n_active--;
 	t->woken = false;
 	t->idle = true;
 	t->next = e->idle;
 	e->idle = t;
-	while (!t->woken) {
-		int rc;
+	for (;;) {
+		bool posted;
 
-		clock_gettime(CLOCK_MONOTONIC, &until);
-		until.tv_sec += e->conf.idle_ms / 1000;
-		until.tv_nsec += (long)(e->conf.idle_ms % 1000) * 1000000;
-		if (until.tv_nsec >= 1000000000) {
-			until.tv_sec++;
-			until.tv_nsec -= 1000000000;
-		}
-		rc = pthread_cond_timedwait(&t->cond, &e->lock, &until);
-		if (rc == ETIMEDOUT && !t->woken && e->n_threads > e->conf.min_threads) {
-			idle_remove(e, t);
-			t->idle = false;
-			e->n_active++; /* as if woken: it goes once more through its end */
-			return false;
-		}
+		pthread_mutex_unlock(&e->lock);
+		posted = doze(t, e->conf.idle_ms);
+		pthread_mutex_lock(&e->lock);
+		if (posted)
+			return true;
+		if (!t->woken && e->n_threads > e->conf.min_threads)
+			break;
 	}
-	return true;
+	idle_remove(e, t);
+	t->idle = false;
+	e->n_active++; /* as if woken: it goes once more through its end */
+	return false;
 }
 
 /* Runs tasks until there are none. Lock held at entry and exit. */
@@ -213,21 +228,17 @@ static void *thread_main(void *arg)
 static bool thread_spawn(struct wrk_executor *e)
 {
 	struct thread *t = calloc(1, sizeof *t);
-	pthread_condattr_t attr;
 
 	if (!t)
 		return false;
 	t->executor = e;
-	pthread_condattr_init(&attr);
-	pthread_condattr_setclock(&attr, CLOCK_MONOTONIC);
-	pthread_cond_init(&t->cond, &attr);
-	pthread_condattr_destroy(&attr);
+	sem_init(&t->wake, 0, 0);
 	e->n_threads++;
 	e->n_active++;
 	if (pthread_create(&t->id, NULL, thread_main, t) != 0) {
 		e->n_threads--;
 		e->n_active--;
-		pthread_cond_destroy(&t->cond);
+		sem_destroy(&t->wake);
 		free(t);
 		return false;
 	}
@@ -246,9 +257,26 @@ static bool thread_wake(struct wrk_executor *e)
 	e->idle = t->next;
 	t->woken = true;
 	t->idle = false;
+	t->next = e->chosen;
+	e->chosen = t;
 	e->n_active++;
-	pthread_cond_signal(&t->cond);
 	return true;
+}
+
+/* Unlocks, and wakes those that were chosen: under the lock they would run into it, and each
+ * wake-up would cost two. */
+static void unlock_and_wake(struct wrk_executor *e)
+{
+	struct thread *t = e->chosen;
+
+	e->chosen = NULL;
+	pthread_mutex_unlock(&e->lock);
+	while (t) {
+		struct thread *next = t->next;
+
+		sem_post(&t->wake);
+		t = next;
+	}
 }
 
 /* Joins the threads of a chain of ended ones. Lock not held. */
@@ -258,7 +286,7 @@ static void threads_reap(struct thread *t)
 		struct thread *next = t->next;
 
 		pthread_join(t->id, NULL);
-		pthread_cond_destroy(&t->cond);
+		sem_destroy(&t->wake);
 		free(t);
 		t = next;
 	}
@@ -314,6 +342,8 @@ void wrk_executor_free(struct wrk_executor **ep)
 	e->stopping = true;
 	while (e->idle)
 		(void)thread_wake(e);
+	unlock_and_wake(e);
+	pthread_mutex_lock(&e->lock);
 	while (e->n_threads > 0)
 		pthread_cond_wait(&e->quiet, &e->lock);
 	pthread_mutex_unlock(&e->lock);
@@ -343,7 +373,7 @@ void wrk_executor_push(struct wrk_executor *e, struct wrk_task *first, uint64_t 
 	if (e->n_active == 0 && e->first)
 		(void)thread_wake(e);
 	ended = ended_take(e);
-	pthread_mutex_unlock(&e->lock);
+	unlock_and_wake(e);
 	threads_reap(ended);
 }
 
@@ -450,7 +480,7 @@ bool wrk_executor_watch(struct wrk_executor *e, uint64_t now_us)
 	while (wanted > 0 && thread_wake(e))
 		wanted--;
 	ended = ended_take(e);
-	pthread_mutex_unlock(&e->lock);
+	unlock_and_wake(e);
 	threads_reap(ended);
 	return waits;
 }
@@ -473,7 +503,7 @@ void wrk_executor_block(struct wrk_executor *e)
 	pthread_mutex_lock(&e->lock);
 	if (e->first && atomic_load(&e->n_active) == 0)
 		(void)thread_wake(e);
-	pthread_mutex_unlock(&e->lock);
+	unlock_and_wake(e);
 }
 
 void wrk_executor_unblock(struct wrk_executor *e)
