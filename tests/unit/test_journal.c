@@ -180,6 +180,41 @@ static void duplicates_in_a_new_entry_are_ended(void **state)
 	batch_fini(&b);
 }
 
+static void the_same_number_twice_in_one_call(void **state)
+{
+	(void)state;
+	struct batch b;
+	open_epoch(0);
+	batch_init(&b);
+	const uint64_t numbers[] = { 20, 21, 22, 21, 40, 20 };
+	for (size_t i = 0; i < 6; i++)
+		batch_add(&b, numbers[i], 1);
+	struct got g = store_batch(&b, 1, 1, 1);
+	assert_true(g.entry);
+	assert_int_equal(g.n, 2);
+	assert_int_equal(g.duplicates[0].item, 3);
+	assert_int_equal(g.duplicates[1].item, 5);
+	char *bitmap = harness_redis_command(server, "HGET pirn:{0}:done:1 1-1");
+	assert_int_equal((uint8_t)bitmap[0], 0x14);
+	free(bitmap);
+	batch_fini(&b);
+}
+
+/* Events that go as one run, of which one was there before. */
+static void a_run_with_a_hole(void **state)
+{
+	(void)state;
+	open_epoch(0);
+	assert_true(store_events(1, 1, 1, 65536 + 45, 1).entry);
+	struct got g = store_events(1, 1, 2, 65536 + 10, 32);
+	assert_int_equal(g.n, 0);
+	g = store_events(1, 1, 3, 65536 + 30, 32); /* 30 to 41 and 45 are there */
+	assert_int_equal(g.n, 13);
+	assert_int_equal(g.duplicates[11].item, 11);
+	assert_int_equal(g.duplicates[12].item, 15);
+	REDIS("52", "BITCOUNT pirn:{0}:lane:0000000000000007:1");
+}
+
 static void lanes_know_large_numbers_apart(void **state)
 {
 	(void)state;
@@ -668,6 +703,8 @@ int main(void)
 		cmocka_unit_test_setup(a_stored_entry_is_read_again, flush),
 		cmocka_unit_test_setup(the_same_store_again_changes_nothing, flush),
 		cmocka_unit_test_setup(duplicates_in_a_new_entry_are_ended, flush),
+		cmocka_unit_test_setup(the_same_number_twice_in_one_call, flush),
+		cmocka_unit_test_setup(a_run_with_a_hole, flush),
 		cmocka_unit_test_setup(lanes_know_large_numbers_apart, flush),
 		cmocka_unit_test_setup(store_is_fenced, flush),
 		cmocka_unit_test_setup(dedupe_keys, flush),
