@@ -27,6 +27,7 @@ struct thread {
 	pthread_t id;
 	pid_t tid; /* 0: has not begun */
 	sem_t wake;
+	atomic_bool posted; /* with wake: sanitizers do not know sem_clockwait */
 	bool woken, idle;
 	atomic_bool blocks;            /* it said so */
 	struct thread *next;           /* among the idle, or the ended */
@@ -145,7 +146,7 @@ static bool doze(struct thread *t, uint32_t ms)
 	do
 		rc = sem_clockwait(&t->wake, CLOCK_MONOTONIC, &until);
 	while (rc < 0 && errno == EINTR);
-	return rc == 0;
+	return rc == 0 && atomic_exchange(&t->posted, false);
 }
 
 /* Sleeps until woken; false: the time was up and the thread is one too many. Lock held. */
@@ -274,6 +275,7 @@ static void unlock_and_wake(struct wrk_executor *e)
 	while (t) {
 		struct thread *next = t->next;
 
+		atomic_store(&t->posted, true);
 		sem_post(&t->wake);
 		t = next;
 	}
