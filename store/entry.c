@@ -88,9 +88,3 @@ enum base_err store_entry_unpack(struct base_arena *arena, const void *head, siz
 		*out = entry;
 	return err;
 }
-
-bool store_entry_ended(const void *bitmap, size_t size, size_t bit)
-{
-	const uint8_t *bytes = bitmap;
-	return bit / 8 < size && (bytes[bit / 8] & (0x80u >> bit % 8)) != 0;
-}

@@ -27,12 +27,7 @@
 #include "base/buf.h"
 #include "base/err.h"
 #include "proto/pirn.pb-c.h"
-
-#define STORE_ENTRY_DELIVERIES   1024      /* most deliveries of an entry, and so most events */
-#define STORE_ENTRY_BODY         (1 << 20) /* most bytes of a body with more than one event */
-#define STORE_ENTRY_LANE         8         /* bytes of a lane's name */
-#define STORE_HISTORY_MAX        10        /* most attempts that a delivery's history keeps */
-#define STORE_HISTORY_TEXT       256       /* most bytes of worker and error of one attempt, together */
+#include "store/words.h"
 
 /* Whether this is an entry: sizes of ids, bounds above, a service's name in each delivery, payloads
  * that add up to body_size. *n_deliveries is written only on OK. INVALID: a part is missing or
@@ -49,9 +44,5 @@ BASE_MUSTUSE enum base_err store_entry_pack(const Pirn__JournalEntry *head, stru
  * UNTRUSTED. */
 BASE_MUSTUSE enum base_err store_entry_unpack(struct base_arena *arena, const void *head,
 	size_t head_size, size_t body_size, Pirn__JournalEntry **out, size_t *n_deliveries);
-
-/* Whether a delivery has ended by the bitmap in `done`: as Redis counts, bit 0 is the highest of the
- * first byte. Beyond its end all bits are 0. */
-bool store_entry_ended(const void *bitmap, size_t size, size_t bit);
 
 #endif

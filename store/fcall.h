@@ -14,29 +14,7 @@
 
 #include "base/arena.h"
 #include "store/redis.h"
-
-/* Why a Function did not do it; its error's first word. name, word, what it means. */
-#define STORE_CODES(X) \
-	X(DONE, "", "it did") \
-	X(FENCED, "FENCED", "the epoch owns nothing any more") \
-	X(REPEATED, "REPEATED", "this turn's entry, or a later one, is there") \
-	X(SETTLED, "SETTLED", "one of the deliveries has ended before") \
-	X(LEASE, "LEASE", "the run's lease is over") \
-	X(SUPERSEDED, "SUPERSEDED", "a later run has begun, or the delivery ended") \
-	X(LIMIT, "LIMIT", "the delivery has too many operations") \
-	X(STALE, "STALE", "a later run has the key") \
-	X(OOM, "OOM", "Redis is out of memory") \
-	X(AWAY, "", "Redis takes no commands now") \
-	X(LOST, "", "the connection broke: it may have happened or not") \
-	X(BROKEN, "", "an answer or an error that should not be")
-
-/* All but DONE, LOST and BROKEN mean that nothing was changed. */
-enum store_code {
-#define X(name, word, text) STORE_##name,
-	STORE_CODES(X)
-#undef X
-	STORE_CODE__N
-};
+#include "store/words.h"
 
 const char *store_code_name(enum store_code code); /* "FENCED"; never NULL */
 
@@ -53,7 +31,8 @@ void store_fcall_fini(struct store_fcall *c);
 /* Each key function returns the key's number, from 1 on. */
 size_t store_fcall_key(struct store_fcall *c, const char *name); /* a whole name, borrowed */
 size_t store_fcall_key_bytes(struct store_fcall *c, const void *data, size_t size); /* the same */
-size_t store_fcall_key_format(struct store_fcall *c, const char *format, ...) /* behind the prefix */
+size_t store_fcall_key_format(
+	struct store_fcall *c, const char *format, ...) /* behind the prefix */
 	__attribute__((format(printf, 2, 3)));
 /* prefix + name, scope, colon, bytes */
 size_t store_fcall_key_scoped(
@@ -85,8 +64,9 @@ struct store_arg store_read_bytes(struct store_reader *r);
 uint64_t store_read_number(struct store_reader *r); /* an integer, or text that is a number */
 /* "<epoch>-<turn>" */
 void store_read_id(struct store_reader *r, uint32_t *epoch, uint64_t *turn);
-uint32_t store_read_epoch(struct store_reader *r, bool *adopted); /* "17" or "17+"; adopted may be NULL */
-size_t store_read_left(const struct store_reader *r);             /* elements left */
+uint32_t store_read_epoch(
+	struct store_reader *r, bool *adopted);       /* "17" or "17+"; adopted may be NULL */
+size_t store_read_left(const struct store_reader *r); /* elements left */
 
 /* Decimal digits and nothing else, at most 2^64 - 1. */
 bool store_parse_number(const char *text, size_t size, uint64_t *out);

@@ -20,15 +20,7 @@
 #include "store/fcall.h"
 #include "store/journal.h"
 #include "store/state.h"
-
-/* One run of a delivery, or of a call under its id. */
-struct store_run {
-	uint8_t id[16];
-	const char *service;
-	uint32_t attempt, epoch; /* a call's: its run's number, 0 */
-	uint64_t lease_end_ms;   /* Redis's time; nothing is applied after it */
-	uint64_t keep_until_ms;  /* the records live until then, unless the delivery ends before */
-};
+#include "store/words.h"
 
 /* A read of this run since its last write. */
 struct store_read_record {
@@ -37,7 +29,7 @@ struct store_read_record {
 
 struct store_run_result {
 	struct store_says says;
-	bool replayed;  /* an earlier run did it; nothing was done now */
+	bool replayed;     /* an earlier run did it; nothing was done now */
 	enum base_err err; /* when says.code is DONE: as store_result.err */
 	int64_t number;
 	struct store_arg value;  /* KEY_GET, HASH_GET */
@@ -60,22 +52,6 @@ bool store_record_next(struct store_arg pairs, size_t *at, struct store_arg *out
 
 /* ---- calls with an Idempotency-Key */
 
-enum store_claim_kind {
-	STORE_CLAIM_RUN,    /* run it, under this id and run number */
-	STORE_CLAIM_BUSY,   /* another run goes on until until_ms: 409 */
-	STORE_CLAIM_ANSWER, /* response is the first one's */
-	STORE_CLAIM_EVENT,  /* an event was accepted under this key: 202 with its id */
-	STORE_CLAIM_BODY,   /* the key with another body: 422 */
-	STORE_CLAIM_FULL,   /* dedupe_max: 503 */
-};
-struct store_claimed {
-	struct store_says says;
-	enum store_claim_kind kind;
-	struct store_arg id;
-	uint32_t run;
-	uint64_t until_ms;
-	struct store_arg response;
-};
 typedef void store_claimed_fn(void *arg, const struct store_claimed *reply);
 BASE_MUSTUSE enum base_err store_claim(struct store_redis *r, const char *scope,
 	struct store_arg key, struct store_arg hash, const uint8_t id[16], uint64_t until_ms,
@@ -86,6 +62,7 @@ BASE_MUSTUSE enum base_err store_claim(struct store_redis *r, const char *scope,
  * has the key. reply's n is 1. */
 BASE_MUSTUSE enum base_err store_answer(struct store_redis *r, const char *scope,
 	struct store_arg key, const uint8_t id[16], uint32_t run, const char *service,
-	struct store_arg response, const struct store_bounds *bounds, store_count_fn *fn, void *arg);
+	struct store_arg response, const struct store_bounds *bounds, store_count_fn *fn,
+	void *arg);
 
 #endif

@@ -28,6 +28,7 @@
 
 #include "base/err.h"
 #include "net/loop.h"
+#include "store/words.h"
 
 struct store_redis;
 
@@ -54,12 +55,6 @@ struct store_reply {
  * array: */
 typedef void store_reply_fn(void *arg, const struct store_reply *reply);
 struct store_reply store_reply_at(const struct store_reply *array, size_t i);
-
-struct store_arg {
-	const void *data;
-	size_t size;
-};
-#define STORE_ARG(text) ((struct store_arg){ (text), strlen(text) })
 
 struct store_redis_conf {
 	const char *url;

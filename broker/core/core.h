@@ -28,6 +28,7 @@
 
 #include "base/err.h"
 #include "base/pool.h"
+#include "broker/core/ask.h"
 #include "proto/pirn.pb-c.h"
 
 struct brk_core;
@@ -44,6 +45,13 @@ struct brk_conf {
 	uint32_t max_services;
 	uint64_t forget_ms; /* 24 h: a service without workers */
 	uint64_t seed;
+
+	/* Events. All bounds are of what is loaded here, adopted events too. */
+	bool events;              /* false: no Redis, each event is UNSUPPORTED */
+	uint32_t max_events;      /* deliveries; beyond: QUEUE_FULL */
+	uint64_t max_event_bytes; /* of their payloads; beyond: OVERLOADED */
+	uint32_t decide_ms;       /* 60,000: an event not stored by then is UNDECIDED */
+	struct store_bounds bounds;
 };
 
 /* The payload of an item: meta and data, adjacent bytes. In an action they may be the bytes of the
@@ -52,7 +60,8 @@ struct brk_payload {
 	const uint8_t *bytes;
 	uint32_t meta_size;
 	uint32_t data_size;
-	struct base_block *block; /* the owner, when the bytes can be kept by reference; NULL: copy */
+	struct base_block
+		*block; /* the owner, when the bytes can be kept by reference; NULL: copy */
 };
 
 /* One message, as the shell unpacked it. payload i belongs to head->items[i]. All borrowed. The
@@ -75,6 +84,7 @@ enum brk_action_kind {
 	BRK_FORGET,       /* the peer is none of ours any more */
 	BRK_KEEP_SERVICE, /* service + packed manifest into the registry in Redis */
 	BRK_DROP_SERVICE, /* forgotten after forget_ms */
+	BRK_ASK,          /* ask: to Redis; brk_core_told brings the reply */
 	BRK_LOG,          /* an id of the table in log_ids.h with one text and one number */
 };
 
@@ -87,6 +97,7 @@ struct brk_action {
 	Pirn__Credit credit;             /* SEND_CREDIT */
 	const ProtobufCMessage *control; /* SEND_CONTROL; NULL: empty body */
 	const Pirn__Entry *entry;        /* KEEP_SERVICE, DROP_SERVICE */
+	struct brk_ask ask;              /* ASK */
 	const char *log_id;              /* LOG */
 	const char *log_text;
 	uint64_t log_number;
@@ -119,6 +130,19 @@ const struct brk_actions *brk_core_tick(struct brk_core *core, uint64_t now_ms, 
  * known: ignored. */
 const struct brk_actions *brk_core_entry(
 	struct brk_core *core, uint64_t now_ms, const Pirn__Entry *entry);
+/* The connection to Redis is there (asks may be made: OPEN comes first), or is not. */
+const struct brk_actions *brk_core_store(struct brk_core *core, uint64_t now_ms, bool up);
+/* The reply to an ask. */
+const struct brk_actions *brk_core_told(
+	struct brk_core *core, uint64_t now_ms, const struct brk_told *told);
+/* Whether this Redis keeps what it is given (or its user said that he knows): without it every event is
+ * NOT_DURABLE. False until told. The sentences go into REGISTRY; borrowed until they are replaced. */
+const struct brk_actions *brk_core_durable(struct brk_core *core, uint64_t now_ms, bool durable,
+	const char *const *sentences, size_t n);
+/* The end of a turn of the loop: what it stored and settled leaves as one STORE and one SETTLE. To be
+ * called whenever brk_core_pending, before the loop sleeps. */
+const struct brk_actions *brk_core_turn(struct brk_core *core, uint64_t now_ms);
+bool brk_core_pending(const struct brk_core *core);
 /* SIGTERM: tells every peer DRAIN, refuses SUBMIT with DRAINING, finishes what it has. The first
  * DRAIN that a peer sends after ours is its answer (workers go on working for us); any other is
  * a peer's own wish. */
@@ -142,6 +166,11 @@ struct brk_figures {
 	uint64_t submitted, refused, dispatched, replied, retried, expired, lost, cancelled, stale,
 		malformed, resyncs;
 	uint64_t peers, clients, workers, services, waiting, running, waiting_bytes;
+	/* events */
+	uint64_t accepted, duplicates, events_refused, events_done, events_dead, events_expired,
+		events_cancelled, events_retried, events_redelivered, events_diverged, adoptions,
+		fenced, opened, settled, moved;
+	uint64_t events_ready, events_running, events_waiting, events_ending, events_bytes, entries;
 };
 void brk_core_figures(const struct brk_core *core, struct brk_figures *out);
 
