@@ -34,6 +34,15 @@ struct client_request {
 	const uint8_t *trace;     /* 25 bytes, or NULL */
 	uint32_t timeout_ms;
 	bool idempotent;
+	/* An Idempotency-Key, 1 to 255 bytes, and 16 bytes that are the same for the same request; size 0: none. */
+	const uint8_t *key, *hash;
+	size_t key_size;
+	/* An event: the reply is 202 once it is accepted. timeout_ms is then how long to wait for the decision
+	 * (60,000 at most; UNDECIDED after it). Resent when a broker is lost: it is stored once all the same. */
+	bool event;
+	bool want_result;           /* somebody may ask for what became of it */
+	bool ack_memory;            /* accepted before it is on disk */
+	uint64_t delay_ms, not_before_ms; /* not before: a duration; a Unix time. 0: at once */
 	struct net_payload payload; /* borrowed for the call to client_engine_call only */
 };
 
@@ -42,13 +51,16 @@ struct client_reply {
 	uint32_t status;           /* the service's, or the HTTP status that goes with reason */
 	uint32_t retry_after_ms;
 	uint32_t attempts;
+	bool replayed;              /* what the key's first request got */
+	uint8_t id[16];             /* of the accepted event: of the first one when replayed. Otherwise the request's */
 	struct net_payload payload; /* borrowed until the callback returns */
 };
 
 /* Called exactly once for each accepted call, in the loop, never from within client_engine_call. */
 typedef void client_reply_fn(void *arg, const struct client_reply *reply);
 
-/* The registry as all brokers together see it: entries by service name, workers added up. */
+/* The registry as all brokers together see it: entries by service name, workers added up; each warning once;
+ * events when any of them takes events. */
 struct client_engine_events {
 	void (*on_registry)(void *arg, const Pirn__Registry *registry); /* borrowed until it returns; may be NULL */
 	void *arg;
@@ -68,6 +80,11 @@ void client_engine_cancel(struct client_engine *e, uint64_t handle); /* fn is no
 typedef void client_answer_fn(void *arg, const Pirn__Answer *answer);
 BASE_MUSTUSE enum base_err client_engine_query(struct client_engine *e, const Pirn__Query *query, uint32_t timeout_ms,
                                                client_answer_fn *fn, void *arg);
+
+/* Asks one broker that is up, and another one when that is lost; fn once with its answer, or once with NULL
+ * (none is up, or timeout_ms). For what any broker knows: dead letters. */
+BASE_MUSTUSE enum base_err client_engine_ask(struct client_engine *e, const Pirn__Query *query, uint32_t timeout_ms,
+                                             client_answer_fn *fn, void *arg);
 
 size_t client_engine_open(const struct client_engine *e);    /* calls under way */
 size_t client_engine_brokers(const struct client_engine *e); /* links up and not draining */
