@@ -12,8 +12,7 @@
 #define DRAIN_BYTES \
 	(1024u * 1024) /* of a chunked body over the limit, before the connection is cut */
 #define DISCARD_BYTES (64u * 1024) /* of a body whose head was refused, to keep the connection */
-#define KEPT_BYTES (64u * 1024)        /* a record that grew beyond this gives its memory back */
-#define IDLE_GRACE_MS 500                /* for idle connections when draining */
+#define IDLE_GRACE_MS 500          /* for idle connections when draining */
 
 /* At its default level a libmicrohttpd that has levels redirects a target with a space in it
  * (301, to a place that the client chose), and takes a bare LF for the end of a chunk's line. */
@@ -23,122 +22,21 @@
 #define DISCIPLINE MHD_OPTION_STRICT_FOR_CLIENT, 0 /* more would close without an answer */
 #endif
 
-/* ---- records ---------------------------------------------------------------- */
-
-static struct gw_record *take_record(struct gw_http *h)
-{
-	struct gw_record *r = h->free_records;
-
-	if (r) {
-		h->free_records = r->next;
-		return r;
-	}
-	r = calloc(1, sizeof *r + h->conf.user_bytes);
-	if (!r)
-		return NULL;
-	base_buf_init(&r->pub.payload);
-	base_buf_init(&r->target);
-	return r;
-}
-
-static void reset_buf(struct base_buf *b)
-{
-	if (b->capacity > KEPT_BYTES) {
-		base_buf_fini(b);
-		base_buf_init(b);
-	}
-	base_buf_reset(b);
-}
-
-/* Zeroes everything but the memory that is kept. */
-static void reset_record(struct gw_record *r, size_t user_bytes)
-{
-	struct gw_record kept = *r;
-
-	reset_buf(&kept.pub.payload);
-	reset_buf(&kept.target);
-	memset(r, 0, sizeof *r + user_bytes);
-	r->pub.payload = kept.pub.payload;
-	r->target = kept.target;
-	r->headers = kept.headers;
-	r->headers_room = kept.headers_room;
-}
-
-static void link_record(struct gw_record *r)
-{
-	struct gw_http *h = r->pub.http;
-
-	r->prev = NULL;
-	r->next = h->records;
-	if (h->records)
-		h->records->prev = r;
-	h->records = r;
-	h->n_requests++;
-}
-
-static void give_record(struct gw_record *r)
-{
-	struct gw_http *h = r->pub.http;
-
-	*(r->prev ? &r->prev->next : &h->records) = r->next;
-	if (r->next)
-		r->next->prev = r->prev;
-	h->n_requests--;
-	if (r->response)
-		MHD_destroy_response(r->response);
-	reset_record(r, h->conf.user_bytes);
-	r->next = h->free_records;
-	h->free_records = r;
-}
-
-static void free_records(struct gw_http *h)
-{
-	struct gw_record *r;
-
-	assert(!h->records);
-	while ((r = h->free_records)) {
-		h->free_records = r->next;
-		base_buf_fini(&r->pub.payload);
-		base_buf_fini(&r->target);
-		free(r->headers);
-		free(r);
-	}
-}
-
 /* ---- a request's life -------------------------------------------------------- */
 
 /* The request line is there; libmicrohttpd unescapes uri in place afterwards. */
 static void *on_target(void *arg, const char *uri, struct MHD_Connection *mhd)
 {
-	struct gw_http *h = arg;
 	const union MHD_ConnectionInfo *info =
 		MHD_get_connection_info(mhd, MHD_CONNECTION_INFO_SOCKET_CONTEXT);
 	struct gw_conn *c = info ? info->socket_context : NULL;
-	struct gw_record *r = c ? take_record(h) : NULL;
 
-	if (!r)
+	(void)arg;
+	if (!c)
 		return NULL;
-	base_buf_str(&r->target, uri);
-	if (base_buf_check(&r->target) != BASE_OK) {
-		r->next = h->free_records;
-		h->free_records = r;
-		return NULL;
-	}
-	r->pub.http = h;
-	r->pub.target = (struct gw_slice){ (const char *)r->target.data, r->target.size };
-	r->pub.method = GW_SLICE("");
-	r->pub.peer = c->addr;
-	r->pub.peer_text = c->addr_text;
-	r->pub.max_body = h->conf.max_body;
-	r->pub.user = r->user;
-	r->pub.started_us = net_loop_now_us(h->loop);
-	r->conn = c;
-	c->record = r;
-	r->mhd = mhd;
 	if (c->stage == GW_STAGE_IDLE)
 		gw_conn_stage(c, GW_STAGE_HEAD);
-	link_record(r);
-	return r;
+	return gw_record_open(c, mhd, uri);
 }
 
 static void refuse_large(struct gw_record *r)
@@ -237,10 +135,10 @@ static enum MHD_Result on_access(void *arg, struct MHD_Connection *mhd, const ch
 static void on_completed(
 	void *arg, struct MHD_Connection *mhd, void **context, enum MHD_RequestTerminationCode code)
 {
-	struct gw_http *h = arg;
 	struct gw_record *r = *context;
 	struct gw_conn *c;
 
+	(void)arg;
 	if (!r)
 		return;
 	c = r->conn;
@@ -250,10 +148,8 @@ static void on_completed(
 		if (info)
 			r->pub.status = info->http_status;
 	}
-	h->events.on_done(h->events.arg, &r->pub);
 	*context = NULL;
-	c->record = NULL;
-	give_record(r);
+	gw_record_close(r);
 	if (code == MHD_REQUEST_TERMINATED_COMPLETED_OK)
 		gw_conn_stage(c, GW_STAGE_IDLE);
 }
@@ -296,7 +192,7 @@ static bool on_run(void *arg)
 	if (!h->ready)
 		return false;
 	h->ready = false;
-	(void)MHD_run(h->daemon);
+	gw_refusal_run(h);
 	due_ms = gw_conn_due(h);
 	if (MHD_get_timeout(h->daemon, &timeout) == MHD_YES) {
 		uint64_t at_ms = net_loop_now_ms(h->loop) + timeout;
@@ -319,16 +215,12 @@ static bool on_flush(void *arg)
 /* The listening socket is the daemon's on success. */
 static bool start_daemon(struct gw_http *h, int fd)
 {
-	h->daemon = MHD_start_daemon(
-		MHD_USE_EPOLL | MHD_ALLOW_SUSPEND_RESUME, 0, NULL, NULL, on_access, h,
-		MHD_OPTION_LISTEN_SOCKET, (MHD_socket)fd,
-		MHD_OPTION_CONNECTION_LIMIT, (unsigned)h->conf.max_connections,
-		MHD_OPTION_CONNECTION_MEMORY_LIMIT, (size_t)POOL_BYTES,
-		MHD_OPTION_NOTIFY_CONNECTION, gw_conn_notify, h,
-		MHD_OPTION_NOTIFY_COMPLETED, on_completed, h,
-		MHD_OPTION_URI_LOG_CALLBACK, on_target, h,
-		DISCIPLINE,
-		MHD_OPTION_END);
+	h->daemon = MHD_start_daemon(MHD_USE_EPOLL | MHD_ALLOW_SUSPEND_RESUME, 0, NULL, NULL,
+		on_access, h, MHD_OPTION_LISTEN_SOCKET, (MHD_socket)fd, MHD_OPTION_CONNECTION_LIMIT,
+		(unsigned)h->conf.max_connections, MHD_OPTION_CONNECTION_MEMORY_LIMIT,
+		(size_t)POOL_BYTES, MHD_OPTION_NOTIFY_CONNECTION, gw_conn_notify, h,
+		MHD_OPTION_NOTIFY_COMPLETED, on_completed, h, MHD_OPTION_URI_LOG_CALLBACK,
+		on_target, h, DISCIPLINE, MHD_OPTION_END);
 	return h->daemon != NULL;
 }
 
@@ -438,9 +330,9 @@ void gw_http_free(struct gw_http **hp)
 		uv_close((uv_handle_t *)&h->timer, on_closed);
 	resume_all(h);
 	h->ending = true;
-	(void)MHD_run(h->daemon); /* sends what was answered last */
+	gw_refusal_run(h); /* sends what was answered last */
 	MHD_stop_daemon(h->daemon);
-	free_records(h);
+	gw_record_fini(h);
 	gw_conn_fini(h);
 	if (handles == 0)
 		free(h);
@@ -458,7 +350,7 @@ void gw_http_drain(struct gw_http *h)
 		return;
 	do {
 		before = h->n_connections;
-		(void)MHD_run(h->daemon); /* accepts a few each time */
+		gw_refusal_run(h); /* accepts a few each time */
 	} while (h->n_connections > before);
 	h->draining = true;
 	h->ready = true;

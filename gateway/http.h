@@ -11,18 +11,21 @@
  * on_head may answer at once: a small body is then read and thrown away, a large one
  * is not read and the connection closed. on_request comes when everything is there, and
  * somebody answers once, at once or later. on_done comes for every request of which a
- * request line was seen, whatever became of it; the record is gone after it.
+ * request line was seen, whatever became of it, and for what was refused before one was
+ * seen; the record is gone after it.
  *
  * What is refused here, as application/problem+json, before anybody else looks: a head
  * over max_head (431), framing that two servers could read differently (Content-Length
  * twice, or beside Transfer-Encoding; a transfer coding other than chunked; header names
- * that are no tokens; no Host, or two: 400), a body over max_body (413: before it is
- * read when Content-Length says so; a chunked one is read on for DRAIN_BYTES at most).
- * libmicrohttpd itself refuses what does not fit its 64 KiB a connection, and request
- * lines it cannot parse, in HTML. So it does from 1.0 on, with 400, for a space in the
- * target, both framings together, a coding other than chunked (ours is 501), no Host and
- * a space before a header's colon, which 0.9 leaves to us; and for folded headers and
- * lines that end in a bare LF, which 0.9 serves.
+ * that are no tokens, headers that go on in a second line; no Host, or two: 400), a body
+ * over max_body (413: before it is read when Content-Length says so; a chunked one is read
+ * on for DRAIN_BYTES at most).
+ * Libmicrohttpd itself refuses what does not fit its 64 KiB a connection, request lines it
+ * cannot parse, chunks that are none, and from 1.0 on more that 0.9 leaves to us: problems
+ * take the place of its HTML, and such requests have their on_done too, mostly no on_head,
+ * and when not even the request line was read, no target (http_refusal.c). 1.0
+ * says 400 to a coding other than chunked (0.9: our 501), and to lines that end in a bare
+ * LF, which 0.9 serves. Both close without a word on a first line of one word.
  *
  * Deadlines are ours, because libmicrohttpd's counts inactivity and a byte a second
  * would live for ever: one for the head, one for the body, one for sending the answer,

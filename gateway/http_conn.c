@@ -7,6 +7,7 @@
 #include <netinet/tcp.h>
 #include <stdlib.h>
 #include <sys/socket.h>
+#include <time.h>
 
 #include "gateway/http_parts.h"
 #include "gateway/problem.h"
@@ -96,6 +97,32 @@ void gw_conn_cut(struct gw_conn *c)
 	(void)shutdown(c->fd, SHUT_RDWR);
 }
 
+static void add_date(struct base_buf *head)
+{
+	char text[64];
+	time_t now = time(NULL);
+	struct tm utc;
+
+	if (gmtime_r(&now, &utc) &&
+		strftime(text, sizeof text, "Date: %a, %d %b %Y %H:%M:%S GMT\r\n", &utc))
+		base_buf_str(head, text);
+}
+
+static void write_problem(struct base_buf *whole, struct base_buf *body, unsigned status,
+	const char *detail, const char *id)
+{
+	gw_problem_write(body, status, detail, id);
+	base_buf_fmt(whole, "HTTP/1.1 %u %s\r\n", status, gw_status_phrase(status));
+	add_date(whole);
+	if (id)
+		base_buf_fmt(whole, "X-Request-Id: %s\r\n", id);
+	base_buf_fmt(whole,
+		"Content-Type: " GW_PROBLEM_TYPE
+		"\r\nContent-Length: %zu\r\nConnection: close\r\n\r\n",
+		body->size);
+	base_buf_add(whole, body->data, body->size);
+}
+
 /* libmicrohttpd takes no response while a request arrives, and has sent nothing for it either: so
  * these bytes are the first of the answer. What does not fit into the socket is not sent. */
 void gw_conn_cut_with(struct gw_conn *c, struct gw_record *r, unsigned status, const char *detail)
@@ -104,14 +131,11 @@ void gw_conn_cut_with(struct gw_conn *c, struct gw_record *r, unsigned status, c
 
 	base_buf_init(&body);
 	base_buf_init(&whole);
-	gw_problem_write(&body, status, detail, r && r->begun ? r->pub.id_text : NULL);
-	base_buf_fmt(&whole,
-		"HTTP/1.1 %u %s\r\nContent-Type: " GW_PROBLEM_TYPE
-		"\r\nContent-Length: %zu\r\nConnection: close\r\n\r\n",
-		status, gw_status_phrase(status), body.size);
-	base_buf_add(&whole, body.data, body.size);
+	if (r && !r->pub.id_text[0])
+		gw_head_ids(&r->pub);
+	write_problem(&whole, &body, status, detail, r ? r->pub.id_text : NULL);
 	if (base_buf_check(&body) == BASE_OK && base_buf_check(&whole) == BASE_OK &&
-	    send(c->fd, whole.data, whole.size, MSG_DONTWAIT | MSG_NOSIGNAL) >= 0 && r) {
+		send(c->fd, whole.data, whole.size, MSG_DONTWAIT | MSG_NOSIGNAL) >= 0 && r) {
 		r->pub.status = status;
 		r->pub.bytes = body.size;
 	}

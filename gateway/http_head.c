@@ -79,6 +79,23 @@ static bool grow(struct gw_record *r)
 	return true;
 }
 
+/* A line that begins with white space goes on with the header before it. Libmicrohttpd 0.9 appends
+ * it to the header's name: "Transfer-Encoding:" and " chunked" are nothing it knows, and the body
+ * becomes the next request. It moves the name for that, which otherwise lies before its value.
+ * (1.0 refuses such lines itself.) */
+static bool is_folded(struct gw_slice name, const char *value)
+{
+	const char *p = name.data + name.size;
+
+	if (MHD_VERSION >= 0x01000000)
+		return false;
+	if ((uintptr_t)value <= (uintptr_t)p)
+		return true;
+	while (p < value && (*p == '\0' || *p == ' ' || *p == '\t'))
+		p++;
+	return p != value;
+}
+
 static enum MHD_Result collect(void *arg, enum MHD_ValueKind kind, const char *key, size_t key_size,
 	const char *value, size_t value_size)
 {
@@ -94,7 +111,9 @@ static enum MHD_Result collect(void *arg, enum MHD_ValueKind kind, const char *k
 	h = &r->headers[r->pub.n_headers++];
 	h->name = (struct gw_slice){ key, key_size };
 	h->value = gw_slice_trim((struct gw_slice){ value ? value : "", value ? value_size : 0 });
-	if (!is_token(h->name))
+	if (value && is_folded(h->name, value))
+		c->why = "A header goes on in a second line.";
+	else if (!is_token(h->name))
 		c->why = "A header's name is not a token.";
 	else if (!is_value(h->value))
 		c->why = "A header's value holds a control character.";
@@ -149,7 +168,7 @@ static const char *framing_fault(struct gw_record *r, const struct collector *c)
 	return NULL;
 }
 
-static void set_ids(struct gw_request *q)
+void gw_head_ids(struct gw_request *q)
 {
 	const struct gw_header *given = q->known[GW_HEADER_X_REQUEST_ID];
 	const struct gw_http_conf *conf = &q->http->conf;
@@ -205,7 +224,7 @@ bool gw_head_read(struct gw_record *r, const char *method, const char *version)
 	r->http_1_0 = strcmp(version, MHD_HTTP_VERSION_1_0) == 0;
 	(void)MHD_get_connection_values_n(r->mhd, MHD_HEADER_KIND, collect, &c);
 	index_known(r, &c);
-	set_ids(&r->pub);
+	gw_head_ids(&r->pub);
 	if (c.no_memory)
 		return refuse(r, 503, "The gateway is out of memory.");
 	return check_sizes(r) && check_framing(r, &c);

@@ -1,6 +1,7 @@
 /* What the files of http share, and nobody else: http.c is the daemon and the life of a
- * request, http_conn.c the connections and their deadlines, http_head.c reads and checks
- * a head, http_answer.c makes answers.
+ * request, http_record.c what is kept of one, http_conn.c the connections and their
+ * deadlines, http_head.c reads and checks a head, http_answer.c makes answers, and
+ * http_refusal.c those that libmicrohttpd gives by itself.
  */
 #ifndef GATEWAY_HTTP_PARTS_H
 #define GATEWAY_HTTP_PARTS_H
@@ -28,14 +29,14 @@ struct gw_conn {
 	struct gw_conn *prev, *next; /* of its stage's list; next also on the free list */
 	uint64_t due_ms;
 	enum gw_stage stage;
-	unsigned extensions;         /* SEND: how often a long answer may start its time anew */
+	unsigned extensions; /* SEND: how often a long answer may start its time anew */
 	int fd;
 	uint8_t addr[GW_ADDR_SIZE];
 	char addr_text[GW_ADDR_TEXT];
 };
 
 struct gw_record {
-	struct gw_request pub;       /* first: a request is its record */
+	struct gw_request pub;         /* first: a request is its record */
 	struct gw_record *prev, *next; /* all that are under way; next also on the free list */
 	struct gw_conn *conn;
 	struct MHD_Connection *mhd;
@@ -43,15 +44,15 @@ struct gw_record {
 	struct base_buf target;
 	struct gw_header *headers;
 	size_t headers_room;
-	uint64_t content_length;     /* 0 when there is none */
-	uint64_t received;           /* bytes of body, thrown away ones too */
+	uint64_t content_length; /* 0 when there is none */
+	uint64_t received;       /* bytes of body, thrown away ones too */
 	bool chunked;
 	bool http_1_0;
-	bool begun;                  /* the head was there */
-	bool discard;                /* what still comes of the body is thrown away */
+	bool begun;   /* the head was there */
+	bool discard; /* what still comes of the body is thrown away */
 	bool answered;
 	bool suspended;
-	bool close;                  /* after the answer */
+	bool close; /* after the answer */
 	max_align_t user[];
 };
 
@@ -67,12 +68,12 @@ struct gw_http {
 	struct MHD_Daemon *daemon;
 	uv_poll_t poll;
 	uv_timer_t timer;
-	unsigned open_handles;       /* of libuv: the last one's end frees us */
-	uint64_t timer_due_ms;       /* 0: not running */
+	unsigned open_handles; /* of libuv: the last one's end frees us */
+	uint64_t timer_due_ms; /* 0: not running */
 	struct net_hook *run_hook, *flush_hook;
-	bool ready;                  /* MHD_run has something to do */
+	bool ready; /* MHD_run has something to do */
 	bool draining;
-	bool ending;                 /* nobody is there any more who could answer */
+	bool ending; /* nobody is there any more who could answer */
 	struct gw_list stages[GW_STAGE__TIMED];
 	uint32_t stage_ms[GW_STAGE__TIMED];
 	size_t n_connections, n_requests;
@@ -99,10 +100,19 @@ void gw_conn_hurry(struct gw_http *h,
 uint64_t gw_conn_due(const struct gw_http *h); /* the next deadline; UINT64_MAX: none */
 void gw_conn_fini(struct gw_http *h);
 
-/* http_head.c; sets everything in r->pub that comes from the head. False: it was refused, and answered. */
+/* http_record.c; open: NULL without memory. target is copied. Close calls on_done, and r is gone. */
+struct gw_record *gw_record_open(struct gw_conn *c, struct MHD_Connection *mhd, const char *target);
+void gw_record_close(struct gw_record *r);
+void gw_record_fini(struct gw_http *h); /* all are closed */
+
+/* http_head.c; read sets everything in r->pub that comes from the head. False: it was refused, and answered. */
 bool gw_head_read(struct gw_record *r, const char *method, const char *version);
+void gw_head_ids(struct gw_request *q); /* the client's X-Request-Id, if there is a decent one */
 
 /* http_answer.c; queues r->response. */
 enum MHD_Result gw_answer_queue(struct gw_record *r);
+
+/* http_refusal.c; one run of the daemon, in which problems take the place of its own HTML. */
+void gw_refusal_run(struct gw_http *h);
 
 #endif

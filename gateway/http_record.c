@@ -1,0 +1,124 @@
+/* Records: what is kept of each request from its request line until its answer is sent.
+ * One that is done goes to a free list with the memory that it got, so that a busy
+ * gateway allocates nothing for a request.
+ */
+#include <assert.h>
+#include <stdlib.h>
+
+#include "gateway/http_parts.h"
+
+#define KEPT_BYTES (64u * 1024) /* a record that grew beyond this gives its memory back */
+
+static struct gw_record *take_record(struct gw_http *h)
+{
+	struct gw_record *r = h->free_records;
+
+	if (r) {
+		h->free_records = r->next;
+		return r;
+	}
+	r = calloc(1, sizeof *r + h->conf.user_bytes);
+	if (!r)
+		return NULL;
+	base_buf_init(&r->pub.payload);
+	base_buf_init(&r->target);
+	return r;
+}
+
+static void reset_buf(struct base_buf *b)
+{
+	if (b->capacity > KEPT_BYTES) {
+		base_buf_fini(b);
+		base_buf_init(b);
+	}
+	base_buf_reset(b);
+}
+
+/* Zeroes everything but the memory that is kept. */
+static void reset_record(struct gw_record *r, size_t user_bytes)
+{
+	struct gw_record kept = *r;
+
+	reset_buf(&kept.pub.payload);
+	reset_buf(&kept.target);
+	memset(r, 0, sizeof *r + user_bytes);
+	r->pub.payload = kept.pub.payload;
+	r->target = kept.target;
+	r->headers = kept.headers;
+	r->headers_room = kept.headers_room;
+}
+
+static void link_record(struct gw_record *r)
+{
+	struct gw_http *h = r->pub.http;
+
+	r->prev = NULL;
+	r->next = h->records;
+	if (h->records)
+		h->records->prev = r;
+	h->records = r;
+	h->n_requests++;
+}
+
+static void free_list_add(struct gw_http *h, struct gw_record *r)
+{
+	r->next = h->free_records;
+	h->free_records = r;
+}
+
+struct gw_record *gw_record_open(struct gw_conn *c, struct MHD_Connection *mhd, const char *target)
+{
+	struct gw_http *h = c->http;
+	struct gw_record *r = take_record(h);
+
+	if (!r)
+		return NULL;
+	base_buf_str(&r->target, target);
+	if (base_buf_check(&r->target) != BASE_OK) {
+		free_list_add(h, r);
+		return NULL;
+	}
+	r->pub.http = h;
+	r->pub.target = (struct gw_slice){ (const char *)r->target.data, r->target.size };
+	r->pub.method = GW_SLICE("");
+	r->pub.peer = c->addr;
+	r->pub.peer_text = c->addr_text;
+	r->pub.max_body = h->conf.max_body;
+	r->pub.user = r->user;
+	r->pub.started_us = net_loop_now_us(h->loop);
+	r->conn = c;
+	c->record = r;
+	r->mhd = mhd;
+	link_record(r);
+	return r;
+}
+
+void gw_record_close(struct gw_record *r)
+{
+	struct gw_http *h = r->pub.http;
+
+	h->events.on_done(h->events.arg, &r->pub);
+	r->conn->record = NULL;
+	*(r->prev ? &r->prev->next : &h->records) = r->next;
+	if (r->next)
+		r->next->prev = r->prev;
+	h->n_requests--;
+	if (r->response)
+		MHD_destroy_response(r->response);
+	reset_record(r, h->conf.user_bytes);
+	free_list_add(h, r);
+}
+
+void gw_record_fini(struct gw_http *h)
+{
+	struct gw_record *r;
+
+	assert(!h->records);
+	while ((r = h->free_records)) {
+		h->free_records = r->next;
+		base_buf_fini(&r->pub.payload);
+		base_buf_fini(&r->target);
+		free(r->headers);
+		free(r);
+	}
+}
