@@ -78,7 +78,7 @@ struct brk_call {
 	struct brk_call *prev, *next; /* the queue, or the link's runs */
 	struct brk_call *client_prev, *client_next;
 	struct brk_call *index_next;
-	uint64_t arrived_us;
+	uint64_t arrived_us, dispatched_us; /* the latter: the last time */
 	struct base_block *block; /* who owns payload's bytes; NULL: there are none */
 	struct brk_payload payload;
 	bool has_id, has_trace;

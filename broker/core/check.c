@@ -81,6 +81,7 @@ static void check_service(
 		strcmp(service->entry.manifest->service, service->name) == 0);
 	assert(service->entry.workers == ready);
 	assert(!service->touched);
+	assert(!service->row || service->row->place > 0);
 	/* Nothing that could run waits, unless the list of actions was full. */
 	assert(service->in_turn || service->queue.n == 0 ||
 		!brk_dispatch_is_possible(core, service));

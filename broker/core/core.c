@@ -190,6 +190,7 @@ void brk_core_free(struct brk_core **corep)
 static void begin(struct brk_core *core, uint64_t now_ms)
 {
 	dig(core);
+	core->input++;
 	core->out.n = 0;
 	core->answered[0] = core->answered[1] = false;
 	if (now_ms > core->now_ms)

@@ -33,6 +33,7 @@ struct brk_core {
 	struct brk_conf conf;
 	char name[BRK_NAME_SIZE];
 	uint64_t now_ms, now_us, fine_us; /* of this input; fine_us: brk_core_clock's, 0: none */
+	uint64_t input;                   /* its number */
 	uint64_t unix_ms, unix_at_ms;     /* Unix time at a tick, and when that was */
 	bool draining;
 	uint32_t faults;
@@ -103,7 +104,9 @@ struct brk_payload brk_payload_next(
 
 bool brk_dispatch_is_possible(const struct brk_core *core, const struct brk_service *service);
 void brk_dispatch_one(
-	struct brk_core *core, struct brk_call *call); /* to the worker with the most credit */
+	struct brk_core *core, struct brk_call *call); /* to the worker with the most credit, or the row's */
+void brk_dispatch_ran(const struct brk_core *core,
+	const struct brk_call *call); /* its run is over: how long it was is remembered */
 void brk_dispatch_wake(
 	struct brk_core *core, struct brk_service *service); /* into the ring, when it may */
 void brk_dispatch_run(struct brk_core *core);

@@ -133,6 +133,8 @@ static void ready_remove(struct brk_service *s, struct brk_link *link)
 
 	s->n_ready--;
 	link->place = 0;
+	if (s->row == link)
+		s->row = NULL;
 	if (last == link)
 		return;
 	put(s, place, last);

@@ -66,6 +66,9 @@ struct brk_service {
 	struct brk_service *turn_prev, *turn_next;
 	uint64_t deficit;
 	bool in_turn;
+	uint64_t run_us;      /* mean of the last runs; 0: none yet */
+	struct brk_link *row; /* in input row_input: who gets row_left more; NULL, or ready */
+	uint64_t row_input, row_left;
 	/* what this input touched */
 	struct brk_service *touched_next;
 	bool touched;

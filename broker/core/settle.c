@@ -75,6 +75,8 @@ static void finish(struct brk_core *core, struct brk_call *call, const struct an
 {
 	struct brk_service *service = call->service;
 
+	if (call->state == BRK_CALL_RUNNING)
+		brk_dispatch_ran(core, call);
 	base_hist_add(&service->latency,
 		core->now_us > call->arrived_us ? core->now_us - call->arrived_us : 0);
 	if (is_failure(answer))

@@ -196,6 +196,139 @@ static void test_most_credit_wins(void **state)
 	rig_free(&r);
 }
 
+/* One run of "hello" that takes so long. */
+static void run_for(struct rig *r, uint32_t slot, uint64_t us)
+{
+	const struct brk_action *a;
+	Pirn__Item run;
+	uint32_t worker;
+
+	brk_core_clock(r->core, r->now_ms * 1000);
+	rig_submit(r, CLIENT, slot, "hello", 0);
+	a = rig_one(r, PIRN__KIND__DISPATCH);
+	run = a->item;
+	worker = a->peer;
+	brk_core_clock(r->core, r->now_ms * 1000 + us);
+	rig_result(r, worker, &run, 200, 0);
+}
+
+/* n calls in one message; how many of them went to A. */
+static size_t share_of_a(struct rig *r, uint32_t first_slot, size_t n)
+{
+	struct rig_item items[16];
+	size_t share = 0;
+
+	for (uint32_t i = 0; i < n; i++)
+		items[i] = (struct rig_item){
+			.service = "hello", .slot = first_slot + i, .left_ms = 1000
+		};
+	rig_items(r, CLIENT, PIRN__KIND__SUBMIT, items, n);
+	assert_int_equal(rig_count(r, PIRN__KIND__DISPATCH), n);
+	for (size_t i = 0; i < n; i++)
+		share += rig_nth(r, PIRN__KIND__DISPATCH, i)->peer == A;
+	return share;
+}
+
+/* Two workers that have as much credit when A has run once. */
+static struct rig new_pair(void)
+{
+	struct rig r = new_rig();
+
+	rig_worker(&r, A, "hello", 21);
+	rig_worker(&r, B, "hello", 20);
+	return r;
+}
+
+static void test_short_runs_stay_together(void **state)
+{
+	struct rig r = new_pair();
+
+	(void)state;
+	run_for(&r, 0, 50);
+	assert_int_equal(share_of_a(&r, 10, 8), 8);
+	assert_int_equal(share_of_a(&r, 20, 8), 0); /* the other has more credit now */
+	assert_int_equal(share_of_a(&r, 30, 1) + share_of_a(&r, 40, 1), 1);
+	rig_free(&r);
+}
+
+static void test_long_runs_are_spread(void **state)
+{
+	static const struct {
+		uint64_t us;
+		size_t n, share;
+	} table[] = {
+		{ 60000000, 2, 1 },
+		{ 11000, 2, 1 }, /* one by one */
+		{ 9000, 2, 2 },
+		{ 9000, 4, 2 }, /* two by two */
+		{ 5000, 4, 4 },
+		{ 5000, 8, 4 }, /* four by four */
+		{ 2000, 8, 8 },
+	};
+
+	(void)state;
+	for (size_t i = 0; i < sizeof table / sizeof table[0]; i++) {
+		struct rig r = new_pair();
+
+		run_for(&r, 0, table[i].us);
+		assert_int_equal(share_of_a(&r, 10, table[i].n), table[i].share);
+		rig_free(&r);
+	}
+}
+
+static void test_unknown_runs_are_spread(void **state)
+{
+	struct rig r = new_pair();
+
+	(void)state;
+	assert_int_equal(share_of_a(&r, 10, 9), 5);
+	rig_free(&r);
+}
+
+/* It was short, and is not any more: soon it is spread. And the other way round. */
+static void test_a_change_of_pace_is_followed(void **state)
+{
+	struct rig r = new_rig();
+	size_t share;
+
+	(void)state;
+	rig_worker(&r, A, "hello", 60);
+	rig_worker(&r, B, "hello", 60);
+	run_for(&r, 0, 100);
+	for (uint32_t i = 1; i < 5; i++)
+		run_for(&r, i, 50000);
+	assert_in_range(share_of_a(&r, 10, 8), 3, 5);
+	for (uint32_t i = 30; i < 60; i++)
+		run_for(&r, i, 100);
+	share = share_of_a(&r, 70, 8);
+	assert_true(share == 0 || share == 8);
+	rig_free(&r);
+}
+
+static void test_a_row_ends_with_the_credit(void **state)
+{
+	struct rig r = new_rig();
+
+	(void)state;
+	rig_worker(&r, A, "hello", 7);
+	rig_worker(&r, B, "hello", 4);
+	run_for(&r, 0, 50);
+	assert_int_equal(share_of_a(&r, 10, 10), 6);
+	rig_free(&r);
+}
+
+static void test_a_row_does_not_outlive_its_worker(void **state)
+{
+	struct rig r = new_pair();
+
+	(void)state;
+	run_for(&r, 0, 50);
+	assert_int_equal(share_of_a(&r, 10, 3), 3);
+	rig_look(&r, brk_core_gone(r.core, r.now_ms, A));
+	assert_int_equal(share_of_a(&r, 20, 3), 0);
+	rig_free(&r);
+}
+
 static void test_concurrency_total(void **state)
 {
 	struct rig r = new_rig();
@@ -308,6 +441,12 @@ int main(void)
 		cmocka_unit_test(test_the_end_of_a_backlog_is_told_once),
 		cmocka_unit_test(test_a_worker_that_comes_later_is_told),
 		cmocka_unit_test(test_most_credit_wins),
+		cmocka_unit_test(test_short_runs_stay_together),
+		cmocka_unit_test(test_long_runs_are_spread),
+		cmocka_unit_test(test_unknown_runs_are_spread),
+		cmocka_unit_test(test_a_change_of_pace_is_followed),
+		cmocka_unit_test(test_a_row_ends_with_the_credit),
+		cmocka_unit_test(test_a_row_does_not_outlive_its_worker),
 		cmocka_unit_test(test_concurrency_total),
 		cmocka_unit_test(test_services_take_turns),
 		cmocka_unit_test(test_a_full_list_goes_on_at_the_next_tick),
