@@ -25,7 +25,7 @@
  * take the place of its HTML, and such requests have their on_done too, mostly no on_head,
  * and when not even the request line was read, no target (http_refusal.c). 1.0
  * says 400 to a coding other than chunked (0.9: our 501), and to lines that end in a bare
- * LF, which 0.9 serves. Both close without a word on a first line of one word.
+ * LF, which 0.9 serves. A first line that is not at all like one is closed without a word.
  *
  * Deadlines are ours, because libmicrohttpd's counts inactivity and a byte a second
  * would live for ever: one for the head, one for the body, one for sending the answer,

@@ -307,10 +307,20 @@ static void test_lengths_that_contradict(void **state)
 	free(answer);
 }
 
+/* What is so little of HTTP that libmicrohttpd may close without an answer. */
+static void raw_hopeless(const char *request)
+{
+	char *answer = harness_raw(f.http, request);
+
+	assert_non_null(answer);
+	if (*answer)
+		is_raw_problem(answer, 400);
+	else
+		free(answer);
+}
+
 static void test_what_is_no_http(void **state)
 {
-	char *answer;
-
 	(void)state;
 	raw_refused("GET /hello HTTP/1.1\r\n" END, 400); /* no Host */
 	raw_refused("GET /hello HTTP/1.1\r\nHost: a\r\nHost: b\r\n" END, 400);
@@ -326,10 +336,8 @@ static void test_what_is_no_http(void **state)
 	raw_refused(ECHO "Content-Length: 99999999999999999999999\r\n" END, 413);
 	raw_refused(ECHO "Transfer-Encoding: chunked\r\n" END "zz\r\nab\r\n0\r\n\r\n", 400);
 	raw_refused(ECHO "Transfer-Encoding: chunked\r\n" END "1\r\nabc\r\n0\r\n\r\n", 400);
-	raw_refused("\x16\x03\x01\x02 \x01\xfc\x03\x03 tls hello\r\n\r\n", 400);
-	answer = harness_raw(f.http, "nonsense\r\n\r\n"); /* too little to answer to */
-	assert_string_equal(answer, "");
-	free(answer);
+	raw_hopeless("\x16\x03\x01\x02 \x01\xfc\x03\x03 tls hello\r\n\r\n");
+	raw_hopeless("nonsense\r\n\r\n");
 }
 
 /* Head, then one letter for as long as nobody objects. */
