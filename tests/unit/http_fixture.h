@@ -38,14 +38,15 @@ static inline void on_tick(uv_timer_t *timer)
 	(void)timer;
 }
 
-/* One turn; returns within some milliseconds even when nothing happens. */
+/* One turn; returns within some milliseconds even when nothing happens. The timer repeats, because
+ * one that is due before the loop begins to wait is over by then. */
 static inline void turn(struct net_loop *loop)
 {
 	uv_timer_t *tick = malloc(sizeof *tick);
 
 	assert_non_null(tick);
 	assert_int_equal(uv_timer_init(net_loop_uv(loop), tick), 0);
-	assert_int_equal(uv_timer_start(tick, on_tick, 2, 0), 0);
+	assert_int_equal(uv_timer_start(tick, on_tick, 2, 2), 0);
 	uv_run(net_loop_uv(loop), UV_RUN_ONCE);
 	uv_close((uv_handle_t *)tick, (uv_close_cb)free);
 	uv_run(net_loop_uv(loop), UV_RUN_NOWAIT);
