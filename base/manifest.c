@@ -21,6 +21,7 @@ static const struct base_manifest_key http_keys[] = {
 	{ "method", BASE_MANIFEST_METHOD, FIELD(_route, method), NULL, 0, 0, true, NULL, "the HTTP method that is answered" },
 	{ "path", BASE_MANIFEST_ROUTE, FIELD(_route, path), NULL, 0, 0, true, NULL, "the path, with {parameters}" },
 	{ "async", BASE_MANIFEST_BOOL, FIELD(_route, async), "false", 0, 0, false, NULL, "answer 202 and run the request as an event" },
+	{ "ack", BASE_MANIFEST_ACK, FIELD(_route, ack_memory), "disk", 0, 0, false, NULL, "when an event of this route is accepted: once it is on disk, or in the broker's memory" },
 	{ 0 },
 };
 
@@ -227,6 +228,7 @@ static const char *describe(enum base_manifest_type type)
 		[BASE_MANIFEST_METHOD] = "one of GET HEAD POST PUT PATCH DELETE OPTIONS",
 		[BASE_MANIFEST_ROUTE] = "a path such as /a/{id}",
 		[BASE_MANIFEST_BOOL] = "true or false",
+		[BASE_MANIFEST_ACK] = "disk or memory",
 		[BASE_MANIFEST_COUNT] = "a whole number",
 		[BASE_MANIFEST_DURATION] = "a duration such as 5s",
 		[BASE_MANIFEST_BYTES] = "a size such as 64k",
@@ -294,11 +296,11 @@ static enum base_err set_text(char **field, const char *text)
 	return BASE_OK;
 }
 
-static enum base_err set_bool(bool *field, const char *text)
+static enum base_err set_bool(bool *field, const char *text, const char *no, const char *yes)
 {
-	if (strcmp(text, "true") != 0 && strcmp(text, "false") != 0)
+	if (strcmp(text, no) != 0 && strcmp(text, yes) != 0)
 		return BASE_INVALID;
-	*field = text[0] == 't';
+	*field = strcmp(text, yes) == 0;
 	return BASE_OK;
 }
 
@@ -338,7 +340,9 @@ static enum base_err convert(const struct base_manifest_key *key, void *field, c
 	case BASE_MANIFEST_ROUTE:
 		return set_text(field, text);
 	case BASE_MANIFEST_BOOL:
-		return set_bool(field, text);
+		return set_bool(field, text, "false", "true");
+	case BASE_MANIFEST_ACK:
+		return set_bool(field, text, "disk", "memory");
 	case BASE_MANIFEST_COUNT:
 	case BASE_MANIFEST_DURATION:
 	case BASE_MANIFEST_BYTES:

@@ -28,9 +28,10 @@
 
 /* An http entry of events: the gateway answers METHOD PATH by this service. */
 struct base_manifest_route {
-	char *method; /* GET HEAD POST PUT PATCH DELETE OPTIONS */
-	char *path;   /* /a/{id}/{rest*}; see base_manifest_path_check */
-	bool async;   /* every request becomes an event: 202 */
+	char *method;    /* GET HEAD POST PUT PATCH DELETE OPTIONS */
+	char *path;      /* /a/{id}/{rest*}; see base_manifest_path_check */
+	bool async;      /* every request becomes an event: 202 */
+	bool ack_memory; /* its events are accepted before they are on disk: G1 is given up */
 };
 
 struct base_manifest_pair {
@@ -83,6 +84,7 @@ enum base_manifest_type {
 	BASE_MANIFEST_METHOD,   /* char *: an HTTP method */
 	BASE_MANIFEST_ROUTE,    /* char *: a route's path */
 	BASE_MANIFEST_BOOL,     /* bool: true or false */
+	BASE_MANIFEST_ACK,      /* bool: disk or memory; memory is true */
 	BASE_MANIFEST_COUNT,    /* uint32_t */
 	BASE_MANIFEST_DURATION, /* uint32_t milliseconds: 500ms 5s 2m 1h 1d */
 	BASE_MANIFEST_BYTES,    /* uint32_t: 1000, 64k, 1m */

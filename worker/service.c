@@ -85,6 +85,8 @@ static Pirn__Route **wire_routes(struct base_arena *arena, const struct base_man
 		route->path = m->routes[i].path;
 		route->has_async = m->routes[i].async;
 		route->async = m->routes[i].async;
+		route->has_ack_memory = m->routes[i].ack_memory;
+		route->ack_memory = m->routes[i].ack_memory;
 	}
 	return list;
 }

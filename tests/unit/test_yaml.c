@@ -51,6 +51,7 @@ static void the_designs_manifest_without_its_timer(void **state)
 			"      path: /counter/{name}   # a comment\n"
 			"      method: GET\n"
 			"      async: true\n"
+			"      ack: memory\n"
 			"timeout: 7s\n"
 			"concurrency: 3\n"
 			"concurrency_total: 12\n"
@@ -73,9 +74,11 @@ static void the_designs_manifest_without_its_timer(void **state)
 	assert_string_equal(m->routes[0].method, "POST");
 	assert_string_equal(m->routes[0].path, "/counter");
 	assert_false(m->routes[0].async);
+	assert_false(m->routes[0].ack_memory);
 	assert_string_equal(m->routes[1].method, "GET");
 	assert_string_equal(m->routes[1].path, "/counter/{name}");
 	assert_true(m->routes[1].async);
+	assert_true(m->routes[1].ack_memory);
 	assert_int_equal(m->timeout_ms, 7000);
 	assert_int_equal(m->concurrency, 3);
 	assert_int_equal(m->concurrency_total, 12);
@@ -209,6 +212,7 @@ static const struct {
 	{ MINIMAL "events:\n  - http: { method: GET, path: a }\n", "4:32: http.path: expected a path that begins with /, got \"a\"" },
 	{ MINIMAL "events:\n  - http: { method: GET, path: /v1/a }\n", "4:32: http.path: expected a path outside /v1/, /healthz, /readyz and /metrics, which are Pirn's own, got \"/v1/a\"" },
 	{ MINIMAL "events:\n  - http: { method: GET, path: /a, async: yes }\n", "4:43: http.async: expected true or false, got \"yes\"" },
+	{ MINIMAL "events:\n  - http: { method: GET, path: /a, ack: none }\n", "4:41: http.ack: expected disk or memory, got \"none\"" },
 	{ MINIMAL "events:\n  - http: { method: GET, path: /a, pth: /b }\n", "4:36: http: there is no key \"pth\"; did you mean path?" },
 	{ MINIMAL "events:\n  - http: { method: GET, path: /a, path: /b }\n", "4:36: http.path: is given twice, first in line 4" },
 	{ MINIMAL "events:\n  - http: { method: GET, path: \"/a/{x}\" }\n  - http: { method: GET, path: \"/a/{y}\" }\n", "5:11: http: GET /a/{y} is the same route as /a/{x}" },
