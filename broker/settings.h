@@ -6,6 +6,8 @@
 
 #include "base/conf.h"
 
+enum brk_durability { BRK_DURABILITY_ALWAYS, BRK_DURABILITY_EVERYSEC };
+
 struct brk_settings {
 	char *bind;              /* endpoints, comma-separated */
 	char *redis;             /* URL, or "none" */
@@ -19,6 +21,15 @@ struct brk_settings {
 	uint32_t missed_beats;
 	uint32_t drain_ms;
 	uint32_t forget_ms;
+	unsigned durability;     /* enum brk_durability */
+	uint32_t redis_ms;       /* one command */
+	uint32_t max_events;
+	uint64_t max_event_bytes;
+	uint32_t decide_ms;
+	uint32_t result_ttl_ms;
+	uint64_t results_max;
+	uint32_t dedupe_ttl_ms;
+	uint64_t dedupe_max;
 };
 
 extern const struct base_conf_program brk_program;

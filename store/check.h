@@ -1,6 +1,7 @@
 /* Whether this Redis keeps what Pirn promises: append-only file, fsync always, no
  * eviction, no pause of fsync while the file is rewritten. Each thing that is wrong
- * comes as a sentence that says what to change.
+ * comes as a sentence that says what to change. (Eviction loses journals without any
+ * crash, so it is not better than the others.)
  *
  * A server that forbids CONFIG (managed ones do) cannot be asked; that is told as
  * unknown, and is no mistake.
@@ -13,9 +14,8 @@
 #define STORE_CHECK_MAX 4
 
 struct store_check {
-	bool known;                             /* Redis let itself be asked */
-	bool durable;                           /* append-only file with fsync always */
-	size_t n;
+	bool known;                             /* Redis let itself be asked for all of it */
+	size_t n;                               /* what is known to be wrong: each may lose what was accepted */
 	const char *sentences[STORE_CHECK_MAX]; /* static texts */
 };
 

@@ -583,14 +583,14 @@ static void settings_are_judged(void **state)
 	open_up(&f, &(struct store_redis_conf){ .url = harness_redis_url(server) });
 	assert_int_equal(store_check_start(f.redis, take_check, &check), BASE_OK);
 	WAIT_FOR(&f, check.n != 99);
-	assert_true(check.known && check.durable);
+	assert_true(check.known);
 	assert_int_equal(check.n, 0);
 	free(harness_redis_command(
 		server, "CONFIG SET appendfsync everysec maxmemory-policy allkeys-lru"));
 	check.n = 99;
 	assert_int_equal(store_check_start(f.redis, take_check, &check), BASE_OK);
 	WAIT_FOR(&f, check.n != 99);
-	assert_true(check.known && !check.durable);
+	assert_true(check.known);
 	assert_int_equal(check.n, 2);
 	free(harness_redis_command(
 		server, "CONFIG SET appendfsync always maxmemory-policy noeviction"));

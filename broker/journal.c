@@ -1,0 +1,271 @@
+#include "broker/journal.h"
+
+#include <assert.h>
+#include <stdlib.h>
+
+#include "base/log.h"
+#include "base/slab.h"
+#include "store/fcall.h"
+#include "store/journal.h"
+#include "store/ops.h"
+
+#define AWAY_MS 5
+#define SAY_MS  1000 /* between two lines about asks that are no good */
+
+/* An ask under way. */
+struct open {
+	struct brk_journal *journal;
+	struct open *next; /* in the list of those that could not be sent */
+	uint64_t ticket;
+	enum brk_ask_kind kind;
+	uint32_t slot;
+};
+
+struct brk_journal {
+	uv_timer_t pause;
+	struct net_loop *loop;
+	struct base_slab slab; /* of struct open; chunks never move */
+	struct store_bounds bounds;
+	brk_journal_fn *fn;
+	void *arg;
+	struct open *away, **away_end;
+	uint64_t said_at;
+	bool mute;
+};
+
+/* ---- replies */
+
+/* The record goes first: what is told may ask again. */
+static void tell(struct open *o, struct brk_told told)
+{
+	struct brk_journal *j = o->journal;
+	told.ticket = o->ticket;
+	told.kind = o->kind;
+	base_slab_give(&j->slab, o->slot);
+	if (!j->mute)
+		j->fn(j->arg, &told);
+}
+
+#define ON_REPLY(name) \
+	static void on_##name(void *arg, const struct store_##name *reply) \
+	{ \
+		tell(arg, (struct brk_told){ .name = reply }); \
+	}
+ON_REPLY(opened)
+ON_REPLY(beat)
+ON_REPLY(adopted)
+ON_REPLY(count)
+ON_REPLY(page)
+ON_REPLY(stored)
+ON_REPLY(settled)
+ON_REPLY(list)
+ON_REPLY(claimed)
+
+/* ---- asks, a function each */
+
+#define ASK(name) \
+	static enum base_err ask_##name(struct store_redis *r, const struct brk_ask *a, \
+		const struct store_bounds *bounds, struct open *o)
+#define NO_BOUNDS (void)bounds
+
+ASK(OPEN)
+{
+	NO_BOUNDS;
+	return store_journal_open(r, a->epoch, on_opened, o);
+}
+
+ASK(BEAT)
+{
+	NO_BOUNDS;
+	return store_journal_beat(r, a->epoch, on_beat, o);
+}
+
+ASK(ADOPT)
+{
+	NO_BOUNDS;
+	return store_journal_adopt(r, a->epoch, a->adopt.victim, a->adopt.seen, on_adopted, o);
+}
+
+ASK(LEAVE)
+{
+	NO_BOUNDS;
+	return store_journal_leave(r, a->epoch, on_count, o);
+}
+
+ASK(DROP)
+{
+	NO_BOUNDS;
+	return store_journal_drop(r, a->epoch, a->journal, on_count, o);
+}
+
+ASK(READ)
+{
+	NO_BOUNDS;
+	return store_journal_read(r, a->journal, a->read.after_epoch, a->read.after_turn,
+		a->read.max_entries, a->read.max_bytes, on_page, o);
+}
+
+ASK(STORE)
+{
+	return store_journal_store(
+		r, &a->store.turn, a->store.items, a->store.n, bounds, on_stored, o);
+}
+
+ASK(SETTLE)
+{
+	return store_journal_settle(
+		r, &a->settle.turn, false, a->settle.entries, a->settle.n, bounds, on_settled, o);
+}
+
+ASK(RESULT)
+{
+	NO_BOUNDS;
+	return store_journal_result(r, a->dead.ids[0], on_list, o);
+}
+
+ASK(REDRIVE)
+{
+	NO_BOUNDS;
+	return store_journal_redrive(r, &a->dead.turn, a->dead.service, a->dead.ids, a->dead.n,
+		a->dead.max_bytes, on_list, o);
+}
+
+ASK(PURGE)
+{
+	NO_BOUNDS;
+	return store_journal_purge(r, a->dead.service, a->dead.ids, a->dead.n, on_count, o);
+}
+
+ASK(DEAD_LIST)
+{
+	NO_BOUNDS;
+	return store_journal_dead_list(
+		r, a->dead.service, a->dead.cursor, a->dead.about, on_list, o);
+}
+
+ASK(DEAD_GET)
+{
+	NO_BOUNDS;
+	return store_journal_dead_get(r, a->dead.service, a->dead.ids[0], on_list, o);
+}
+
+ASK(CLAIM)
+{
+	return store_claim(r, a->key.scope, a->key.key, a->key.hash, a->key.id, a->key.until_ms,
+		bounds, on_claimed, o);
+}
+
+/* A call's key is one of its service's keys. */
+ASK(ANSWER)
+{
+	return store_answer(r, a->key.scope, a->key.key, a->key.id, a->key.run, a->key.scope,
+		a->key.response, bounds, on_count, o);
+}
+
+static enum base_err (*const asks[BRK_ASK__N])(struct store_redis *r, const struct brk_ask *a,
+	const struct store_bounds *bounds, struct open *o) = {
+#define X(name, reply) [BRK_ASK_##name] = ask_##name,
+	BRK_ASKS(X)
+#undef X
+};
+
+/* ---- what could not be sent */
+
+/* What was put into the list meanwhile waits for the next pause. */
+static void on_pause(uv_timer_t *timer)
+{
+	/* Each reply begins with what it says, and has nothing else when that is AWAY. */
+	static const union {
+		struct store_says says;
+#define X(name, reply) struct store_##reply as_##name;
+		BRK_ASKS(X)
+#undef X
+	} away = { .says = { .code = STORE_AWAY, .why = "it could not be sent" } };
+	struct brk_journal *j = timer->data;
+	struct open *next = j->away;
+	j->away = NULL;
+	j->away_end = &j->away;
+	while (next) {
+		struct open *o = next;
+		next = o->next;
+		tell(o, (struct brk_told){ .says = &away.says });
+	}
+}
+
+static void put_away(struct brk_journal *j, struct open *o)
+{
+	if (!j->away)
+		uv_timer_start(&j->pause, on_pause, AWAY_MS, 0);
+	*j->away_end = o;
+	j->away_end = &o->next;
+}
+
+/* Those of a connection that is down are no news; the others would be a line a turn. */
+static void say(struct brk_journal *j, const struct brk_ask *ask, enum base_err err)
+{
+	uint64_t now = net_loop_now_ms(j->loop);
+	if (err == BASE_UNAVAILABLE || (j->said_at && now - j->said_at < SAY_MS))
+		return;
+	j->said_at = now;
+	base_log(BASE_WARN, "store_not_asked", LOG_STR("ask", brk_ask_name(ask->kind)),
+		LOG_ERR(err));
+}
+
+void brk_journal_ask(struct brk_journal *j, struct store_redis *redis, const struct brk_ask *ask)
+{
+	uint32_t slot, generation;
+	struct open *o = base_slab_take(&j->slab, &slot, &generation);
+	assert(o); /* no memory: a broker that owes its core an answer cannot go on */
+	*o = (struct open){ j, NULL, ask->ticket, ask->kind, slot };
+	enum base_err err = redis ? asks[ask->kind](redis, ask, &j->bounds, o) : BASE_UNAVAILABLE;
+	if (!err)
+		return;
+	say(j, ask, err);
+	put_away(j, o);
+}
+
+/* ---- life */
+
+enum base_err brk_journal_new(struct net_loop *loop, const struct store_bounds *bounds,
+	brk_journal_fn *fn, void *arg, struct brk_journal **out)
+{
+	struct brk_journal *j = calloc(1, sizeof *j);
+	if (!j)
+		return BASE_NOMEM;
+	base_slab_init(&j->slab, sizeof(struct open), UINT32_MAX - 1);
+	j->loop = loop;
+	j->bounds = *bounds;
+	j->fn = fn;
+	j->arg = arg;
+	j->away_end = &j->away;
+	uv_timer_init(net_loop_uv(loop), &j->pause);
+	j->pause.data = j;
+	*out = j;
+	return BASE_OK;
+}
+
+static void on_closed(uv_handle_t *handle)
+{
+	struct brk_journal *j = handle->data;
+	base_slab_fini(&j->slab);
+	free(j);
+}
+
+void brk_journal_free(struct brk_journal **jp)
+{
+	struct brk_journal *j = *jp;
+	if (!j)
+		return;
+	*jp = NULL;
+	uv_close((uv_handle_t *)&j->pause, on_closed);
+}
+
+void brk_journal_mute(struct brk_journal *j)
+{
+	j->mute = true;
+}
+
+size_t brk_journal_open(const struct brk_journal *j)
+{
+	return j->slab.n_used;
+}

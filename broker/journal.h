@@ -1,0 +1,42 @@
+/* Carries the core's asks (broker/core/ask.h) to Redis, in the words of store/journal.h
+ * and store/ops.h, and each reply back as what the core is told. One connection and the
+ * order of the calls: store, settle and beat stay in order, which the protocol leans on
+ * (delivery.md, step 2); pages and questions ride along.
+ *
+ * Every ask is told about exactly once, and never from within brk_journal_ask, because
+ * the core must not be entered while its actions are being carried out:
+ *
+ *   a reply                          as it is, from the loop
+ *   the connection fell, or time out LOST, from within store_redis's fall
+ *   it could not be sent             AWAY, a few milliseconds later: a pause, so that a
+ *                                    core which asks again does not spin while Redis's
+ *                                    bounds are full
+ *
+ * An ask costs a record of a slab; there is none on the heap (what store/ needs to make
+ * a command of it is its own).
+ */
+#ifndef BROKER_JOURNAL_H
+#define BROKER_JOURNAL_H
+
+#include "broker/core/ask.h"
+#include "net/loop.h"
+#include "store/redis.h"
+
+struct brk_journal;
+
+/* told is borrowed. May call brk_journal_ask. */
+typedef void brk_journal_fn(void *arg, const struct brk_told *told);
+
+BASE_MUSTUSE enum base_err brk_journal_new(struct net_loop *loop, const struct store_bounds *bounds,
+	brk_journal_fn *fn, void *arg, struct brk_journal **out);
+/* After the connection was freed: its open commands end here. Nothing is told any more. Takes NULL. */
+void brk_journal_free(struct brk_journal **j);
+/* From now on nothing is told: the broker ends. */
+void brk_journal_mute(struct brk_journal *j);
+
+/* redis may be NULL: no Redis, all is AWAY. ask is borrowed until this returns. */
+void brk_journal_ask(struct brk_journal *j, struct store_redis *redis, const struct brk_ask *ask);
+
+size_t brk_journal_open(const struct brk_journal *j); /* asks that are not told yet */
+
+#endif
