@@ -34,6 +34,7 @@ struct cli_fabric_conf {
 	char data[PATH_MAX];                   /* absolute; the working directory */
 	char services[PATH_MAX];               /* absolute */
 	const char *redis;                     /* a URL */
+	const char *durability;                /* what it must promise: pirn-broker's setting */
 	struct cli_fabric_listener http;
 	/* Administration of each gateway: the first one's is for people, the others' are private
 	 * and serve to ask them whether they are ready. None when administration is off. */

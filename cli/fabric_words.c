@@ -63,6 +63,7 @@ static void broker_words(
 	base_buf_fmt(&w->brokers, CLI_BROKER_SOCKET, index + 1);
 	say_two(w, "--bind", (const char *)w->brokers.data);
 	say_two(w, "--redis", conf->redis);
+	say_two(w, "--durability", conf->durability);
 }
 
 static void worker_words(struct cli_fabric_words *w, const struct cli_fabric_conf *conf)

@@ -24,7 +24,11 @@
 struct settings {
 	char *http, *admin, *data, *services, *redis, *redis_server;
 	uint32_t workers, brokers, gateways, drain_ms;
+	unsigned durability; /* index into durabilities */
 };
+
+#define DURABILITIES "always|everysec" /* as pirn-broker has them */
+static const char *const durabilities[] = { "always", "everysec" };
 
 static bool find_programs(struct cli_fabric_conf *conf, const struct settings *s)
 {
@@ -201,6 +205,7 @@ static int run(const void *settings, int n_operands, char **operands)
 	struct cli_fabric_conf conf = {
 		.http = { .fd = -1 },
 		.lock_fd = -1,
+		.durability = durabilities[s->durability],
 		.drain_ms = s->drain_ms,
 		.counts = { s->redis ? 0 : 1, s->brokers, s->workers, s->gateways },
 		.quiet = base_log_format() == BASE_LOG_JSON,
@@ -245,6 +250,9 @@ static const struct base_conf_row rows[] = {
 		"use this Redis instead of one of its own: redis://[[user]:password@]host[:port][/db] or unix:///path"),
 	ROW("redis-server", BASE_CONF_STR, redis_server, "redis-server", 0, 0,
 		"the program to run as its own Redis"),
+	{ "durability", BASE_CONF_CHOICE, offsetof(struct settings, durability), "always", 0, 0,
+		DURABILITIES,
+		"what --redis must promise before events are accepted; everysec: whatever it does" },
 	ROW("drain", BASE_CONF_MS, drain_ms, "8s", 100, 3600000,
 		"how long stopping may take before the rest is killed"),
 	{ 0 },
