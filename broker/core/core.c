@@ -113,6 +113,11 @@ static void init_parts(struct brk_core *core, const struct brk_conf *conf)
 	base_arena_init(&core->arena, ARENA_FIRST, ARENA_MAX);
 	for (size_t i = 0; i < 2; i++)
 		base_buf_init(&core->answers[i]);
+	base_slab_init(&core->deliveries, sizeof(struct brk_delivery),
+		conf->max_events ? conf->max_events : 1);
+	base_slab_init(&core->asked, sizeof(struct brk_asked), BRK_MAX_ASKED);
+	base_heap_init(&core->timers);
+	base_rand_init(&core->rand, conf->seed);
 }
 
 enum base_err brk_core_new(const struct brk_conf *conf, struct brk_core **out)
@@ -172,6 +177,9 @@ void brk_core_free(struct brk_core **corep)
 		drop_everybody(core);
 	dig(core);
 	base_slab_fini(&core->slab);
+	base_slab_fini(&core->deliveries);
+	base_slab_fini(&core->asked);
+	base_heap_fini(&core->timers);
 	base_pool_fini(&core->pool);
 	base_heap_fini(&core->deadlines);
 	base_heap_fini(&core->notices);
@@ -229,7 +237,7 @@ uint64_t brk_unix_ms(const struct brk_core *core)
 	return core->unix_ms + (core->now_ms - core->unix_at_ms);
 }
 
-void brk_core_break(struct brk_core *core, uint32_t mask)
+void brk_core_break(struct brk_core *core, uint64_t mask)
 {
 	core->faults = mask;
 }
@@ -356,6 +364,45 @@ const struct brk_actions *brk_core_entry(
 	begin(core, now_ms);
 	brk_registry_entry(core, entry);
 	return finish(core);
+}
+
+const struct brk_actions *brk_core_store(struct brk_core *core, uint64_t now_ms, bool up)
+{
+	begin(core, now_ms);
+	core->connected = up;
+	core->connection += up;
+	return finish(core);
+}
+
+const struct brk_actions *brk_core_told(
+	struct brk_core *core, uint64_t now_ms, const struct brk_told *told)
+{
+	begin(core, now_ms);
+	brk_asks_told(core, told);
+	return finish(core);
+}
+
+const struct brk_actions *brk_core_durable(struct brk_core *core, uint64_t now_ms, bool durable,
+	const char *const *sentences, size_t n)
+{
+	begin(core, now_ms);
+	core->owner.durable = durable;
+	core->owner.sentences = sentences;
+	core->owner.n_sentences = n;
+	brk_registry_changed(core);
+	return finish(core);
+}
+
+const struct brk_actions *brk_core_turn(struct brk_core *core, uint64_t now_ms)
+{
+	begin(core, now_ms);
+	return finish(core);
+}
+
+bool brk_core_pending(const struct brk_core *core)
+{
+	(void)core;
+	return false;
 }
 
 const struct brk_actions *brk_core_drain(struct brk_core *core, uint64_t now_ms)

@@ -35,9 +35,10 @@ enum brk_fault {
 		BRK_FAULT__N
 };
 
-/* mask: 1u << BRK_FAULT_… */
-void brk_core_break(struct brk_core *core, uint32_t mask);
+/* mask: 1 << BRK_FAULT_…, 64 bits */
+void brk_core_break(struct brk_core *core, uint64_t mask);
 
-#define BRK_FAULTY(core, name) __builtin_expect(((core)->faults & (1u << BRK_FAULT_##name)) != 0, 0)
+#define BRK_FAULTY(core, name) \
+	__builtin_expect(((core)->faults & (UINT64_C(1) << BRK_FAULT_##name)) != 0, 0)
 
 #endif

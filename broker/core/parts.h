@@ -13,14 +13,23 @@
 #include "base/buf.h"
 #include "base/heap.h"
 #include "base/pool.h"
+#include "base/rand.h"
 #include "base/slab.h"
+#include "broker/core/accept.h"
+#include "broker/core/asks.h"
 #include "broker/core/call.h"
 #include "broker/core/core.h"
+#include "broker/core/delivery.h"
+#include "broker/core/ending.h"
 #include "broker/core/fault.h"
+#include "broker/core/ledger.h"
 #include "broker/core/log_ids.h"
+#include "broker/core/owner.h"
 #include "broker/core/queue.h"
 #include "broker/core/roster.h"
+#include "broker/core/run.h"
 #include "broker/core/service.h"
+#include "broker/core/watch.h"
 
 #define BRK_MAX_ITEMS          1024
 #define BRK_MAX_RUNS           3    /* of an idempotent call */
@@ -28,6 +37,7 @@
 #define BRK_VOLUNTARY_ACTIONS  4096 /* dispatch and expiry stop here and go on at the next tick */
 #define BRK_DEFAULT_TIMEOUT_MS 30000
 #define BRK_MAX_LEFT_MS        (24u * 3600 * 1000)
+#define BRK_MAX_ASKED          (1u << 20)
 
 struct brk_core {
 	struct brk_conf conf;
@@ -36,7 +46,7 @@ struct brk_core {
 	uint64_t input;                   /* its number */
 	uint64_t unix_ms, unix_at_ms;     /* Unix time at a tick, and when that was */
 	bool draining;
-	uint32_t faults;
+	uint64_t faults;
 
 	struct brk_actions out;
 	Pirn__Item blank_item;
@@ -75,6 +85,18 @@ struct brk_core {
 	Pirn__Metric *const *extra; /* the shell's figures; borrowed */
 	size_t n_extra;
 
+	/* Events. */
+	struct base_slab deliveries;
+	struct brk_delivery_index by_id;
+	struct base_heap timers;
+	uint64_t event_bytes; /* of payloads, arriving ones too */
+	struct base_slab asked;
+	uint32_t connection; /* to Redis: the count of those that there were */
+	bool connected;
+	struct brk_owner owner;
+	struct brk_ledger ledger;
+	struct base_rand rand;
+
 	uint64_t beat_at;
 	struct brk_figures figures;
 };
@@ -103,8 +125,8 @@ struct brk_payload brk_payload_next(
 /* ---- dispatch.c ----------------------------------------------------------- */
 
 bool brk_dispatch_is_possible(const struct brk_core *core, const struct brk_service *service);
-void brk_dispatch_one(
-	struct brk_core *core, struct brk_call *call); /* to the worker with the most credit, or the row's */
+void brk_dispatch_one(struct brk_core *core,
+	struct brk_call *call); /* to the worker with the most credit, or the row's */
 void brk_dispatch_ran(const struct brk_core *core,
 	const struct brk_call *call); /* its run is over: how long it was is remembered */
 void brk_dispatch_wake(
