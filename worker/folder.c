@@ -1,6 +1,7 @@
 #include "worker/folder.h"
 
 #include <dirent.h>
+#include <errno.h>
 #include <limits.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -123,6 +124,17 @@ static void look_at(struct wrk_folder *f, const char *name)
 	e->there = true;
 }
 
+/* Not when it merely cannot be looked at, for want of a descriptor say. */
+static bool is_gone(const struct wrk_folder_entry *e)
+{
+	char path[PATH_MAX];
+	struct stat st;
+
+	if (e->there || snprintf(path, sizeof path, "%s/service.yaml", e->path) >= (int)sizeof path)
+		return false;
+	return stat(path, &st) != 0 && (errno == ENOENT || errno == ENOTDIR);
+}
+
 bool wrk_folder_look(struct wrk_folder *f)
 {
 	DIR *dir = opendir(f->path);
@@ -136,6 +148,8 @@ bool wrk_folder_look(struct wrk_folder *f)
 		if (entry->d_name[0] != '.' && is_carried(f, entry->d_name))
 			look_at(f, entry->d_name);
 	closedir(dir);
+	for (struct wrk_folder_entry *e = f->entries; e; e = e->next)
+		e->absent = is_gone(e) ? e->absent + 1 : 0;
 	return true;
 }
 

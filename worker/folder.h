@@ -5,7 +5,8 @@
  * stat calls a look).
  *
  * A change counts when two looks in a row found the same: whoever writes files is
- * then done.
+ * then done. A service is gone when several did not find it, while the folder of
+ * services is there: somebody may be copying it anew.
  */
 #ifndef WRK_FOLDER_H
 #define WRK_FOLDER_H
@@ -24,6 +25,7 @@ struct wrk_folder_entry {
 	uint64_t print;   /* of manifest and shared objects: file, size, time of change */
 	uint64_t settled; /* the print that was found twice in a row; 0: none yet */
 	bool there;       /* in the last look */
+	unsigned absent;  /* looks in a row that found nothing there any more */
 	uint64_t taken;   /* the user's: the print it has dealt with; 0: none */
 	void *user;       /* the user's */
 	struct wrk_folder_entry *next;

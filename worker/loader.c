@@ -9,7 +9,8 @@
 #include "worker/elf.h"
 #include "worker/folder.h"
 
-#define LOOK_MS 250
+#define LOOK_MS    250
+#define GONE_LOOKS 4 /* in a row without a service, after which it is gone */
 
 struct wrk_loader {
 	struct wrk_loader_conf conf;
@@ -72,6 +73,12 @@ static enum base_err hand_over(struct wrk_loader *l, struct job *job)
 
 	if (!err) {
 		err = wrk_session_add(l->conf.session, &job->service);
+		if (err == BASE_UNAVAILABLE) { /* there once more, and its old code still here */
+			wrk_service_free(&job->service);
+			if (!l->stopped)
+				l->conf.on_change(l->conf.arg, job->entry->name);
+			return BASE_OK;
+		}
 		if (err)
 			snprintf(job->why, sizeof job->why,
 				"service %s is carried already, from another folder",
@@ -118,6 +125,21 @@ static void reload(struct wrk_loader *l, struct wrk_folder_entry *entry)
 		l->conf.on_change(l->conf.arg, entry->name);
 }
 
+/* Its runs end, nothing new comes. What was refused is tried anew: the same service, in a folder of
+ * another name. */
+static void withdraw(struct wrk_loader *l, struct wrk_folder_entry *entry)
+{
+	struct wrk_service *service = entry->user;
+
+	base_log(BASE_INFO, "service_withdrawn", LOG_STR("service", service->manifest->service),
+		LOG_STR("folder", entry->path));
+	wrk_session_remove(l->conf.session, service);
+	entry->taken = 0;
+	for (struct wrk_folder_entry *e = wrk_folder_entries(l->folder); e; e = e->next)
+		if (!e->user)
+			e->taken = 0;
+}
+
 static void on_look(uv_timer_t *timer)
 {
 	struct wrk_loader *l = timer->data;
@@ -126,6 +148,8 @@ static void on_look(uv_timer_t *timer)
 	if (!wrk_folder_look(l->folder))
 		return;
 	for (e = wrk_folder_entries(l->folder); e && !l->stopped; e = e->next) {
+		if (e->user && e->taken && e->absent >= GONE_LOOKS)
+			withdraw(l, e);
 		if (!e->there || e->settled != e->print || e->settled == e->taken)
 			continue;
 		e->taken = e->settled;

@@ -1,6 +1,6 @@
 /* Brings services from the folder into the session: reads their manifests, has the
  * executor load and init them, hands them over. Looks at the folder again and again
- * for what came and what changed.
+ * for what came, what changed, and what went.
  */
 #ifndef WRK_LOADER_H
 #define WRK_LOADER_H

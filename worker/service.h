@@ -34,6 +34,7 @@ struct wrk_service {
 	struct wrk_run *held,
 		**held_end; /* beyond concurrency, which a correct broker never sends */
 	bool credit_due;    /* credit changed in this turn */
+	bool leaving;       /* not announced any more */
 	struct wrk_service *next_due;
 
 	uint64_t runs, failures; /* ended; those of them that count as failed */

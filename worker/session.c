@@ -263,33 +263,52 @@ void wrk_session_free(struct wrk_session **sp)
 	uv_close((uv_handle_t *)&s->watch, on_closed);
 }
 
+static void announce(struct wrk_session *s)
+{
+	net_links_set_services(s->links, s->manifests, s->n_manifests);
+	net_links_hello_again(s->links);
+}
+
 enum base_err wrk_session_add(struct wrk_session *s, struct wrk_service **servicep)
 {
 	struct wrk_service *service = *servicep;
-	size_t n = HASH_COUNT(s->services);
+	struct wrk_service *other = wrk_session_find(s, service->manifest->service);
 	Pirn__Manifest **manifests;
 
-	if (wrk_session_find(s, service->manifest->service))
-		return BASE_EXISTS;
-	manifests = realloc(s->manifests, (n + 1) * sizeof *manifests);
+	if (other)
+		return other->leaving ? BASE_UNAVAILABLE : BASE_EXISTS;
+	manifests = realloc(s->manifests, (s->n_manifests + 1) * sizeof *manifests);
 	if (!manifests)
 		return BASE_NOMEM;
 	s->manifests = manifests;
-	manifests[n] = service->wire;
+	manifests[s->n_manifests++] = service->wire;
 	HASH_ADD_KEYPTR(hh, s->services, service->manifest->service,
 		strlen(service->manifest->service), service);
 	*servicep = NULL;
 	if (!s->links)
 		return BASE_OK;
-	net_links_set_services(s->links, s->manifests, n + 1);
 	if (s->draining)
 		wrk_credit_stop(&service->credit);
-	net_links_hello_again(s->links);
+	announce(s);
 	for (uint32_t i = 0; i < WRK_CREDIT_LINKS; i++)
 		if (s->brokers[i].link)
 			wrk_credit_up(&service->credit, i);
 	wrk_session_credit_due(s, service);
 	return BASE_OK;
+}
+
+void wrk_session_remove(struct wrk_session *s, struct wrk_service *service)
+{
+	size_t n = 0;
+
+	service->leaving = true;
+	wrk_credit_stop(&service->credit);
+	for (size_t i = 0; i < s->n_manifests; i++)
+		if (s->manifests[i] != service->wire)
+			s->manifests[n++] = s->manifests[i];
+	s->n_manifests = n;
+	if (s->links)
+		announce(s);
 }
 
 struct wrk_service *wrk_session_services(struct wrk_session *s)
@@ -303,7 +322,7 @@ enum base_err wrk_session_start(struct wrk_session *s, char **why)
 		.role = PIRN__ROLE__WORKER,
 		.name = s->conf.name,
 		.services = s->manifests,
-		.n_services = HASH_COUNT(s->services) };
+		.n_services = s->n_manifests };
 	struct net_links_events events = { on_up, on_down, on_broker_drain, on_message, on_beat,
 		s };
 

@@ -43,9 +43,11 @@ void wrk_session_leave(struct wrk_session *s); /* says BYE */
 /* Says BYE. The executor is gone before. Frees the services. */
 void wrk_session_free(struct wrk_session **s);
 
-/* The session's from now on, and announced once there are links. EXISTS: another one has that name; then
- * it stays the caller's. */
+/* The session's from now on, and announced once there are links. EXISTS: another one has that name;
+ * UNAVAILABLE: so it is, but that one was removed. Then it stays the caller's. */
 BASE_MUSTUSE enum base_err wrk_session_add(struct wrk_session *s, struct wrk_service **service);
+/* The brokers hear that it is not here any more; what they have sent already is run. Its code stays. */
+void wrk_session_remove(struct wrk_session *s, struct wrk_service *service);
 struct wrk_service *wrk_session_services(
 	struct wrk_session *s); /* uthash, in order of arrival; NULL: none */
 

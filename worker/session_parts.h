@@ -21,6 +21,7 @@ struct wrk_session {
 	struct wrk_broker brokers[WRK_CREDIT_LINKS];
 	struct wrk_service *services;
 	Pirn__Manifest **manifests; /* what HELLO carries */
+	size_t n_manifests;
 	struct wrk_run *runs;       /* under way */
 	struct wrk_run *free_runs;  /* by next */
 	size_t n_free_runs;

@@ -373,6 +373,53 @@ static void back_again(void)
 	wait_until(PATIENCE_MS, fabric_workers_of(&f, "trouble") == 1);
 }
 
+static unsigned logged(const char *id, const char *service)
+{
+	return harness_log_count(f.workers[0], id, service ? "service" : NULL, service);
+}
+
+/* Withdrawn, without a restart; it may come back. */
+static void test_a_service_that_goes(void **state)
+{
+	unsigned restarts = logged("worker_restarts", NULL);
+
+	(void)state;
+	write_service("passing", "");
+	wait_until(PATIENCE_MS, harness_status(f.http, "POST", "/v1/invoke/passing", NULL) == 200);
+	shell("rm -r '%s/passing'", services);
+	wait_until(PATIENCE_MS, fabric_workers_of(&f, "passing") == 0);
+	assert_int_equal(harness_status(f.http, "POST", "/v1/invoke/passing", NULL), 503);
+	assert_int_equal(logged("service_withdrawn", "passing"), 1);
+	assert_int_equal(logged("service_withdrawn", NULL), 1);
+	assert_int_equal(harness_status(f.http, NULL, "/hello", NULL), 200);
+	assert_int_equal(logged("worker_restarts", NULL), restarts);
+	write_service("passing", "");
+	wait_until(PATIENCE_MS, harness_status(f.http, "POST", "/v1/invoke/passing", NULL) == 200);
+	assert_int_equal(logged("worker_restarts", NULL), restarts + 1);
+}
+
+/* What runs of it ends; the same service in another folder takes its place. */
+static void test_a_folder_of_another_name(void **state)
+{
+	struct harness_process *client = sleeper("4000");
+	char renamed[PATH_MAX + 16];
+
+	(void)state;
+	wait_until(PATIENCE_MS, running() == 1);
+	(void)snprintf(renamed, sizeof renamed, "%s/renamed", services);
+	shell("mv '%s/trouble' '%s'", services, renamed);
+	assert_int_equal(harness_wait(client, PATIENCE_MS), 0);
+	assert_true(harness_wrote(client, "{\"slept\":4000}|200"));
+	harness_free(&client);
+	wait_until(PATIENCE_MS, harness_log_count(f.workers[0], "service_loaded", "folder", renamed) == 1);
+	assert_int_equal(logged("service_withdrawn", "trouble"), 1);
+	wait_until(PATIENCE_MS, harness_status(f.http, "POST", "/trouble/sleep/1", NULL) == 200);
+	shell("mv '%s' '%s/trouble'", renamed, services);
+	wait_until(PATIENCE_MS, logged("service_withdrawn", "trouble") == 2);
+	wait_until(PATIENCE_MS, fabric_workers_of(&f, "trouble") == 1);
+	wait_until(PATIENCE_MS, harness_status(f.http, "POST", "/trouble/sleep/1", NULL) == 200);
+}
+
 static void test_a_drain_finishes_what_runs(void **state)
 {
 	struct harness_process *client;
@@ -464,6 +511,8 @@ int main(void)
 	const struct CMUnitTest together[] = {
 		cmocka_unit_test(test_state),
 		cmocka_unit_test(test_a_lone_credit_serves_two_brokers),
+		cmocka_unit_test(test_a_service_that_goes),
+		cmocka_unit_test(test_a_folder_of_another_name),
 		cmocka_unit_test(test_a_drain_finishes_what_runs),
 		cmocka_unit_test(test_a_second_signal_ends_at_once),
 		cmocka_unit_test(test_a_crash_is_told),
