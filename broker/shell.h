@@ -5,7 +5,11 @@
  *   router message  → brk_core_message        SEND_*              → router
  *   peer gone       → brk_core_gone           FORGET              → router
  *   entry in Redis  → brk_core_entry          KEEP_, DROP_SERVICE → catalog
- *   due             → brk_core_tick           LOG                 → base_log
+ *   Redis up, down  → brk_core_store          ASK                 → carrier
+ *   its settings    → brk_core_durable        LOG                 → base_log
+ *   its replies     → brk_core_told
+ *   due             → brk_core_tick
+ *   end of the turn → brk_core_turn
  *   SIGTERM         → brk_core_drain, then brk_core_end
  *
  * Redis is not needed for calls: a broker starts without it, says so once, and says

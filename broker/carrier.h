@@ -3,7 +3,7 @@
  * order of the calls: store, settle and beat stay in order, which the protocol leans on
  * (delivery.md, step 2); pages and questions ride along.
  *
- * Every ask is told about exactly once, and never from within brk_journal_ask, because
+ * Every ask is told about exactly once, and never from within brk_carrier_ask, because
  * the core must not be entered while its actions are being carried out:
  *
  *   a reply                          as it is, from the loop
@@ -15,28 +15,28 @@
  * An ask costs a record of a slab; there is none on the heap (what store/ needs to make
  * a command of it is its own).
  */
-#ifndef BROKER_JOURNAL_H
-#define BROKER_JOURNAL_H
+#ifndef BROKER_CARRIER_H
+#define BROKER_CARRIER_H
 
 #include "broker/core/ask.h"
 #include "net/loop.h"
 #include "store/redis.h"
 
-struct brk_journal;
+struct brk_carrier;
 
-/* told is borrowed. May call brk_journal_ask. */
-typedef void brk_journal_fn(void *arg, const struct brk_told *told);
+/* told is borrowed. May call brk_carrier_ask. */
+typedef void brk_carrier_fn(void *arg, const struct brk_told *told);
 
-BASE_MUSTUSE enum base_err brk_journal_new(struct net_loop *loop, const struct store_bounds *bounds,
-	brk_journal_fn *fn, void *arg, struct brk_journal **out);
+BASE_MUSTUSE enum base_err brk_carrier_new(struct net_loop *loop, const struct store_bounds *bounds,
+	brk_carrier_fn *fn, void *arg, struct brk_carrier **out);
 /* After the connection was freed: its open commands end here. Nothing is told any more. Takes NULL. */
-void brk_journal_free(struct brk_journal **j);
+void brk_carrier_free(struct brk_carrier **j);
 /* From now on nothing is told: the broker ends. */
-void brk_journal_mute(struct brk_journal *j);
+void brk_carrier_mute(struct brk_carrier *j);
 
 /* redis may be NULL: no Redis, all is AWAY. ask is borrowed until this returns. */
-void brk_journal_ask(struct brk_journal *j, struct store_redis *redis, const struct brk_ask *ask);
+void brk_carrier_ask(struct brk_carrier *j, struct store_redis *redis, const struct brk_ask *ask);
 
-size_t brk_journal_open(const struct brk_journal *j); /* asks that are not told yet */
+size_t brk_carrier_open(const struct brk_carrier *j); /* asks that are not told yet */
 
 #endif

@@ -1,4 +1,4 @@
-#include "broker/journal.h"
+#include "broker/carrier.h"
 
 #include <assert.h>
 #include <stdlib.h>
@@ -14,19 +14,19 @@
 
 /* An ask under way. */
 struct open {
-	struct brk_journal *journal;
+	struct brk_carrier *carrier;
 	struct open *next; /* in the list of those that could not be sent */
 	uint64_t ticket;
 	enum brk_ask_kind kind;
 	uint32_t slot;
 };
 
-struct brk_journal {
+struct brk_carrier {
 	uv_timer_t pause;
 	struct net_loop *loop;
 	struct base_slab slab; /* of struct open; chunks never move */
 	struct store_bounds bounds;
-	brk_journal_fn *fn;
+	brk_carrier_fn *fn;
 	void *arg;
 	struct open *away, **away_end;
 	uint64_t said_at;
@@ -38,7 +38,7 @@ struct brk_journal {
 /* The record goes first: what is told may ask again. */
 static void tell(struct open *o, struct brk_told told)
 {
-	struct brk_journal *j = o->journal;
+	struct brk_carrier *j = o->carrier;
 	told.ticket = o->ticket;
 	told.kind = o->kind;
 	base_slab_give(&j->slab, o->slot);
@@ -181,7 +181,7 @@ static void on_pause(uv_timer_t *timer)
 		BRK_ASKS(X)
 #undef X
 	} away = { .says = { .code = STORE_AWAY, .why = "it could not be sent" } };
-	struct brk_journal *j = timer->data;
+	struct brk_carrier *j = timer->data;
 	struct open *next = j->away;
 	j->away = NULL;
 	j->away_end = &j->away;
@@ -192,7 +192,7 @@ static void on_pause(uv_timer_t *timer)
 	}
 }
 
-static void put_away(struct brk_journal *j, struct open *o)
+static void put_away(struct brk_carrier *j, struct open *o)
 {
 	if (!j->away)
 		uv_timer_start(&j->pause, on_pause, AWAY_MS, 0);
@@ -201,7 +201,7 @@ static void put_away(struct brk_journal *j, struct open *o)
 }
 
 /* Those of a connection that is down are no news; the others would be a line a turn. */
-static void say(struct brk_journal *j, const struct brk_ask *ask, enum base_err err)
+static void say(struct brk_carrier *j, const struct brk_ask *ask, enum base_err err)
 {
 	uint64_t now = net_loop_now_ms(j->loop);
 	if (err == BASE_UNAVAILABLE || (j->said_at && now - j->said_at < SAY_MS))
@@ -211,7 +211,7 @@ static void say(struct brk_journal *j, const struct brk_ask *ask, enum base_err 
 		LOG_ERR(err));
 }
 
-void brk_journal_ask(struct brk_journal *j, struct store_redis *redis, const struct brk_ask *ask)
+void brk_carrier_ask(struct brk_carrier *j, struct store_redis *redis, const struct brk_ask *ask)
 {
 	uint32_t slot, generation;
 	struct open *o = base_slab_take(&j->slab, &slot, &generation);
@@ -226,10 +226,10 @@ void brk_journal_ask(struct brk_journal *j, struct store_redis *redis, const str
 
 /* ---- life */
 
-enum base_err brk_journal_new(struct net_loop *loop, const struct store_bounds *bounds,
-	brk_journal_fn *fn, void *arg, struct brk_journal **out)
+enum base_err brk_carrier_new(struct net_loop *loop, const struct store_bounds *bounds,
+	brk_carrier_fn *fn, void *arg, struct brk_carrier **out)
 {
-	struct brk_journal *j = calloc(1, sizeof *j);
+	struct brk_carrier *j = calloc(1, sizeof *j);
 	if (!j)
 		return BASE_NOMEM;
 	base_slab_init(&j->slab, sizeof(struct open), UINT32_MAX - 1);
@@ -246,26 +246,26 @@ enum base_err brk_journal_new(struct net_loop *loop, const struct store_bounds *
 
 static void on_closed(uv_handle_t *handle)
 {
-	struct brk_journal *j = handle->data;
+	struct brk_carrier *j = handle->data;
 	base_slab_fini(&j->slab);
 	free(j);
 }
 
-void brk_journal_free(struct brk_journal **jp)
+void brk_carrier_free(struct brk_carrier **jp)
 {
-	struct brk_journal *j = *jp;
+	struct brk_carrier *j = *jp;
 	if (!j)
 		return;
 	*jp = NULL;
 	uv_close((uv_handle_t *)&j->pause, on_closed);
 }
 
-void brk_journal_mute(struct brk_journal *j)
+void brk_carrier_mute(struct brk_carrier *j)
 {
 	j->mute = true;
 }
 
-size_t brk_journal_open(const struct brk_journal *j)
+size_t brk_carrier_open(const struct brk_carrier *j)
 {
 	return j->slab.n_used;
 }
