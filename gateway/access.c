@@ -14,22 +14,22 @@
 #include "base/clock.h"
 #include "base/text.h"
 
-#define MAX_WAITING (1024u * 1024)
-#define LINE_MAX_BYTES PIPE_BUF  /* a line longer than that could be torn by others who write */
-#define TARGET_MAX_BYTES 1024u   /* what is shown of a target */
-#define RETRY_MS 20              /* how soon a full pipe is tried again */
-#define ELLIPSIS "\xE2\x80\xA6"
+#define MAX_WAITING      (1024u * 1024)
+#define LINE_MAX_BYTES   PIPE_BUF /* a line longer than that could be torn by others who write */
+#define TARGET_MAX_BYTES 1024u    /* what is shown of a target */
+#define RETRY_MS         20       /* how soon a full pipe is tried again */
+#define ELLIPSIS         "\xE2\x80\xA6"
 
 struct gw_access {
 	struct net_loop *loop;
 	enum base_log_format format;
 	int fd;
-	bool is_file;            /* a write never waits for a reader */
+	bool is_file; /* a write never waits for a reader */
 	struct base_buf waiting;
-	size_t sent;             /* of waiting */
+	size_t sent; /* of waiting */
 	uint64_t dropped, told;
-	uint64_t second;         /* that stamp holds */
-	char stamp[24];          /* 2026-11-21T09:15:02 */
+	uint64_t second; /* that stamp holds */
+	char stamp[24];  /* 2026-11-21T09:15:02 */
 	struct net_hook *hook;
 	uv_timer_t *timer;
 };
@@ -165,6 +165,8 @@ void gw_access_add(struct gw_access *a, const struct gw_access_line *line)
 	put_text(a, "service", or_none(line->service));
 	put_text(a, json ? "request_id" : "id", or_none(line->id));
 	put_text(a, "remote", or_none(line->remote));
+	if (line->invocation)
+		put_text(a, "invocation", or_none(line->invocation));
 	base_buf_str(&a->waiting, json ? "}\n" : "\n");
 }
 

@@ -3,6 +3,8 @@
  *   2026-11-21T09:15:02.123Z info access method=GET target=/hello status=200 bytes=26 ms=0.412
  *   service=hello id=01J… remote=192.0.2.1
  *
+ * and, of a request that became an event, invocation=01J….
+ *
  * A line is made when its request ends, into a buffer that leaves once a turn, so many
  * lines cost one write. The loop never waits for whoever reads the log: into a pipe or a
  * terminal goes what fits, at most PIPE_BUF at a time and whole lines only, and the rest
@@ -29,6 +31,7 @@ struct gw_access_line {
 	const char *service; /* NULL: none */
 	const char *id;
 	const char *remote;
+	const char *invocation; /* the id of the event that was accepted; NULL: none */
 };
 
 /* fd is borrowed. */

@@ -3,8 +3,8 @@
  * Two listeners run in one loop. serve.c receives what both say; it knows the paths that
  * are always there and looks the others up in the routes (the users' listener only),
  * and opens and closes each request's entry in the figures and in the access log.
- * invoke.c turns a request into a call and its reply into an answer. api/ has a file for
- * each resource.
+ * invoke.c turns a request into a call or, by event.c, an event, and the reply into an
+ * answer. api/ has a file for each resource.
  *
  * The routes are swapped when the registry changes, between two requests: what a request
  * needs of its service is copied into its errand when its head is there, and nothing
@@ -25,38 +25,47 @@
 #include "gateway/target.h"
 #include "gateway/trace.h"
 
-#define GW_DEFAULT_TIMEOUT_MS 30000u /* of a service that does not say */
-#define GW_SEGMENT_ROOM (64u * 1024) /* for decoded targets: more than a head can have */
+#define GW_DEFAULT_TIMEOUT_MS 30000u       /* of a service that does not say */
+#define GW_SEGMENT_ROOM       (64u * 1024) /* for decoded targets: more than a head can have */
+#define GW_INVOCATIONS        "/v1/invocations/"     /* and an id: where an event is asked for */
+#define GW_REPLAYED           "Idempotency-Replayed" /* true: a key's first request got this answer */
 
 struct gw {
 	struct net_loop *loop;
 	struct client_engine *engine;
 	struct gw_http *users, *admin;
-	struct gw_routes *routes;       /* never NULL */
+	struct gw_routes *routes; /* never NULL */
 	struct gw_metrics metrics;
-	struct gw_access *access;       /* NULL: no access log */
+	struct gw_access *access; /* NULL: no access log */
 	struct gw_nets trusted;
 	struct base_rand rand;
 	struct base_ulid_maker ulids;
-	struct base_arena arena;        /* while one reply is turned into an answer */
+	struct base_arena arena; /* while one reply is turned into an answer */
 	const char *name;
 	uint8_t boot[BASE_ULID_SIZE];
 	uint64_t max_response;
 	bool draining;
-	bool informed;                  /* a broker has said what is served: only then is anything unknown */
-	struct gw_target target;        /* of the request whose head is being looked at */
+	bool informed; /* a broker has said what is served: only then is anything unknown */
+	struct gw_target target; /* of the request whose head is being looked at */
 	char segment_room[GW_SEGMENT_ROOM];
 };
 
 /* What the gateway keeps with a request; gw_request.user. */
 struct gw_errand {
 	struct gw *gw;
-	struct gw_served *served;       /* its figures; NULL before the head was there */
+	struct gw_served *served; /* its figures; NULL before the head was there */
 	void (*run)(struct gw *gw, struct gw_request *r); /* when all is there */
 	enum gw_method method;
 	uint32_t timeout_ms;
 	bool idempotent;
 	bool head_by_get;
+	bool keyed;     /* has an Idempotency-Key, a good one */
+	bool event;     /* event.c: it is to become one … */
+	bool preferred; /* … because it said so */
+	bool ack_memory;
+	bool has_invocation;
+	uint64_t delay_ms, not_before_ms;
+	uint8_t invocation[BASE_ULID_SIZE]; /* what the log says of an accepted event */
 	uint8_t trace[GW_TRACE_SIZE];
 	char remote[GW_ADDR_TEXT];
 };
@@ -84,8 +93,10 @@ void gw_invoke_head(struct gw *gw, struct gw_request *r, const struct gw_service
 	const struct gw_match *match);
 
 /* Answers a request that the loop has no service for, or cannot serve now. */
-void gw_answer_json(
-	struct gw_request *r, unsigned status, struct base_buf *json); /* 500 when json failed */
+void gw_answer_json(struct gw_request *r, unsigned status,
+	const struct base_buf *json); /* 503 when json failed */
+void gw_answer_with(struct gw_request *r, struct gw_answer *a,
+	const struct base_buf *json); /* the same, with more than a status */
 
 /* api/ */
 void gw_api_healthz(struct gw *gw, struct gw_request *r);

@@ -59,12 +59,16 @@ struct gw_header {
 #define GW_KNOWN_HEADERS(X) \
 	X(CONNECTION, "Connection") \
 	X(CONTENT_LENGTH, "Content-Length") \
+	X(CONTENT_TYPE, "Content-Type") \
 	X(EXPECT, "Expect") \
 	X(FORWARDED, "Forwarded") \
 	X(HOST, "Host") \
 	X(IDEMPOTENCY_KEY, "Idempotency-Key") \
 	X(KEEP_ALIVE, "Keep-Alive") \
+	X(PIRN_DELAY, "Pirn-Delay") \
+	X(PIRN_NOT_BEFORE, "Pirn-Not-Before") \
 	X(PIRN_TIMEOUT, "Pirn-Timeout") \
+	X(PREFER, "Prefer") \
 	X(PROXY_CONNECTION, "Proxy-Connection") \
 	X(TE, "TE") \
 	X(TRACEPARENT, "traceparent") \

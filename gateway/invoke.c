@@ -1,13 +1,15 @@
-/* A request becomes a call: its head is packed when it is there, its body follows behind
- * it in the same buffer, and the whole is handed to the engine. The reply becomes the
- * answer. What is UNTRUSTED here: the client's headers, and everything in the reply.
+/* A request becomes a call or an event (event.h): its head is packed when it is there, its
+ * body follows behind it in the same buffer, and the whole is handed to the engine. The
+ * reply becomes the answer. What is UNTRUSTED here: the client's headers, and everything
+ * in the reply.
  */
 #include "base/conf.h"
 #include "base/log.h"
-#include "gateway/gw.h"
+#include "gateway/event.h"
+#include "gateway/key.h"
 #include "gateway/meta.h"
 
-#define MAX_FIELDS 128         /* of an answer: as many as a worker lets a service set */
+#define MAX_FIELDS 128 /* of an answer: as many as a worker lets a service set */
 
 /* ---- the way out ---------------------------------------------------------------- */
 
@@ -145,15 +147,18 @@ static bool set_trace(struct gw *gw, struct gw_request *r)
 	return true;
 }
 
-/* Pirn-Timeout may shorten what the manifest says. False: it is no duration. */
+/* Pirn-Timeout may shorten what the manifest says; for an event it is how long its acceptance may
+ * take. False: it is no duration. */
 static bool set_timeout(struct gw_request *r, const struct gw_service *s)
 {
 	const struct gw_header *h = r->known[GW_HEADER_PIRN_TIMEOUT];
 	struct gw_errand *e = gw_errand_of(r);
+	uint32_t of_call = s->timeout_ms ? s->timeout_ms : GW_DEFAULT_TIMEOUT_MS;
+	uint32_t most = e->event ? GW_EVENT_DECISION_MOST_MS : of_call;
 	char text[24];
 	uint64_t ms;
 
-	e->timeout_ms = s->timeout_ms ? s->timeout_ms : GW_DEFAULT_TIMEOUT_MS;
+	e->timeout_ms = e->event ? GW_EVENT_DECISION_MS : of_call;
 	if (!h)
 		return true;
 	if (h->value.size >= sizeof text)
@@ -162,9 +167,23 @@ static bool set_timeout(struct gw_request *r, const struct gw_service *s)
 	text[h->value.size] = '\0';
 	if (!base_conf_ms(text, &ms) || ms == 0)
 		return false;
-	if (ms < e->timeout_ms)
-		e->timeout_ms = (uint32_t)ms;
+	e->timeout_ms = ms < most ? (uint32_t)ms : most;
 	return true;
+}
+
+/* False: there is a key, and it is not one. */
+static bool find_key(struct gw_request *r)
+{
+	const struct gw_header *h = r->known[GW_HEADER_IDEMPOTENCY_KEY];
+	uint8_t key[GW_KEY_MAX];
+
+	if (!h)
+		return true;
+	for (size_t i = 0; i < r->n_headers; i++)
+		if (&r->headers[i] != h && gw_slice_like(r->headers[i].name, h->name))
+			return false;
+	gw_errand_of(r)->keyed = gw_key_read(h->value, key) > 0;
+	return gw_errand_of(r)->keyed;
 }
 
 static bool is_idempotent(const struct gw_request *r)
@@ -177,7 +196,7 @@ static bool is_idempotent(const struct gw_request *r)
 	case GW_METHOD_OPTIONS:
 		return true;
 	default:
-		return r->known[GW_HEADER_IDEMPOTENCY_KEY] != NULL;
+		return gw_errand_of(r)->keyed;
 	}
 }
 
@@ -196,13 +215,15 @@ void gw_invoke_head(struct gw *gw, struct gw_request *r, const struct gw_service
 		return;
 	}
 	gw_metrics_move(&gw->metrics, &e->served, s->user);
-	if (match && match->route->async) {
-		gw_http_refuse(r, 501,
-			"This route answers with an accepted event, and events are not kept by this version.");
+	if (!gw_event_head(r, match))
 		return;
-	}
 	if (!set_timeout(r, s)) {
 		gw_http_refuse(r, 400, "Pirn-Timeout is not a duration such as 500ms, 5s or 2m.");
+		return;
+	}
+	if (!find_key(r)) {
+		gw_http_refuse(r, 400,
+			"Idempotency-Key is not one text of 1 to 255 visible characters, in quotes or without.");
 		return;
 	}
 	if (s->max_body && s->max_body < r->max_body)
@@ -247,7 +268,7 @@ static void answer_reason(
 			*end = '.';
 	}
 	p.detail = detail;
-	if (p.status == 503 && p.retry_after_s == 0)
+	if (p.retry_after_s == 0 && (p.status == 503 || p.status == 429 || p.status == 409))
 		p.retry_after_s = 1;
 	gw_http_problem(r, &p);
 }
@@ -291,7 +312,7 @@ static bool read_fields(
 
 static void answer_service(struct gw *gw, struct gw_request *r, const struct client_reply *reply)
 {
-	struct gw_field fields[MAX_FIELDS];
+	struct gw_field fields[MAX_FIELDS + 1];
 	struct gw_answer a = { .status = reply->status,
 		.fields = fields,
 		.body = reply->payload.data,
@@ -304,8 +325,11 @@ static void answer_service(struct gw *gw, struct gw_request *r, const struct cli
 		return;
 	}
 	if (a.status >= 200 && a.status <= 599 &&
-		read_fields(gw, &reply->payload, fields, &a.n_fields))
+		read_fields(gw, &reply->payload, fields, &a.n_fields)) {
+		if (reply->replayed)
+			fields[a.n_fields++] = (struct gw_field){ GW_REPLAYED, "true" };
 		err = gw_http_answer(r, &a);
+	}
 	base_arena_reset(&gw->arena);
 	if (!err)
 		return;
@@ -318,14 +342,26 @@ static void answer_service(struct gw *gw, struct gw_request *r, const struct cli
 				    : "The gateway is out of memory.");
 }
 
+static void count_event(const struct gw_errand *e, bool accepted)
+{
+	if (e->event && accepted)
+		e->served->events_accepted++;
+	else if (e->event)
+		e->served->events_refused++;
+}
+
 static void on_reply(void *arg, const struct client_reply *reply)
 {
 	struct gw_request *r = arg;
+	const struct gw_errand *e = gw_errand_of(r);
 
-	if (reply->reason == PIRN__REASON__NONE)
-		answer_service(gw_errand_of(r)->gw, r, reply);
-	else
+	count_event(e, reply->reason == PIRN__REASON__NONE);
+	if (reply->reason != PIRN__REASON__NONE)
 		answer_reason(r, reply->reason, reply->status, reply->retry_after_ms);
+	else if (e->event)
+		gw_event_accepted(r, reply);
+	else
+		answer_service(e->gw, r, reply);
 }
 
 static void refuse_call(struct gw_request *r, enum base_err err)
@@ -334,12 +370,31 @@ static void refuse_call(struct gw_request *r, enum base_err err)
 		.status = 503, .detail = "The gateway is out of memory.", .retry_after_s = 1
 	};
 
+	count_event(gw_errand_of(r), false);
 	if (err == BASE_TOO_LARGE)
 		p = (struct gw_problem){ .status = 413,
 			.detail = "The request is larger than a message may be." };
 	else if (err == BASE_FULL)
-		p.detail = "Too many calls are under way.";
+		p.detail = "Too many calls and events are under way.";
 	gw_http_problem(r, &p);
+}
+
+static struct gw_slice body_of(const struct gw_request *r)
+{
+	return (struct gw_slice){ (const char *)r->payload.data + r->body_at,
+		r->payload.size - r->body_at };
+}
+
+static void hash_request(const struct gw_request *r, uint8_t hash[GW_KEY_HASH])
+{
+	const struct gw_header *type = r->known[GW_HEADER_CONTENT_TYPE];
+	struct gw_key_request k = { .method = r->method,
+		.target = r->target,
+		.content_type = type ? type->value : GW_SLICE(""),
+		.body = body_of(r),
+		.event = gw_errand_of(r)->event };
+
+	gw_key_hash(&k, hash);
 }
 
 static void run_call(struct gw *gw, struct gw_request *r)
@@ -349,13 +404,22 @@ static void run_call(struct gw *gw, struct gw_request *r)
 		.trace = e->trace,
 		.timeout_ms = e->timeout_ms,
 		.idempotent = e->idempotent };
+	uint8_t key[GW_KEY_MAX], hash[GW_KEY_HASH];
+	struct gw_slice body = body_of(r);
 	enum base_err err = base_buf_check(&r->payload);
 
 	memcpy(call.id, r->id, sizeof call.id);
 	call.payload = (struct net_payload){ .meta = r->payload.data,
 		.meta_size = (uint32_t)r->body_at,
-		.data = r->payload.data + r->body_at,
-		.data_size = (uint32_t)(r->payload.size - r->body_at) };
+		.data = (const uint8_t *)body.data,
+		.data_size = (uint32_t)body.size };
+	gw_event_fill(e, &call);
+	if (e->keyed && !err) {
+		call.key = key;
+		call.key_size = gw_key_read(r->known[GW_HEADER_IDEMPOTENCY_KEY]->value, key);
+		call.hash = hash;
+		hash_request(r, hash);
+	}
 	if (!err)
 		err = client_engine_call(gw->engine, &call, on_reply, r, NULL);
 	if (err)

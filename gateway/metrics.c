@@ -9,6 +9,13 @@ static const struct base_stat_def requests_def = {
 };
 static const struct base_stat_def duration_def = { "pirn_gateway_request_duration_seconds",
 	BASE_STAT_HISTOGRAM, "From a request's head to the end of its answer." };
+static const struct base_stat_def accepted_def = { "pirn_gateway_events_accepted_total",
+	BASE_STAT_COUNTER,
+	"Events that were accepted, by service; one again under its key counts again." };
+static const struct base_stat_def refused_def = {
+	"pirn_gateway_events_refused_total", BASE_STAT_COUNTER,
+	"Events that were refused, or of which it is not known whether they were accepted, by service."
+};
 static const struct base_stat_def in_flight_def = { "pirn_gateway_requests_in_flight",
 	BASE_STAT_GAUGE, "Requests that have no answer yet." };
 
@@ -29,7 +36,7 @@ void gw_metrics_fini(struct gw_metrics *m)
 {
 	struct gw_served *s, *next;
 
-	HASH_ITER(hh, m->services, s, next)
+	HASH_ITER (hh, m->services, s, next)
 		free_served(m, s);
 	free(m->none.counts);
 	m->none.counts = NULL;
@@ -52,7 +59,7 @@ enum base_err gw_metrics_follow(struct gw_metrics *m, const struct gw_routes *ro
 	enum base_err err = BASE_OK;
 	struct gw_served *s, *next;
 
-	HASH_ITER(hh, m->services, s, next)
+	HASH_ITER (hh, m->services, s, next)
 		s->known = false;
 	for (size_t i = 0; i < gw_routes_services(routes); i++) {
 		struct gw_service *service = gw_routes_service_at(routes, i);
@@ -62,7 +69,7 @@ enum base_err gw_metrics_follow(struct gw_metrics *m, const struct gw_routes *ro
 		else
 			err = BASE_NOMEM;
 	}
-	HASH_ITER(hh, m->services, s, next)
+	HASH_ITER (hh, m->services, s, next)
 		if (!s->known && s->in_flight == 0)
 			free_served(m, s);
 	return err;
@@ -134,6 +141,22 @@ static void walk_counts(const struct gw_served *s, base_stat_sink *sink, void *a
 	}
 }
 
+static void walk_events(
+	const struct gw_served *s, const char *labels, base_stat_sink *sink, void *arg)
+{
+	struct base_stat_sample accepted = {
+		.def = &accepted_def, .labels = labels, .value = (double)s->events_accepted
+	};
+	struct base_stat_sample refused = {
+		.def = &refused_def, .labels = labels, .value = (double)s->events_refused
+	};
+
+	if (s->events_accepted == 0 && s->events_refused == 0)
+		return;
+	sink(arg, &accepted);
+	sink(arg, &refused);
+}
+
 static void walk_one(const struct gw_served *s, base_stat_sink *sink, void *arg)
 {
 	char labels[96];
@@ -146,6 +169,7 @@ static void walk_one(const struct gw_served *s, base_stat_sink *sink, void *arg)
 
 	(void)snprintf(labels, sizeof labels, "service=\"%s\"", s->name);
 	walk_counts(s, sink, arg);
+	walk_events(s, labels, sink, arg);
 	sink(arg, &duration);
 	sink(arg, &in_flight);
 }

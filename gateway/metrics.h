@@ -27,8 +27,9 @@ struct gw_count {
 struct gw_served {
 	char name[BASE_MANIFEST_NAME_MAX + 1];
 	uint32_t in_flight;
-	bool known;              /* in the registry of now */
+	bool known; /* in the registry of now */
 	struct base_hist latency;
+	uint64_t events_accepted, events_refused;
 	struct gw_count *counts; /* few: the ones that happened */
 	size_t n_counts, room;
 	UT_hash_handle hh;

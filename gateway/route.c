@@ -173,6 +173,7 @@ static enum base_err add_route(struct gw_routes *t, struct gw_service *s, const 
 	memset(r, 0, sizeof *r);
 	r->service = s;
 	r->async = from->async;
+	r->ack_memory = from->ack_memory;
 	r->method = gw_method_of(gw_slice_of(from->method));
 	if (r->method == GW_METHOD_OTHER ||
 		base_manifest_path_check(from->path, why, sizeof why) != BASE_OK)

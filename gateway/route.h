@@ -42,7 +42,7 @@ enum gw_method {
 };
 
 #define GW_ALLOW(method) (1u << GW_METHOD_##method)
-#define GW_ALLOW_ROOM 64 /* for the text of any set */
+#define GW_ALLOW_ROOM    64 /* for the text of any set */
 
 enum gw_method gw_method_of(struct gw_slice method);
 const char *gw_method_name(enum gw_method method); /* "OTHER" for the rest */
@@ -56,17 +56,18 @@ struct gw_service {
 	uint32_t timeout_ms;     /* 0: not said */
 	uint32_t max_body;       /* bytes; 0: the gateway's bound */
 	uint32_t concurrency;
-	uint32_t workers;        /* over all brokers */
+	uint32_t workers; /* over all brokers */
 	uint64_t first_ms;
 	uint64_t announced_ms;
-	void *user;              /* whoever built the table; NULL at first */
+	void *user; /* whoever built the table; NULL at first */
 };
 
 struct gw_route {
 	struct gw_service *service;
 	enum gw_method method;
 	bool async;
-	const char *path;                            /* as in the manifest */
+	bool ack_memory;
+	const char *path;                                 /* as in the manifest */
 	struct gw_slice params[BASE_MANIFEST_PARAMS_MAX]; /* their names, in order; into path */
 	size_t n_params;
 };
@@ -74,10 +75,10 @@ struct gw_route {
 /* A claim that was not granted. */
 struct gw_refusal {
 	const char *service;
-	const char *owner;  /* who has the route; NULL when the path itself is at fault */
+	const char *owner; /* who has the route; NULL when the path itself is at fault */
 	const char *method;
 	const char *path;
-	const char *why;    /* for people */
+	const char *why; /* for people */
 };
 
 struct gw_routes;
@@ -107,7 +108,7 @@ struct gw_match {
 	/* FOUND: the parameters' values, decoded; a rest is its decoded segments joined by /, from
 	 * rest_from on, so its slice is empty here (see gw_match_rest). */
 	struct gw_slice values[BASE_MANIFEST_PARAMS_MAX];
-	size_t rest_from;             /* index of a segment; SIZE_MAX: the route has no rest */
+	size_t rest_from; /* index of a segment; SIZE_MAX: the route has no rest */
 };
 
 enum gw_found gw_routes_match(const struct gw_routes *t, const struct gw_target *target,

@@ -4,7 +4,7 @@
 #include "base/log.h"
 #include "gateway/gw.h"
 
-#define GET_ONLY (GW_ALLOW(GET) | GW_ALLOW(HEAD))
+#define GET_ONLY           (GW_ALLOW(GET) | GW_ALLOW(HEAD))
 #define STATUS_CLIENT_LEFT 499
 
 static const struct gw_resource users_resources[] = {
@@ -23,15 +23,18 @@ static const struct gw_resource admin_resources[] = {
 
 /* ---- answers that need no service -------------------------------------------- */
 
-void gw_answer_json(struct gw_request *r, unsigned status, struct base_buf *json)
+void gw_answer_with(struct gw_request *r, struct gw_answer *a, const struct base_buf *json)
 {
-	struct gw_answer a = { .status = status,
-		.content_type = "application/json",
-		.body = json->data,
-		.size = json->size };
-
-	if (base_buf_check(json) != BASE_OK || gw_http_answer(r, &a) != BASE_OK)
+	a->content_type = "application/json";
+	a->body = json->data;
+	a->size = json->size;
+	if (base_buf_check(json) != BASE_OK || gw_http_answer(r, a) != BASE_OK)
 		gw_http_refuse(r, 503, "The gateway is out of memory.");
+}
+
+void gw_answer_json(struct gw_request *r, unsigned status, const struct base_buf *json)
+{
+	gw_answer_with(r, &(struct gw_answer){ .status = status }, json);
 }
 
 /* A gateway that has just started knows nothing yet: that is no reason to call a path unknown. */
@@ -101,7 +104,7 @@ static bool serve_invoke(struct gw *gw, struct gw_request *r)
 	const struct gw_service *s;
 
 	if (t->n_segments != 3 || !gw_slice_equal(t->segments[0], GW_SLICE("v1")) ||
-	    !gw_slice_equal(t->segments[1], GW_SLICE("invoke")))
+		!gw_slice_equal(t->segments[1], GW_SLICE("invoke")))
 		return false;
 	if (refuse_method(r, GW_ALLOW(POST)))
 		return true;
@@ -188,13 +191,22 @@ static void on_done(void *arg, const struct gw_request *r)
 	unsigned status = r->status ? r->status : STATUS_CLIENT_LEFT;
 	uint64_t us = net_loop_now_us(gw->loop) - r->started_us;
 	const char *service = e->served && e->served->name[0] ? e->served->name : NULL;
+	char invocation[BASE_ULID_TEXT + 1];
 
+	if (e->has_invocation)
+		base_ulid_print(e->invocation, invocation);
 	if (gw->access)
-		gw_access_add(gw->access, &(struct gw_access_line){
-			.method = r->method.size ? r->method : (struct gw_slice){ NULL, 0 },
-			.target = r->target, .status = status, .bytes = r->bytes, .us = us,
-			.service = service, .id = r->id_text[0] ? r->id_text : NULL,
-			.remote = e->remote[0] ? e->remote : r->peer_text });
+		gw_access_add(gw->access,
+			&(struct gw_access_line){
+				.method = r->method.size ? r->method : (struct gw_slice){ NULL, 0 },
+				.target = r->target,
+				.status = status,
+				.bytes = r->bytes,
+				.us = us,
+				.service = service,
+				.id = r->id_text[0] ? r->id_text : NULL,
+				.remote = e->remote[0] ? e->remote : r->peer_text,
+				.invocation = e->has_invocation ? invocation : NULL });
 	gw_metrics_end(&gw->metrics, e->served ? e->served : gw_metrics_begin(&gw->metrics, NULL),
 		gw_method_of(r->method), status, us);
 }
@@ -221,7 +233,7 @@ static bool was_refused(const struct gw_routes *t, const struct gw_refusal *r)
 	for (size_t i = 0; i < gw_routes_refusals(t); i++) {
 		const struct gw_refusal *old = gw_routes_refusal_at(t, i);
 		if (same_text(old->service, r->service) && same_text(old->owner, r->owner) &&
-		    same_text(old->method, r->method) && same_text(old->path, r->path))
+			same_text(old->method, r->method) && same_text(old->path, r->path))
 			return true;
 	}
 	return false;

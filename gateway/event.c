@@ -1,0 +1,108 @@
+#include "gateway/event.h"
+
+#include "base/clock.h"
+#include "base/conf.h"
+#include "base/when.h"
+#include "gateway/jsonout.h"
+#include "gateway/prefer.h"
+
+#define DETAIL(text) text " Add Prefer: respond-async to have the request run as an event."
+
+static bool prefers_async(const struct gw_request *r)
+{
+	if (!r->known[GW_HEADER_PREFER])
+		return false;
+	for (size_t i = 0; i < r->n_headers; i++)
+		if (gw_slice_like(r->headers[i].name, GW_SLICE("Prefer")) &&
+			gw_prefer_async(r->headers[i].value))
+			return true;
+	return false;
+}
+
+static bool read_delay(struct gw_slice value, uint64_t *ms)
+{
+	char text[24];
+
+	if (value.size >= sizeof text)
+		return false;
+	memcpy(text, value.data, value.size);
+	text[value.size] = '\0';
+	return base_conf_ms(text, ms) && *ms <= GW_EVENT_AHEAD_MS;
+}
+
+/* The past is as good as now. */
+static bool read_not_before(struct gw_slice value, uint64_t *ms)
+{
+	return base_when_parse(value.data, value.size, ms) &&
+	       *ms <= base_clock_unix_ms() + GW_EVENT_AHEAD_MS;
+}
+
+/* NULL, or what is wrong. */
+static const char *read_times(const struct gw_request *r, struct gw_errand *e)
+{
+	const struct gw_header *delay = r->known[GW_HEADER_PIRN_DELAY];
+	const struct gw_header *not_before = r->known[GW_HEADER_PIRN_NOT_BEFORE];
+
+	if (!e->event && delay)
+		return DETAIL("Pirn-Delay is for events.");
+	if (!e->event && not_before)
+		return DETAIL("Pirn-Not-Before is for events.");
+	if (delay && !read_delay(delay->value, &e->delay_ms))
+		return "Pirn-Delay is not a duration such as 500ms, 10m or 1d, at most 366d.";
+	if (not_before && !read_not_before(not_before->value, &e->not_before_ms))
+		return "Pirn-Not-Before is not a time such as 2030-01-31T09:00:00Z, at most 366 days ahead.";
+	return NULL;
+}
+
+bool gw_event_head(struct gw_request *r, const struct gw_match *match)
+{
+	struct gw_errand *e = gw_errand_of(r);
+	const char *fault;
+
+	e->preferred = prefers_async(r);
+	e->event = e->preferred || (match && match->route->async);
+	e->ack_memory = match && match->route->ack_memory;
+	fault = read_times(r, e);
+	if (fault)
+		gw_http_refuse(r, 400, fault);
+	return !fault;
+}
+
+void gw_event_fill(const struct gw_errand *e, struct client_request *request)
+{
+	if (!e->event)
+		return;
+	request->event = true;
+	request->want_result = true;
+	request->ack_memory = e->ack_memory;
+	request->delay_ms = e->delay_ms;
+	request->not_before_ms = e->not_before_ms;
+}
+
+void gw_event_accepted(struct gw_request *r, const struct client_reply *reply)
+{
+	struct gw_errand *e = gw_errand_of(r);
+	char location[sizeof GW_INVOCATIONS + BASE_ULID_TEXT] = GW_INVOCATIONS;
+	struct gw_field fields[3] = { { "Location", location } };
+	struct gw_answer a = { .status = 202, .fields = fields, .n_fields = 1 };
+	struct base_buf body;
+	struct gw_json j;
+
+	e->has_invocation = true;
+	memcpy(e->invocation, reply->id, sizeof e->invocation);
+	base_ulid_print(reply->id, location + sizeof GW_INVOCATIONS - 1);
+	if (e->preferred)
+		fields[a.n_fields++] = (struct gw_field){ "Preference-Applied", "respond-async" };
+	if (reply->replayed)
+		fields[a.n_fields++] = (struct gw_field){ GW_REPLAYED, "true" };
+	base_buf_init(&body);
+	j = gw_json_on(&body);
+	gw_json_open(&j, NULL, '{');
+	gw_json_str(&j, "id", location + sizeof GW_INVOCATIONS - 1);
+	gw_json_str(&j, "service", e->served->name);
+	gw_json_str(&j, "location", location);
+	gw_json_close(&j, '}');
+	base_buf_chr(&body, '\n');
+	gw_answer_with(r, &a, &body);
+	base_buf_fini(&body);
+}
