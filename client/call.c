@@ -43,14 +43,15 @@ static void unlist(struct client_engine *e, struct client_call *call)
 
 static uint64_t bytes_of(const struct client_call *call)
 {
-	return (uint64_t)call->meta_size + call->data_size;
+	return (uint64_t)call->meta_size + call->data_size + (call->key ? call->key->size : 0);
 }
 
 static void discard(struct client_engine *e, struct client_call *call)
 {
 	base_heap_remove(&e->heap, &call->record.timed);
-	base_block_unref(&call->block);
 	e->bytes -= bytes_of(call);
+	base_block_unref(&call->block);
+	base_block_unref(&call->key);
 	e->n_calls--;
 	base_slab_give(&e->slab, call->record.slot);
 }
@@ -68,9 +69,13 @@ static void finish(
 
 static void fail(struct client_engine *e, struct client_call *call, enum _Pirn__Reason reason)
 {
-	const struct client_reply reply = { .reason = reason,
-		.status = client_reason_status(reason) };
+	struct client_reply reply = { .reason = reason };
 
+	/* It may have been stored: whatever happened last, that is what there is to say. */
+	if (call->in_doubt && reason != PIRN__REASON__CANCELLED)
+		reply.reason = PIRN__REASON__UNDECIDED;
+	reply.status = client_reason_status(reply.reason);
+	memcpy(reply.id, call->id, sizeof reply.id);
 	finish(e, call, &reply);
 }
 
@@ -105,7 +110,19 @@ static struct client_link *pick(
 	return best;
 }
 
-static void fill_item(const struct client_call *call, uint64_t now, Pirn__Item *item)
+static void fill_key(const struct client_call *call, Pirn__Item *item)
+{
+	if (!call->key)
+		return;
+	item->has_hash = item->has_key = 1;
+	item->hash.data = (uint8_t *)(uintptr_t)call->key->data;
+	item->hash.len = CLIENT_HASH_SIZE;
+	item->key.data = item->hash.data + CLIENT_HASH_SIZE;
+	item->key.len = call->key->size - CLIENT_HASH_SIZE;
+}
+
+static void fill_item(const struct client_engine *e, const struct client_call *call, uint64_t now,
+	Pirn__Item *item)
 {
 	item->has_slot = item->has_generation = 1;
 	item->slot = call->record.slot;
@@ -121,6 +138,9 @@ static void fill_item(const struct client_call *call, uint64_t now, Pirn__Item *
 	item->has_trace = call->has_trace;
 	item->trace.data = (uint8_t *)(uintptr_t)call->trace;
 	item->trace.len = sizeof call->trace;
+	fill_key(call, item);
+	if (call->event)
+		client_event_fill(e, call, now, item);
 }
 
 static enum base_err send_to(
@@ -135,11 +155,11 @@ static enum base_err send_to(
 		payload.meta = call->block->data;
 		payload.data = call->block->data + call->meta_size;
 	}
-	fill_item(call, net_loop_now_ms(e->loop), &item);
+	fill_item(e, call, net_loop_now_ms(e->loop), &item);
 	return net_link_item(link->net, PIRN__KIND__SUBMIT, &item, &payload);
 }
 
-static enum base_err set_due(struct client_engine *e, struct client_call *call, uint64_t due)
+enum base_err client_call_set_due(struct client_engine *e, struct client_call *call, uint64_t due)
 {
 	enum base_err err;
 
@@ -152,11 +172,19 @@ static enum base_err set_due(struct client_engine *e, struct client_call *call, 
 	return err;
 }
 
+/* How long a call that has no broker waits before it is looked at again. */
+static uint64_t waiting_due(struct client_engine *e, struct client_call *call)
+{
+	uint64_t due = call->in_doubt ? client_event_retry_at(e, call) : call->wait_until;
+
+	return due < call->deadline_at ? due : call->deadline_at;
+}
+
 /* Sends the call, or lets it wait. The call is in no list before; after an error still in none. */
 static enum base_err place(struct client_engine *e, struct client_call *call)
 {
-	uint64_t among = client_table_links(e, call->service);
-	uint64_t due = call->deadline_at;
+	uint64_t among = call->event ? client_table_takers(e, call->service)
+				     : client_table_links(e, call->service);
 	struct client_link *link;
 	enum base_err err = BASE_GONE;
 
@@ -167,18 +195,16 @@ static enum base_err place(struct client_engine *e, struct client_call *call)
 	}
 	if (err && err != BASE_GONE)
 		return err;
-	if (err == BASE_GONE && call->wait_until < due)
-		due = call->wait_until;
 	enlist(e, call, err ? NULL : link);
-	err = set_due(e, call, due);
+	err = client_call_set_due(e, call, err ? waiting_due(e, call) : call->deadline_at);
 	if (err)
 		unlist(e, call);
 	return err;
 }
 
-/* For a call that was accepted before: it cannot be given back any more. */
-static void place_again(struct client_engine *e, struct client_call *call)
+void client_call_again(struct client_engine *e, struct client_call *call)
 {
+	unlist(e, call);
 	if (!place(e, call))
 		return;
 	enlist(e, call, NULL);
@@ -189,7 +215,8 @@ static void send_cancel(const struct client_call *call)
 {
 	Pirn__Item item = PIRN__ITEM__INIT;
 
-	if (!call->link)
+	/* An event stays: who asked for it hangs up, or it was heard of too late. */
+	if (!call->link || call->event)
 		return;
 	item.has_slot = item.has_generation = item.has_id = 1;
 	item.slot = call->record.slot;
@@ -205,6 +232,8 @@ static void expire(struct client_engine *e, struct client_record *record)
 	struct client_call *call = base_heap_of(record, struct client_call, record);
 	enum _Pirn__Reason reason = PIRN__REASON__DEADLINE;
 
+	if (call->event && client_event_overdue(e, call))
+		return;
 	if (call->deadline_at > net_loop_now_ms(e->loop))
 		reason = call->reason ? call->reason : PIRN__REASON__NO_BROKER;
 	send_cancel(call);
@@ -246,6 +275,20 @@ static enum base_err keep_payload(
 	return call->block ? BASE_OK : BASE_NOMEM;
 }
 
+static enum base_err keep_key(
+	struct client_engine *e, struct client_call *call, const struct client_request *request)
+{
+	uint8_t both[CLIENT_HASH_SIZE + CLIENT_KEY_MAX];
+
+	if (request->key_size == 0)
+		return BASE_OK;
+	memcpy(both, request->hash, CLIENT_HASH_SIZE);
+	memcpy(both + CLIENT_HASH_SIZE, request->key, request->key_size);
+	call->key =
+		base_pool_copy(&e->pool, both, (uint32_t)(CLIENT_HASH_SIZE + request->key_size));
+	return call->key ? BASE_OK : BASE_NOMEM;
+}
+
 static void fill_call(struct client_engine *e, struct client_call *call,
 	const struct client_request *request, client_reply_fn *fn, void *arg)
 {
@@ -262,6 +305,8 @@ static void fill_call(struct client_engine *e, struct client_call *call,
 	strcpy(call->service, request->service);
 	call->fn = fn;
 	call->arg = arg;
+	if (request->event)
+		client_event_init(e, call, request);
 }
 
 static enum base_err check_request(
@@ -274,6 +319,8 @@ static enum base_err check_request(
 	if (e->closing)
 		return BASE_CANCELLED;
 	if (name == 0 || name >= CLIENT_SERVICE_MAX)
+		return BASE_INVALID;
+	if (request->key_size > CLIENT_KEY_MAX || (request->key_size > 0 && !request->hash))
 		return BASE_INVALID;
 	if (size > NET_MAX_ITEM)
 		return BASE_TOO_LARGE;
@@ -298,6 +345,8 @@ enum base_err client_engine_call(struct client_engine *e, const struct client_re
 	call->record.generation = generation;
 	fill_call(e, call, request, fn, arg);
 	err = keep_payload(e, call, &request->payload);
+	if (!err)
+		err = keep_key(e, call, request);
 	e->bytes += bytes_of(call);
 	e->n_calls++;
 	if (!err)
@@ -347,7 +396,8 @@ static struct client_reply reply_of(const Pirn__Item *item, bool refused)
 {
 	struct client_reply reply = { .reason = (enum _Pirn__Reason)item->reason,
 		.retry_after_ms = item->retry_after_ms,
-		.attempts = item->attempt };
+		.attempts = item->attempt,
+		.replayed = !refused && (item->flags & PIRN__ITEM_FLAG__REPLAYED) != 0 };
 
 	if (reply.reason == PIRN__REASON__NONE && refused)
 		reply.reason = PIRN__REASON__OVERLOADED;
@@ -357,7 +407,7 @@ static struct client_reply reply_of(const Pirn__Item *item, bool refused)
 	return reply;
 }
 
-static bool has_other(struct client_engine *e, const struct client_call *call)
+bool client_call_has_other(struct client_engine *e, const struct client_call *call)
 {
 	for (size_t i = 0; i < net_links_up(e->links); i++)
 		if (is_offered(net_link_user(net_links_at(e->links, i)), call))
@@ -378,13 +428,12 @@ static bool try_elsewhere(
 	/* Who knows the service knows better: 503 rather than 404. */
 	if (reason != PIRN__REASON__UNKNOWN_SERVICE || call->reason != PIRN__REASON__NO_WORKER)
 		call->reason = reason;
-	if (lacks && !has_other(e, call))
+	if (lacks && !client_call_has_other(e, call))
 		return false;
 	if (call->deadline_at <= net_loop_now_ms(e->loop))
 		return false;
 	call->wait_until = net_loop_now_ms(e->loop) + e->conf.connect_wait_ms;
-	unlist(e, call);
-	place_again(e, call);
+	client_call_again(e, call);
 	return true;
 }
 
@@ -400,14 +449,37 @@ static void answer(struct client_engine *e, struct client_call *call, const Pirn
 		reply.reason = call->reason;
 		reply.status = client_reason_status(reply.reason);
 	}
+	memcpy(reply.id, reply.replayed && item->has_id ? item->id.data : call->id,
+		sizeof reply.id);
 	reply.payload = *payload;
+	finish(e, call, &reply);
+}
+
+/* ACCEPTED is the one way to have taken an event; what else a broker says of it is a refusal. */
+static void decide(
+	struct client_engine *e, struct client_call *call, const Pirn__Item *item, bool accepted)
+{
+	struct client_reply reply = { .status = 202,
+		.replayed = (item->flags & PIRN__ITEM_FLAG__REPLAYED) != 0 };
+
+	if (!accepted) {
+		reply = reply_of(item, true);
+		if (client_event_refused(e, call, reply.reason))
+			return;
+		if (call->in_doubt && reply.reason != PIRN__REASON__KEY_BODY)
+			reply.reason = PIRN__REASON__UNDECIDED;
+		else if (reply.reason == PIRN__REASON__UNKNOWN_SERVICE)
+			reply.reason = call->reason;
+		reply.status = client_reason_status(reply.reason);
+	}
+	memcpy(reply.id, accepted && item->has_id ? item->id.data : call->id, sizeof reply.id);
 	finish(e, call, &reply);
 }
 
 void client_call_message(struct client_engine *e, struct client_link *link,
 	const struct net_frame *f, struct base_block *block)
 {
-	bool refused = f->head->kind == PIRN__KIND__REFUSED;
+	uint32_t kind = f->head->kind;
 	size_t offset = 0;
 
 	for (size_t i = 0; i < f->head->n_items; i++) {
@@ -425,9 +497,20 @@ void client_call_message(struct client_engine *e, struct client_link *link,
 			continue;
 		}
 		call = base_heap_of(record, struct client_call, record);
-		if (call->link == link)
-			answer(e, call, item, &payload, refused);
+		if (call->link != link)
+			continue;
+		if (call->event)
+			decide(e, call, item, kind == PIRN__KIND__ACCEPTED);
+		else if (kind != PIRN__KIND__ACCEPTED)
+			answer(e, call, item, &payload, kind == PIRN__KIND__REFUSED);
 	}
+}
+
+/* A key is claimed before its call runs: the second one waits its turn, or gets the first one's answer. */
+static bool may_resend(const struct client_call *call)
+{
+	return call->event ||
+	       ((call->idempotent || call->key != NULL) && call->n_resends < CLIENT_MAX_RESENDS);
 }
 
 void client_call_link_down(struct client_engine *e, struct client_link *link)
@@ -435,14 +518,14 @@ void client_call_link_down(struct client_engine *e, struct client_link *link)
 	while (link->calls) {
 		struct client_call *call = link->calls;
 
-		if (!call->idempotent || call->n_resends == CLIENT_MAX_RESENDS) {
+		if (!may_resend(call)) {
 			fail(e, call, PIRN__REASON__WORKER_LOST);
 			continue;
 		}
 		call->n_resends++;
+		call->in_doubt = call->event;
 		call->wait_until = net_loop_now_ms(e->loop) + e->conf.connect_wait_ms;
-		unlist(e, call);
-		place_again(e, call);
+		client_call_again(e, call);
 	}
 }
 
@@ -452,11 +535,8 @@ void client_call_retry_waiting(struct client_engine *e)
 	size_t n = 0;
 
 	DL_COUNT(e->waiting, call, n);
-	while (n-- > 0 && e->waiting) {
-		call = e->waiting;
-		unlist(e, call);
-		place_again(e, call); /* what waits on goes to the end */
-	}
+	while (n-- > 0 && e->waiting)
+		client_call_again(e, e->waiting); /* what waits on goes to the end */
 }
 
 void client_call_cancel_all(struct client_engine *e)

@@ -20,6 +20,7 @@ static void on_time(uv_timer_t *timer)
 {
 	struct client_engine *e = timer->data;
 
+	client_event_late(e, uv_now(timer->loop));
 	e->timer_at = UINT64_MAX; /* RUN looks, and arms it again */
 }
 
@@ -42,6 +43,7 @@ static bool on_run(void *arg)
 	uint64_t now = net_loop_now_ms(e->loop);
 	struct base_heap_node *first;
 
+	client_event_late(e, now);
 	while ((first = base_heap_first(&e->heap)) && first->due <= now) {
 		struct client_record *record = base_heap_of(first, struct client_record, timed);
 		base_heap_remove(&e->heap, first);
@@ -120,6 +122,7 @@ static void on_message(
 	switch (f->head->kind) {
 	case PIRN__KIND__REPLY:
 	case PIRN__KIND__REFUSED:
+	case PIRN__KIND__ACCEPTED:
 		client_call_message(e, link, f, block);
 		break;
 	case PIRN__KIND__REGISTRY:
@@ -157,12 +160,12 @@ static enum base_err connect_all(struct client_engine *e, char **why)
 		.name = e->conf.name,
 		.registry = true };
 	struct base_ulid_maker maker = { .last_ms = 0 };
-	struct base_rand rand;
 	uint64_t seed;
 
 	base_rand_system(&seed, sizeof seed);
-	base_rand_init(&rand, seed);
-	base_ulid_make(&maker, &rand, base_clock_unix_ms(), conf.boot);
+	base_rand_init(&e->rand, seed);
+	base_rand_system(&e->lane, sizeof e->lane);
+	base_ulid_make(&maker, &e->rand, base_clock_unix_ms(), conf.boot);
 	return net_links_new(e->loop, &conf, &events, &e->links, why);
 }
 
@@ -269,6 +272,16 @@ static const struct {
 	[PIRN__REASON__CANCELLED] = { 503, "the call was cancelled" },
 	[PIRN__REASON__CRASHED] = { 502, "the service broke its contract" },
 	[PIRN__REASON__NO_BROKER] = { 503, "no broker could be reached" },
+	[PIRN__REASON__NOT_DURABLE] = { 503, "the event cannot be kept on disk now" },
+	[PIRN__REASON__KEY_BUSY] = { 409, "a call with this key is under way" },
+	[PIRN__REASON__KEY_BODY] = { 422, "this key came with another request before" },
+	[PIRN__REASON__KEYS_FULL] = { 503, "there is no room to remember another key" },
+	[PIRN__REASON__UNDECIDED] = { 503, "it is not known whether the event was accepted" },
+	[PIRN__REASON__MOVED] = { 503, "the broker lost its journals" },
+	[PIRN__REASON__POISON] = { 502, "too many workers died of it" },
+	[PIRN__REASON__LEASE] = { 504, "the run's lease was over" },
+	[PIRN__REASON__EXHAUSTED] = { 502, "all attempts failed" },
+	[PIRN__REASON__EXPIRED] = { 504, "it was too old for another attempt" },
 };
 
 #define N_REASONS (sizeof reasons / sizeof reasons[0])

@@ -1,5 +1,6 @@
 /* What the engine's files share: engine (the seam, links and time), call (a
- * call's life), table (who has workers for what), query.
+ * call's life), event (what is different for events), table (who has workers for
+ * what), query, invocation (questions that all brokers answer together).
  *
  * A record of the slab is a call or a question; both have a slot and a generation
  * that travel, and a time at which they end. A call is in exactly one list: of the
@@ -17,6 +18,8 @@
 #define CLIENT_MAX_LINKS   64 /* bits of a mask; brokers beyond it are not used */
 #define CLIENT_SERVICE_MAX 64 /* with the NUL */
 #define CLIENT_MAX_RESENDS 2
+#define CLIENT_KEY_MAX     255
+#define CLIENT_HASH_SIZE   16
 
 struct client_record {
 	struct base_heap_node timed;
@@ -41,10 +44,17 @@ struct client_call {
 	uint64_t deadline_at, wait_until;
 	uint64_t refused_by;         /* links that had no worker, or drain */
 	enum _Pirn__Reason reason;   /* of the last refusal */
-	unsigned n_resends;
+	unsigned n_resends, n_waits;
 	bool idempotent, has_trace;
+	bool event, want_result, ack_memory;
+	bool in_doubt;               /* an event that left, and whose decision was not heard: it may be stored */
+	bool excused;                /* its time was prolonged, because we were late ourselves */
+	uint64_t number;             /* in the engine's lane */
+	uint64_t delay_until_at;     /* 0: no delay */
+	uint64_t not_before_ms;
 	uint8_t id[16], trace[25];
 	char service[CLIENT_SERVICE_MAX];
+	struct base_block *key;      /* CLIENT_HASH_SIZE bytes of hash, then the key; NULL: none */
 	struct base_block *block;    /* NULL: no payload */
 	uint32_t meta_size, data_size;
 	client_reply_fn *fn;
@@ -55,6 +65,8 @@ struct client_query {
 	struct client_record record;
 	struct client_query *prev, *next;
 	uint64_t awaited; /* links that have not answered */
+	struct base_block *block; /* the question, when it is for one broker: NULL for all others */
+	uint64_t asked;           /* links that had it, then */
 	client_answer_fn *fn;
 	void *arg;
 };
@@ -64,6 +76,7 @@ struct client_service {
 	UT_hash_handle hh;
 	char name[CLIENT_SERVICE_MAX];
 	uint64_t links; /* that have a worker for it */
+	uint64_t known; /* that know it */
 	Pirn__Entry entry;
 };
 
@@ -85,6 +98,10 @@ struct client_engine {
 	struct client_query *queries;
 	struct client_link *by_bit[CLIENT_MAX_LINKS];
 	unsigned next_bit, turn;
+	uint64_t taking; /* links whose brokers say that they take events */
+	uint64_t lane, last_number; /* of events: numbered through all links, so that a resubmission is known by it */
+	uint64_t turn_at, excused_until; /* see client_event_late */
+	struct base_rand rand;
 	struct client_service *services;
 	struct base_arena remembered_arena;
 	Pirn__Registry *remembered; /* of the last broker, while none is there */
@@ -101,6 +118,21 @@ void client_call_message(struct client_engine *e, struct client_link *link, cons
 void client_call_link_down(struct client_engine *e, struct client_link *link);
 void client_call_retry_waiting(struct client_engine *e);
 void client_call_cancel_all(struct client_engine *e);
+/* To another link, or among those that wait for one. It was accepted before: it cannot be given back any more. */
+void client_call_again(struct client_engine *e, struct client_call *call);
+bool client_call_has_other(struct client_engine *e, const struct client_call *call); /* a link that has not refused it */
+enum base_err client_call_set_due(struct client_engine *e, struct client_call *call, uint64_t due);
+
+/* ---- event.c */
+
+void client_event_init(struct client_engine *e, struct client_call *call, const struct client_request *request);
+void client_event_fill(const struct client_engine *e, const struct client_call *call, uint64_t now, Pirn__Item *item);
+/* Each is true when the event goes on, to another broker or a little later; false: this is its end. */
+bool client_event_refused(struct client_engine *e, struct client_call *call, enum _Pirn__Reason reason);
+bool client_event_overdue(struct client_engine *e, struct client_call *call);
+uint64_t client_event_retry_at(struct client_engine *e, struct client_call *call);
+/* Once a turn: notices that this process did not run for a while. */
+void client_event_late(struct client_engine *e, uint64_t now);
 
 /* ---- query.c */
 
@@ -109,12 +141,15 @@ void client_query_message(struct client_engine *e, struct client_link *link, con
 void client_query_done(struct client_engine *e, struct client_link *link, struct client_record *record);
 void client_query_link_down(struct client_engine *e, struct client_link *link);
 void client_query_end_all(struct client_engine *e);
+/* A question to nobody: fn(arg, NULL) in so many ms, or when the engine ends. */
+enum base_err client_query_later(struct client_engine *e, uint32_t ms, client_answer_fn *fn, void *arg);
 
 /* ---- table.c */
 
 void client_table_message(struct client_engine *e, struct client_link *link, const struct net_frame *f);
 void client_table_link_down(struct client_engine *e, struct client_link *link);
 uint64_t client_table_links(const struct client_engine *e, const char *service); /* 0: nobody that we know */
+uint64_t client_table_takers(const struct client_engine *e, const char *service); /* for its events, likewise */
 void client_table_free(struct client_engine *e);
 
 #endif

@@ -12,6 +12,7 @@
 
 #include "base/log.h"
 
+#define WARNINGS_MAX 64
 #define REGISTRY_MAX (32u * 1024 * 1024) /* unpacked; the message itself is at most NET_MAX_BODY */
 
 static void drop_services(struct client_engine *e)
@@ -69,6 +70,7 @@ static void unite_registry(struct client_engine *e, const Pirn__Registry *regist
 		if (!s)
 			continue;
 		unite(&s->entry, entry, bit != 0);
+		s->known |= bit;
 		if (entry->workers > 0)
 			s->links |= bit;
 	}
@@ -79,10 +81,31 @@ static int by_name(const struct client_service *a, const struct client_service *
 	return strcmp(a->name, b->name);
 }
 
+static void add_warning(Pirn__Registry *to, char *text)
+{
+	for (size_t i = 0; i < to->n_warnings; i++)
+		if (strcmp(to->warnings[i], text) == 0)
+			return;
+	if (to->n_warnings < WARNINGS_MAX)
+		to->warnings[to->n_warnings++] = text;
+}
+
+static void unite_states(const struct client_engine *e, Pirn__Registry *to)
+{
+	to->has_events = 1;
+	to->events = e->taking != 0;
+	for (unsigned i = 0; i < CLIENT_MAX_LINKS; i++) {
+		const Pirn__Registry *one = e->by_bit[i] ? e->by_bit[i]->registry : NULL;
+		for (size_t j = 0; one && j < one->n_warnings; j++)
+			add_warning(to, one->warnings[j]);
+	}
+}
+
 static void tell(struct client_engine *e)
 {
 	Pirn__Registry registry = PIRN__REGISTRY__INIT;
 	struct client_service *s, *next;
+	char *warnings[WARNINGS_MAX];
 	Pirn__Entry **list;
 
 	if (!e->events.on_registry)
@@ -94,6 +117,8 @@ static void tell(struct client_engine *e)
 	HASH_ITER (hh, e->services, s, next)
 		list[registry.n_entries++] = &s->entry;
 	registry.entries = list;
+	registry.warnings = warnings;
+	unite_states(e, &registry);
 	e->events.on_registry(e->events.arg, &registry);
 	free(list);
 }
@@ -103,9 +128,11 @@ static void rebuild(struct client_engine *e)
 	bool live = false;
 
 	drop_services(e);
+	e->taking = 0;
 	for (unsigned i = 0; i < CLIENT_MAX_LINKS; i++)
 		if (e->by_bit[i] && e->by_bit[i]->registry) {
 			unite_registry(e, e->by_bit[i]->registry, e->by_bit[i]->bit);
+			e->taking |= e->by_bit[i]->registry->events ? e->by_bit[i]->bit : 0;
 			live = true;
 		}
 	if (!live && e->remembered)
@@ -159,6 +186,19 @@ uint64_t client_table_links(const struct client_engine *e, const char *service)
 
 	HASH_FIND(hh, e->services, service, strlen(service), s);
 	return s ? s->links : 0;
+}
+
+/* Those that know the service and take events; else those that may soon do both. */
+uint64_t client_table_takers(const struct client_engine *e, const char *service)
+{
+	struct client_service *s;
+	uint64_t both;
+
+	HASH_FIND(hh, e->services, service, strlen(service), s);
+	if (!s)
+		return e->taking;
+	both = s->known & e->taking;
+	return both ? both : s->known;
 }
 
 void client_table_free(struct client_engine *e)

@@ -36,6 +36,9 @@ static const uint8_t shapes[] = {
 
 #define ID_SIZE    16
 #define TRACE_SIZE 25
+#define KEY_MAX    255
+#define HASH_SIZE  16
+#define ERROR_MAX  200
 
 static void *arena_alloc(void *arena, size_t size)
 {
@@ -58,7 +61,10 @@ ProtobufCAllocator net_arena_allocator(struct base_arena *arena)
 static bool is_item_sound(const Pirn__Item *item)
 {
 	return (!item->has_id || item->id.len == ID_SIZE) &&
-	       (!item->has_trace || item->trace.len == TRACE_SIZE);
+	       (!item->has_trace || item->trace.len == TRACE_SIZE) &&
+	       (!item->has_key || (item->key.len >= 1 && item->key.len <= KEY_MAX)) &&
+	       (!item->has_hash || item->hash.len == HASH_SIZE) &&
+	       (!item->error || strlen(item->error) <= ERROR_MAX);
 }
 
 static bool add_up(const Pirn__Head *head, size_t body_size)

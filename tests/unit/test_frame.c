@@ -374,6 +374,41 @@ static void ids_have_sizes(void **state)
 	}
 }
 
+static bool opens(const Pirn__Item *item)
+{
+	Pirn__Item *items[] = { (Pirn__Item *)(uintptr_t)item };
+	Pirn__Head head = PIRN__HEAD__INIT;
+	uint8_t bytes[512];
+	struct net_frame f;
+
+	head.kind = PIRN__KIND__SUBMIT;
+	head.items = items;
+	head.n_items = 1;
+	return open_bytes(bytes, pack_head(&head, bytes, sizeof bytes), "", 0, &f) == BASE_OK;
+}
+
+static void what_events_carry_has_sizes(void **state)
+{
+	static uint8_t zeros[300];
+	char text[300];
+
+	(void)state;
+	memset(text, 'e', sizeof text);
+	for (size_t size = 0; size < sizeof zeros; size++) {
+		Pirn__Item key = PIRN__ITEM__INIT, hash = PIRN__ITEM__INIT,
+			   error = PIRN__ITEM__INIT;
+
+		key.has_key = hash.has_hash = 1;
+		key.key.data = hash.hash.data = zeros;
+		key.key.len = hash.hash.len = size;
+		assert_int_equal(opens(&key), size >= 1 && size <= 255);
+		assert_int_equal(opens(&hash), size == 16);
+		error.error = text + sizeof text - 1 - size;
+		text[sizeof text - 1] = '\0';
+		assert_int_equal(opens(&error), size <= 200);
+	}
+}
+
 /* protobuf-c keeps each unknown field in an allocation of its own: the arena's bound must hold. */
 static void a_hostile_head_is_bounded(void **state)
 {
@@ -445,6 +480,7 @@ int main(void)
 		cmocka_unit_test(items_are_counted),
 		cmocka_unit_test(kinds_have_shapes),
 		cmocka_unit_test(ids_have_sizes),
+		cmocka_unit_test(what_events_carry_has_sizes),
 		cmocka_unit_test(a_hostile_head_is_bounded),
 		cmocka_unit_test(unknown_fields_are_ignored),
 		cmocka_unit_test(a_steady_state_allocates_nothing),
