@@ -322,8 +322,13 @@ $(UNIT_TESTS) $(INTEGRATION_TESTS): $(B)/tests/%: $(B)/obj/tests/%.o $(ALL_ARCHI
 	@mkdir -p $(@D)
 	$(Q)$(link) -o $@ $< $(group) $(TEST_LIBS) $(LIBS)
 
+# The simulation's Redis is apart: a unit test holds it against the real one.
+OBJ_simredis := $(call objects,$(wildcard tests/sim/redis/*.c))
+$(eval $(call floor_archive,simredis))
+$(B)/tests/unit/test_sim_redis: $(call archives,simredis)
+
 # Only the core and what it may stand on: the linker proves that the core does no I/O of ours.
-$(B)/tests/sim: $(call objects,$(wildcard tests/sim/*.c)) $(call archives,core base proto)
+$(B)/tests/sim: $(call objects,$(wildcard tests/sim/*.c)) $(call archives,simredis core base proto)
 	$(call say,LINK,$@)
 	@mkdir -p $(@D)
 	$(Q)$(link) -o $@ $(filter %.o,$^) $(group) $(TEST_LIBS) $(CORE_LIBS)

@@ -36,7 +36,7 @@
 -- compared in halves; ":size" bytes so far; "o" and a field: the record of one operation, which is a
 -- letter and a value: i number, s string, n nothing, o done, e code of a failure (TYPE, OVERFLOW), a
 -- strings, each behind its size in 4 bytes.
-local revision = 2
+local revision = 3
 
 -- Runs one command for its reply; an error comes back as a value, with Redis's own code in front.
 local function run(...)
@@ -463,9 +463,10 @@ local function store_items(keys, records, lanes)
 end
 
 local function store_key(keys, item, known, budget)
-	local record = known[item.key]
+	local name = keys[item.key] -- two items of one key have an index each
+	local record = known[name]
 	if not record then
-		record = redis.call('HMGET', keys[item.key], 'h', 'i')
+		record = redis.call('HMGET', name, 'h', 'i')
 		if not record[1] then
 			record = nil
 		end
@@ -474,12 +475,12 @@ local function store_key(keys, item, known, budget)
 		item.why, item.value = 'KEY', record[2]
 	elseif record then
 		item.why, item.value = 'BODY', record[2]
-	elseif budget.used + EVENT_BYTES + #keys[item.key] > budget.max then
+	elseif budget.used + EVENT_BYTES + #name > budget.max then
 		item.why, item.value = 'FULL', ''
 	else
-		known[item.key] = { item.hash, item.id }
-		budget.used = budget.used + EVENT_BYTES + #keys[item.key]
-		budget.new = budget.new + EVENT_BYTES + #keys[item.key]
+		known[name] = { item.hash, item.id }
+		budget.used = budget.used + EVENT_BYTES + #name
+		budget.new = budget.new + EVENT_BYTES + #name
 	end
 end
 

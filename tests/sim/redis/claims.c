@@ -1,0 +1,146 @@
+/* Idempotency-Keys: h the body's hash, i the id; a call's also r its run, u until when,
+ * a its answer. Their bytes are counted by the hour of their making. */
+#include <string.h>
+
+#include "tests/sim/redis/parts.h"
+
+#define HOUR_MS 3600000u
+
+static const struct store_arg size_key = { "dedupe-size", 11 };
+
+struct store_arg sim_dedupe_key(struct base_arena *arena, const char *scope, struct store_arg key)
+{
+	struct store_arg front = sim_text(arena, "dedupe:%s:", scope);
+	uint8_t *name = sim_alloc(arena, front.size + key.size);
+
+	memcpy(name, front.data, front.size);
+	memcpy(name + front.size, key.data, key.size);
+	return (struct store_arg){ name, front.size + key.size };
+}
+
+static bool is_old(const struct sim_asking *a, struct store_arg hour)
+{
+	return sim_number(hour) < (a->r->keys.now_ms - a->bounds->dedupe_ms) / HOUR_MS;
+}
+
+uint64_t sim_dedupe_used(struct sim_asking *a)
+{
+	size_t n;
+	struct sim_pair *pairs = sim_pairs(a->arena, a->r, size_key, &n);
+	uint64_t used = 0;
+
+	for (size_t i = 0; i < n; i++)
+		if (!is_old(a, pairs[i].field))
+			used += sim_number(pairs[i].value);
+	return used;
+}
+
+void sim_dedupe_add(struct sim_asking *a, uint64_t bytes, bool tidy)
+{
+	size_t n;
+	struct sim_pair *pairs = sim_pairs(a->arena, a->r, size_key, &n);
+	struct store_arg hour =
+		sim_text(a->arena, "%llu", (unsigned long long)(a->r->keys.now_ms / HOUR_MS));
+
+	for (size_t i = 0; i < n && tidy; i++)
+		if (is_old(a, pairs[i].field))
+			sim_keys_delete(&a->r->keys, size_key, pairs[i].field);
+	if (bytes > 0)
+		sim_set_number(a, size_key, hour, sim_field_number(a->r, size_key, hour) + bytes);
+}
+
+/* ---- claim */
+
+static struct store_arg my_key(struct sim_asking *a)
+{
+	return sim_dedupe_key(a->arena, a->ask->key.scope, a->ask->key.key);
+}
+
+static bool field(struct sim_asking *a, const char *name, struct store_arg *out)
+{
+	struct store_arg value;
+	bool there = sim_keys_get(&a->r->keys, my_key(a), sim_word(name), &value);
+
+	*out = there ? sim_keep(a->arena, value) : (struct store_arg){ "", 0 };
+	return there;
+}
+
+static void run_it(struct sim_asking *a, struct store_arg id, uint32_t run)
+{
+	struct sim_keys *keys = &a->r->keys;
+
+	sim_set_number(a, my_key(a), sim_word("r"), run);
+	sim_set_number(a, my_key(a), sim_word("u"), a->ask->key.until_ms);
+	sim_keys_expire(keys, my_key(a), keys->now_ms + a->bounds->dedupe_ms);
+	a->reply->claimed.kind = STORE_CLAIM_RUN;
+	a->reply->claimed.id = id;
+	a->reply->claimed.run = run;
+}
+
+static void claim_new(struct sim_asking *a)
+{
+	struct store_arg key = my_key(a),
+			 id = sim_keep(a->arena, (struct store_arg){ a->ask->key.id, 16 });
+	uint64_t bytes = SIM_EVENT_BYTES + strlen(SIM_KEY_PREFIX) + key.size;
+
+	if (sim_dedupe_used(a) + bytes > a->bounds->dedupe_max) {
+		a->reply->claimed.kind = STORE_CLAIM_FULL;
+		return;
+	}
+	sim_keys_set(&a->r->keys, key, sim_word("h"), a->ask->key.hash);
+	sim_keys_set(&a->r->keys, key, sim_word("i"), id);
+	run_it(a, id, 1);
+	sim_dedupe_add(a, bytes, true);
+}
+
+void sim_do_claim(struct sim_asking *a)
+{
+	struct store_claimed *out = &a->reply->claimed;
+	struct store_arg hash, run, until;
+
+	if (!field(a, "h", &hash)) {
+		claim_new(a);
+		return;
+	}
+	(void)field(a, "i", &out->id);
+	(void)field(a, "u", &until);
+	out->until_ms = sim_number(until);
+	if (!sim_same(hash, a->ask->key.hash))
+		out->kind = STORE_CLAIM_BODY;
+	else if (field(a, "a", &out->response))
+		out->kind = STORE_CLAIM_ANSWER;
+	else if (!field(a, "r", &run))
+		out->kind = STORE_CLAIM_EVENT;
+	else if (out->until_ms > a->r->keys.now_ms && !SIM_FAULTY(a->r, CLAIM_SHARED))
+		out->kind = STORE_CLAIM_BUSY;
+	else
+		run_it(a, out->id, (uint32_t)sim_number(run) + 1);
+}
+
+/* ---- answer */
+
+void sim_do_answer(struct sim_asking *a)
+{
+	struct store_arg id, run, answer, key = my_key(a);
+	struct sim_keys *keys = &a->r->keys;
+	bool stale;
+
+	(void)field(a, "i", &id);
+	stale = !field(a, "r", &run) || sim_number(run) != a->ask->key.run ||
+		!sim_same(id, (struct store_arg){ a->ask->key.id, 16 });
+	if (stale && !SIM_FAULTY(a->r, STALE_ANSWER)) {
+		sim_refuse(a, STORE_STALE);
+		a->reply->says.number = sim_number(run);
+		return;
+	}
+	a->reply->count.n = 1;
+	if (field(a, "a", &answer))
+		return;
+	sim_set_number(a, key, sim_word("u"), 0);
+	if (!a->ask->key.response.data)
+		return;
+	sim_keys_set(keys, key, sim_word("a"), a->ask->key.response);
+	sim_keys_expire(keys, key, keys->now_ms + a->bounds->dedupe_ms);
+	sim_dedupe_add(a, a->ask->key.response.size, false);
+	sim_keys_unlink(keys, sim_ops_key(a->arena, a->ask->key.id, a->ask->key.scope));
+}
