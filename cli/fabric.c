@@ -194,8 +194,9 @@ static void take_actions(struct fabric *f)
 			break;
 		case CLI_READY:
 			base_log(BASE_INFO, "up_ready", LOG_STR("http", f->conf->http.text),
-				LOG_STR("admin",
-					f->conf->admins[0].fd >= 0 ? f->conf->admins[0].text : NULL),
+				LOG_STR("admin", f->conf->admins[0].text[0]
+							 ? f->conf->admins[0].text
+							 : NULL),
 				LOG_STR("data", f->conf->data),
 				LOG_U64("took_ms", now_ms() - f->begun_at));
 			cli_fabric_show_ready(f->conf);
@@ -218,8 +219,7 @@ static void close_listeners(struct fabric *f)
 	f->listening = false;
 	close(f->conf->http.fd);
 	for (unsigned i = 0; i < f->conf->counts[CLI_GATEWAYS]; i++)
-		if (f->conf->admins[i].fd >= 0)
-			close(f->conf->admins[i].fd);
+		close(f->conf->admins[i].fd);
 }
 
 static void stop(struct fabric *f)

@@ -27,6 +27,7 @@ struct cli_fabric_listener {
 	int fd;                          /* listening; -1: none */
 	struct sockaddr_storage address; /* where it can be reached from here */
 	char text[128];                  /* the same for people: 127.0.0.1:8080 */
+	char path[64];                   /* a private one: the unix socket's, instead of the two */
 };
 
 struct cli_fabric_conf {
@@ -36,8 +37,8 @@ struct cli_fabric_conf {
 	const char *redis;                     /* a URL */
 	const char *durability;                /* what it must promise: pirn-broker's setting */
 	struct cli_fabric_listener http;
-	/* Administration of each gateway: the first one's is for people, the others' are private
-	 * and serve to ask them whether they are ready. None when administration is off. */
+	/* Administration of each gateway: the first one's is for people, unless it is off. The others'
+	 * are private, in the data directory, and serve to ask them whether they are ready. */
 	struct cli_fabric_listener admins[CLI_GATEWAYS_MAX];
 	int lock_fd;
 	unsigned counts[CLI_GROUP__N];

@@ -68,7 +68,7 @@ void cli_fabric_show_ready(const struct cli_fabric_conf *conf)
 	printf("\n%sPirn is up.%s\n\n", cli_term_style(stdout, CLI_BOLD),
 		cli_term_style(stdout, CLI_PLAIN));
 	printf("  HTTP            http://%s\n", conf->http.text);
-	if (conf->admins[0].fd >= 0)
+	if (conf->admins[0].text[0])
 		printf("  administration  http://%s\n", conf->admins[0].text);
 	printf("  data            %s\n  services       ", conf->data);
 	for (size_t i = 0; i < conf->n_names; i++)

@@ -87,10 +87,7 @@ static void gateway_words(
 {
 	say_two(w, "--brokers", (const char *)w->brokers.data);
 	say_two(w, "--http-fd", give_fd(w, conf->http.fd));
-	if (conf->admins[index].fd >= 0)
-		say_two(w, "--admin-fd", give_fd(w, conf->admins[index].fd));
-	else
-		say_two(w, "--admin", "off");
+	say_two(w, "--admin-fd", give_fd(w, conf->admins[index].fd));
 }
 
 static void pirn_words(struct cli_fabric_words *w, const struct cli_fabric_conf *conf,

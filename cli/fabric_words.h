@@ -14,6 +14,7 @@
 #define CLI_REDIS_SOCKET "run/redis.sock"
 #define CLI_REDIS_LOG "redis/redis.log"
 #define CLI_BROKER_SOCKET "run/broker-%u.sock"
+#define CLI_ADMIN_SOCKET  "run/gateway-%u.sock"
 #define CLI_WORDS_MAX 40
 
 struct cli_fabric_words {

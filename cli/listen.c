@@ -5,6 +5,8 @@
 #include <netinet/in.h>
 #include <stdio.h>
 #include <string.h>
+#include <sys/stat.h>
+#include <sys/un.h>
 #include <unistd.h>
 
 #define HOST_ROOM 256
@@ -122,4 +124,27 @@ enum base_err cli_listen(
 	err = listen_on(list, out, why, why_room);
 	freeaddrinfo(list);
 	return err;
+}
+
+enum base_err cli_listen_private(
+	const char *path, struct cli_fabric_listener *out, char *why, size_t why_room)
+{
+	struct cli_fabric_listener l = { .fd = -1 };
+	struct sockaddr_un un = { .sun_family = AF_UNIX };
+	const struct addrinfo info = { .ai_family = AF_UNIX,
+		.ai_socktype = SOCK_STREAM,
+		.ai_addr = (struct sockaddr *)&un,
+		.ai_addrlen = sizeof un };
+
+	(void)snprintf(un.sun_path, sizeof un.sun_path, "%s", path);
+	(void)snprintf(l.path, sizeof l.path, "%s", path);
+	l.fd = open_one(&info);
+	if (l.fd >= 0 && chmod(path, 0600) == 0) {
+		*out = l;
+		return BASE_OK;
+	}
+	(void)snprintf(why, why_room, "%s", strerror(errno));
+	if (l.fd >= 0)
+		close(l.fd);
+	return BASE_IO;
 }

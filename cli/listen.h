@@ -11,4 +11,7 @@
  * why is a sentence. */
 BASE_MUSTUSE enum base_err cli_listen(const char *address, struct cli_fabric_listener *out, char *why, size_t why_room);
 
+/* A unix socket, which must not be there yet, for this user only: out->fd and path are set. */
+BASE_MUSTUSE enum base_err cli_listen_private(const char *path, struct cli_fabric_listener *out, char *why, size_t why_room);
+
 #endif

@@ -127,17 +127,6 @@ static void on_services(struct cli_ready *r, const char *answer, size_t size)
 	}
 }
 
-static bool has_admin(const struct cli_ready *r)
-{
-	return r->conf->admins[0].fd >= 0;
-}
-
-/* Without administration they can only be asked at the port they share, where any one answers. */
-static unsigned gateways_to_ask(const struct cli_ready *r)
-{
-	return has_admin(r) ? r->conf->counts[CLI_GATEWAYS] : 1;
-}
-
 static void on_gateway(struct cli_ready *r, const char *answer)
 {
 	if (!body_of(answer) && is_late(r)) {
@@ -149,8 +138,8 @@ static void on_gateway(struct cli_ready *r, const char *answer)
 		return;
 	}
 	r->member++;
-	r->gateways_ready = r->member == gateways_to_ask(r);
-	if (r->gateways_ready && (!has_admin(r) || r->conf->n_names == 0)) {
+	r->gateways_ready = r->member == r->conf->counts[CLI_GATEWAYS];
+	if (r->gateways_ready && r->conf->n_names == 0) {
 		conclude(r, NULL);
 		return;
 	}
@@ -209,13 +198,16 @@ static void probe(struct cli_ready *r, const struct cli_probe_conf *conf)
 		ask_again(r, AGAIN_MS);
 }
 
-static const struct sockaddr *gateway_address(const struct cli_ready *r)
+/* Not at the port they share, where any one of them answers. */
+static void ask_gateway(const struct cli_ready *r, struct cli_probe_conf *conf)
 {
-	const struct cli_fabric_listener *l = &r->conf->http;
+	const struct cli_fabric_listener *l = &r->conf->admins[r->gateways_ready ? 0 : r->member];
 
-	if (has_admin(r))
-		l = &r->conf->admins[r->gateways_ready ? 0 : r->member];
-	return (const struct sockaddr *)&l->address;
+	if (l->path[0])
+		conf->unix_path = l->path;
+	else
+		conf->address = (const struct sockaddr *)&l->address;
+	conf->request = r->gateways_ready ? GET_SERVICES : GET_READYZ;
 }
 
 static void ask(struct cli_ready *r)
@@ -237,8 +229,7 @@ static void ask(struct cli_ready *r)
 		conf.unix_path = r->path;
 		break;
 	case CLI_GATEWAYS:
-		conf.address = gateway_address(r);
-		conf.request = r->gateways_ready ? GET_SERVICES : GET_READYZ;
+		ask_gateway(r, &conf);
 		break;
 	case CLI_WORKERS: /* the list of services shows whether they are there */
 	case CLI_GROUP__N:

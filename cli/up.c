@@ -186,14 +186,25 @@ static bool listens(const char *flag, const char *address, struct cli_fabric_lis
 	return false;
 }
 
+static bool listens_privately(unsigned index, struct cli_fabric_listener *out)
+{
+	char path[sizeof out->path], why[256];
+
+	(void)snprintf(path, sizeof path, CLI_ADMIN_SOCKET, index + 1);
+	if (cli_listen_private(path, out, why, sizeof why) == BASE_OK)
+		return true;
+	cli_complain("%s: %s", path, why);
+	return false;
+}
+
 static bool open_admins(struct cli_fabric_conf *conf, const struct settings *s)
 {
-	for (unsigned i = 0; i < CLI_GATEWAYS_MAX; i++)
-		conf->admins[i].fd = -1;
-	if (strcmp(s->admin, "off") == 0)
-		return true;
-	for (unsigned i = 0; i < s->gateways; i++)
-		if (!listens("--admin", i ? "127.0.0.1:0" : s->admin, &conf->admins[i]))
+	bool off = strcmp(s->admin, "off") == 0;
+
+	if (!off && !listens("--admin", s->admin, &conf->admins[0]))
+		return false;
+	for (unsigned i = !off; i < s->gateways; i++)
+		if (!listens_privately(i, &conf->admins[i]))
 			return false;
 	return true;
 }
@@ -215,11 +226,12 @@ static int run(const void *settings, int n_operands, char **operands)
 	(void)n_operands;
 	(void)operands;
 	/* Two on one directory are told so, rather than that a port is in use. */
-	if (!find_programs(&conf, s) || !find_services(&conf, s) || !enter_data(&conf, s) ||
-		!listens("--http", s->http, &conf.http) || !open_admins(&conf, s) ||
-		!settle_redis(&conf, s, url, sizeof url))
+	if (!find_programs(&conf, s) || !find_services(&conf, s) || !enter_data(&conf, s))
 		goto fail;
 	clear_sockets();
+	if (!listens("--http", s->http, &conf.http) || !open_admins(&conf, s) ||
+		!settle_redis(&conf, s, url, sizeof url))
+		goto fail;
 	status = cli_fabric_run(&conf);
 fail:
 	if (conf.lock_fd >= 0)

@@ -5,6 +5,7 @@
 #include <stdio.h>
 #include <string.h>
 #include <sys/socket.h>
+#include <sys/un.h>
 #include <unistd.h>
 
 #include "gateway/forwarded.h"
@@ -78,14 +79,17 @@ enum base_err gw_listen_open(const char *address, int *out, char **why)
 
 void gw_listen_name(int fd, const char *asked, char *out, size_t room)
 {
-	struct sockaddr_storage sa;
+	struct sockaddr_storage sa = { 0 };
 	socklen_t size = sizeof sa;
 	uint8_t addr[GW_ADDR_SIZE];
 	char text[GW_ADDR_TEXT], port[8];
 
 	(void)snprintf(out, room, "%s", asked ? asked : "-");
-	if (getsockname(fd, (struct sockaddr *)&sa, &size) ||
-		!gw_addr_of((struct sockaddr *)&sa, addr) ||
+	if (getsockname(fd, (struct sockaddr *)&sa, &size))
+		return;
+	if (sa.ss_family == AF_UNIX)
+		(void)snprintf(out, room, "%s", ((struct sockaddr_un *)(void *)&sa)->sun_path);
+	if (!gw_addr_of((struct sockaddr *)&sa, addr) ||
 		getnameinfo(
 			(struct sockaddr *)&sa, size, NULL, 0, port, sizeof port, NI_NUMERICSERV))
 		return;

@@ -12,7 +12,7 @@
  * error *why is a sentence; free() it. */
 BASE_MUSTUSE enum base_err gw_listen_open(const char *address, int *fd, char **why);
 
-/* HOST:PORT as fd is bound; what was asked for when that is not known. */
+/* HOST:PORT as fd is bound, or a unix socket's path; what was asked for when that is not known. */
 void gw_listen_name(int fd, const char *asked, char *out, size_t room);
 
 /* *why becomes "cannot listen on ADDRESS: WHAT", or NULL without memory. */

@@ -46,6 +46,26 @@ static void test_processes_are_named_for_what_they_are(void **state)
 	up_stop(&u);
 }
 
+/* Nobody can ask them from outside, but `pirn up` waits for each, and for the services, all the same. */
+static void test_several_gateways_without_administration(void **state)
+{
+	struct up u = { 0 };
+	char text[100], url[128];
+
+	(void)state;
+	up_spawn(&u, (const char *const[]){ "--admin", "off", "--gateways", "3", NULL });
+	wait_until(UP_MS, harness_logged(u.process, "up_ready"));
+	assert_int_equal(harness_log_count(u.process, "service_missing", NULL, NULL), 0);
+	assert_int_equal(harness_log_count(u.process, "gateway_ready", NULL, NULL), 3);
+	assert_true(harness_log_field(u.process, "up_ready", "admin", text, sizeof text));
+	assert_string_equal(text, "null");
+	assert_true(harness_log_field(u.process, "up_ready", "http", text, sizeof text));
+	(void)snprintf(url, sizeof url, "http://%s", text);
+	for (int i = 0; i < 30; i++)
+		assert_int_equal(harness_status(url, NULL, "/hello", NULL), 200);
+	up_stop(&u);
+}
+
 static uint64_t line_of(const struct harness_process *p, const char *id, const char *child_name)
 {
 	char *output = harness_output(p);
@@ -405,6 +425,7 @@ int main(void)
 {
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test(test_processes_are_named_for_what_they_are),
+		cmocka_unit_test(test_several_gateways_without_administration),
 		cmocka_unit_test(test_sigterm_ends_all_in_order),
 		cmocka_unit_test(test_ctrl_c_ends_it_too),
 		cmocka_unit_test(test_a_second_signal_ends_it_at_once),
