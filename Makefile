@@ -67,7 +67,7 @@ endif
 pkg_cflags = $(shell $(PKG_CONFIG) --cflags $(1) 2>/dev/null)
 pkg_libs   = $(shell $(PKG_CONFIG) --libs $(1) 2>/dev/null)
 
-PKGS := libzmq libprotobuf-c hiredis libuv libmicrohttpd yaml-0.1 jansson libcurl
+PKGS := libzmq libprotobuf-c hiredis libuv libmicrohttpd yaml-0.1 jansson libcurl libsodium
 # As -isystem, because our warnings are about our code.
 space := $(subst ,, )
 LIB_CFLAGS := $(patsubst -I%,-isystem %,$(filter-out -I/usr/include -I/usr/include/%-gnu, \
