@@ -134,6 +134,9 @@ struct fake_item {
 	char service[64];
 	uint32_t meta_size, data_size;
 	uint8_t first[16]; /* of the payload */
+	uint8_t id[16], key[255], hash[16];
+	size_t key_size;
+	uint64_t lane, number, delay_ms, not_before_ms;
 };
 
 struct fake_broker {
@@ -205,6 +208,36 @@ static inline enum base_err fake_send(struct fake_broker *b, uint32_t peer, uint
 	return net_router_item(b->router, peer, kind, &item, &payload);
 }
 
+static inline void fake_keep_event(struct fake_item *kept, const Pirn__Item *item)
+{
+	kept->lane = item->lane;
+	kept->number = item->number;
+	kept->delay_ms = item->delay_ms;
+	kept->not_before_ms = item->not_before_ms;
+	kept->key_size = item->has_key ? item->key.len : 0;
+	if (item->has_key)
+		memcpy(kept->key, item->key.data, item->key.len);
+	if (item->has_hash)
+		memcpy(kept->hash, item->hash.data, sizeof kept->hash);
+	if (item->has_id)
+		memcpy(kept->id, item->id.data, sizeof kept->id);
+}
+
+/* ACCEPTED; id NULL: the item's own was taken, else it is the first one of its key. */
+static inline void fake_accept(struct fake_broker *b, const struct fake_item *to, const uint8_t *id)
+{
+	Pirn__Item item = PIRN__ITEM__INIT;
+
+	item.has_slot = item.has_generation = item.has_id = 1;
+	item.slot = to->slot;
+	item.generation = to->generation;
+	item.id.data = (uint8_t *)(uintptr_t)(id ? id : to->id);
+	item.id.len = 16;
+	item.has_flags = id != NULL;
+	item.flags = id ? PIRN__ITEM_FLAG__REPLAYED : 0;
+	assert_int_equal(net_router_item(b->router, to->peer, PIRN__KIND__ACCEPTED, &item, NULL), BASE_OK);
+}
+
 static inline void fake_keep(
 	struct fake_broker *b, uint32_t peer, const struct net_frame *f, struct base_block *block)
 {
@@ -228,6 +261,7 @@ static inline void fake_keep(
 		kept->data_size = p.data_size;
 		if (item->service)
 			strncat(kept->service, item->service, sizeof kept->service - 1);
+		fake_keep_event(kept, item);
 		if (size)
 			memcpy(kept->first, p.meta, size < 16 ? size : 16);
 		b->n_items++;
