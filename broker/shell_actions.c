@@ -6,10 +6,10 @@
 #include "base/log.h"
 #include "broker/core/log_ids.h"
 
-/* What text and number of a log action are called: log_ids.h. */
+/* What text and number of a log action are called: log_ids.h. "text" and "number", when there is no row. */
 static const struct {
 	const char *text, *number;
-} log_keys[] = {
+} log_keys[BRK_LOG__N] = {
 	[BRK_LOG_peer_joined] = { "peer", "number" },
 	[BRK_LOG_peer_refused] = { "why", "number" },
 	[BRK_LOG_peer_gone] = { "peer", "calls" },
@@ -22,17 +22,15 @@ static const struct {
 	[BRK_LOG_drain_started] = { "broker", "calls" },
 };
 
-_Static_assert(sizeof log_keys / sizeof *log_keys == BRK_LOG__N,
-	"each of the core's log ids has its keys");
-
 static void log_action(const struct brk_action *a)
 {
 	for (size_t i = 0; i < BRK_LOG__N; i++) {
 		if (strcmp(brk_log_name((enum brk_log_id)i), a->log_id) != 0)
 			continue;
+		const char *text = log_keys[i].text, *number = log_keys[i].number;
 		base_log(brk_log_level(a->log_id), a->log_id,
-			LOG_STR(log_keys[i].text, a->log_text),
-			LOG_U64(log_keys[i].number, a->log_number));
+			LOG_STR(text ? text : "text", a->log_text),
+			LOG_U64(number ? number : "number", a->log_number));
 		return;
 	}
 }
