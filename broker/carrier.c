@@ -3,6 +3,7 @@
 #include <assert.h>
 #include <stdlib.h>
 
+#include "base/clock.h"
 #include "base/log.h"
 #include "base/slab.h"
 #include "store/fcall.h"
@@ -16,7 +17,7 @@
 struct open {
 	struct brk_carrier *carrier;
 	struct open *next; /* in the list of those that could not be sent */
-	uint64_t ticket;
+	uint64_t ticket, asked_us;
 	enum brk_ask_kind kind;
 	uint32_t slot;
 };
@@ -28,6 +29,7 @@ struct brk_carrier {
 	struct store_bounds bounds;
 	brk_carrier_fn *fn;
 	void *arg;
+	struct base_hist commits;
 	struct open *away, **away_end;
 	uint64_t said_at;
 	bool mute;
@@ -35,15 +37,23 @@ struct brk_carrier {
 
 /* ---- replies */
 
+static void count(struct brk_carrier *c, const struct open *o, enum store_code code)
+{
+	bool commit = o->kind == BRK_ASK_STORE || o->kind == BRK_ASK_SETTLE;
+	if (commit && code != STORE_AWAY && code != STORE_LOST)
+		base_hist_add(&c->commits, base_clock_us() - o->asked_us);
+}
+
 /* The record goes first: what is told may ask again. */
 static void tell(struct open *o, struct brk_told told)
 {
-	struct brk_carrier *j = o->carrier;
+	struct brk_carrier *c = o->carrier;
+	count(c, o, told.says->code);
 	told.ticket = o->ticket;
 	told.kind = o->kind;
-	base_slab_give(&j->slab, o->slot);
-	if (!j->mute)
-		j->fn(j->arg, &told);
+	base_slab_give(&c->slab, o->slot);
+	if (!c->mute)
+		c->fn(c->arg, &told);
 }
 
 #define ON_REPLY(name) \
@@ -181,10 +191,10 @@ static void on_pause(uv_timer_t *timer)
 		BRK_ASKS(X)
 #undef X
 	} away = { .says = { .code = STORE_AWAY, .why = "it could not be sent" } };
-	struct brk_carrier *j = timer->data;
-	struct open *next = j->away;
-	j->away = NULL;
-	j->away_end = &j->away;
+	struct brk_carrier *c = timer->data;
+	struct open *next = c->away;
+	c->away = NULL;
+	c->away_end = &c->away;
 	while (next) {
 		struct open *o = next;
 		next = o->next;
@@ -192,36 +202,36 @@ static void on_pause(uv_timer_t *timer)
 	}
 }
 
-static void put_away(struct brk_carrier *j, struct open *o)
+static void put_away(struct brk_carrier *c, struct open *o)
 {
-	if (!j->away)
-		uv_timer_start(&j->pause, on_pause, AWAY_MS, 0);
-	*j->away_end = o;
-	j->away_end = &o->next;
+	if (!c->away)
+		uv_timer_start(&c->pause, on_pause, AWAY_MS, 0);
+	*c->away_end = o;
+	c->away_end = &o->next;
 }
 
 /* Those of a connection that is down are no news; the others would be a line a turn. */
-static void say(struct brk_carrier *j, const struct brk_ask *ask, enum base_err err)
+static void say(struct brk_carrier *c, const struct brk_ask *ask, enum base_err err)
 {
-	uint64_t now = net_loop_now_ms(j->loop);
-	if (err == BASE_UNAVAILABLE || (j->said_at && now - j->said_at < SAY_MS))
+	uint64_t now = net_loop_now_ms(c->loop);
+	if (err == BASE_UNAVAILABLE || (c->said_at && now - c->said_at < SAY_MS))
 		return;
-	j->said_at = now;
+	c->said_at = now;
 	base_log(BASE_WARN, "store_not_asked", LOG_STR("ask", brk_ask_name(ask->kind)),
 		LOG_ERR(err));
 }
 
-void brk_carrier_ask(struct brk_carrier *j, struct store_redis *redis, const struct brk_ask *ask)
+void brk_carrier_ask(struct brk_carrier *c, struct store_redis *redis, const struct brk_ask *ask)
 {
 	uint32_t slot, generation;
-	struct open *o = base_slab_take(&j->slab, &slot, &generation);
+	struct open *o = base_slab_take(&c->slab, &slot, &generation);
 	assert(o); /* no memory: a broker that owes its core an answer cannot go on */
-	*o = (struct open){ j, NULL, ask->ticket, ask->kind, slot };
-	enum base_err err = redis ? asks[ask->kind](redis, ask, &j->bounds, o) : BASE_UNAVAILABLE;
+	*o = (struct open){ c, NULL, ask->ticket, base_clock_us(), ask->kind, slot };
+	enum base_err err = redis ? asks[ask->kind](redis, ask, &c->bounds, o) : BASE_UNAVAILABLE;
 	if (!err)
 		return;
-	say(j, ask, err);
-	put_away(j, o);
+	say(c, ask, err);
+	put_away(c, o);
 }
 
 /* ---- life */
@@ -229,43 +239,48 @@ void brk_carrier_ask(struct brk_carrier *j, struct store_redis *redis, const str
 enum base_err brk_carrier_new(struct net_loop *loop, const struct store_bounds *bounds,
 	brk_carrier_fn *fn, void *arg, struct brk_carrier **out)
 {
-	struct brk_carrier *j = calloc(1, sizeof *j);
-	if (!j)
+	struct brk_carrier *c = calloc(1, sizeof *c);
+	if (!c)
 		return BASE_NOMEM;
-	base_slab_init(&j->slab, sizeof(struct open), UINT32_MAX - 1);
-	j->loop = loop;
-	j->bounds = *bounds;
-	j->fn = fn;
-	j->arg = arg;
-	j->away_end = &j->away;
-	uv_timer_init(net_loop_uv(loop), &j->pause);
-	j->pause.data = j;
-	*out = j;
+	base_slab_init(&c->slab, sizeof(struct open), UINT32_MAX - 1);
+	c->loop = loop;
+	c->bounds = *bounds;
+	c->fn = fn;
+	c->arg = arg;
+	c->away_end = &c->away;
+	uv_timer_init(net_loop_uv(loop), &c->pause);
+	c->pause.data = c;
+	*out = c;
 	return BASE_OK;
 }
 
 static void on_closed(uv_handle_t *handle)
 {
-	struct brk_carrier *j = handle->data;
-	base_slab_fini(&j->slab);
-	free(j);
+	struct brk_carrier *c = handle->data;
+	base_slab_fini(&c->slab);
+	free(c);
 }
 
-void brk_carrier_free(struct brk_carrier **jp)
+void brk_carrier_free(struct brk_carrier **cp)
 {
-	struct brk_carrier *j = *jp;
-	if (!j)
+	struct brk_carrier *c = *cp;
+	if (!c)
 		return;
-	*jp = NULL;
-	uv_close((uv_handle_t *)&j->pause, on_closed);
+	*cp = NULL;
+	uv_close((uv_handle_t *)&c->pause, on_closed);
 }
 
-void brk_carrier_mute(struct brk_carrier *j)
+void brk_carrier_mute(struct brk_carrier *c)
 {
-	j->mute = true;
+	c->mute = true;
 }
 
-size_t brk_carrier_open(const struct brk_carrier *j)
+const struct base_hist *brk_carrier_commits(const struct brk_carrier *c)
 {
-	return j->slab.n_used;
+	return &c->commits;
+}
+
+size_t brk_carrier_open(const struct brk_carrier *c)
+{
+	return c->slab.n_used;
 }

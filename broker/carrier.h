@@ -18,6 +18,7 @@
 #ifndef BROKER_CARRIER_H
 #define BROKER_CARRIER_H
 
+#include "base/hist.h"
 #include "broker/core/ask.h"
 #include "net/loop.h"
 #include "store/redis.h"
@@ -30,13 +31,16 @@ typedef void brk_carrier_fn(void *arg, const struct brk_told *told);
 BASE_MUSTUSE enum base_err brk_carrier_new(struct net_loop *loop, const struct store_bounds *bounds,
 	brk_carrier_fn *fn, void *arg, struct brk_carrier **out);
 /* After the connection was freed: its open commands end here. Nothing is told any more. Takes NULL. */
-void brk_carrier_free(struct brk_carrier **j);
+void brk_carrier_free(struct brk_carrier **c);
 /* From now on nothing is told: the broker ends. */
-void brk_carrier_mute(struct brk_carrier *j);
+void brk_carrier_mute(struct brk_carrier *c);
 
 /* redis may be NULL: no Redis, all is AWAY. ask is borrowed until this returns. */
-void brk_carrier_ask(struct brk_carrier *j, struct store_redis *redis, const struct brk_ask *ask);
+void brk_carrier_ask(struct brk_carrier *c, struct store_redis *redis, const struct brk_ask *ask);
 
-size_t brk_carrier_open(const struct brk_carrier *j); /* asks that are not told yet */
+/* From a STORE or SETTLE to its reply, as Redis was there to give it. */
+const struct base_hist *brk_carrier_commits(const struct brk_carrier *c);
+
+size_t brk_carrier_open(const struct brk_carrier *c); /* asks that are not told yet */
 
 #endif

@@ -1,5 +1,6 @@
 #include "broker/metrics.h"
 
+#include <assert.h>
 #include <stdint.h>
 
 #include "base/stats.h"
@@ -26,11 +27,10 @@
 	X("pirn_store_connects_total", COUNTER, s->connects, "Times that Redis came up.") \
 	X("pirn_store_open", GAUGE, s->open, "Commands under way.")
 
-static void add(
+static Pirn__Metric *add(
 	struct brk_metrics *m, const char *name, uint32_t type, const char *help, double value)
 {
-	if (m->n == BRK_METRICS_MAX)
-		return;
+	assert(m->n < BRK_METRICS_MAX);
 	Pirn__Metric *metric = &m->metrics[m->n];
 	pirn__metric__init(metric);
 	metric->name = (char *)(uintptr_t)
@@ -40,6 +40,19 @@ static void add(
 	metric->type = type;
 	metric->value = value;
 	m->list[m->n++] = metric;
+	return metric;
+}
+
+static void set_histogram(Pirn__Metric *metric, const struct base_hist *hist)
+{
+	size_t n = BASE_HIST_BUCKETS;
+	while (n > 0 && hist->counts[n - 1] == 0)
+		n--;
+	metric->has_value = false;
+	metric->buckets = (uint64_t *)(uintptr_t)hist->counts;
+	metric->n_buckets = n;
+	metric->has_sum = true;
+	metric->sum = (double)hist->sum_us / 1e6;
 }
 
 static void add_sample(void *arg, const struct base_stat_sample *sample)
@@ -63,14 +76,26 @@ static void add_redis(struct brk_metrics *m, const struct store_redis *redis)
 #undef X
 }
 
-void brk_metrics_fill(struct brk_metrics *m, const struct net_router *router,
-	const struct store_redis *redis, size_t unsaved)
+static void add_store(struct brk_metrics *m, const struct brk_metrics_sources *s)
+{
+	add_redis(m, s->redis);
+	add(m, "pirn_store_durable", BASE_STAT_GAUGE,
+		"1 while events are accepted on this Redis: by its settings, or as told.",
+		s->durable);
+	add(m, "pirn_store_asks", BASE_STAT_GAUGE, "What events want of Redis, under way.",
+		(double)s->asks);
+	set_histogram(add(m, "pirn_store_commit_seconds", BASE_STAT_HISTOGRAM,
+			      "From a commit of events to Redis's answer, fsync included.", 0),
+		s->commits);
+}
+
+void brk_metrics_fill(struct brk_metrics *m, const struct brk_metrics_sources *sources)
 {
 	m->n = 0;
-	add_router(m, router);
-	if (redis)
-		add_redis(m, redis);
+	add_router(m, sources->router);
+	if (sources->redis)
+		add_store(m, sources);
 	add(m, "pirn_broker_registry_unsaved", BASE_STAT_GAUGE,
-		"Services that are not in Redis yet.", (double)unsaved);
+		"Services that are not in Redis yet.", (double)sources->unsaved);
 	base_stat_process(add_sample, m);
 }

@@ -5,12 +5,23 @@
 #ifndef BROKER_METRICS_H
 #define BROKER_METRICS_H
 
+#include <stdbool.h>
 #include <stddef.h>
 
+#include "base/hist.h"
 #include "net/router.h"
 #include "store/redis.h"
 
 #define BRK_METRICS_MAX 32
+
+struct brk_metrics_sources {
+	const struct net_router *router;
+	const struct store_redis *redis; /* NULL: a broker without one */
+	const struct base_hist *commits; /* from a STORE or SETTLE to its answer */
+	size_t unsaved;                  /* of the registry */
+	size_t asks;                     /* of the core, under way */
+	bool durable;
+};
 
 struct brk_metrics {
 	Pirn__Metric metrics[BRK_METRICS_MAX];
@@ -18,8 +29,7 @@ struct brk_metrics {
 	size_t n;
 };
 
-/* redis may be NULL: a broker without one. */
-void brk_metrics_fill(struct brk_metrics *m, const struct net_router *router,
-	const struct store_redis *redis, size_t unsaved);
+/* What it points at must live until the answer was packed. */
+void brk_metrics_fill(struct brk_metrics *m, const struct brk_metrics_sources *sources);
 
 #endif

@@ -19,6 +19,18 @@
 
 /* ---- the router's events */
 
+static void fill_metrics(struct brk_shell *s)
+{
+	const struct brk_metrics_sources sources = { .router = s->router,
+		.redis = s->redis,
+		.commits = brk_carrier_commits(s->carrier),
+		.unsaved = brk_catalog_unsaved(s->catalog),
+		.asks = brk_carrier_open(s->carrier),
+		.durable = s->durable };
+	brk_metrics_fill(&s->metrics, &sources);
+	brk_core_extra(s->core, s->metrics.list, s->metrics.n);
+}
+
 /* UNTRUSTED: a body that is not what its kind says stays NULL, and the core counts it. */
 static void on_message(
 	void *arg, uint32_t peer, const struct net_frame *frame, struct base_block *block)
@@ -37,8 +49,7 @@ static void on_message(
 		m.beat = pirn__beat__unpack(&allocator, frame->body_size, frame->body);
 		break;
 	case PIRN__KIND__QUERY:
-		brk_metrics_fill(&s->metrics, s->router, s->redis, brk_catalog_unsaved(s->catalog));
-		brk_core_extra(s->core, s->metrics.list, s->metrics.n);
+		fill_metrics(s);
 		break;
 	default:
 		break;
