@@ -8,10 +8,11 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "base/buf.h"
 #include "base/ulid.h"
 #include "store/keys.h"
 
-#define FIELD_MAX 1024
+#define FIELD_MAX 1100 /* two keys, and some words */
 #define TTL_MAX_MS (UINT64_C(100) * 366 * 86400 * 1000)
 
 static const struct row {
@@ -282,6 +283,61 @@ enum base_err store_run_op(struct store_redis *r, const struct store_run *run,
 	}
 	add_command(&c, op);
 	return start(&c, r, "pirn1_op", on_run, (struct pending){ op->kind, { .run = fn }, arg });
+}
+
+/* ---- what is recorded */
+
+/* The names that op() in functions.lua gave, without the two that are not operations. UNTRUSTED. */
+static bool pack_fields(struct base_buf *out, const struct store_reply *reply)
+{
+	for (size_t i = 0; i < reply->n; i++) {
+		struct store_reply name = store_reply_at(reply, i);
+		if (name.type != STORE_STR)
+			return false;
+		if (name.size == 0 || name.text[0] != 'o')
+			continue;
+		uint32_t size = (uint32_t)(name.size - 1);
+		const uint8_t front[] = { (uint8_t)(size >> 24), (uint8_t)(size >> 16),
+			(uint8_t)(size >> 8), (uint8_t)size };
+		base_buf_add(out, front, sizeof front);
+		base_buf_add(out, name.text + 1, size);
+	}
+	return reply->type == STORE_ARRAY;
+}
+
+static void on_fields(void *arg, const struct store_reply *reply)
+{
+	struct pending p = take(arg);
+	struct store_run_result out = { .says = says_of(reply) };
+	struct base_buf fields;
+	base_buf_init(&fields);
+	if (!out.says.code && !pack_fields(&fields, reply))
+		out.says = broken;
+	out.err = base_buf_check(&fields);
+	out.pairs = (struct store_arg){ fields.data, fields.size };
+	p.fn.run(p.arg, &out);
+	base_buf_fini(&fields);
+}
+
+enum base_err store_run_fields(
+	struct store_redis *r, const struct store_run *run, store_run_fn *fn, void *arg)
+{
+	struct pending *pending = malloc(sizeof *pending);
+	struct store_fcall c;
+	enum base_err err = BASE_NOMEM;
+	if (!pending)
+		return err;
+	*pending = (struct pending){ .fn = { .run = fn }, .arg = arg };
+	store_fcall_init(&c);
+	ops_key(&c, run->id, run->service);
+	if (!c.failed) {
+		const struct store_arg args[] = { STORE_ARG("HKEYS"), c.keys[0] };
+		err = store_redis_command(r, args, 2, on_fields, pending);
+	}
+	store_fcall_fini(&c);
+	if (err)
+		free(pending);
+	return err;
 }
 
 /* ---- claims */

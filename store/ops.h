@@ -38,7 +38,7 @@ struct store_run_result {
 };
 typedef void store_run_fn(void *arg, const struct store_run_result *result);
 
-/* field names the use: command, key, n-th use of that pair in the run; 1 to 1,024 bytes. Errors as
+/* field names the use: command, key, n-th use of that pair in the run; 1 to 1,100 bytes. Errors as
  * store_op_start. UNTRUSTED: op's parts. */
 BASE_MUSTUSE enum base_err store_run_op(struct store_redis *r, const struct store_run *run,
 	struct store_arg field, const struct store_read_record *reads, size_t n_reads,
@@ -46,6 +46,11 @@ BASE_MUSTUSE enum base_err store_run_op(struct store_redis *r, const struct stor
 
 /* True for operations that change nothing: their records ride with the next write. */
 bool store_op_reads(enum store_op_kind kind);
+
+/* What the delivery's runs have recorded: their fields, packed as pairs are, any number of them. They
+ * come in result->pairs. */
+BASE_MUSTUSE enum base_err store_run_fields(
+	struct store_redis *r, const struct store_run *run, store_run_fn *fn, void *arg);
 
 /* Steps through pairs: the next string, false at the end. at begins as 0. */
 bool store_record_next(struct store_arg pairs, size_t *at, struct store_arg *out);

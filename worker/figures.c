@@ -49,6 +49,7 @@ static void walk_session(const struct walk *w, const struct wrk_session *session
 	say(w, WRK_FIGURE_dispatched_total, (double)f.dispatched);
 	say(w, WRK_FIGURE_cancelled_total, (double)f.cancelled);
 	say(w, WRK_FIGURE_expired_total, (double)f.expired);
+	say(w, WRK_FIGURE_diverged_total, (double)f.diverged);
 	say(w, WRK_FIGURE_results_lost_total, (double)f.lost);
 	say(w, WRK_FIGURE_brokers, (double)f.brokers);
 }

@@ -21,6 +21,8 @@
 	X(dispatched_total, COUNTER, "Runs that brokers sent") \
 	X(cancelled_total, COUNTER, "Runs that were cancelled before they started") \
 	X(expired_total, COUNTER, "Runs whose time was over before they started") \
+	X(diverged_total, COUNTER, \
+		"Runs that did not ask for all that earlier runs of their event had changed") \
 	X(results_lost_total, COUNTER, "Results whose broker was gone") \
 	X(brokers, GAUGE, "Brokers that are linked") \
 	X(threads, GAUGE, "Threads that run services") \

@@ -235,6 +235,7 @@ struct wrk_thread *wrk_thread_new(struct wrk_executor *executor, struct wrk_stat
 		base_arena_init(&t->req.arena, WRK_ARENA_FIRST, WRK_ARENA_MAX);
 		t->req.executor = executor;
 		t->req.state = state;
+		wrk_replay_init(&t->req.replay);
 	}
 	return t;
 }
@@ -244,6 +245,7 @@ void wrk_thread_free(struct wrk_thread **t)
 	if (!*t)
 		return;
 	wrk_state_call_free(&(*t)->req.call);
+	wrk_replay_fini(&(*t)->req.replay);
 	base_arena_fini(&(*t)->req.arena);
 	free(*t);
 	*t = NULL;
@@ -346,6 +348,30 @@ static void run_handler(struct wrk_native *n, struct wrk_thread *t, struct wrk_r
 		run->retry_after_ms = retry_after_ms(&t->res);
 }
 
+static bool ask_diverged(struct pirn_request *req)
+{
+	bool diverged;
+
+	if (req->executor)
+		wrk_executor_block(req->executor);
+	diverged = wrk_replay_diverged(&req->replay, req->state, &req->call);
+	if (req->executor)
+		wrk_executor_unblock(req->executor);
+	return diverged;
+}
+
+/* What the broker has to know of a run that records, beside its answer. */
+static void seal_replay(struct pirn_request *req, struct wrk_run *run)
+{
+	if (!req->replay.of)
+		return;
+	if (req->replay.ended != STORE_DONE) /* another run answers, or has answered */
+		answer_reason(run, 503, PIRN__REASON__LEASE);
+	else if (req->state && run->reason == PIRN__REASON__NONE && run->status < 400)
+		run->diverged = ask_diverged(req);
+	run->recorded = req->replay.recorded;
+}
+
 void wrk_native_run(struct wrk_native *n, struct wrk_thread *t, struct wrk_run *run)
 {
 	uint64_t start_us = base_clock_us();
@@ -354,6 +380,7 @@ void wrk_native_run(struct wrk_native *n, struct wrk_thread *t, struct wrk_run *
 	run->reason = PIRN__REASON__NONE;
 	run->retry_after_ms = 0;
 	run->took_us = 0;
+	run->late = run->recorded = run->diverged = false;
 	if (start_us >= run->deadline_us) {
 		answer_reason(run, 504, PIRN__REASON__DEADLINE);
 		return;
@@ -365,6 +392,8 @@ void wrk_native_run(struct wrk_native *n, struct wrk_thread *t, struct wrk_run *
 		answer_fault(run, n, WRK_FAULT_NOMEM);
 	else
 		run_handler(n, t, run);
-	wrk_request_close(&t->req);
 	run->took_us = (uint32_t)(base_clock_us() - start_us);
+	seal_replay(&t->req, run);
+	wrk_request_close(&t->req);
+	run->late = start_us + run->took_us >= run->deadline_us;
 }

@@ -60,11 +60,14 @@ enum base_err wrk_request_open(
 	req->n_query = 0;
 	req->failed = false;
 	req->id[0] = req->trace[0] = '\0';
+	if (run->flags & PIRN__ITEM_FLAG__RECORD)
+		wrk_replay_open(&req->replay, run, wrk_native_name(native));
 	return run->meta_size > 0 ? open_http(req) : BASE_OK;
 }
 
 void wrk_request_close(struct pirn_request *req)
 {
+	wrk_replay_close(&req->replay);
 	base_arena_reset(&req->arena);
 	req->run = NULL;
 	req->native = NULL;
@@ -221,6 +224,16 @@ const char *pirn_request_traceparent(const struct pirn_request *req)
 unsigned pirn_request_attempt(const struct pirn_request *req)
 {
 	return req->run->attempt;
+}
+
+unsigned pirn_request_attempts(const struct pirn_request *req)
+{
+	return req->run->attempts;
+}
+
+bool pirn_request_is_event(const struct pirn_request *req)
+{
+	return (req->run->flags & PIRN__ITEM_FLAG__EVENT) != 0;
 }
 
 uint64_t pirn_request_left_ms(const struct pirn_request *req)

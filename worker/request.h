@@ -10,6 +10,7 @@
 #include "proto/pirn.pb-c.h"
 #include "pirn/service.h"
 #include "worker/native.h"
+#include "worker/replay.h"
 #include "worker/run.h"
 #include "worker/state.h"
 
@@ -33,6 +34,7 @@ struct pirn_request {
 	struct wrk_state *state; /* the thread's; NULL: this executor has none */
 	struct wrk_executor *executor;
 	struct wrk_state_call *call;
+	struct wrk_replay replay; /* open while a run records */
 };
 
 /* Opens the run's meta. PROTOCOL: it is not a request. UNTRUSTED. */

@@ -8,6 +8,8 @@
 #ifndef WRK_RUN_H
 #define WRK_RUN_H
 
+#include <stdatomic.h>
+
 #include "base/buf.h"
 #include "base/ulid.h"
 #include "worker/executor.h"
@@ -30,20 +32,26 @@ struct wrk_run {
 	/* The request. */
 	uint32_t broker, broker_epoch; /* whose it is: see session.c */
 	uint32_t slot, generation;     /* the broker's; echoed */
-	uint32_t attempt;
+	uint32_t flags;                /* ItemFlag */
+	uint32_t attempt, attempts;    /* attempts 0: not limited */
+	uint32_t epoch;                /* these three: with RECORD, store/ops.h */
+	uint64_t lease_end_ms, keep_until_ms;
 	uint64_t deadline_us; /* monotonic */
 	uint8_t id[BASE_ULID_SIZE];
 	uint8_t trace[WRK_TRACE_SIZE];
 	bool has_trace;
-	bool held;          /* not with the executor yet: beyond the service's concurrency */
-	bool cancelled;     /* nobody wants the answer */
-	struct base_buf in; /* meta and data, adjacent; NUL-terminated */
+	bool held;             /* not with the executor yet: beyond the service's concurrency */
+	bool gated;            /* the same, because of a run that is to be alone: alone.c */
+	atomic_bool cancelled; /* nobody wants the answer; the thread looks at it too */
+	struct base_buf in;    /* meta and data, adjacent; NUL-terminated */
 	size_t meta_size, data_size;
 
 	/* The answer. */
 	uint32_t status, reason;
 	uint32_t retry_after_ms; /* 0: none */
 	uint32_t took_us;
+	bool late;               /* it ended after its deadline */
+	bool recorded, diverged; /* as the RESULT's flags */
 	struct base_buf meta, body;
 };
 

@@ -36,20 +36,38 @@ static int code_of(enum base_err err)
 	}
 }
 
+/* Of a run that records: what its delivery's other runs did counts too. */
+static int replay_do(
+	struct pirn_request *req, const struct store_op *op, const struct wrk_state_result **result)
+{
+	enum store_code why;
+	enum base_err err = wrk_replay_do(&req->replay, req->state, &req->call, op, result, &why);
+
+	if (err != BASE_DENIED)
+		return code_of(err);
+	return why == STORE_LIMIT ? PIRN_ERR_LIMIT : PIRN_ERR_LEASE;
+}
+
+static int plain_do(
+	struct pirn_request *req, const struct store_op *op, const struct wrk_state_result **result)
+{
+	return code_of(wrk_state_do(req->state, &req->call, op, req->run->deadline_us, result));
+}
+
 static int state_do(
 	struct pirn_request *req, struct store_op *op, const struct wrk_state_result **result)
 {
-	enum base_err err;
+	int err;
 
 	if (!req->state)
 		return PIRN_ERR_UNAVAILABLE;
 	op->service = wrk_native_name(req->native);
 	if (req->executor)
 		wrk_executor_block(req->executor);
-	err = wrk_state_do(req->state, &req->call, op, req->run->deadline_us, result);
+	err = req->replay.of ? replay_do(req, op, result) : plain_do(req, op, result);
 	if (req->executor)
 		wrk_executor_unblock(req->executor);
-	return code_of(err);
+	return err;
 }
 
 /* An operation whose answer is a number; value may be NULL. */

@@ -37,7 +37,7 @@ static void on_cancel(struct wrk_session *s, uint32_t broker, const struct net_f
 
 		if (!run)
 			continue; /* its result is on the way: the two have crossed */
-		run->cancelled = true;
+		atomic_store(&run->cancelled, true);
 		s->figures.cancelled += wrk_session_withdraw(s, run, 502, PIRN__REASON__CANCELLED);
 	}
 }
@@ -201,6 +201,7 @@ static bool turn(void *arg)
 		return false;
 	}
 	collect(s);
+	wrk_session_open_gate(s);
 	wrk_session_tell_credits(s);
 	watch(s);
 	s->drained = s->draining && (s->cut || is_drained(s));

@@ -9,6 +9,9 @@
  * (RUN) all that is done becomes RESULT items, and what changed of the credit
  * rides with them, one number a service and broker however many runs it sums up.
  *
+ * A run with the flag ALONE waits until all runs that came before it have ended, and
+ * those that come later wait for it. Credit, cancelling and the end go on as ever.
+ *
  * The end: wrk_session_drain tells the brokers and grants nothing any more. When
  * each has answered and every run's result has left, on_drained is called. When
  * the time for that is over, wrk_session_cut hands back what has not started.
@@ -59,7 +62,7 @@ void wrk_session_drain(struct wrk_session *s);
 void wrk_session_cut(struct wrk_session *s);
 
 struct wrk_session_figures {
-	uint64_t dispatched, results, cancelled, expired, lost, refused;
+	uint64_t dispatched, results, cancelled, expired, lost, refused, diverged;
 	size_t brokers, under_way;
 };
 void wrk_session_figures(const struct wrk_session *s, struct wrk_session_figures *out);

@@ -22,10 +22,13 @@ struct wrk_session {
 	struct wrk_service *services;
 	Pirn__Manifest **manifests; /* what HELLO carries */
 	size_t n_manifests;
-	struct wrk_run *runs;       /* under way */
-	struct wrk_run *free_runs;  /* by next */
+	struct wrk_run *runs;      /* under way */
+	struct wrk_run *free_runs; /* by next */
 	size_t n_free_runs;
-	struct wrk_service *due; /* whose credit has to be told */
+	uint32_t started;      /* runs that the executor has, all services' */
+	struct wrk_run *alone; /* the one among them that no other may run beside; NULL: none */
+	struct wrk_run *gate, **gate_end; /* wait for it, or to be it, by task.next; in order */
+	struct wrk_service *due;          /* whose credit has to be told */
 	bool ready, draining, cut, drained;
 	struct wrk_session_figures figures;
 };
@@ -38,6 +41,9 @@ bool wrk_session_wants(const struct wrk_session *s, const struct wrk_run *run);
 
 /* A DISPATCH: its items become runs, or are answered. */
 void wrk_session_dispatch(struct wrk_session *s, uint32_t broker, const struct net_frame *frame);
+
+/* What waited for a run that was alone, or to be alone, starts when it may. Once a turn. */
+void wrk_session_open_gate(struct wrk_session *s);
 
 /* The executor is done with a run: its result leaves. */
 void wrk_session_done(struct wrk_session *s, struct wrk_run *run);

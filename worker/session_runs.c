@@ -9,6 +9,7 @@
 
 #include "base/clock.h"
 #include "base/log.h"
+#include "worker/failure.h"
 
 #define KEPT_RUNS  4096u  /* free records */
 #define KEPT_BYTES 16384u /* buffers of a free record that are larger are given back */
@@ -105,10 +106,17 @@ bool wrk_session_wants(const struct wrk_session *s, const struct wrk_run *run)
 	return s->brokers[run->broker].link && s->brokers[run->broker].epoch == run->broker_epoch;
 }
 
+static uint32_t flags_of(const struct wrk_run *run)
+{
+	return (run->recorded ? PIRN__ITEM_FLAG__RECORDED : 0u) |
+	       (run->diverged ? PIRN__ITEM_FLAG__DIVERGED : 0u);
+}
+
 static enum base_err send_answer(
 	struct net_link *link, const struct wrk_run *run, const struct net_payload *payload)
 {
 	Pirn__Item item = PIRN__ITEM__INIT;
+	char error[WRK_FAILURE_SIZE];
 
 	item.has_slot = item.has_generation = item.has_status = true;
 	item.slot = run->slot;
@@ -118,6 +126,10 @@ static enum base_err send_answer(
 	item.reason = run->reason;
 	item.has_retry_after_ms = run->retry_after_ms > 0;
 	item.retry_after_ms = run->retry_after_ms;
+	item.flags = flags_of(run);
+	item.has_flags = item.flags != 0;
+	if (wrk_failure_say(run, error))
+		item.error = error;
 	return net_link_item(link, PIRN__KIND__RESULT, &item, payload);
 }
 
@@ -148,6 +160,21 @@ static void send_result(struct wrk_session *s, struct wrk_run *run)
 
 /* ---- a run's end ----------------------------------------------------------- */
 
+static void count_start(struct wrk_session *s, struct wrk_service *service)
+{
+	service->started++;
+	s->started++;
+}
+
+static void count_end(struct wrk_session *s, struct wrk_run *run)
+{
+	assert(run->service->started > 0 && s->started > 0);
+	run->service->started--;
+	s->started--;
+	if (s->alone == run)
+		s->alone = NULL;
+}
+
 static void held_start(struct wrk_session *s, struct wrk_service *service)
 {
 	struct wrk_run *run = service->held;
@@ -159,7 +186,7 @@ static void held_start(struct wrk_session *s, struct wrk_service *service)
 		service->held_end = &service->held;
 	run->held = false;
 	run->task.next = NULL;
-	service->started++;
+	count_start(s, service);
 	wrk_executor_push(s->conf.executor, &run->task, base_clock_us());
 }
 
@@ -178,6 +205,15 @@ static void run_end(struct wrk_session *s, struct wrk_run *run)
 	held_start(s, service);
 }
 
+static void run_answer_reason(struct wrk_run *run, uint32_t status, uint32_t reason)
+{
+	base_buf_reset(&run->meta);
+	base_buf_reset(&run->body);
+	run->status = status;
+	run->reason = reason;
+	run->retry_after_ms = 0;
+}
+
 static bool is_failure(const struct wrk_run *run)
 {
 	return run->reason != PIRN__REASON__NONE || run->status >= 500 || run->status == 408 ||
@@ -188,23 +224,57 @@ void wrk_session_done(struct wrk_session *s, struct wrk_run *run)
 {
 	struct wrk_service *service = run->service;
 
-	assert(service->started > 0);
-	service->started--;
+	count_end(s, run);
 	service->runs++;
 	service->failures += is_failure(run);
 	s->figures.expired += run->reason == PIRN__REASON__DEADLINE;
+	s->figures.diverged += run->diverged;
 	base_hist_add(&service->took, run->took_us);
+	if (run->cancelled && (run->flags & PIRN__ITEM_FLAG__EVENT))
+		run_answer_reason(run, 502, PIRN__REASON__CANCELLED);
 	run_end(s, run);
 }
 
-static void run_answer_reason(struct wrk_run *run, uint32_t status, uint32_t reason)
+/* ---- the gate: runs that wait because one is to be alone ------------------- */
+
+/* A run that killed workers must not take others along with it, so it runs alone: after all that came
+ * before it, and before all that comes later. Those wait here in their order; none is with the
+ * executor, nor counted as started. */
+
+static bool is_alone(const struct wrk_run *run)
 {
-	base_buf_reset(&run->meta);
-	base_buf_reset(&run->body);
-	run->status = status;
-	run->reason = reason;
-	run->retry_after_ms = 0;
+	return (run->flags & PIRN__ITEM_FLAG__ALONE) != 0;
 }
+
+static bool gate_is_shut(const struct wrk_session *s, const struct wrk_run *run)
+{
+	return s->gate || s->alone || (is_alone(run) && s->started > 0);
+}
+
+static void gate_append(struct wrk_session *s, struct wrk_run *run)
+{
+	if (!s->gate)
+		s->gate_end = &s->gate;
+	run->gated = true;
+	run->task.next = NULL;
+	*s->gate_end = run;
+	s->gate_end = (struct wrk_run **)&run->task.next;
+}
+
+static void gate_remove(struct wrk_session *s, struct wrk_run *run)
+{
+	struct wrk_run **at = &s->gate;
+
+	while (*at != run)
+		at = (struct wrk_run **)&(*at)->task.next;
+	*at = (struct wrk_run *)run->task.next;
+	if (!*at)
+		s->gate_end = at;
+	run->gated = false;
+	run->task.next = NULL;
+}
+
+/* ---- a run that is not to start -------------------------------------------- */
 
 static void held_remove(struct wrk_run *run)
 {
@@ -222,10 +292,12 @@ static void held_remove(struct wrk_run *run)
 bool wrk_session_withdraw(
 	struct wrk_session *s, struct wrk_run *run, uint32_t status, uint32_t reason)
 {
-	if (run->held)
+	if (run->gated)
+		gate_remove(s, run);
+	else if (run->held)
 		held_remove(run);
 	else if (wrk_executor_withdraw(s->conf.executor, &run->task))
-		run->service->started--;
+		count_end(s, run);
 	else
 		return false;
 	run_answer_reason(run, status, reason);
@@ -275,8 +347,14 @@ static bool run_fill(struct wrk_run *run, const Pirn__Item *item, const struct n
 {
 	run->slot = item->slot;
 	run->generation = item->generation;
+	run->flags = item->flags;
 	run->attempt = item->has_attempt ? item->attempt : 1;
-	run->held = run->cancelled = false;
+	run->attempts = item->attempts;
+	run->epoch = item->epoch;
+	run->lease_end_ms = item->lease_end_ms;
+	run->keep_until_ms = item->keep_until_ms;
+	run->held = run->gated = run->late = run->recorded = run->diverged = false;
+	atomic_store(&run->cancelled, false);
 	run->status = run->reason = run->retry_after_ms = run->took_us = 0;
 	copy_bytes(run->id, sizeof run->id, item->has_id, &item->id);
 	copy_bytes(run->trace, sizeof run->trace, item->has_trace, &item->trace);
@@ -323,13 +401,15 @@ static struct wrk_run *run_open(struct wrk_session *s, uint32_t broker, const Pi
 }
 
 /* Into the chain for the executor, or to the held ones. */
-static void run_queue(struct wrk_run *run, struct wrk_task ***end)
+static void run_queue(struct wrk_session *s, struct wrk_run *run, struct wrk_task ***end)
 {
 	struct wrk_service *service = run->service;
 
+	if (is_alone(run))
+		s->alone = run;
 	run->task.next = NULL;
 	if (service->started < service->manifest->concurrency) {
-		service->started++;
+		count_start(s, service);
 		**end = &run->task;
 		*end = &run->task.next;
 		return;
@@ -337,6 +417,19 @@ static void run_queue(struct wrk_run *run, struct wrk_task ***end)
 	run->held = true;
 	*service->held_end = run;
 	service->held_end = (struct wrk_run **)&run->task.next;
+}
+
+void wrk_session_open_gate(struct wrk_session *s)
+{
+	struct wrk_task *first = NULL, **end = &first;
+	struct wrk_run *run;
+
+	while ((run = s->gate) && !s->alone && (!is_alone(run) || s->started == 0)) {
+		gate_remove(s, run);
+		run_queue(s, run, &end);
+	}
+	if (first)
+		wrk_executor_push(s->conf.executor, first, base_clock_us());
 }
 
 void wrk_session_dispatch(struct wrk_session *s, uint32_t broker, const struct net_frame *frame)
@@ -350,8 +443,10 @@ void wrk_session_dispatch(struct wrk_session *s, uint32_t broker, const struct n
 		struct net_payload payload = net_frame_payload(frame, item, &offset);
 		struct wrk_run *run = run_open(s, broker, item, &payload, now_us);
 
-		if (run)
-			run_queue(run, &end);
+		if (run && gate_is_shut(s, run))
+			gate_append(s, run);
+		else if (run)
+			run_queue(s, run, &end);
 	}
 	if (first)
 		wrk_executor_push(s->conf.executor, first, now_us);
@@ -365,7 +460,7 @@ void wrk_session_forget(struct wrk_session *s, uint32_t broker, uint32_t epoch)
 		next = run->next;
 		if (run->broker != broker || run->broker_epoch != epoch)
 			continue;
-		run->cancelled = true;
+		atomic_store(&run->cancelled, true);
 		(void)wrk_session_withdraw(s, run, 502, PIRN__REASON__CANCELLED);
 	}
 }

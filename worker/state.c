@@ -32,6 +32,7 @@ struct wrk_state_call {
 	sem_t done;
 	_Atomic(enum phase) phase;
 	const struct store_op *op;
+	const struct wrk_state_record *record; /* NULL: a plain operation */
 	enum base_err err;
 	struct wrk_state_result result;
 };
@@ -39,6 +40,7 @@ struct wrk_state_call {
 struct wrk_state {
 	struct wrk_state_conf conf;
 	pthread_mutex_t lock;
+	pthread_cond_t came_up;
 	struct wrk_state_call *first, **last; /* guarded by lock */
 	atomic_bool up;
 	struct wrk_state_figures figures; /* the loop's */
@@ -53,6 +55,7 @@ enum base_err wrk_state_new(const struct wrk_state_conf *conf, struct wrk_state 
 	s->conf = *conf;
 	s->last = &s->first;
 	pthread_mutex_init(&s->lock, NULL);
+	pthread_cond_init(&s->came_up, NULL);
 	atomic_init(&s->up, false);
 	*out = s;
 	return BASE_OK;
@@ -66,6 +69,7 @@ void wrk_state_free(struct wrk_state **sp)
 		return;
 	wrk_state_set_up(s, false);
 	wrk_state_turn(s);
+	pthread_cond_destroy(&s->came_up);
 	pthread_mutex_destroy(&s->lock);
 	free(s);
 	*sp = NULL;
@@ -73,7 +77,10 @@ void wrk_state_free(struct wrk_state **sp)
 
 void wrk_state_set_up(struct wrk_state *s, bool up)
 {
+	pthread_mutex_lock(&s->lock);
 	atomic_store(&s->up, up);
+	pthread_cond_broadcast(&s->came_up);
+	pthread_mutex_unlock(&s->lock);
 }
 
 void wrk_state_figures(const struct wrk_state *s, struct wrk_state_figures *out)
@@ -93,6 +100,7 @@ static struct wrk_state_call *call_new(struct wrk_state *s)
 	sem_init(&c->done, 0, 0);
 	atomic_init(&c->phase, IDLE);
 	base_buf_init(&c->result.bytes);
+	base_buf_init(&c->result.record);
 	return c;
 }
 
@@ -104,17 +112,26 @@ void wrk_state_call_free(struct wrk_state_call **cp)
 		return;
 	sem_destroy(&c->done);
 	base_buf_fini(&c->result.bytes);
+	base_buf_fini(&c->result.record);
 	free(c);
 	*cp = NULL;
 }
 
+static void buf_reset(struct base_buf *b)
+{
+	if (b->capacity > KEPT_BYTES)
+		base_buf_fini(b);
+	base_buf_reset(b);
+}
+
 static void result_reset(struct wrk_state_result *r)
 {
-	if (r->bytes.capacity > KEPT_BYTES)
-		base_buf_fini(&r->bytes);
-	base_buf_reset(&r->bytes);
+	buf_reset(&r->bytes);
+	buf_reset(&r->record);
 	r->has_value = false;
 	r->number = 0;
+	r->code = STORE_CODE__N;
+	r->replayed = false;
 }
 
 /* ---- the loop's side ------------------------------------------------------- */
@@ -180,6 +197,21 @@ static void on_result(void *arg, const struct store_result *result)
 	call_end(c);
 }
 
+static void on_record(void *arg, const struct store_run_result *result)
+{
+	struct wrk_state_call *c = arg;
+
+	c->err = wrk_state_copy_record(&c->result, result);
+	call_end(c);
+}
+
+static enum base_err start(struct wrk_state *s, struct wrk_state_call *c)
+{
+	if (c->record)
+		return s->conf.record(s->conf.arg, c->record, on_record, c);
+	return s->conf.start(s->conf.arg, c->op, on_result, c);
+}
+
 static void call_start(struct wrk_state *s, struct wrk_state_call *c)
 {
 	enum phase waiting = WAITING;
@@ -187,7 +219,7 @@ static void call_start(struct wrk_state *s, struct wrk_state_call *c)
 
 	if (atomic_compare_exchange_strong(&c->phase, &waiting, STARTING)) {
 		if (atomic_load(&s->up))
-			err = s->conf.start(s->conf.arg, c->op, on_result, c);
+			err = start(s, c);
 		atomic_store(&c->phase, WAITING);
 	}
 	if (err == BASE_OK)
@@ -259,19 +291,12 @@ static bool await(struct wrk_state_call *c, uint64_t deadline_us)
 	return true;
 }
 
-enum base_err wrk_state_do(struct wrk_state *s, struct wrk_state_call **call,
-	const struct store_op *op, uint64_t deadline_us, const struct wrk_state_result **result)
+static enum base_err do_call(struct wrk_state *s, struct wrk_state_call **call,
+	uint64_t deadline_us, const struct wrk_state_result **result)
 {
 	struct wrk_state_call *c = *call;
 
-	if (!atomic_load(&s->up))
-		return BASE_UNAVAILABLE;
-	if (!c)
-		c = *call = call_new(s);
-	if (!c)
-		return BASE_NOMEM;
 	result_reset(&c->result);
-	c->op = op;
 	atomic_store(&c->phase, WAITING);
 	submit(s, c);
 	if (!await(c, deadline_us)) {
@@ -280,4 +305,54 @@ enum base_err wrk_state_do(struct wrk_state *s, struct wrk_state_call **call,
 	}
 	*result = &c->result;
 	return c->err;
+}
+
+/* The thread's call, made when there is none. */
+static enum base_err call_get(struct wrk_state *s, struct wrk_state_call **call)
+{
+	if (!atomic_load(&s->up))
+		return BASE_UNAVAILABLE;
+	if (!*call)
+		*call = call_new(s);
+	return *call ? BASE_OK : BASE_NOMEM;
+}
+
+enum base_err wrk_state_do(struct wrk_state *s, struct wrk_state_call **call,
+	const struct store_op *op, uint64_t deadline_us, const struct wrk_state_result **result)
+{
+	enum base_err err = call_get(s, call);
+
+	if (err)
+		return err;
+	(*call)->op = op;
+	(*call)->record = NULL;
+	return do_call(s, call, deadline_us, result);
+}
+
+enum base_err wrk_state_do_record(struct wrk_state *s, struct wrk_state_call **call,
+	const struct wrk_state_record *record, uint64_t deadline_us,
+	const struct wrk_state_result **result)
+{
+	enum base_err err = call_get(s, call);
+
+	*result = NULL;
+	if (err)
+		return err;
+	(*call)->record = record;
+	return do_call(s, call, deadline_us, result);
+}
+
+bool wrk_state_await_up(struct wrk_state *s, uint64_t deadline_us)
+{
+	struct timespec until = { (time_t)(deadline_us / 1000000),
+		(long)(deadline_us % 1000000 * 1000) };
+	int rc = 0;
+	bool up;
+
+	pthread_mutex_lock(&s->lock);
+	while (!atomic_load(&s->up) && rc == 0)
+		rc = pthread_cond_clockwait(&s->came_up, &s->lock, CLOCK_MONOTONIC, &until);
+	up = atomic_load(&s->up);
+	pthread_mutex_unlock(&s->lock);
+	return up;
 }

@@ -6,6 +6,9 @@
  * copies each reply and wakes its thread. While Redis is down nobody gets that
  * far: the call ends at once.
  *
+ * Operations of runs that record (store/ops.h) go the same way, by another function; what is
+ * theirs alone stands in replay.h and state_record.c.
+ *
  * A call whose time is up is left behind: its record then belongs to the loop,
  * which frees it when the reply comes, or store/redis.h gives it up.
  */
@@ -16,7 +19,7 @@
 #include <stdint.h>
 
 #include "base/buf.h"
-#include "store/state.h"
+#include "store/ops.h"
 
 struct wrk_state;
 
@@ -27,9 +30,22 @@ struct wrk_state_call;
 typedef enum base_err wrk_state_start_fn(
 	void *arg, const struct store_op *op, store_op_fn *fn, void *fn_arg);
 
+/* An operation of a run that records; op NULL asks for the fields that are recorded. */
+struct wrk_state_record {
+	const struct store_op *op;
+	const struct store_run *run;
+	struct store_arg field;
+	const struct store_read_record *reads; /* since the run's last write */
+	size_t n_reads;
+};
+/* store_run_op, or store_run_fields, outside of tests. */
+typedef enum base_err wrk_state_record_fn(
+	void *arg, const struct wrk_state_record *record, store_run_fn *fn, void *fn_arg);
+
 struct wrk_state_conf {
-	wrk_state_start_fn *start; /* in the loop's thread */
-	void (*wake)(void *arg);   /* from any thread: call wrk_state_turn */
+	wrk_state_start_fn *start;   /* in the loop's thread */
+	wrk_state_record_fn *record; /* the same */
+	void (*wake)(void *arg);     /* from any thread: call wrk_state_turn */
 	void *arg;
 };
 
@@ -38,6 +54,10 @@ struct wrk_state_result {
 	struct base_buf
 		bytes; /* a value; or pairs: a uint32_t of their count, then for each text its uint32_t size, its bytes and a NUL */
 	bool has_value;
+	/* Of an operation that records: */
+	enum store_code code; /* __N: it was not even started */
+	bool replayed;
+	struct base_buf record; /* a read's, or the fields */
 };
 
 BASE_MUSTUSE enum base_err wrk_state_new(const struct wrk_state_conf *conf, struct wrk_state **out);
@@ -58,6 +78,18 @@ void wrk_state_figures(const struct wrk_state *s, struct wrk_state_figures *out)
  * the result is good until the next one. What op points at is only read while this blocks. */
 BASE_MUSTUSE enum base_err wrk_state_do(struct wrk_state *s, struct wrk_state_call **call,
 	const struct store_op *op, uint64_t deadline_us, const struct wrk_state_result **result);
+/* The same for a run that records. result is written unless the call never got that far (NULL):
+ * DENIED: result->code says why. IO: it may have happened or not; asked again with the same field it
+ * happens once. PROTOCOL: an answer that should not be, and it may have happened. */
+BASE_MUSTUSE enum base_err wrk_state_do_record(struct wrk_state *s, struct wrk_state_call **call,
+	const struct wrk_state_record *record, uint64_t deadline_us,
+	const struct wrk_state_result **result);
+/* Blocks until Redis is up; false: it was not before deadline_us. */
+bool wrk_state_await_up(struct wrk_state *s, uint64_t deadline_us);
 void wrk_state_call_free(struct wrk_state_call **call);
+
+/* Writes what a run's operation gave, as if it were a plain one's (state_record.c). */
+BASE_MUSTUSE enum base_err wrk_state_copy_record(
+	struct wrk_state_result *out, const struct store_run_result *from);
 
 #endif

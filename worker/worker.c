@@ -35,8 +35,8 @@ struct worker {
 	uv_timer_t end;
 	bool handles;
 	bool redis_heard; /* it is up, or its first connection failed */
-	bool started;   /* the links are open */
-	bool forgiving; /* a service that does not load does not end the start */
+	bool started;     /* the links are open */
+	bool forgiving;   /* a service that does not load does not end the start */
 	bool draining, anew;
 	bool cut; /* the end did not wait for all */
 	enum wrk_exit code;
@@ -272,6 +272,17 @@ static enum base_err start_op(void *arg, const struct store_op *op, store_op_fn 
 	return store_op_start(w->redis, op, fn, fn_arg);
 }
 
+static enum base_err start_record(
+	void *arg, const struct wrk_state_record *record, store_run_fn *fn, void *fn_arg)
+{
+	struct worker *w = arg;
+
+	if (!record->op)
+		return store_run_fields(w->redis, record->run, fn, fn_arg);
+	return store_run_op(w->redis, record->run, record->field, record->reads, record->n_reads,
+		record->op, fn, fn_arg);
+}
+
 static enum base_err make_loop(struct worker *w)
 {
 	enum base_err err = net_loop_new(&w->loop);
@@ -288,7 +299,7 @@ static enum base_err make_loop(struct worker *w)
 
 static enum base_err make_redis(struct worker *w)
 {
-	struct wrk_state_conf state = { start_op, wake, w };
+	struct wrk_state_conf state = { start_op, start_record, wake, w };
 	struct store_redis_conf conf = {
 		.url = w->settings->redis,
 		.name = w->settings->name,

@@ -74,7 +74,9 @@ extern "C" {
 	X(ERR_UNAVAILABLE, 8, true, 503, "the state is not available now") \
 	X(ERR_UNKNOWN, 9, true, 503, "the connection broke: the operation may have happened or not") \
 	X(ERR_TIMEOUT, 10, true, 504, "the time of the run is over") \
-	X(ERR_NOMEM, 11, true, 503, "out of memory")
+	X(ERR_NOMEM, 11, true, 503, "out of memory") \
+	X(ERR_LIMIT, 12, false, 500, "more operations than one event may have") \
+	X(ERR_LEASE, 13, false, 503, "another run has this event now, or nobody waits for this one")
 
 enum pirn_err {
 #define X(name, number, retryable, status, text) PIRN_##name = number,
@@ -147,8 +149,13 @@ bool pirn_request_query_at(struct pirn_request *req, size_t i, struct pirn_pair 
 bool pirn_request_param_at(const struct pirn_request *req, size_t i, struct pirn_pair *pair);
 bool pirn_request_header_at(const struct pirn_request *req, size_t i, struct pirn_pair *pair);
 
+/* Which run this is, of what. An event is run again when a run failed (408, 425, 429, 5xx, its time was
+ * over, the worker died), up to its manifest's attempts; a call when it may be (GET, PUT, DELETE, and
+ * those with an Idempotency-Key). "Attempt 2 of 5": */
 const char *pirn_request_id(const struct pirn_request *req); /* 26 characters, a ULID; the same in every attempt */
 unsigned pirn_request_attempt(const struct pirn_request *req); /* 1 for the first */
+unsigned pirn_request_attempts(const struct pirn_request *req); /* 0: not limited by a number, or a call */
+bool pirn_request_is_event(const struct pirn_request *req); /* nobody waits for the answer; it may be kept */
 uint64_t pirn_request_left_ms(const struct pirn_request *req); /* until nobody waits any more; 0: over */
 const char *pirn_request_remote(const struct pirn_request *req); /* the client's address, "" when unknown */
 const char *pirn_request_traceparent(const struct pirn_request *req); /* W3C trace context, for calls of your own; "" when none */
@@ -207,11 +214,34 @@ const char *pirn_env(const char *name);
 
 /* Kept in Redis under the service's name, shared by all workers, and by nobody else. Each operation
  * is atomic and blocks this thread until Redis answered, the run's time is over (ERR_TIMEOUT), or at
- * once when Redis is down (ERR_UNAVAILABLE). All workers' runs of a service may do the same at the
+ * once when Redis is down (ERR_UNAVAILABLE: nothing happened). All workers' runs of a service may do the same at the
  * same time: add, and swap, rather than get and set. Beside those named below all can return
- * ERR_UNAVAILABLE, ERR_UNKNOWN, ERR_TIMEOUT, ERR_NOMEM, and ERR_INVALID or ERR_TOO_LARGE for a key
+ * ERR_UNAVAILABLE, ERR_UNKNOWN, ERR_TIMEOUT, ERR_NOMEM, ERR_LIMIT, ERR_LEASE, and ERR_INVALID or ERR_TOO_LARGE for a key
  * that is not 1 to 512 bytes, or a value over 1 MiB. Outputs are written on success only. One name
  * is one kind of thing: ERR_TYPE otherwise. Of the handler's own thread only. */
+
+/* Runs of one event (and of a call that may be run again) do together what one run would have done:
+ *
+ *   - Each operation that changes something is recorded, in the same step of Redis that applies it. A
+ *     later run that asks for it again gets the first one's result, failures such as ERR_MISMATCH
+ *     included, and nothing is done twice; be it that the handler failed, its worker died, or the
+ *     reply of Redis was lost on the way.
+ *   - "It again" is: the same operation on the same key (and field), for the n-th time in the run. Not
+ *     the value. So a handler that was corrected between two runs replays what still fits and goes on
+ *     from there; what earlier runs did and it does not ask for stays done.
+ *   - A read is recorded with the next change after it: a later run sees what the first one saw, up to
+ *     the last change; reads after that are fresh. So a handler that asks in the same order, depending
+ *     on nothing but its request and the state, repeats itself exactly. Keep what it depends on besides
+ *     (time, chance, other systems) out of the order of its operations.
+ *   - One event may have 1,000 operations, with 256 KiB of what they read: ERR_LIMIT beyond; reads still
+ *     work then, changes do not. A run that goes on when its time is over, after another one of its event
+ *     has begun, or when the event was cancelled, changes nothing any more: ERR_TIMEOUT, ERR_LEASE.
+ *   - An event that ends dead keeps what its runs have done: operations are not one transaction.
+ *   - What a handler does outside of this state (mail, other services' calls, files) is done at least
+ *     once: again in each run. pirn_request_id() is the same in all of them, so that it can serve the
+ *     other side as an idempotency key.
+ *
+ * Calls that are not run again (a plain POST) are not recorded, and cost less. */
 
 /* A 64-bit counter that starts at 0. ERR_OVERFLOW: nothing changed. value may be NULL. */
 int pirn_counter_add(struct pirn_request *req, const char *counter, int64_t by, int64_t *value);

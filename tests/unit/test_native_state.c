@@ -68,7 +68,7 @@ static void wake(void *arg)
 static int setup(void **state)
 {
 	struct fixture *f = calloc(1, sizeof *f);
-	struct wrk_state_conf conf = { start, wake, f };
+	struct wrk_state_conf conf = { .start = start, .wake = wake, .arg = f };
 
 	sem_init(&f->woken, 0, 0);
 	assert_int_equal(wrk_state_new(&conf, &f->state), BASE_OK);
@@ -382,7 +382,7 @@ static void *crowd_main(void *arg)
 static void many_threads_get_their_own(void **state)
 {
 	struct crowd c = { .left = THREADS };
-	struct wrk_state_conf conf = { add_at_once, crowd_wake, &c };
+	struct wrk_state_conf conf = { .start = add_at_once, .wake = crowd_wake, .arg = &c };
 	struct wrk_state_figures figures;
 	pthread_t ids[THREADS];
 
