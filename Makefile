@@ -74,7 +74,7 @@ LIB_CFLAGS := $(patsubst -I%,-isystem %,$(filter-out -I/usr/include -I/usr/inclu
 	$(subst -isystem$(space),-I,$(call pkg_cflags,$(PKGS)))))
 LIBS := $(call pkg_libs,$(PKGS)) -lm -ldl -pthread
 CORE_LIBS    := $(call pkg_libs,libprotobuf-c) -lm -pthread
-CLIENT_PKGS  := libzmq libprotobuf-c libuv
+CLIENT_PKGS  := libzmq libprotobuf-c libuv libsodium
 CLIENT_LIBS  := $(call pkg_libs,$(CLIENT_PKGS)) -lm -pthread
 SERVICE_LIBS := $(call pkg_libs,jansson) -lm
 TEST_LIBS    := $(or $(call pkg_libs,cmocka),-lcmocka)

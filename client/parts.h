@@ -13,13 +13,12 @@
 #include "base/rand.h"
 #include "base/slab.h"
 #include "client/engine.h"
+#include "client/key.h"
 #include "net/hash.h"
 
 #define CLIENT_MAX_LINKS   64 /* bits of a mask; brokers beyond it are not used */
 #define CLIENT_SERVICE_MAX 64 /* with the NUL */
 #define CLIENT_MAX_RESENDS 2
-#define CLIENT_KEY_MAX     255
-#define CLIENT_HASH_SIZE   16
 
 struct client_record {
 	struct base_heap_node timed;

@@ -27,8 +27,8 @@
 #include "base/log.h"
 #include "base/rand.h"
 #include "base/ulid.h"
-#include "client/engine.h"
 #include "client/errors.h"
+#include "client/key.h"
 #include "client/thread.h"
 #include "net/block.h"
 
@@ -38,15 +38,26 @@
 #define DEFAULT_TIME_MS 30000u
 #define NAME_MAX_BYTES  63
 
-struct request {
-	struct base_block block; /* over body; the request's own life */
-	struct request *next;
-	struct pirn_client *client;
+/* What the user asked for, beyond where and what. */
+struct terms {
 	pirn_reply_fn *fn;
+	pirn_sent_fn *sent; /* of an event; NULL: a call */
 	void *arg;
+	uint64_t delay_ms, not_before_ms;
+	uint32_t timeout_ms;
+	bool idempotent, want_result, ack_memory;
+};
+
+/* A call or an event. */
+struct request {
+	struct client_job job;
+	struct base_block block; /* over body; the request's own life */
+	struct request *next;    /* among those that are spent, or free */
+	struct pirn_client *client;
+	struct terms terms;
 	struct base_block *large; /* NULL: the body is inline */
-	uint32_t body_size, timeout_ms;
-	bool idempotent;
+	struct client_key *key;   /* NULL: none */
+	uint32_t body_size;
 	char service[NAME_MAX_BYTES + 1];
 	uint8_t body[INLINE_BYTES];
 };
@@ -67,7 +78,7 @@ struct pirn_client {
 	atomic_uint_fast32_t calls;
 
 	pthread_mutex_t lock; /* of what follows */
-	struct request *inbox, **inbox_end;
+	struct client_job *inbox, **inbox_end;
 	struct request *free;
 	bool woken, closing;
 };
@@ -85,57 +96,91 @@ static void retire(struct base_block *block)
 	r->client->spent = r;
 }
 
-static void end(struct request *r, const struct pirn_reply *reply)
+/* It no longer counts when its callback runs, which may start the next one in its place. */
+static void count_out(struct request *r)
 {
-	struct base_block *block = &r->block;
-
 	base_block_unref(&r->large);
+	free(r->key);
+	r->key = NULL;
 	atomic_fetch_sub_explicit(&r->client->bytes, r->body_size, memory_order_relaxed);
 	atomic_fetch_sub_explicit(&r->client->calls, 1, memory_order_relaxed);
-	r->fn(r->arg, reply);
-	base_block_unref(&block);
 }
 
-static void on_reply(void *arg, const struct client_reply *reply)
+static void end_call(struct request *r, const struct client_reply *reply, enum pirn_client_err err)
 {
-	const struct pirn_reply out = { .err = client_err_of_reason(reply->reason),
+	const struct pirn_reply out = { .err = err,
 		.status = reply->status,
 		.retry_after_ms = reply->retry_after_ms,
 		.attempts = reply->attempts,
 		.body = reply->payload.data_size ? (const void *)reply->payload.data : "",
 		.body_size = reply->payload.data_size };
 
-	end(arg, &out);
+	r->terms.fn(r->terms.arg, &out);
 }
 
-static void fail(struct request *r, enum pirn_client_err err)
+static void end_event(struct request *r, const struct client_reply *reply, enum pirn_client_err err)
 {
-	const struct pirn_reply reply = { .err = err, .status = 503, .body = "" };
+	struct pirn_sent out = { .err = err,
+		.status = reply->status,
+		.retry_after_ms = reply->retry_after_ms,
+		.replayed = reply->replayed };
 
-	end(r, &reply);
+	base_ulid_print(reply->id, out.id);
+	r->terms.sent(r->terms.arg, &out);
 }
 
-static void submit(struct pirn_client *c, struct request *r)
+static void end(struct request *r, const struct client_reply *reply, enum pirn_client_err err)
 {
-	struct client_request request = {
-		.service = r->service, .timeout_ms = r->timeout_ms, .idempotent = r->idempotent
-	};
+	struct base_block *block = &r->block;
+
+	count_out(r);
+	if (r->terms.sent)
+		end_event(r, reply, err);
+	else
+		end_call(r, reply, err);
+	base_block_unref(&block);
+}
+
+static void on_reply(void *arg, const struct client_reply *reply)
+{
+	end(arg, reply, client_err_of_reason(reply->reason));
+}
+
+static void submit(struct pirn_client *c, struct client_job *job)
+{
+	struct request *r = (struct request *)(void *)job; /* its first member */
 	struct base_block *block = r->large ? r->large : &r->block;
+	const struct terms *t = &r->terms;
+	struct client_request request = { .service = r->service,
+		.timeout_ms = t->timeout_ms,
+		.idempotent = t->idempotent,
+		.event = t->sent != NULL,
+		.want_result = t->want_result,
+		.ack_memory = t->ack_memory,
+		.delay_ms = t->delay_ms,
+		.not_before_ms = t->not_before_ms };
+	struct client_reply none = { .status = 503 };
 	enum base_err err;
 
 	request.payload.data = block->data;
 	request.payload.data_size = block->size;
 	request.payload.block = block->size ? block : NULL;
+	if (r->key) {
+		request.key = r->key->bytes;
+		request.key_size = r->key->size;
+		request.hash = r->key->hash;
+	}
 	base_ulid_make(&c->ulids, &c->rand, base_clock_unix_ms(), request.id);
+	memcpy(none.id, request.id, sizeof none.id);
 	err = client_engine_call(c->engine, &request, on_reply, r, NULL);
 	if (err)
-		fail(r, client_err_of_base(err));
+		end(r, &none, client_err_of_base(err));
 }
 
 /* Spent requests go back and the inbox is taken, under one lock. */
-static struct request *exchange(struct pirn_client *c, bool *closing)
+static struct client_job *exchange(struct pirn_client *c, bool *closing)
 {
-	struct request *list;
+	struct client_job *list;
 
 	pthread_mutex_lock(&c->lock);
 	if (c->spent) {
@@ -156,14 +201,14 @@ static bool on_read(void *arg)
 {
 	struct pirn_client *c = arg;
 	bool closing;
-	struct request *list = exchange(c, &closing);
+	struct client_job *list = exchange(c, &closing);
 
 	if (closing)
 		net_loop_stop(c->loop);
 	while (list) {
-		struct request *r = list;
-		list = r->next;
-		submit(c, r);
+		struct client_job *job = list;
+		list = job->next;
+		job->run(c, job);
 	}
 	return false;
 }
@@ -198,7 +243,7 @@ static void tear_down(struct pirn_client *c)
 		uv_close((uv_handle_t *)c->async, on_async_closed);
 	c->async = NULL;
 	net_loop_free(&c->loop);
-	free_list(exchange(c, &closing));
+	exchange(c, &closing); /* the spent ones; nothing was posted since closing was seen */
 	free_list(c->free);
 }
 
@@ -339,18 +384,20 @@ bool client_thread_is_own(const struct pirn_client *c)
 	return pthread_equal(pthread_self(), c->thread);
 }
 
+struct client_engine *client_thread_engine(const struct pirn_client *c)
+{
+	return c->engine;
+}
+
 /* ---- the users' side ------------------------------------------------------- */
 
-static enum pirn_client_err check_call(const struct pirn_call *call)
+static enum pirn_client_err check(const char *service, const void *body, size_t body_size)
 {
-	size_t name;
+	size_t name = service ? strlen(service) : 0;
 
-	if (!call || call->size < offsetof(struct pirn_call, idempotent) || !call->service)
+	if (name == 0 || name > NAME_MAX_BYTES || (body_size && !body))
 		return PIRN_CLIENT_INVALID;
-	name = strlen(call->service);
-	if (name == 0 || name > NAME_MAX_BYTES || (call->body_size && !call->body))
-		return PIRN_CLIENT_INVALID;
-	return call->body_size > NET_MAX_ITEM ? PIRN_CLIENT_TOO_LARGE : PIRN_CLIENT_OK;
+	return body_size > NET_MAX_ITEM ? PIRN_CLIENT_TOO_LARGE : PIRN_CLIENT_OK;
 }
 
 /* Counted first and given back when it was too much: two threads can then refuse each other at the
@@ -374,40 +421,61 @@ static void unreserve(struct pirn_client *c, size_t bytes)
 	atomic_fetch_sub_explicit(&c->bytes, bytes, memory_order_relaxed);
 }
 
-static void fill(struct request *r, struct pirn_client *c, const struct pirn_call *call,
-	struct base_block *large, pirn_reply_fn *fn, void *arg)
+struct wanted {
+	const char *service, *key;
+	const void *body;
+	size_t body_size;
+	struct terms terms;
+};
+
+static void fill(struct request *r, struct pirn_client *c, const struct wanted *w,
+	struct base_block *large, struct client_key *key)
 {
+	r->job.run = submit;
 	r->block = (struct base_block){ .data = r->body,
-		.size = large ? 0 : (uint32_t)call->body_size,
+		.size = large ? 0 : (uint32_t)w->body_size,
 		.refs = 1,
 		.release = retire,
 		.owner = r };
 	r->next = NULL;
 	r->client = c;
-	r->fn = fn;
-	r->arg = arg;
+	r->terms = w->terms;
 	r->large = large;
-	r->body_size = (uint32_t)call->body_size;
-	r->timeout_ms = call->timeout_ms ? call->timeout_ms : DEFAULT_TIME_MS;
-	r->idempotent = call->size > offsetof(struct pirn_call, idempotent) && call->idempotent;
-	strcpy(r->service, call->service);
-	if (!large && call->body_size)
-		memcpy(r->body, call->body, call->body_size);
+	r->key = key;
+	r->body_size = (uint32_t)w->body_size;
+	strcpy(r->service, w->service);
+	if (!large && w->body_size)
+		memcpy(r->body, w->body, w->body_size);
 }
 
 /* Under the lock; true: the loop must be woken. */
-static bool push(struct pirn_client *c, struct request *r)
+static bool push(struct pirn_client *c, struct client_job *job)
 {
 	bool wake = !c->woken;
 
-	*c->inbox_end = r;
-	c->inbox_end = &r->next;
+	job->next = NULL;
+	*c->inbox_end = job;
+	c->inbox_end = &job->next;
 	c->woken = true;
 	return wake;
 }
 
-static enum pirn_client_err enqueue(struct pirn_client *c, const struct pirn_call *call,
-	struct base_block *large, pirn_reply_fn *fn, void *arg)
+enum pirn_client_err client_thread_post(struct pirn_client *c, struct client_job *job)
+{
+	bool closing, wake = false;
+
+	pthread_mutex_lock(&c->lock);
+	closing = c->closing;
+	if (!closing)
+		wake = push(c, job);
+	pthread_mutex_unlock(&c->lock);
+	if (wake)
+		uv_async_send(c->async);
+	return closing ? PIRN_CLIENT_CLOSED : PIRN_CLIENT_OK;
+}
+
+static enum pirn_client_err enqueue(struct pirn_client *c, const struct wanted *w,
+	struct base_block *large, struct client_key *key)
 {
 	struct request *r, *fresh = NULL;
 	bool wake;
@@ -428,37 +496,91 @@ static enum pirn_client_err enqueue(struct pirn_client *c, const struct pirn_cal
 	r = fresh ? fresh : c->free;
 	if (!fresh)
 		c->free = r->next;
-	fill(r, c, call, large, fn, arg);
-	wake = push(c, r);
+	fill(r, c, w, large, key);
+	wake = push(c, &r->job);
 	pthread_mutex_unlock(&c->lock);
 	if (wake)
 		uv_async_send(c->async);
 	return PIRN_CLIENT_OK;
 }
 
-enum pirn_client_err pirn_client_call_async(
-	struct pirn_client *client, const struct pirn_call *call, pirn_reply_fn *fn, void *arg)
+static enum pirn_client_err start(struct pirn_client *c, const struct wanted *w)
 {
-	enum pirn_client_err err = check_call(call);
 	struct base_block *large = NULL;
+	struct client_key *key = NULL;
+	enum pirn_client_err err = PIRN_CLIENT_OK;
 
-	if (err)
-		return err;
-	if (!client || !fn)
-		return PIRN_CLIENT_INVALID;
-	if (!reserve(client, call->body_size))
+	if (!reserve(c, w->body_size))
 		return PIRN_CLIENT_FULL;
-	if (call->body_size > INLINE_BYTES) {
-		const struct net_payload payload = { .data = call->body,
-			.data_size = (uint32_t)call->body_size };
+	if (w->key)
+		err = client_key_new(w->key, w->service, w->body, w->body_size, &key);
+	if (!err && w->body_size > INLINE_BYTES) {
+		const struct net_payload payload = { .data = w->body,
+			.data_size = (uint32_t)w->body_size };
 		large = net_block_new(&payload);
 		err = large ? PIRN_CLIENT_OK : PIRN_CLIENT_NOMEM;
 	}
 	if (!err)
-		err = enqueue(client, call, large, fn, arg);
+		err = enqueue(c, w, large, key);
 	if (err) {
 		base_block_unref(&large);
-		unreserve(client, call->body_size);
+		free(key);
+		unreserve(c, w->body_size);
 	}
 	return err;
+}
+
+enum pirn_client_err pirn_client_call_async(
+	struct pirn_client *client, const struct pirn_call *given, pirn_reply_fn *fn, void *arg)
+{
+	struct pirn_call call = { 0 };
+	enum pirn_client_err err;
+	struct wanted w;
+
+	if (!given || given->size < offsetof(struct pirn_call, idempotent))
+		return PIRN_CLIENT_INVALID;
+	memcpy(&call, given, given->size < sizeof call ? given->size : sizeof call);
+	err = check(call.service, call.body, call.body_size);
+	if (err)
+		return err;
+	if (!client || !fn)
+		return PIRN_CLIENT_INVALID;
+	w = (struct wanted){ .service = call.service,
+		.key = call.key,
+		.body = call.body,
+		.body_size = call.body_size };
+	w.terms.fn = fn;
+	w.terms.arg = arg;
+	w.terms.timeout_ms = call.timeout_ms ? call.timeout_ms : DEFAULT_TIME_MS;
+	w.terms.idempotent = call.idempotent;
+	return start(client, &w);
+}
+
+enum pirn_client_err pirn_client_send_async(
+	struct pirn_client *client, const struct pirn_event *given, pirn_sent_fn *fn, void *arg)
+{
+	struct pirn_event event = { 0 };
+	enum pirn_client_err err;
+	struct wanted w;
+
+	if (!given || given->size < offsetof(struct pirn_event, key))
+		return PIRN_CLIENT_INVALID;
+	memcpy(&event, given, given->size < sizeof event ? given->size : sizeof event);
+	err = check(event.service, event.body, event.body_size);
+	if (err)
+		return err;
+	if (!client || !fn)
+		return PIRN_CLIENT_INVALID;
+	w = (struct wanted){ .service = event.service,
+		.key = event.key,
+		.body = event.body,
+		.body_size = event.body_size };
+	w.terms.sent = fn;
+	w.terms.arg = arg;
+	w.terms.timeout_ms = event.timeout_ms ? event.timeout_ms : DEFAULT_TIME_MS;
+	w.terms.want_result = event.want_result;
+	w.terms.ack_memory = event.ack_memory;
+	w.terms.delay_ms = event.delay_ms;
+	w.terms.not_before_ms = event.not_before_ms;
+	return start(client, &w);
 }

@@ -1,4 +1,4 @@
-/* Call services of a Pirn from a C program.
+/* Call services of a Pirn from a C program, and send them events.
  *
  *	#include <pirn/client.h>
  *
@@ -31,6 +31,16 @@
  * error. After PIRN_CLIENT_LOST and PIRN_CLIENT_DEADLINE nobody knows whether the service ran; a
  * call that is marked idempotent is run again when a worker or broker is lost, in the time it has.
  * With no broker in reach a call waits for one, connect_wait_ms at most.
+ *
+ * An event is kept: once pirn_client_send has returned OK it is on disk, and will be run until it
+ * has succeeded, or its attempts are used up (the service's manifest says how many; it is then a
+ * dead letter, which can be put back). A send whose broker is lost is repeated by itself, as often
+ * as its time allows, and is accepted once all the same. UNDECIDED means that this time was over
+ * before anybody had said yes or no: send it again with the same key, and it is there once.
+ *
+ * A key (Idempotency-Key) names what is to happen once: a second call or event of the same service
+ * with the same key and body gets what the first one got, for a day. With another body it is
+ * refused.
  *
  * Memory is bounded: beyond max_calls or max_bytes a call is refused at once with
  * PIRN_CLIENT_FULL, and has not been sent. That is back-pressure: wait for replies, then go on.
@@ -78,7 +88,14 @@ extern "C" {
 	X(DEADLINE, 15, true, "the time for the call was up") \
 	X(LOST, 16, true, "the worker or the broker was lost in mid-call") \
 	X(CRASHED, 17, false, "the service broke its contract") \
-	X(REFUSED, 18, false, "the broker refused the call")
+	X(REFUSED, 18, false, "the broker refused the call") \
+	X(NOT_DURABLE, 19, true, "the event cannot be kept on disk now") \
+	X(KEY_BUSY, 20, true, "a call with this key is under way") \
+	X(KEY_BODY, 21, false, "this key came with another request before") \
+	X(KEYS_FULL, 22, true, "there is no room to remember another key") \
+	X(UNDECIDED, 23, true, "it is not known whether the event was accepted") \
+	X(NOT_FOUND, 24, false, "no such event is known") \
+	X(UNSUPPORTED, 25, false, "the brokers keep no events: they have no Redis")
 
 enum pirn_client_err {
 #define X(name, number, retryable, text) PIRN_CLIENT_##name = number,
@@ -125,6 +142,7 @@ struct pirn_call {
 	size_t body_size; /* at most 16 MiB */
 	uint32_t timeout_ms; /* until the reply is there; 0: 30,000 */
 	bool idempotent;  /* may be run more than once */
+	const char *key;  /* an Idempotency-Key, 1 to 255 bytes; NULL: none */
 };
 
 #define PIRN_CALL(...) ((struct pirn_call){ .size = sizeof(struct pirn_call), __VA_ARGS__ })
@@ -152,6 +170,94 @@ typedef void pirn_reply_fn(void *arg, const struct pirn_reply *reply);
  * CLOSED, NOMEM) it will not. */
 PIRN_CLIENT_API enum pirn_client_err pirn_client_call_async(
 	struct pirn_client *client, const struct pirn_call *call, pirn_reply_fn *fn, void *arg);
+
+/* ---- events --------------------------------------------------------------- */
+
+#define PIRN_ID_SIZE 27 /* of an id's text, with the NUL */
+
+struct pirn_event {
+	size_t size;
+	const char *service;
+	const void *body;
+	size_t body_size;
+	const char *key;        /* as a call's */
+	uint64_t delay_ms;      /* not before so long from now */
+	uint64_t not_before_ms; /* nor before that time, Unix time in ms; 0: at once */
+	uint32_t timeout_ms;    /* until it is accepted; 0: 30,000; at most 60,000 */
+	bool want_result;       /* keep the service's answer, for pirn_client_result */
+	bool ack_memory;        /* accepted as soon as a broker has it: faster, and lost with that broker */
+};
+
+#define PIRN_EVENT(...) ((struct pirn_event){ .size = sizeof(struct pirn_event), __VA_ARGS__ })
+
+struct pirn_sent {
+	enum pirn_client_err err; /* OK: it was accepted */
+	unsigned status;          /* 202, or the HTTP status that goes with err */
+	uint32_t retry_after_ms;  /* how long to wait before trying again; 0: not said */
+	bool replayed;            /* its key was known, and this is about the first event of that key */
+	char id[PIRN_ID_SIZE];    /* a ULID */
+};
+
+/* Sends an event and waits until it is accepted. id may be NULL; it is filled also after UNDECIDED, because
+ * that event may be there, and is "" when nothing was sent (FULL, TOO_LARGE, INVALID, CLOSED, WRONG_THREAD). */
+PIRN_CLIENT_API enum pirn_client_err pirn_client_send(
+	struct pirn_client *client, const struct pirn_event *event, char id[PIRN_ID_SIZE]);
+
+/* As pirn_client_call_async; sent is good until it returns. */
+typedef void pirn_sent_fn(void *arg, const struct pirn_sent *sent);
+PIRN_CLIENT_API enum pirn_client_err pirn_client_send_async(
+	struct pirn_client *client, const struct pirn_event *event, pirn_sent_fn *fn, void *arg);
+
+/* ---- what became of an event ------------------------------------------------ */
+
+/* name, number. Numbers never change; those from DONE on are ends. */
+#define PIRN_STATES(X) \
+	X(READY, 1) \
+	X(RUNNING, 2) \
+	X(WAITING, 3) /* delayed, or between two attempts */ \
+	X(ENDING, 4) \
+	X(DONE, 5) \
+	X(DEAD, 6) /* a dead letter */ \
+	X(EXPIRED, 7) /* too old before it could be run */ \
+	X(CANCELLED, 8)
+
+enum pirn_state {
+#define X(name, number) PIRN_STATE_##name = number,
+	PIRN_STATES(X)
+#undef X
+};
+
+PIRN_CLIENT_API const char *pirn_state_name(enum pirn_state state); /* "done"; "unknown" for none of them */
+
+struct pirn_result {
+	enum pirn_client_err err; /* OK: the event is known */
+	enum pirn_state state;
+	unsigned status;          /* what the service answered last; 0: it has not */
+	uint32_t attempt;         /* the run that goes on, or the last one; 0: none yet */
+	uint32_t attempts;        /* of so many; 0: not known */
+	uint64_t accepted_ms, ended_ms; /* Unix time; 0: not known, not yet */
+	char service[64];
+	const void *body;         /* the answer, when want_result was set and it is DONE; never NULL; NUL-terminated */
+	size_t body_size;
+};
+
+/* Asks all brokers what became of an event. With wait_ms it waits for the end, at most so long: the result
+ * then says how it stands. OK: *result is the caller's, to be freed. Otherwise *result is NULL: NOT_FOUND
+ * (no such event, or its result was not kept), INVALID (no id), and what keeps brokers from saying: NO_BROKER,
+ * NOT_DURABLE, UNDECIDED (try again). */
+PIRN_CLIENT_API enum pirn_client_err pirn_client_result(
+	struct pirn_client *client, const char *id, uint32_t wait_ms, struct pirn_result **result);
+PIRN_CLIENT_API void pirn_result_free(struct pirn_result **result); /* takes NULL */
+
+/* The same without waiting; result is good until fn returns, and its err says whether the rest counts. */
+typedef void pirn_result_fn(void *arg, const struct pirn_result *result);
+PIRN_CLIENT_API enum pirn_client_err pirn_client_result_async(
+	struct pirn_client *client, const char *id, uint32_t wait_ms, pirn_result_fn *fn, void *arg);
+
+/* Cancels an event that has not ended; what has begun to run runs on, and is not repeated. The result says how it stands
+ * now: CANCELLED, or that it had ended before. */
+PIRN_CLIENT_API enum pirn_client_err pirn_client_cancel(
+	struct pirn_client *client, const char *id, struct pirn_result **result);
 
 #ifdef __cplusplus
 }
