@@ -93,7 +93,7 @@ extern "C" {
 	X(KEY_BUSY, 20, true, "a call with this key is under way") \
 	X(KEY_BODY, 21, false, "this key came with another request before") \
 	X(KEYS_FULL, 22, true, "there is no room to remember another key") \
-	X(UNDECIDED, 23, true, "it is not known whether the event was accepted") \
+	X(UNDECIDED, 23, true, "it could not be told in time whether the event is there") \
 	X(NOT_FOUND, 24, false, "no such event is known") \
 	X(UNSUPPORTED, 25, false, "the brokers keep no events: they have no Redis")
 
@@ -254,8 +254,8 @@ typedef void pirn_result_fn(void *arg, const struct pirn_result *result);
 PIRN_CLIENT_API enum pirn_client_err pirn_client_result_async(
 	struct pirn_client *client, const char *id, uint32_t wait_ms, pirn_result_fn *fn, void *arg);
 
-/* Cancels an event that has not ended; what has begun to run runs on, and is not repeated. The result says how it stands
- * now: CANCELLED, or that it had ended before. */
+/* Cancels an event that has not ended; what has begun to run runs on, and is not repeated. The result says
+ * how it stands now: CANCELLED, or that it had ended before. */
 PIRN_CLIENT_API enum pirn_client_err pirn_client_cancel(
 	struct pirn_client *client, const char *id, struct pirn_result **result);
 

@@ -133,7 +133,7 @@ struct fake_item {
 	uint32_t peer, kind, slot, generation, flags, left_ms;
 	char service[64];
 	uint32_t meta_size, data_size;
-	uint8_t first[16]; /* of the payload */
+	uint8_t first[64]; /* of the payload */
 	uint8_t id[16], key[255], hash[16];
 	size_t key_size;
 	uint64_t lane, number, delay_ms, not_before_ms;
@@ -150,6 +150,7 @@ struct fake_broker {
 	bool no_drain;      /* does not answer DRAIN */
 	bool echo;          /* answers each SUBMIT at once with its payload */
 	bool beats;         /* answers each BEAT */
+	void (*on_item)(struct fake_broker *b, const struct fake_item *item); /* NULL: items are only kept */
 	uint32_t peers[FAKE_PEERS]; /* who said HELLO, in that order */
 	size_t n_peers;
 	unsigned hellos, hellos_again, beats_heard, byes, drains, gone, metrics, messages;
@@ -263,8 +264,10 @@ static inline void fake_keep(
 			strncat(kept->service, item->service, sizeof kept->service - 1);
 		fake_keep_event(kept, item);
 		if (size)
-			memcpy(kept->first, p.meta, size < 16 ? size : 16);
+			memcpy(kept->first, p.meta, size < sizeof kept->first ? size : sizeof kept->first);
 		b->n_items++;
+		if (b->on_item)
+			b->on_item(b, kept);
 		if (b->echo && f->head->kind == PIRN__KIND__SUBMIT) {
 			Pirn__Item reply = PIRN__ITEM__INIT;
 			reply.has_slot = reply.has_generation = reply.has_status = 1;

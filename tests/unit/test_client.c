@@ -5,6 +5,7 @@
 
 #include <pthread.h>
 
+#include "base/ulid.h"
 #include "pirn/client.h"
 
 /* ---- a broker in a thread ------------------------------------------------------- */
@@ -32,13 +33,14 @@ static void *serve(void *arg)
 	return NULL;
 }
 
-static int set_up_with(bool silent)
+static int set_up_with(bool silent, void (*on_item)(struct fake_broker *, const struct fake_item *))
 {
 	memset(&server, 0, sizeof server);
 	fixture_init(&server.f);
 	strcpy(server.endpoint, fixture_ipc(&server.f, "broker"));
 	server.b = fake_new(server.f.loop, server.endpoint, 1);
 	server.b->echo = !silent;
+	server.b->on_item = on_item;
 	uv_async_init(net_loop_uv(server.f.loop), &server.stop, on_stop);
 	return pthread_create(&server.thread, NULL, serve, NULL);
 }
@@ -46,13 +48,13 @@ static int set_up_with(bool silent)
 static int set_up(void **state)
 {
 	(void)state;
-	return set_up_with(false);
+	return set_up_with(false, NULL);
 }
 
 static int set_up_silent(void **state)
 {
 	(void)state;
-	return set_up_with(true);
+	return set_up_with(true, NULL);
 }
 
 static int tear_down(void **state)
@@ -259,6 +261,355 @@ static void a_callback_may_call_but_not_wait(void **state)
 	assert_int_equal(chain.closed, PIRN_CLIENT_WRONG_THREAD);
 }
 
+/* ---- events --------------------------------------------------------------------------- */
+
+/* What the broker's thread saw and does; under the lock. */
+static struct {
+	struct fake_item event; /* the last one */
+	uint32_t refuse;        /* a reason; 0: accepts */
+	const uint8_t *first;   /* the id of the key's first event; NULL: this is it */
+	uint32_t state;         /* of what is asked for; 0: nobody knows of it */
+} events;
+
+#define SET(field, value) \
+	do { \
+		pthread_mutex_lock(&lock); \
+		events.field = (value); \
+		pthread_mutex_unlock(&lock); \
+	} while (false)
+
+static struct fake_item last_event(void)
+{
+	struct fake_item item;
+
+	pthread_mutex_lock(&lock);
+	item = events.event;
+	pthread_mutex_unlock(&lock);
+	return item;
+}
+
+static void answer_query(struct fake_broker *b, const struct fake_item *item)
+{
+	Pirn__Query *query = pirn__query__unpack(NULL, item->data_size, item->first);
+	Pirn__Invocation found = PIRN__INVOCATION__INIT, *list[] = { &found };
+	Pirn__Answer answer = PIRN__ANSWER__INIT;
+	uint32_t owners[] = { 7 };
+	uint8_t bytes[256];
+
+	assert_non_null(query);
+	answer.has_epoch = answer.has_loaded = answer.has_count = 1;
+	answer.epoch = 7;
+	answer.loaded = 1;
+	answer.owners = owners;
+	answer.n_owners = 1;
+	if (query->what == PIRN__QUERY_KIND__CANCEL_INVOCATION) {
+		events.state = PIRN__INVOCATION_STATE__CANCELLED_END;
+		answer.count = 1;
+	} else if (events.state) {
+		answer.invocations = list;
+		answer.n_invocations = 1;
+	}
+	found.id = query->id;
+	found.service = (char *)(uintptr_t) "echo";
+	found.state = events.state;
+	found.has_status = found.has_attempt = found.has_attempts = found.has_data = 1;
+	found.status = 200;
+	found.attempt = 2;
+	found.attempts = 5;
+	found.data.data = (uint8_t *)(uintptr_t) "the answer";
+	found.data.len = 10;
+	assert_int_equal(fake_send(b, item->peer, PIRN__KIND__ANSWER, item->slot, item->generation,
+				 0, 0, bytes, pirn__answer__pack(&answer, bytes)),
+		BASE_OK);
+	pirn__query__free_unpacked(query, NULL);
+}
+
+static void answer_item(struct fake_broker *b, const struct fake_item *item)
+{
+	events.event = *item;
+	if (item->number == 0)
+		fake_send(b, item->peer, PIRN__KIND__REPLY, item->slot, item->generation, 200, 0,
+			"", 0);
+	else if (events.refuse)
+		fake_send(b, item->peer, PIRN__KIND__REFUSED, item->slot, item->generation, 0,
+			events.refuse, NULL, 0);
+	else
+		fake_accept(b, item, events.first);
+}
+
+static void on_item(struct fake_broker *b, const struct fake_item *item)
+{
+	pthread_mutex_lock(&lock);
+	if (item->kind == PIRN__KIND__QUERY)
+		answer_query(b, item);
+	else
+		answer_item(b, item);
+	pthread_mutex_unlock(&lock);
+}
+
+static int set_up_events(void **state)
+{
+	(void)state;
+	memset(&events, 0, sizeof events);
+	return set_up_with(true, on_item);
+}
+
+static void an_event_is_accepted(void **state)
+{
+	char id[PIRN_ID_SIZE] = "x", expected[PIRN_ID_SIZE];
+	struct fake_item got;
+
+	(void)state;
+	open_client(0, 0);
+	assert_int_equal(pirn_client_send(client,
+				 &PIRN_EVENT(.service = "echo", .body = "hello", .body_size = 5,
+					 .key = "k 1", .delay_ms = 60000, .not_before_ms = 123,
+					 .want_result = true, .ack_memory = true),
+				 id),
+		PIRN_CLIENT_OK);
+	got = last_event();
+	base_ulid_print(got.id, expected);
+	assert_string_equal(id, expected);
+	assert_string_equal(got.service, "echo");
+	assert_memory_equal(got.first, "hello", 5);
+	assert_int_equal(got.flags, PIRN__ITEM_FLAG__EVENT | PIRN__ITEM_FLAG__WANT_RESULT |
+					    PIRN__ITEM_FLAG__ACK_MEMORY);
+	assert_int_equal(got.key_size, 3);
+	assert_memory_equal(got.key, "k 1", 3);
+	assert_int_equal(got.not_before_ms, 123);
+	assert_true(got.delay_ms > 50000 && got.delay_ms <= 60000);
+	assert_true(got.left_ms > 20000 && got.left_ms <= 30000);
+	assert_int_equal(
+		pirn_client_send(client, &PIRN_EVENT(.service = "echo"), NULL), PIRN_CLIENT_OK);
+	got = last_event();
+	assert_int_equal(got.flags, PIRN__ITEM_FLAG__EVENT);
+	assert_int_equal(got.key_size, 0);
+	assert_int_equal(got.number, 2);
+}
+
+static void hash_of(const char *service, const char *body, uint8_t hash[16])
+{
+	struct fake_item got;
+
+	assert_int_equal(pirn_client_send(client,
+				 &PIRN_EVENT(.service = service, .body = body,
+					 .body_size = strlen(body), .key = "k"),
+				 NULL),
+		PIRN_CLIENT_OK);
+	got = last_event();
+	memcpy(hash, got.hash, 16);
+}
+
+static void the_same_request_has_the_same_hash(void **state)
+{
+	uint8_t a[16], z[16];
+	struct pirn_reply *reply;
+	struct fake_item got;
+
+	(void)state;
+	open_client(0, 0);
+	hash_of("echo", "body", a);
+	hash_of("echo", "body", z);
+	assert_memory_equal(a, z, 16);
+	hash_of("echo", "bodY", z);
+	assert_memory_not_equal(a, z, 16);
+	hash_of("echob", "ody", z); /* where one ends and the other begins counts */
+	assert_memory_not_equal(a, z, 16);
+	assert_int_equal(
+		pirn_client_call(client,
+			&PIRN_CALL(.service = "echo", .body = "body", .body_size = 4, .key = "k"),
+			&reply),
+		PIRN_CLIENT_OK);
+	pirn_reply_free(&reply);
+	got = last_event();
+	assert_memory_equal(a, got.hash, 16);
+	assert_int_equal(got.flags, 0);
+}
+
+struct sent {
+	struct counter c;
+	struct pirn_sent last;
+};
+
+static void on_sent(void *arg, const struct pirn_sent *sent)
+{
+	struct sent *s = arg;
+
+	pthread_mutex_lock(&lock);
+	s->c.n++;
+	s->c.good += sent->err == PIRN_CLIENT_OK && sent->status == 202;
+	s->last = *sent;
+	pthread_cond_broadcast(&changed);
+	pthread_mutex_unlock(&lock);
+}
+
+static void many_events(void **state)
+{
+	struct sent s = { 0 };
+
+	(void)state;
+	open_client(0, 0);
+	for (unsigned i = 0; i < 1000; i++)
+		assert_int_equal(
+			pirn_client_send_async(client,
+				&PIRN_EVENT(.service = "echo", .body = &i, .body_size = sizeof i),
+				on_sent, &s),
+			PIRN_CLIENT_OK);
+	await(&s.c, 1000);
+	assert_int_equal(s.c.good, 1000);
+	assert_int_equal(last_event().number, 1000);
+}
+
+static void a_known_key_is_said(void **state)
+{
+	static const uint8_t first[16] = { 1, 2, 3 };
+	char expected[PIRN_ID_SIZE];
+	struct sent s = { 0 };
+
+	(void)state;
+	SET(first, first);
+	open_client(0, 0);
+	assert_int_equal(pirn_client_send_async(
+				 client, &PIRN_EVENT(.service = "echo", .key = "k"), on_sent, &s),
+		PIRN_CLIENT_OK);
+	await(&s.c, 1);
+	assert_int_equal(s.c.good, 1);
+	assert_true(s.last.replayed);
+	base_ulid_print(first, expected);
+	assert_string_equal(s.last.id, expected);
+}
+
+static void refused_events(void **state)
+{
+	static const struct {
+		enum _Pirn__Reason reason;
+		enum pirn_client_err err;
+	} all[] = {
+		{ PIRN__REASON__UNKNOWN_SERVICE, PIRN_CLIENT_UNKNOWN_SERVICE },
+		{ PIRN__REASON__NOT_DURABLE, PIRN_CLIENT_NOT_DURABLE },
+		{ PIRN__REASON__KEY_BODY, PIRN_CLIENT_KEY_BODY },
+		{ PIRN__REASON__KEYS_FULL, PIRN_CLIENT_KEYS_FULL },
+		{ PIRN__REASON__UNSUPPORTED, PIRN_CLIENT_UNSUPPORTED },
+		{ PIRN__REASON__QUEUE_FULL, PIRN_CLIENT_QUEUE_FULL },
+	};
+
+	(void)state;
+	open_client(0, 0);
+	for (size_t i = 0; i < sizeof all / sizeof all[0]; i++) {
+		SET(refuse, (uint32_t)all[i].reason);
+		assert_int_equal(
+			pirn_client_send(client, &PIRN_EVENT(.service = "echo"), NULL), all[i].err);
+	}
+}
+
+static void an_undecided_event_has_an_id(void **state)
+{
+	char id[PIRN_ID_SIZE] = "", expected[PIRN_ID_SIZE];
+	struct fake_item got;
+
+	(void)state;
+	SET(refuse, PIRN__REASON__MOVED);
+	open_client(0, 0);
+	assert_int_equal(
+		pirn_client_send(client, &PIRN_EVENT(.service = "echo", .timeout_ms = 100), id),
+		PIRN_CLIENT_UNDECIDED);
+	got = last_event();
+	base_ulid_print(got.id, expected);
+	assert_string_equal(id, expected);
+	assert_true(pirn_client_err_retryable(PIRN_CLIENT_UNDECIDED));
+}
+
+static void events_of_wrong_arguments(void **state)
+{
+	char key[257] = "", id[PIRN_ID_SIZE] = "before";
+	struct pirn_event half = { .size = 4, .service = "x" };
+
+	(void)state;
+	memset(key, 'k', 256);
+	open_client(0, 0);
+	assert_int_equal(pirn_client_send(client, &PIRN_EVENT(.service = "x", .key = key), id),
+		PIRN_CLIENT_INVALID);
+	assert_string_equal(id, "");
+	assert_int_equal(pirn_client_send(client, &PIRN_EVENT(.service = "x", .key = ""), id),
+		PIRN_CLIENT_INVALID);
+	assert_int_equal(
+		pirn_client_send(client, &PIRN_EVENT(.body_size = 0), id), PIRN_CLIENT_INVALID);
+	assert_int_equal(pirn_client_send(client, &half, id), PIRN_CLIENT_INVALID);
+	assert_int_equal(pirn_client_send(client, NULL, id), PIRN_CLIENT_INVALID);
+	assert_int_equal(pirn_client_send_async(client, &PIRN_EVENT(.service = "x"), NULL, NULL),
+		PIRN_CLIENT_INVALID);
+	key[255] = '\0';
+	assert_int_equal(pirn_client_send(client, &PIRN_EVENT(.service = "x", .key = key), id),
+		PIRN_CLIENT_OK);
+}
+
+static void what_became_of_an_event(void **state)
+{
+	static const char id[] = "01ARZ3NDEKTSV4RRFFQ69G5FAV";
+	struct pirn_result *result;
+
+	(void)state;
+	open_client(0, 0);
+	assert_int_equal(pirn_client_send(client, &PIRN_EVENT(.service = "echo"), NULL),
+		PIRN_CLIENT_OK); /* the connection is up */
+	assert_int_equal(pirn_client_result(client, id, 0, &result), PIRN_CLIENT_NOT_FOUND);
+	assert_null(result);
+	SET(state, PIRN_STATE_DONE);
+	assert_int_equal(pirn_client_result(client, id, 1000, &result), PIRN_CLIENT_OK);
+	assert_int_equal(result->state, PIRN_STATE_DONE);
+	assert_int_equal(result->status, 200);
+	assert_int_equal(result->attempt, 2);
+	assert_int_equal(result->attempts, 5);
+	assert_string_equal(result->service, "echo");
+	assert_string_equal(result->body, "the answer");
+	assert_int_equal(result->body_size, 10);
+	pirn_result_free(&result);
+	assert_null(result);
+	pirn_result_free(&result);
+	SET(state, PIRN_STATE_RUNNING);
+	assert_int_equal(pirn_client_cancel(client, id, &result), PIRN_CLIENT_OK);
+	assert_int_equal(result->state, PIRN_STATE_CANCELLED);
+	pirn_result_free(&result);
+	assert_int_equal(pirn_client_result(client, "no id", 0, &result), PIRN_CLIENT_INVALID);
+	assert_int_equal(pirn_client_result(client, NULL, 0, &result), PIRN_CLIENT_INVALID);
+	assert_int_equal(pirn_client_result(client, id, 0, NULL), PIRN_CLIENT_INVALID);
+}
+
+static void on_result(void *arg, const struct pirn_result *result)
+{
+	struct counter *c = arg;
+
+	pthread_mutex_lock(&lock);
+	c->n++;
+	c->last = result->err;
+	pthread_cond_broadcast(&changed);
+	pthread_mutex_unlock(&lock);
+}
+
+/* Asked again until its time is up, or the client is closed. */
+static void a_question_ends_with_the_client(void **state)
+{
+	struct counter c = { 0 };
+
+	(void)state;
+	SET(state, PIRN_STATE_RUNNING);
+	open_client(0, 0);
+	assert_int_equal(
+		pirn_client_send(client, &PIRN_EVENT(.service = "echo"), NULL), PIRN_CLIENT_OK);
+	assert_int_equal(pirn_client_result_async(
+				 client, "01ARZ3NDEKTSV4RRFFQ69G5FAV", 60000, on_result, &c),
+		PIRN_CLIENT_OK);
+	assert_int_equal(pirn_client_close(&client), PIRN_CLIENT_OK);
+	assert_int_equal(c.n, 1);
+}
+
+static void states_have_names(void **state)
+{
+	(void)state;
+	assert_string_equal(pirn_state_name(PIRN_STATE_DONE), "done");
+	assert_string_equal(pirn_state_name((enum pirn_state)77), "unknown");
+}
+
 /* ---- ends that are no answers -------------------------------------------------------- */
 
 static void bounds_are_told_at_once(void **state)
@@ -381,13 +732,14 @@ static void errors_have_names(void **state)
 	(void)state;
 	assert_string_equal(pirn_client_err_name(PIRN_CLIENT_NO_WORKER), "NO_WORKER");
 	assert_string_equal(pirn_client_err_name((enum pirn_client_err)1000), "?");
-	for (int i = PIRN_CLIENT_OK; i <= PIRN_CLIENT_REFUSED; i++)
+	for (int i = PIRN_CLIENT_OK; i <= PIRN_CLIENT_UNSUPPORTED; i++)
 		assert_true(strlen(pirn_client_err_text((enum pirn_client_err)i)) > 5);
 	assert_false(pirn_client_err_retryable((enum pirn_client_err)1000));
 	assert_int_equal(pirn_client_close(&(struct pirn_client *){ NULL }), PIRN_CLIENT_OK);
 }
 
 #define TEST(name)        cmocka_unit_test_setup_teardown(name, set_up, tear_down)
+#define TEST_EVENT(name)  cmocka_unit_test_setup_teardown(name, set_up_events, tear_down)
 #define TEST_SILENT(name) cmocka_unit_test_setup_teardown(name, set_up_silent, tear_down)
 
 int main(void)
@@ -397,6 +749,16 @@ int main(void)
 		TEST(bodies_of_all_sizes),
 		TEST(many_threads_share_a_client),
 		TEST(a_callback_may_call_but_not_wait),
+		TEST_EVENT(an_event_is_accepted),
+		TEST_EVENT(the_same_request_has_the_same_hash),
+		TEST_EVENT(many_events),
+		TEST_EVENT(a_known_key_is_said),
+		TEST_EVENT(refused_events),
+		TEST_EVENT(an_undecided_event_has_an_id),
+		TEST_EVENT(events_of_wrong_arguments),
+		TEST_EVENT(what_became_of_an_event),
+		TEST_EVENT(a_question_ends_with_the_client),
+		TEST(states_have_names),
 		TEST_SILENT(bounds_are_told_at_once),
 		TEST_SILENT(a_call_has_a_deadline),
 		TEST_SILENT(closing_ends_what_is_open),
