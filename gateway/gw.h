@@ -45,7 +45,9 @@ struct gw {
 	uint8_t boot[BASE_ULID_SIZE];
 	uint64_t max_response;
 	bool draining;
-	bool informed; /* a broker has said what is served: only then is anything unknown */
+	bool events;    /* a broker takes events now */
+	char *warnings; /* a JSON array: what is wrong with the brokers' Redis; NULL: nothing is */
+	bool informed;  /* a broker has said what is served: only then is anything unknown */
 	struct gw_target target; /* of the request whose head is being looked at */
 	char segment_room[GW_SEGMENT_ROOM];
 };
@@ -75,7 +77,7 @@ static inline struct gw_errand *gw_errand_of(const struct gw_request *r)
 	return r->user;
 }
 
-/* One resource that is always there. */
+/* One resource that is always there. A segment * of its path stands for any one that is not empty. */
 struct gw_resource {
 	struct gw_slice path;
 	uint32_t allow;
@@ -98,7 +100,28 @@ void gw_answer_json(struct gw_request *r, unsigned status,
 void gw_answer_with(struct gw_request *r, struct gw_answer *a,
 	const struct base_buf *json); /* the same, with more than a status */
 
+void gw_serve_fini(struct gw *gw); /* the routes, and what else a registry brought */
+
+/* Members events and warnings. */
+struct gw_json;
+void gw_serve_show_events(const struct gw *gw, struct gw_json *j);
+
+/* Cuts r's target into gw->target again: when a resource runs it is another request's. */
+void gw_serve_target(struct gw *gw, const struct gw_request *r);
+/* "Somebody else cannot answer now": 503, and Retry-After. */
+void gw_answer_later(struct gw_request *r, const char *detail);
+/* The broker or the engine answered in the service's place: a problem with the reason's status. */
+void gw_answer_reason(
+	struct gw_request *r, enum _Pirn__Reason reason, unsigned status, uint32_t retry_after_ms);
+
 /* api/ */
+void gw_api_invocation(struct gw *gw, struct gw_request *r);
+void gw_api_invocations(struct gw *gw, struct gw_request *r);
+void gw_api_dead(struct gw *gw, struct gw_request *r);
+void gw_api_dead_of(struct gw *gw, struct gw_request *r);
+void gw_api_dead_letter(struct gw *gw, struct gw_request *r);
+void gw_api_dead_redrive(struct gw *gw, struct gw_request *r);
+void gw_api_dead_purge(struct gw *gw, struct gw_request *r);
 void gw_api_healthz(struct gw *gw, struct gw_request *r);
 void gw_api_readyz(struct gw *gw, struct gw_request *r);
 void gw_api_services(struct gw *gw, struct gw_request *r);

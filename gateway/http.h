@@ -173,6 +173,9 @@ struct gw_answer {
  * request is still unanswered; NOMEM: the same. */
 BASE_MUSTUSE enum base_err gw_http_answer(struct gw_request *r, const struct gw_answer *a);
 bool gw_http_is_answered(const struct gw_request *r);
+/* Whether the client of a request that waits has closed its connection, or its end of it: a system
+ * call. For those who wait long for something that nobody else needs. */
+bool gw_http_is_gone(const struct gw_request *r);
 
 /* Answers with a problem; retry_after_s 0: no such header; allow NULL: no such header. Never fails
  * to answer: without memory the connection is closed. */

@@ -5,6 +5,7 @@
 #include <assert.h>
 #include <netinet/in.h>
 #include <netinet/tcp.h>
+#include <poll.h>
 #include <stdlib.h>
 #include <sys/socket.h>
 #include <time.h>
@@ -68,6 +69,13 @@ static void start(struct gw_http *h, struct MHD_Connection *mhd, void **context)
 	gw_addr_print(c->addr, c->addr_text);
 	c->stage = GW_STAGE_HEAD;
 	link_conn(c);
+}
+
+bool gw_http_is_gone(const struct gw_request *q)
+{
+	struct pollfd p = { .fd = gw_record_of(q)->conn->fd, .events = POLLRDHUP };
+
+	return poll(&p, 1, 0) == 1 && p.revents != 0;
 }
 
 void gw_conn_notify(void *arg, struct MHD_Connection *mhd, void **context,

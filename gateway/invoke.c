@@ -248,8 +248,7 @@ static unsigned seconds_up(uint32_t ms)
 	return ms / 1000 + (ms % 1000 != 0);
 }
 
-/* The broker or the engine answered in the service's place. */
-static void answer_reason(
+void gw_answer_reason(
 	struct gw_request *r, enum _Pirn__Reason reason, unsigned status, uint32_t retry_after_ms)
 {
 	const char *text = client_reason_text(reason);
@@ -357,7 +356,7 @@ static void on_reply(void *arg, const struct client_reply *reply)
 
 	count_event(e, reply->reason == PIRN__REASON__NONE);
 	if (reply->reason != PIRN__REASON__NONE)
-		answer_reason(r, reply->reason, reply->status, reply->retry_after_ms);
+		gw_answer_reason(r, reply->reason, reply->status, reply->retry_after_ms);
 	else if (e->event)
 		gw_event_accepted(r, reply);
 	else

@@ -46,6 +46,18 @@ void gw_json_str(struct gw_json *j, const char *key, const char *text)
 		base_buf_str(j->out, "null");
 }
 
+void gw_json_text(struct gw_json *j, const char *key, const void *text, size_t size)
+{
+	begin(j, key);
+	base_buf_json(j->out, text, size);
+}
+
+void gw_json_raw(struct gw_json *j, const char *key, const char *json)
+{
+	begin(j, key);
+	base_buf_str(j->out, json);
+}
+
 void gw_json_u64(struct gw_json *j, const char *key, uint64_t value)
 {
 	begin(j, key);

@@ -28,6 +28,9 @@ struct gw_json gw_json_on(struct base_buf *out);
 void gw_json_open(struct gw_json *j, const char *key, char bracket);
 void gw_json_close(struct gw_json *j, char bracket);
 void gw_json_str(struct gw_json *j, const char *key, const char *text); /* text NULL: null */
+void gw_json_text(struct gw_json *j, const char *key, const void *text, size_t size);
+void gw_json_raw(
+	struct gw_json *j, const char *key, const char *json); /* a value, written before */
 void gw_json_u64(struct gw_json *j, const char *key, uint64_t value);
 void gw_json_f64(struct gw_json *j, const char *key, double value); /* null when it is no number */
 void gw_json_bool(struct gw_json *j, const char *key, bool value);

@@ -289,7 +289,7 @@ static void stop(struct process *p)
 	if (p->has_drain_timer)
 		uv_close((uv_handle_t *)&p->drain_timer, NULL);
 	net_loop_free(&gw->loop);
-	gw_routes_free(&gw->routes);
+	gw_serve_fini(gw);
 	gw_metrics_fini(&gw->metrics);
 	gw_nets_fini(&gw->trusted);
 	base_arena_fini(&gw->arena);

@@ -1,8 +1,11 @@
 /* What the two listeners say, and where each request goes. */
+#include <assert.h>
 #include <stdio.h>
+#include <stdlib.h>
 
 #include "base/log.h"
 #include "gateway/gw.h"
+#include "gateway/jsonout.h"
 
 #define GET_ONLY           (GW_ALLOW(GET) | GW_ALLOW(HEAD))
 #define STATUS_CLIENT_LEFT 499
@@ -10,6 +13,8 @@
 static const struct gw_resource users_resources[] = {
 	{ { "/healthz", 8 }, GET_ONLY, gw_api_healthz },
 	{ { "/readyz", 7 }, GET_ONLY, gw_api_readyz },
+	{ { "/v1/invocations", 15 }, GET_ONLY, gw_api_invocations },
+	{ { "/v1/invocations/*", 17 }, GET_ONLY | GW_ALLOW(DELETE), gw_api_invocation },
 	{ { NULL, 0 }, 0, NULL },
 };
 
@@ -17,6 +22,11 @@ static const struct gw_resource admin_resources[] = {
 	{ { "/healthz", 8 }, GET_ONLY, gw_api_healthz },
 	{ { "/readyz", 7 }, GET_ONLY, gw_api_readyz },
 	{ { "/v1/services", 12 }, GET_ONLY, gw_api_services },
+	{ { "/v1/dead", 8 }, GET_ONLY, gw_api_dead },
+	{ { "/v1/dead/*", 10 }, GET_ONLY, gw_api_dead_of },
+	{ { "/v1/dead/*/redrive", 18 }, GW_ALLOW(POST), gw_api_dead_redrive },
+	{ { "/v1/dead/*/purge", 16 }, GW_ALLOW(POST), gw_api_dead_purge },
+	{ { "/v1/dead/*/*", 12 }, GET_ONLY, gw_api_dead_letter },
 	{ { "/metrics", 8 }, GET_ONLY, gw_api_metrics },
 	{ { NULL, 0 }, 0, NULL },
 };
@@ -37,15 +47,19 @@ void gw_answer_json(struct gw_request *r, unsigned status, const struct base_buf
 	gw_answer_with(r, &(struct gw_answer){ .status = status }, json);
 }
 
+void gw_answer_later(struct gw_request *r, const char *detail)
+{
+	gw_http_problem(
+		r, &(struct gw_problem){ .status = 503, .detail = detail, .retry_after_s = 1 });
+}
+
 /* A gateway that has just started knows nothing yet: that is no reason to call a path unknown. */
 static void answer_not_found(struct gw *gw, struct gw_request *r, const char *detail)
 {
 	if (gw->informed)
 		gw_http_refuse(r, 404, detail);
 	else
-		gw_http_problem(r, &(struct gw_problem){ .status = 503,
-					   .detail = "No broker has said yet what is served here.",
-					   .retry_after_s = 1 });
+		gw_answer_later(r, "No broker has said yet what is served here.");
 }
 
 static void answer_options(struct gw_request *r, uint32_t methods)
@@ -84,11 +98,29 @@ static bool refuse_method(struct gw_request *r, uint32_t allow)
 
 /* ---- heads -------------------------------------------------------------------- */
 
+static bool is_at(const struct gw_target *t, struct gw_slice path)
+{
+	size_t n = 0;
+
+	for (size_t at = 1; at <= path.size; n++) {
+		const char *slash = memchr(path.data + at, '/', path.size - at);
+		size_t end = slash ? (size_t)(slash - path.data) : path.size;
+		struct gw_slice wanted = { path.data + at, end - at };
+		if (n == t->n_segments || t->segments[n].size == 0)
+			return false;
+		if (!gw_slice_equal(wanted, GW_SLICE("*")) &&
+			!gw_slice_equal(wanted, t->segments[n]))
+			return false;
+		at = end + 1;
+	}
+	return n == t->n_segments;
+}
+
 static bool serve_resource(const struct gw_resource *resources, struct gw *gw, struct gw_request *r)
 {
 	const struct gw_resource *found = resources;
 
-	while (found->run && !gw_slice_equal(found->path, gw->target.path))
+	while (found->run && !is_at(&gw->target, found->path))
 		found++;
 	if (!found->run)
 		return false;
@@ -132,6 +164,15 @@ static void serve_route(struct gw *gw, struct gw_request *r)
 		answer_not_found(gw, r, "Nothing is at this path.");
 		break;
 	}
+}
+
+void gw_serve_target(struct gw *gw, const struct gw_request *r)
+{
+	const char *why;
+	enum base_err err = gw_target_parse(
+		&gw->target, r->target.data, r->target.size, gw->segment_room, &why);
+
+	assert(err == BASE_OK); /* it was when its head came */
 }
 
 /* False: it was answered. */
@@ -251,11 +292,48 @@ static void tell_refusals(const struct gw_routes *old, const struct gw_routes *n
 	}
 }
 
+#define MAX_WARNINGS 64 /* a broker has a handful */
+
+/* As one text for all who ask; without memory the last one stays. */
+static void keep_warnings(struct gw *gw, const Pirn__Registry *registry)
+{
+	struct base_buf out;
+	struct gw_json j;
+	char *text;
+
+	base_buf_init(&out);
+	j = gw_json_on(&out);
+	gw_json_open(&j, NULL, '[');
+	for (size_t i = 0; i < registry->n_warnings && i < MAX_WARNINGS; i++)
+		gw_json_str(&j, NULL, registry->warnings[i]);
+	gw_json_close(&j, ']');
+	text = (char *)base_buf_take(&out);
+	if (!text)
+		return;
+	free(gw->warnings);
+	gw->warnings = text;
+}
+
+void gw_serve_show_events(const struct gw *gw, struct gw_json *j)
+{
+	gw_json_bool(j, "events", gw->events);
+	gw_json_raw(j, "warnings", gw->warnings ? gw->warnings : "[]");
+}
+
+void gw_serve_fini(struct gw *gw)
+{
+	gw_routes_free(&gw->routes);
+	free(gw->warnings);
+	gw->warnings = NULL;
+}
+
 void gw_serve_registry(struct gw *gw, const Pirn__Registry *registry)
 {
 	struct gw_routes *fresh;
 	enum base_err err = gw_routes_new(registry, &fresh);
 
+	gw->events = registry->events;
+	keep_warnings(gw, registry);
 	if (!err) {
 		tell_refusals(gw->routes, fresh);
 		base_log(BASE_INFO, "routes_changed",

@@ -1,4 +1,7 @@
-/* /healthz: this process lives. /readyz: calls have somewhere to go. */
+/* /healthz: this process lives. /readyz: calls have somewhere to go. Events may not: Redis
+ * is away, or the brokers will not rely on it. That is said in the answer (events, warnings)
+ * and leaves the status alone, since whoever takes a gateway out of its balancer for it
+ * loses the calls as well, and no other gateway would do better. */
 #include "gateway/gw.h"
 #include "gateway/jsonout.h"
 #include "gateway/problem.h"
@@ -14,6 +17,18 @@ void gw_api_healthz(struct gw *gw, struct gw_request *r)
 	(void)gw;
 	if (gw_http_answer(r, &a) != BASE_OK)
 		gw_http_refuse(r, 503, "The gateway is out of memory.");
+}
+
+static void write_ready(struct base_buf *out, const struct gw *gw, size_t brokers)
+{
+	struct gw_json j = gw_json_on(out);
+
+	gw_json_open(&j, NULL, '{');
+	gw_json_str(&j, "status", "ready");
+	gw_json_u64(&j, "brokers", brokers);
+	gw_serve_show_events(gw, &j);
+	gw_json_close(&j, '}');
+	base_buf_chr(out, '\n');
 }
 
 /* A problem with two members more: what asks for readiness asks for brokers, too. */
@@ -44,7 +59,7 @@ void gw_api_readyz(struct gw *gw, struct gw_request *r)
 
 	base_buf_init(&body);
 	if (ready)
-		base_buf_fmt(&body, "{\"status\":\"ready\",\"brokers\":%zu}\n", brokers);
+		write_ready(&body, gw, brokers);
 	else if (gw->draining)
 		write_not_ready(&body, r, "draining", "The gateway is about to end.", brokers);
 	else

@@ -9,13 +9,17 @@
 #include "gateway/gw.h"
 #include "gateway/jsonout.h"
 
-#define TIMEOUT_MS 2000
+#define TIMEOUT_MS  2000
 #define MAX_WORKERS 100000 /* of one service that are told apart */
 
 struct tally {
 	char name[BASE_MANIFEST_NAME_MAX + 1];
 	uint64_t running, waiting, done, failed;
 	struct base_hist latency;
+	struct {
+		uint64_t ready, running, waiting, oldest_ms;
+		uint64_t accepted, done, dead, expired, cancelled, retried;
+	} events;
 	char breaker[32];
 	uint8_t (*workers)[BASE_ULID_SIZE]; /* with repetitions, until the end */
 	size_t n_workers, room;
@@ -66,6 +70,22 @@ static bool add_worker(struct tally *t, ProtobufCBinaryData boot)
 	return true;
 }
 
+/* Each delivery is in one broker's hands. */
+static void add_events(struct tally *t, const Pirn__ServiceState *from)
+{
+	t->events.ready += from->events_ready;
+	t->events.running += from->events_running;
+	t->events.waiting += from->events_waiting;
+	if (from->oldest_ms > t->events.oldest_ms)
+		t->events.oldest_ms = from->oldest_ms;
+	t->events.accepted += from->events_accepted;
+	t->events.done += from->events_done;
+	t->events.dead += from->events_dead;
+	t->events.expired += from->events_expired;
+	t->events.cancelled += from->events_cancelled;
+	t->events.retried += from->events_retried;
+}
+
 static void add_state(struct survey *s, const Pirn__ServiceState *from)
 {
 	struct tally *t = tally_for(s, from->service);
@@ -76,6 +96,7 @@ static void add_state(struct survey *s, const Pirn__ServiceState *from)
 	t->waiting += from->waiting;
 	t->done += from->done;
 	t->failed += from->failed;
+	add_events(t, from);
 	base_hist_merge(&t->latency, from->latency, from->n_latency);
 	if (from->breaker && *from->breaker)
 		(void)stpncpy(t->breaker, from->breaker, sizeof t->breaker - 1);
@@ -114,6 +135,8 @@ static void put_routes(struct gw_json *j, const struct gw_routes *routes, const 
 		gw_json_str(j, "path", route->path);
 		if (route->async)
 			gw_json_bool(j, "async", true);
+		if (route->ack_memory)
+			gw_json_str(j, "ack", "memory");
 		gw_json_close(j, '}');
 	}
 	gw_json_close(j, ']');
@@ -152,6 +175,22 @@ static void put_tally(struct gw_json *j, const struct tally *t)
 	gw_json_str(j, "breaker", t->breaker[0] ? t->breaker : NULL);
 }
 
+static void put_events(struct gw_json *j, const struct tally *t)
+{
+	gw_json_open(j, "events", '{');
+	gw_json_u64(j, "ready", t->events.ready);
+	gw_json_u64(j, "running", t->events.running);
+	gw_json_u64(j, "waiting", t->events.waiting);
+	gw_json_u64(j, "oldest_ms", t->events.oldest_ms);
+	gw_json_u64(j, "accepted", t->events.accepted);
+	gw_json_u64(j, "done", t->events.done);
+	gw_json_u64(j, "dead", t->events.dead);
+	gw_json_u64(j, "expired", t->events.expired);
+	gw_json_u64(j, "cancelled", t->events.cancelled);
+	gw_json_u64(j, "retried", t->events.retried);
+	gw_json_close(j, '}');
+}
+
 static void put_service(struct gw_json *j, const struct survey *s, const struct gw_service *service)
 {
 	static const struct tally nothing;
@@ -163,6 +202,7 @@ static void put_service(struct gw_json *j, const struct survey *s, const struct 
 	gw_json_str(j, "version", service->version[0] ? service->version : NULL);
 	gw_json_str(j, "description", service->description[0] ? service->description : NULL);
 	put_tally(j, t ? t : &nothing);
+	put_events(j, t ? t : &nothing);
 	gw_json_u64(
 		j, "timeout_ms", service->timeout_ms ? service->timeout_ms : GW_DEFAULT_TIMEOUT_MS);
 	gw_json_u64(j, "concurrency", service->concurrency);
@@ -179,6 +219,7 @@ static void answer(const struct survey *s)
 	j = gw_json_on(&out);
 	gw_json_open(&j, NULL, '{');
 	gw_json_u64(&j, "brokers", s->n_brokers);
+	gw_serve_show_events(s->gw, &j);
 	gw_json_open(&j, "services", '[');
 	for (size_t i = 0; i < gw_routes_services(s->gw->routes); i++)
 		put_service(&j, s, gw_routes_service_at(s->gw->routes, i));
@@ -193,7 +234,7 @@ static void end_survey(struct survey *s)
 {
 	struct tally *t, *next;
 
-	HASH_ITER(hh, s->tallies, t, next) {
+	HASH_ITER (hh, s->tallies, t, next) {
 		HASH_DEL(s->tallies, t);
 		free(t->workers);
 		free(t);

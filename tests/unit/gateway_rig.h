@@ -347,7 +347,7 @@ static inline int teardown(void **state)
 	gw_http_free(&gw.admin);
 	gw_access_free(&gw.access);
 	net_loop_free(&gw.loop);
-	gw_routes_free(&gw.routes);
+	gw_serve_fini(&gw);
 	gw_metrics_fini(&gw.metrics);
 	gw_nets_fini(&gw.trusted);
 	base_arena_fini(&gw.arena);
