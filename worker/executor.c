@@ -22,7 +22,7 @@
 #define LOOKS_AT   8u  /* threads whose state a look asks for */
 #define BUSY_LOOKS 10u /* so many looks in vain, and threads that compute get company */
 
-struct thread {
+struct wrk_runner {
 	struct wrk_executor *executor;
 	pthread_t id;
 	pid_t tid; /* 0: has not begun */
@@ -30,21 +30,21 @@ struct thread {
 	atomic_bool posted; /* with wake: sanitizers do not know sem_clockwait */
 	bool woken, idle;
 	atomic_bool blocks;            /* it said so */
-	struct thread *next;           /* among the idle, or the ended */
-	struct thread *before, *after; /* among all */
+	struct wrk_runner *next;       /* among the idle, or the ended */
+	struct wrk_runner *before, *after; /* among all */
 };
 
-static _Thread_local struct thread *self;
+static _Thread_local struct wrk_runner *self;
 
 struct wrk_executor {
 	struct wrk_executor_conf conf;
 	pthread_mutex_t lock;
 	struct wrk_task *first, *last; /* waiting */
 	struct wrk_task *done_first, *done_last;
-	struct thread *all;
-	struct thread *idle;  /* last in, first out */
-	struct thread *chosen; /* to be woken when the lock is given back */
-	struct thread *ended; /* to be joined */
+	struct wrk_runner *all;
+	struct wrk_runner *idle;   /* last in, first out */
+	struct wrk_runner *chosen; /* to be woken when the lock is given back */
+	struct wrk_runner *ended;  /* to be joined */
 	pthread_cond_t quiet; /* a thread ended */
 	uint32_t max_threads;
 	uint32_t n_threads, n_waiting;
@@ -56,6 +56,10 @@ struct wrk_executor {
 	 * all threads want at once. Who brings it to 0 looks at the queue afterwards; who queues looks
 	 * at it afterwards; so one of the two sees the other. */
 	atomic_uint n_active;
+	/* Nor these. */
+	atomic_bool owed;    /* the loop has to look */
+	atomic_bool ticks;   /* it does so by itself within late_us */
+	atomic_bool stirred; /* since the last watch somebody was set going */
 };
 
 /* ---- the queue, under the lock --------------------------------------------- */
@@ -106,7 +110,7 @@ static bool done_append(struct wrk_executor *e, struct wrk_task *t)
 
 /* ---- threads --------------------------------------------------------------- */
 
-static void all_add(struct wrk_executor *e, struct thread *t)
+static void all_add(struct wrk_executor *e, struct wrk_runner *t)
 {
 	t->after = e->all;
 	if (t->after)
@@ -114,16 +118,16 @@ static void all_add(struct wrk_executor *e, struct thread *t)
 	e->all = t;
 }
 
-static void all_remove(struct wrk_executor *e, struct thread *t)
+static void all_remove(struct wrk_executor *e, struct wrk_runner *t)
 {
 	*(t->before ? &t->before->after : &e->all) = t->after;
 	if (t->after)
 		t->after->before = t->before;
 }
 
-static void idle_remove(struct wrk_executor *e, struct thread *t)
+static void idle_remove(struct wrk_executor *e, struct wrk_runner *t)
 {
-	struct thread **at = &e->idle;
+	struct wrk_runner **at = &e->idle;
 
 	while (*at != t)
 		at = &(*at)->next;
@@ -131,7 +135,7 @@ static void idle_remove(struct wrk_executor *e, struct thread *t)
 }
 
 /* False: the time was up. Who was chosen to be woken is posted for sure, so it waits again. */
-static bool doze(struct thread *t, uint32_t ms)
+static bool doze(struct wrk_runner *t, uint32_t ms)
 {
 	struct timespec until;
 	int rc;
@@ -149,10 +153,24 @@ static bool doze(struct thread *t, uint32_t ms)
 	return rc == 0 && atomic_exchange(&t->posted, false);
 }
 
-/* Sleeps until woken; false: the time was up and the thread is one too many. Lock held. */
-static bool thread_sleep(struct wrk_executor *e, struct thread *t)
+/* Whether the loop is owed something, and the caller has to wake it. */
+static bool pays(struct wrk_executor *e)
 {
-	e->n_active--;
+	return atomic_load(&e->owed) && atomic_exchange(&e->owed, false);
+}
+
+/* The loop has to look. False: nobody need wake it yet, as it ticks; the last active thread will. */
+static bool owe(struct wrk_executor *e)
+{
+	atomic_store(&e->owed, true);
+	return (!atomic_load(&e->ticks) || atomic_load(&e->n_active) == 0) && pays(e);
+}
+
+/* Sleeps until woken; false: the time was up and the thread is one too many. Lock held. */
+static bool thread_sleep(struct wrk_executor *e, struct wrk_runner *t)
+{
+	bool wake = atomic_fetch_sub(&e->n_active, 1) == 1 && pays(e);
+
 	t->woken = false;
 	t->idle = true;
 	t->next = e->idle;
@@ -161,6 +179,9 @@ static bool thread_sleep(struct wrk_executor *e, struct thread *t)
 		bool posted;
 
 		pthread_mutex_unlock(&e->lock);
+		if (wake)
+			e->conf.wake(e->conf.arg);
+		wake = false;
 		posted = doze(t, e->conf.idle_ms);
 		pthread_mutex_lock(&e->lock);
 		if (posted)
@@ -178,18 +199,18 @@ static bool thread_sleep(struct wrk_executor *e, struct thread *t)
 static void thread_work(struct wrk_executor *e, void *local)
 {
 	struct wrk_task *t = queue_take(e);
-	bool wake = false;
+	bool owes = false;
 
 	while (t) {
 		pthread_mutex_unlock(&e->lock);
-		if (wake)
+		if (owes)
 			e->conf.wake(e->conf.arg);
 		e->conf.run(e->conf.arg, local, t);
 		pthread_mutex_lock(&e->lock);
-		wake = done_append(e, t);
+		owes = done_append(e, t) && owe(e);
 		t = queue_take(e);
 	}
-	if (wake) {
+	if (owes) {
 		pthread_mutex_unlock(&e->lock);
 		e->conf.wake(e->conf.arg);
 		pthread_mutex_lock(&e->lock);
@@ -198,7 +219,7 @@ static void thread_work(struct wrk_executor *e, void *local)
 
 static void *thread_main(void *arg)
 {
-	struct thread *t = arg;
+	struct wrk_runner *t = arg;
 	struct wrk_executor *e = t->executor;
 	void *local = e->conf.enter ? e->conf.enter(e->conf.arg, e) : t;
 
@@ -215,8 +236,9 @@ static void *thread_main(void *arg)
 	pthread_mutex_unlock(&e->lock);
 	if (local && e->conf.leave)
 		e->conf.leave(e->conf.arg, local);
+	if (atomic_fetch_sub(&e->n_active, 1) == 1 && pays(e))
+		e->conf.wake(e->conf.arg);
 	pthread_mutex_lock(&e->lock);
-	e->n_active--;
 	e->n_threads--;
 	all_remove(e, t);
 	t->next = e->ended;
@@ -228,7 +250,7 @@ static void *thread_main(void *arg)
 
 static bool thread_spawn(struct wrk_executor *e)
 {
-	struct thread *t = calloc(1, sizeof *t);
+	struct wrk_runner *t = calloc(1, sizeof *t);
 
 	if (!t)
 		return false;
@@ -251,7 +273,7 @@ static bool thread_spawn(struct wrk_executor *e)
 /* One thread more: a sleeping one, or a new one. Lock held. */
 static bool thread_wake(struct wrk_executor *e)
 {
-	struct thread *t = e->idle;
+	struct wrk_runner *t = e->idle;
 
 	if (!t)
 		return e->n_threads < e->max_threads && thread_spawn(e);
@@ -264,16 +286,22 @@ static bool thread_wake(struct wrk_executor *e)
 	return true;
 }
 
+/* Whether tasks wait that nobody will come for by himself. Lock held. */
+static bool is_forsaken(struct wrk_executor *e)
+{
+	return e->first && atomic_load(&e->n_active) == 0;
+}
+
 /* Unlocks, and wakes those that were chosen: under the lock they would run into it, and each
  * wake-up would cost two. */
 static void unlock_and_wake(struct wrk_executor *e)
 {
-	struct thread *t = e->chosen;
+	struct wrk_runner *t = e->chosen;
 
 	e->chosen = NULL;
 	pthread_mutex_unlock(&e->lock);
 	while (t) {
-		struct thread *next = t->next;
+		struct wrk_runner *next = t->next;
 
 		atomic_store(&t->posted, true);
 		sem_post(&t->wake);
@@ -282,10 +310,10 @@ static void unlock_and_wake(struct wrk_executor *e)
 }
 
 /* Joins the threads of a chain of ended ones. Lock not held. */
-static void threads_reap(struct thread *t)
+static void threads_reap(struct wrk_runner *t)
 {
 	while (t) {
-		struct thread *next = t->next;
+		struct wrk_runner *next = t->next;
 
 		pthread_join(t->id, NULL);
 		sem_destroy(&t->wake);
@@ -294,9 +322,9 @@ static void threads_reap(struct thread *t)
 	}
 }
 
-static struct thread *ended_take(struct wrk_executor *e)
+static struct wrk_runner *ended_take(struct wrk_executor *e)
 {
-	struct thread *t = e->ended;
+	struct wrk_runner *t = e->ended;
 
 	e->ended = NULL;
 	return t;
@@ -365,14 +393,15 @@ void wrk_executor_bound(struct wrk_executor *e, uint32_t max_threads)
 
 void wrk_executor_push(struct wrk_executor *e, struct wrk_task *first, uint64_t now_us)
 {
-	struct thread *ended;
+	struct wrk_runner *ended;
 
 	pthread_mutex_lock(&e->lock);
 	for (struct wrk_task *next; first; first = next) {
 		next = first->next;
 		queue_append(e, first, now_us);
 	}
-	if (e->n_active == 0 && e->first)
+	atomic_store(&e->stirred, true);
+	if (is_forsaken(e))
 		(void)thread_wake(e);
 	ended = ended_take(e);
 	unlock_and_wake(e);
@@ -417,7 +446,7 @@ struct wrk_task *wrk_executor_withdraw_all(struct wrk_executor *e)
 }
 
 /* Whether the kernel has the thread waiting for something, rather than for a processor. */
-static bool is_asleep(const struct thread *t)
+static bool is_asleep(const struct wrk_runner *t)
 {
 	char path[64], text[128], *end;
 	ssize_t n = -1;
@@ -440,7 +469,7 @@ static bool all_sleep(const struct wrk_executor *e)
 {
 	unsigned asked = 0;
 
-	for (const struct thread *t = e->all; t && asked < LOOKS_AT; t = t->after) {
+	for (const struct wrk_runner *t = e->all; t && asked < LOOKS_AT; t = t->after) {
 		if (t->idle || atomic_load_explicit(&t->blocks, memory_order_relaxed))
 			continue;
 		asked++;
@@ -470,9 +499,28 @@ static uint32_t look(struct wrk_executor *e, uint64_t now_us)
 	return e->stuck_looks > 0 && e->stuck_looks % BUSY_LOOKS == 0 ? e->n_active : 0;
 }
 
+void wrk_executor_listen(struct wrk_executor *e)
+{
+	atomic_store(&e->owed, false);
+}
+
+/* A thread says what it owes, then looks whether the loop ticks; here it is the other way round, so
+ * one of the two sees the other. */
+static bool tick(struct wrk_executor *e, bool waits)
+{
+	bool ticks = atomic_exchange(&e->stirred, false) || waits;
+
+	atomic_store(&e->ticks, ticks);
+	if (!ticks && atomic_load(&e->owed)) {
+		ticks = true;
+		atomic_store(&e->ticks, true);
+	}
+	return ticks;
+}
+
 bool wrk_executor_watch(struct wrk_executor *e, uint64_t now_us)
 {
-	struct thread *ended;
+	struct wrk_runner *ended;
 	uint32_t wanted;
 	bool waits;
 
@@ -484,7 +532,7 @@ bool wrk_executor_watch(struct wrk_executor *e, uint64_t now_us)
 	ended = ended_take(e);
 	unlock_and_wake(e);
 	threads_reap(ended);
-	return waits;
+	return tick(e, waits);
 }
 
 void wrk_executor_figures(struct wrk_executor *e, struct wrk_executor_figures *out)
@@ -497,19 +545,40 @@ void wrk_executor_figures(struct wrk_executor *e, struct wrk_executor_figures *o
 
 /* ---- the threads' side ----------------------------------------------------- */
 
+struct wrk_runner *wrk_executor_self(void)
+{
+	return self;
+}
+
+bool wrk_executor_owe(struct wrk_executor *e)
+{
+	return owe(e);
+}
+
 void wrk_executor_block(struct wrk_executor *e)
 {
-	atomic_store_explicit(&self->blocks, true, memory_order_relaxed);
+	bool wake = false;
+
+	atomic_store(&self->blocks, true);
 	if (atomic_fetch_sub(&e->n_active, 1) > 1)
 		return;
 	pthread_mutex_lock(&e->lock);
-	if (e->first && atomic_load(&e->n_active) == 0)
-		(void)thread_wake(e);
+	if (!is_forsaken(e) || !thread_wake(e))
+		wake = pays(e);
 	unlock_and_wake(e);
+	if (wake)
+		e->conf.wake(e->conf.arg);
 }
 
 void wrk_executor_unblock(struct wrk_executor *e)
 {
+	wrk_executor_resume(e, self);
+}
+
+void wrk_executor_resume(struct wrk_executor *e, struct wrk_runner *t)
+{
+	if (!atomic_exchange(&t->blocks, false))
+		return;
+	atomic_store(&e->stirred, true);
 	atomic_fetch_add(&e->n_active, 1);
-	atomic_store_explicit(&self->blocks, false, memory_order_relaxed);
 }

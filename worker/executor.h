@@ -3,7 +3,12 @@
  * The loop hands over batches and collects what is done; between the two stands
  * one queue under one mutex. A thread takes one task at a time, and says that a
  * task is done under the same lock under which it takes the next, so a task costs
- * one lock. The first task done since the last collection wakes the loop.
+ * one lock.
+ *
+ * The loop is woken for a batch rather than for its first task: by the last active
+ * thread, when that has nothing more to do. That another computes for long meanwhile
+ * costs what is done at most late_us: the loop looks by itself for so long after it
+ * has set somebody going, and while it does not, it is woken at once.
  *
  * A handler of 5 µs must not pay for a thread's wake-up of 10 µs, and one that
  * sleeps for a second must not hold up others. Both are served by waking late:
@@ -18,7 +23,7 @@
  *     they are doubled all the same, because somebody may compute for seconds;
  *   - a thread that is about to block, and says so, lets another go on at once.
  *
- * The look is wrk_executor_watch, which the loop calls while something waits.
+ * The look is wrk_executor_watch, which the loop calls at the end of each turn.
  * Idle threads are used last in, first out, so that the surplus ends by itself.
  *
  * How many tasks of one service run at once is not decided here: the session
@@ -80,13 +85,25 @@ bool wrk_executor_withdraw(struct wrk_executor *e, struct wrk_task *task);
 /* Takes back everything that has not started, as a chain. */
 struct wrk_task *wrk_executor_withdraw_all(struct wrk_executor *e);
 
-/* Wakes and starts threads as told above. Returns whether something waits still, so that the loop
- * looks again in late_us. */
+/* Wakes and starts threads as told above, at a turn's end. Returns whether the loop has to look again
+ * in late_us: something waits still, or the threads rely on it for what they will have done. */
 bool wrk_executor_watch(struct wrk_executor *e, uint64_t now_us);
+
+/* At a turn's beginning: what is owed so far is looked at in this turn. */
+void wrk_executor_listen(struct wrk_executor *e);
 
 /* Around a blocking call, from within run. */
 void wrk_executor_block(struct wrk_executor *e);
 void wrk_executor_unblock(struct wrk_executor *e);
+
+/* Who is about to wake a blocked thread may say so: it counts as active from then on, and nobody else
+ * is woken for what it will take. */
+struct wrk_runner;
+struct wrk_runner *wrk_executor_self(void); /* NULL: not one of an executor's threads */
+void wrk_executor_resume(struct wrk_executor *e, struct wrk_runner *thread);
+
+/* From within run: there is something for the loop. True: the caller wakes it now. */
+bool wrk_executor_owe(struct wrk_executor *e);
 
 struct wrk_executor_figures {
 	uint32_t threads; /* that exist */

@@ -3,6 +3,9 @@
  * on a semaphore: a condition variable would cost a lock that the woken thread runs
  * into while the loop still holds it, which doubles the switches of a batch. The list
  * has a lock of its own.
+ *
+ * The executor is told of all answers of a turn before the first thread is woken, so
+ * that the batch goes on as one: who ends it is the last of them, not the first.
  */
 #include "worker/state.h"
 
@@ -16,13 +19,16 @@
 #include <string.h>
 #include <time.h>
 
+#include "worker/executor.h"
+
 #define KEPT_BYTES 65536u /* a call whose result was larger gives the memory back */
 
 enum phase {
 	IDLE,
 	WAITING,  /* in the list, or under way */
 	STARTING, /* the loop reads the operation: its thread must not leave now */
-	DONE,     /* err and result are there */
+	ENDED,    /* err and result are there; its thread is woken at the turn's end */
+	DONE,     /* its thread goes on */
 	DESERTED, /* its thread is gone; the loop frees it */
 };
 
@@ -31,6 +37,7 @@ struct wrk_state_call {
 	struct wrk_state_call *next; /* in the list */
 	sem_t done;
 	_Atomic(enum phase) phase;
+	struct wrk_runner *thread; /* the executor's name for it, or NULL */
 	const struct store_op *op;
 	const struct wrk_state_record *record; /* NULL: a plain operation */
 	enum base_err err;
@@ -42,6 +49,8 @@ struct wrk_state {
 	pthread_mutex_t lock;
 	pthread_cond_t came_up;
 	struct wrk_state_call *first, **last; /* guarded by lock */
+	struct wrk_state_call *ended, **ended_last; /* their threads are still to be woken */
+	struct wrk_executor *executor;
 	atomic_bool up;
 	struct wrk_state_figures figures; /* the loop's */
 };
@@ -54,6 +63,7 @@ enum base_err wrk_state_new(const struct wrk_state_conf *conf, struct wrk_state 
 		return BASE_NOMEM;
 	s->conf = *conf;
 	s->last = &s->first;
+	s->ended_last = &s->ended;
 	pthread_mutex_init(&s->lock, NULL);
 	pthread_cond_init(&s->came_up, NULL);
 	atomic_init(&s->up, false);
@@ -69,6 +79,7 @@ void wrk_state_free(struct wrk_state **sp)
 		return;
 	wrk_state_set_up(s, false);
 	wrk_state_turn(s);
+	wrk_state_flush(s);
 	pthread_cond_destroy(&s->came_up);
 	pthread_mutex_destroy(&s->lock);
 	free(s);
@@ -81,6 +92,11 @@ void wrk_state_set_up(struct wrk_state *s, bool up)
 	atomic_store(&s->up, up);
 	pthread_cond_broadcast(&s->came_up);
 	pthread_mutex_unlock(&s->lock);
+}
+
+void wrk_state_set_executor(struct wrk_state *s, struct wrk_executor *executor)
+{
+	s->executor = executor;
 }
 
 void wrk_state_figures(const struct wrk_state *s, struct wrk_state_figures *out)
@@ -178,15 +194,33 @@ static bool is_failure(enum base_err err)
 	       base_err_class(err) != BASE_CLASS_PERMANENT;
 }
 
-/* Hands the call back to its thread, or frees it. */
+/* Hands the call back to its thread, which sleeps on until wrk_state_flush; or frees it. */
 static void call_end(struct wrk_state_call *c)
 {
 	c->state->figures.operations++;
 	c->state->figures.failures += is_failure(c->err);
-	if (atomic_exchange(&c->phase, DONE) == DESERTED)
+	if (atomic_exchange(&c->phase, ENDED) == DESERTED) {
 		wrk_state_call_free(&c);
-	else
+		return;
+	}
+	if (c->thread)
+		wrk_executor_resume(c->state->executor, c->thread);
+	c->next = NULL;
+	*c->state->ended_last = c;
+	c->state->ended_last = &c->next;
+}
+
+void wrk_state_flush(struct wrk_state *s)
+{
+	struct wrk_state_call *c = s->ended, *next;
+
+	s->ended = NULL;
+	s->ended_last = &s->ended;
+	for (; c; c = next) {
+		next = c->next;
+		atomic_store(&c->phase, DONE);
 		sem_post(&c->done);
+	}
 }
 
 static void on_result(void *arg, const struct store_result *result)
@@ -255,7 +289,7 @@ static void submit(struct wrk_state *s, struct wrk_state_call *c)
 	*s->last = c;
 	s->last = &c->next;
 	pthread_mutex_unlock(&s->lock);
-	if (first)
+	if (first && (!s->executor || wrk_executor_owe(s->executor)))
 		s->conf.wake(s->conf.arg);
 }
 
@@ -264,7 +298,7 @@ static bool desert(struct wrk_state_call *c)
 	enum phase phase = WAITING;
 
 	while (!atomic_compare_exchange_strong(&c->phase, &phase, DESERTED)) {
-		if (phase == DONE)
+		if (phase == ENDED || phase == DONE)
 			return false;
 		phase = WAITING;
 		sched_yield();
@@ -298,6 +332,7 @@ static enum base_err do_call(struct wrk_state *s, struct wrk_state_call **call,
 
 	result_reset(&c->result);
 	atomic_store(&c->phase, WAITING);
+	c->thread = s->executor ? wrk_executor_self() : NULL;
 	submit(s, c);
 	if (!await(c, deadline_us)) {
 		*call = NULL;

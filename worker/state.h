@@ -3,7 +3,7 @@
  *
  * A thread leaves its operation in a list, wakes the loop with the first one, and
  * sleeps. The loop starts all that it finds in one go (they leave in one write),
- * copies each reply and wakes its thread. While Redis is down nobody gets that
+ * copies each reply, and wakes the threads of all replies when its turn ends. While Redis is down nobody gets that
  * far: the call ends at once.
  *
  * Operations of runs that record (store/ops.h) go the same way, by another function; what is
@@ -64,9 +64,16 @@ BASE_MUSTUSE enum base_err wrk_state_new(const struct wrk_state_conf *conf, stru
 void wrk_state_free(
 	struct wrk_state **s); /* no thread waits in it, and every started operation has ended */
 
+/* Whose threads these are, so that it knows when they sleep; before the first operation. Without
+ * one, threads are anybody's. */
+struct wrk_executor;
+void wrk_state_set_executor(struct wrk_state *s, struct wrk_executor *executor);
+
 /* The loop's thread. */
 void wrk_state_set_up(struct wrk_state *s, bool up);
 void wrk_state_turn(struct wrk_state *s); /* starts what was left */
+void wrk_state_flush(
+	struct wrk_state *s); /* wakes those whose operations ended: at each turn's end */
 
 struct wrk_state_figures {
 	uint64_t operations, failures; /* a failure: not answered by Redis */

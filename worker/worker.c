@@ -24,7 +24,7 @@
 struct worker {
 	struct wrk_settings *settings;
 	struct net_loop *loop;
-	struct net_hook *hook;
+	struct net_hook *hook, *flush_hook;
 	struct store_redis *redis;
 	struct wrk_state *state;
 	struct wrk_executor *executor;
@@ -98,7 +98,16 @@ static bool turn(void *arg)
 {
 	struct worker *w = arg;
 
+	wrk_executor_listen(w->executor);
 	wrk_state_turn(w->state);
+	return false;
+}
+
+static bool flush(void *arg)
+{
+	struct worker *w = arg;
+
+	wrk_state_flush(w->state);
 	return false;
 }
 
@@ -331,8 +340,11 @@ static enum base_err make_executor(struct worker *w)
 		.wake = wake,
 		.arg = w,
 	};
+	enum base_err err = wrk_executor_new(&conf, &w->executor);
 
-	return wrk_executor_new(&conf, &w->executor);
+	if (!err)
+		wrk_state_set_executor(w->state, w->executor);
+	return err;
 }
 
 static enum base_err make_session(struct worker *w)
@@ -383,6 +395,9 @@ static enum base_err make(struct worker *w)
 		err = make_session(w);
 	if (!err)
 		err = make_loader(w);
+	/* The last of all hooks: whoever hears of Redis's answers in this turn has done so. */
+	if (!err)
+		err = net_loop_hook(w->loop, NET_FLUSH, flush, w, &w->flush_hook);
 	if (!err && !(w->beat = wrk_beat_new()))
 		err = BASE_NOMEM;
 	if (err)
@@ -393,6 +408,7 @@ static enum base_err make(struct worker *w)
 static void close_handles(struct worker *w)
 {
 	net_loop_unhook(&w->hook);
+	net_loop_unhook(&w->flush_hook);
 	if (w->handles) {
 		uv_close((uv_handle_t *)&w->wake, NULL);
 		uv_close((uv_handle_t *)&w->end, NULL);

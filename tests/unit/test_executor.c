@@ -23,6 +23,7 @@ struct job {
 
 struct fixture {
 	struct wrk_executor *executor;
+	_Atomic(struct wrk_runner *) runner; /* the last that entered */
 	sem_t entered; /* a WAITS or BLOCKS job runs */
 	sem_t go;      /* lets one of them end */
 	sem_t woken;   /* the loop was woken */
@@ -55,6 +56,7 @@ static void run(void *arg, void *local, struct wrk_task *task)
 	atomic_fetch_add(&job->runs, 1);
 	if (job->how == QUICK)
 		return;
+	f->runner = wrk_executor_self();
 	sem_post(&f->entered);
 	if (job->how == BLOCKS)
 		wrk_executor_block(f->executor);
@@ -202,8 +204,10 @@ static void batch_wakes_one_thread(void **state)
 /* A stuck thread holds nobody up for longer than the watchdog takes. */
 static void watchdog_goes_round_stuck_threads(void **state)
 {
-	struct job stuck[3] = { 0 }, quick[20] = { 0 }, *done[20];
+	struct job stuck[3] = { 0 }, quick[20] = { 0 };
+	struct wrk_task *t;
 	struct fixture f;
+	size_t n = 0;
 
 	(void)state;
 	open_fixture(&f, (struct wrk_executor_conf){ .max_threads = 8 });
@@ -215,11 +219,12 @@ static void watchdog_goes_round_stuck_threads(void **state)
 	for (uint64_t now_us = 2000; figures(&f).threads < 3; now_us += 2000)
 		assert_true(wrk_executor_watch(f.executor, now_us));
 	enters(&f, 2);
-	for (uint64_t now_us = 20000; figures(&f).started < 23; now_us += 2000) {
+	for (uint64_t now_us = 20000; n < 20; now_us += 2000) { /* while the three are stuck */
 		(void)wrk_executor_watch(f.executor, now_us);
+		for (t = wrk_executor_done(f.executor); t; t = t->next)
+			n++;
 		sched_yield();
 	}
-	collect(&f, done, 20); /* while the three are stuck */
 	lets_go(&f, 3);
 	close_fixture(&f);
 }
@@ -269,6 +274,78 @@ static void blocking_thread_hands_over(void **state)
 	close_fixture(&f);
 }
 
+/* Who is about to be woken will come for what waits. */
+static void resumed_thread_is_reckoned_with(void **state)
+{
+	struct job blocked = { .how = BLOCKS }, quick[5] = { 0 }, *done[6];
+	struct fixture f;
+
+	(void)state;
+	open_fixture(&f, (struct wrk_executor_conf){ .max_threads = 4 });
+	wrk_executor_push(f.executor, &blocked.task, 0);
+	enters(&f, 1);
+	while (figures(&f).active > 0)
+		sched_yield();
+	wrk_executor_resume(f.executor, f.runner);
+	wrk_executor_resume(f.executor, f.runner); /* said twice, as the thread itself will */
+	assert_int_equal(figures(&f).active, 1);
+	wrk_executor_push(f.executor, chain(quick, 5, QUICK), 0);
+	assert_int_equal(figures(&f).waiting, 5);
+	lets_go(&f, 1);
+	collect(&f, done, 6);
+	assert_ptr_equal(done[0], &blocked);
+	assert_int_equal(figures(&f).spawned, 1);
+	close_fixture(&f);
+}
+
+/* A loop that ticks is woken for the batch, by the last. */
+static void batch_wakes_the_loop_once(void **state)
+{
+	struct job first = { .how = WAITS }, quick[5] = { 0 }, *done[6];
+	struct fixture f;
+
+	(void)state;
+	open_fixture(&f, (struct wrk_executor_conf){ .max_threads = 4 });
+	wrk_executor_push(f.executor, &first.task, 0);
+	enters(&f, 1);
+	wrk_executor_push(f.executor, chain(quick, 5, QUICK), 0);
+	assert_true(wrk_executor_watch(f.executor, 0));
+	lets_go(&f, 1);
+	collect(&f, done, 6);
+	assert_int_equal(f.wakes, 1);
+	close_fixture(&f);
+}
+
+/* One that has ticked in vain is told at once; until then it goes on ticking for what is owed. */
+static void quiet_loop_is_woken_at_once(void **state)
+{
+	struct job jobs[4] = { { .how = WAITS }, { .how = QUICK }, { .how = WAITS },
+		{ .how = WAITS } };
+	struct fixture f;
+
+	(void)state;
+	open_fixture(&f, (struct wrk_executor_conf){ .max_threads = 1 });
+	wrk_executor_push(f.executor, &jobs[0].task, 0);
+	enters(&f, 1);
+	for (int i = 1; i < 4; i++)
+		wrk_executor_push(f.executor, &jobs[i].task, 0);
+	assert_true(wrk_executor_watch(f.executor, 0)); /* something waits */
+	lets_go(&f, 1);
+	enters(&f, 1); /* two are done, the third runs */
+	assert_int_equal(f.wakes, 0);
+	assert_true(wrk_executor_withdraw(f.executor, &jobs[3].task));
+	assert_true(wrk_executor_watch(f.executor, 0)); /* nothing waits, but it is owed two */
+	wrk_executor_listen(f.executor);
+	assert_non_null(wrk_executor_done(f.executor));
+	assert_false(wrk_executor_watch(f.executor, 0));
+	wrk_executor_push(f.executor, &jobs[3].task, 0);
+	lets_go(&f, 1);
+	enters(&f, 1); /* the fourth runs */
+	assert_int_equal(f.wakes, 1);
+	lets_go(&f, 1);
+	close_fixture(&f);
+}
+
 static void withdraws_what_has_not_started(void **state)
 {
 	struct job running = { .how = WAITS }, jobs[5] = { 0 }, *done[4];
@@ -289,7 +366,8 @@ static void withdraws_what_has_not_started(void **state)
 	assert_ptr_equal(rest, &jobs[1].task);
 	assert_ptr_equal(rest->next, &jobs[3].task);
 	assert_null(rest->next->next);
-	assert_false(wrk_executor_watch(f.executor, 100000));
+	assert_true(wrk_executor_watch(f.executor, 100000)); /* once more, for the one that runs */
+	assert_false(wrk_executor_watch(f.executor, 200000));
 	wrk_executor_push(f.executor, rest, 0);
 	lets_go(&f, 1);
 	collect(&f, done, 3);
@@ -375,6 +453,9 @@ int main(void)
 		cmocka_unit_test(watchdog_goes_round_stuck_threads),
 		cmocka_unit_test(never_more_threads_than_the_bound),
 		cmocka_unit_test(blocking_thread_hands_over),
+		cmocka_unit_test(resumed_thread_is_reckoned_with),
+		cmocka_unit_test(batch_wakes_the_loop_once),
+		cmocka_unit_test(quiet_loop_is_woken_at_once),
 		cmocka_unit_test(withdraws_what_has_not_started),
 		cmocka_unit_test(surplus_threads_end),
 		cmocka_unit_test(end_runs_what_is_queued),

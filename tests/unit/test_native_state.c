@@ -87,18 +87,25 @@ static int teardown(void **state)
 	return 0;
 }
 
+static void turn(struct fixture *f)
+{
+	wrk_state_turn(f->state);
+	wrk_state_flush(f->state);
+}
+
 /* Turns until n operations were started. */
 static void turn_until(struct fixture *f, size_t n)
 {
 	while (f->n < n) {
 		sem_wait(&f->woken);
-		wrk_state_turn(f->state);
+		turn(f);
 	}
 }
 
 static void answer(struct fixture *f, size_t i, const struct store_result *result)
 {
 	f->list[i].fn(f->list[i].arg, result);
+	wrk_state_flush(f->state);
 }
 
 /* ---- a thread's side --------------------------------------------------------- */
@@ -218,7 +225,7 @@ static void nothing_waits_while_redis_is_down(void **state)
 	ask_begin(&a, f, adds, FOREVER);
 	sem_wait(&f->woken);
 	wrk_state_set_up(f->state, false); /* between the two */
-	wrk_state_turn(f->state);
+	turn(f);
 	ask_end(&a, 503, NULL);
 	assert_int_equal(f->n, 0);
 }
@@ -231,7 +238,7 @@ static void what_cannot_be_started_is_told(void **state)
 	f->start_err = BASE_TOO_LARGE;
 	ask_begin(&a, f, adds, FOREVER);
 	sem_wait(&f->woken);
-	wrk_state_turn(f->state);
+	turn(f);
 	ask_end(&a, 413, NULL);
 }
 
@@ -257,7 +264,7 @@ static void late_operation_is_not_started(void **state)
 
 	assert_int_equal(wrk_state_do(f->state, &call, &op, 1, &result), BASE_TIMEOUT);
 	assert_null(call);
-	wrk_state_turn(f->state);
+	turn(f);
 	assert_int_equal(f->n, 0);
 }
 
@@ -399,6 +406,7 @@ static void many_threads_get_their_own(void **state)
 		for (size_t i = 0; i < open_ops.n; i++)
 			open_ops.fn[i](open_ops.arg[i], &(struct store_result){ .number = open_ops.number[i] });
 		open_ops.n = 0;
+		wrk_state_flush(c.state);
 	}
 	for (size_t i = 0; i < THREADS; i++)
 		pthread_join(ids[i], NULL);
