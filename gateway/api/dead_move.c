@@ -321,11 +321,10 @@ static bool read_member(struct gw_param *params, const char *key, const json_t *
 static bool read_filter(struct move *m, json_t *body, char why[GW_PARAM_WHY])
 {
 	struct gw_param params[] = { GW_LETTER_PARAMS, { 0 } };
-	const char *key;
-	json_t *value;
 
-	json_object_foreach(body, key, value) if (!read_member(params, key, value))
-	{
+	for (void *at = json_object_iter(body); at; at = json_object_iter_next(body, at)) {
+		if (read_member(params, json_object_iter_key(at), json_object_iter_value(at)))
+			continue;
 		(void)snprintf(why, GW_PARAM_WHY, "%s", usage);
 		return false;
 	}
