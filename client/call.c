@@ -396,8 +396,7 @@ static struct client_reply reply_of(const Pirn__Item *item, bool refused)
 {
 	struct client_reply reply = { .reason = (enum _Pirn__Reason)item->reason,
 		.retry_after_ms = item->retry_after_ms,
-		.attempts = item->attempt,
-		.replayed = !refused && (item->flags & PIRN__ITEM_FLAG__REPLAYED) != 0 };
+		.attempts = item->attempt };
 
 	if (reply.reason == PIRN__REASON__NONE && refused)
 		reply.reason = PIRN__REASON__OVERLOADED;
@@ -437,6 +436,17 @@ static bool try_elsewhere(
 	return true;
 }
 
+/* A key's first request may be this one, when it was sent twice: that is no replay then. */
+static void note_first(
+	struct client_reply *reply, const struct client_call *call, const Pirn__Item *item)
+{
+	const uint8_t *first = item->has_id ? item->id.data : NULL;
+
+	reply->replayed = (item->flags & PIRN__ITEM_FLAG__REPLAYED) != 0 &&
+			  !(first && memcmp(first, call->id, sizeof call->id) == 0);
+	memcpy(reply->id, reply->replayed && first ? first : call->id, sizeof reply->id);
+}
+
 static void answer(struct client_engine *e, struct client_call *call, const Pirn__Item *item,
 	const struct net_payload *payload, bool refused)
 {
@@ -449,8 +459,7 @@ static void answer(struct client_engine *e, struct client_call *call, const Pirn
 		reply.reason = call->reason;
 		reply.status = client_reason_status(reply.reason);
 	}
-	memcpy(reply.id, reply.replayed && item->has_id ? item->id.data : call->id,
-		sizeof reply.id);
+	note_first(&reply, call, item);
 	reply.payload = *payload;
 	finish(e, call, &reply);
 }
@@ -459,8 +468,7 @@ static void answer(struct client_engine *e, struct client_call *call, const Pirn
 static void decide(
 	struct client_engine *e, struct client_call *call, const Pirn__Item *item, bool accepted)
 {
-	struct client_reply reply = { .status = 202,
-		.replayed = (item->flags & PIRN__ITEM_FLAG__REPLAYED) != 0 };
+	struct client_reply reply = { .status = 202 };
 
 	if (!accepted) {
 		reply = reply_of(item, true);
@@ -472,7 +480,7 @@ static void decide(
 			reply.reason = call->reason;
 		reply.status = client_reason_status(reply.reason);
 	}
-	memcpy(reply.id, accepted && item->has_id ? item->id.data : call->id, sizeof reply.id);
+	note_first(&reply, call, item);
 	finish(e, call, &reply);
 }
 

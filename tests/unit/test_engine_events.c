@@ -138,6 +138,25 @@ static void a_known_key_brings_the_first_id(void **state)
 	assert_memory_equal(sent[0].reply.id, first, 16);
 }
 
+/* It was stored before its link fell: its key is known, by itself. */
+static void ones_own_key_is_no_replay(void **state)
+{
+	struct fake_item item;
+
+	(void)state;
+	rig_start(1, 0);
+	submit(&sent[0]);
+	UNTIL(&f, b[0]->n_items == 1);
+	rig_refuse(b[0], fake_last(b[0]), PIRN__REASON__MOVED);
+	UNTIL(&f, b[0]->n_items == 2);
+	item = *fake_last(b[0]);
+	fake_accept(b[0], &item, item.id);
+	UNTIL(&f, sent[0].ended);
+	assert_decided(&sent[0], PIRN__REASON__NONE, 202);
+	assert_false(sent[0].reply.replayed);
+	assert_memory_equal(sent[0].reply.id, item.id, 16);
+}
+
 static void keys_have_bounds(void **state)
 {
 	static const uint8_t key[256], hash[16];
@@ -652,6 +671,7 @@ int main(void)
 		TEST(an_event_is_accepted),
 		TEST(events_are_numbered_in_one_lane),
 		TEST(a_known_key_brings_the_first_id),
+		TEST(ones_own_key_is_no_replay),
 		TEST(keys_have_bounds),
 		TEST(refusals_stand),
 		TEST(answers_of_the_wrong_kind),
