@@ -290,6 +290,29 @@ static void dedupe_keys(void **state)
 	assert_true(store_events(1, 1, 3, 14, 1).entry); /* without a key it fits, in the same lane */
 }
 
+/* Three requests with one key that came in the same turn. */
+static void a_key_thrice_in_one_call(void **state)
+{
+	(void)state;
+	struct batch b;
+	open_epoch(0);
+	batch_init(&b);
+	for (uint64_t i = 0; i < 3; i++) {
+		struct store_item *item = batch_add(&b, 10 + i, 1);
+		item->guard = STORE_GUARD_KEY;
+		item->scope = "echo";
+		item->key = STORE_ARG("k");
+		item->hash = i < 2 ? STORE_ARG("hash") : STORE_ARG("other");
+	}
+	struct got g = store_batch(&b, 1, 1, 1);
+	assert_int_equal(g.n, 2);
+	assert_int_equal(g.duplicates[0].item, 1);
+	assert_int_equal(g.duplicates[0].why, STORE_WHY_KEY);
+	assert_string_equal(g.duplicates[0].id, "event00000000010");
+	assert_int_equal(g.duplicates[1].why, STORE_WHY_BODY);
+	batch_fini(&b);
+}
+
 static struct got store_slot(uint64_t turn, uint64_t number, uint64_t previous, uint64_t slot)
 {
 	struct batch b;
@@ -708,6 +731,7 @@ int main(void)
 		cmocka_unit_test_setup(lanes_know_large_numbers_apart, flush),
 		cmocka_unit_test_setup(store_is_fenced, flush),
 		cmocka_unit_test_setup(dedupe_keys, flush),
+		cmocka_unit_test_setup(a_key_thrice_in_one_call, flush),
 		cmocka_unit_test_setup(timers_are_a_chain, flush),
 		cmocka_unit_test_setup(a_full_entry_goes, flush),
 		cmocka_unit_test_setup(settle_is_fenced, flush),
