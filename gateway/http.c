@@ -7,8 +7,9 @@
 #include "gateway/http_parts.h"
 #include "gateway/listen.h"
 
-#define POOL_BYTES \
-	(64u * 1024) /* of a connection: twice max_head, so that most refusals are ours */
+/* Of a connection, over max_head: what libmicrohttpd notes of each header, and the answer's head. It
+ * wipes the whole pool after each request, which is why this is not more. */
+#define POOL_SPARE_BYTES (16u * 1024)
 #define DRAIN_BYTES \
 	(1024u * 1024) /* of a chunked body over the limit, before the connection is cut */
 #define DISCARD_BYTES (64u * 1024) /* of a body whose head was refused, to keep the connection */
@@ -218,9 +219,9 @@ static bool start_daemon(struct gw_http *h, int fd)
 	h->daemon = MHD_start_daemon(MHD_USE_EPOLL | MHD_ALLOW_SUSPEND_RESUME, 0, NULL, NULL,
 		on_access, h, MHD_OPTION_LISTEN_SOCKET, (MHD_socket)fd, MHD_OPTION_CONNECTION_LIMIT,
 		(unsigned)h->conf.max_connections, MHD_OPTION_CONNECTION_MEMORY_LIMIT,
-		(size_t)POOL_BYTES, MHD_OPTION_NOTIFY_CONNECTION, gw_conn_notify, h,
-		MHD_OPTION_NOTIFY_COMPLETED, on_completed, h, MHD_OPTION_URI_LOG_CALLBACK,
-		on_target, h, DISCIPLINE, MHD_OPTION_END);
+		(size_t)h->conf.max_head + POOL_SPARE_BYTES, MHD_OPTION_NOTIFY_CONNECTION,
+		gw_conn_notify, h, MHD_OPTION_NOTIFY_COMPLETED, on_completed, h,
+		MHD_OPTION_URI_LOG_CALLBACK, on_target, h, DISCIPLINE, MHD_OPTION_END);
 	return h->daemon != NULL;
 }
 

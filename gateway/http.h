@@ -20,8 +20,8 @@
  * that are no tokens, headers that go on in a second line; no Host, or two: 400), a body
  * over max_body (413: before it is read when Content-Length says so; a chunked one is read
  * on for DRAIN_BYTES at most).
- * Libmicrohttpd itself refuses what does not fit its 64 KiB a connection, request lines it
- * cannot parse, chunks that are none, and from 1.0 on more that 0.9 leaves to us: problems
+ * Libmicrohttpd itself refuses what does not fit its memory of a connection (16 KiB more than
+ * max_head), request lines it cannot parse, chunks that are none, and from 1.0 on more that 0.9 leaves to us: problems
  * take the place of its HTML, and such requests have their on_done too, mostly no on_head,
  * and when not even the request line was read, no target (http_refusal.c). 1.0
  * says 400 to a coding other than chunked (0.9: our 501), and to lines that end in a bare

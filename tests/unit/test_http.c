@@ -462,6 +462,26 @@ static void a_head_just_within_the_limit_is_served(void **state)
 	client_close(&c);
 }
 
+/* Its notes of the headers, a body and the answer find room beside such a head. */
+static void a_large_head_of_many_headers_is_served(void **state)
+{
+	enum { HEADERS = 128, EACH = MAX_HEAD / HEADERS - 2 };
+	struct fixture *f = *state;
+	struct client c = client_open(gw_http_address(f->http));
+	char head[MAX_HEAD + 100];
+	size_t n = (size_t)sprintf(head, "POST /a HTTP/1.1\r\nHost: x\r\nContent-Length: 4\r\n");
+
+	for (int i = 0; i < HEADERS - 1; i++)
+		n += (size_t)sprintf(head + n, "X-Header-%d: %0*d\r\n", 100 + i, EACH - 16, i);
+	n += (size_t)sprintf(head + n, "\r\n");
+	assert_in_range(n, MAX_HEAD - 1024, MAX_HEAD);
+	client_send(f->loop, &c, head, n);
+	client_say(f->loop, &c, "body");
+	until(f->loop, &c, response_whole(&c, false));
+	assert_int_equal(response_status(&c), 200);
+	client_close(&c);
+}
+
 static void a_refused_head_keeps_the_connection_when_it_can(void **state)
 {
 	struct fixture *f = *state;
@@ -888,6 +908,7 @@ int main(void)
 		TEST(refuses_a_long_request_line),
 		TEST(refuses_what_follows_a_good_request),
 		TEST(a_head_just_within_the_limit_is_served),
+		TEST(a_large_head_of_many_headers_is_served),
 		TEST(a_refused_head_keeps_the_connection_when_it_can),
 		TEST(refuses_a_large_body_before_it_is_read),
 		TEST(drains_a_large_chunked_body),
