@@ -21,6 +21,7 @@ enum cli_exit {
 	CLI_FAILED = 1,       /* what was asked for failed */
 	CLI_USAGE = 2,        /* wrong flags or operands */
 	CLI_UNAVAILABLE = 69, /* nobody answered there (sysexits' EX_UNAVAILABLE) */
+	CLI_NOT_YET = 75,     /* pirn status: it has not ended (sysexits' EX_TEMPFAIL) */
 };
 
 #define CLI_EXIT_HELP "\n\nExit status: 0 it worked, 1 it failed, 2 wrong usage, 69 nobody answers there."
@@ -35,7 +36,8 @@ struct cli_command {
 };
 
 /* One definition a command's file; commands.c lists them. */
-extern const struct cli_command cli_up, cli_new, cli_build, cli_invoke, cli_services, cli_health, cli_version, cli_help;
+extern const struct cli_command cli_up, cli_new, cli_build, cli_invoke, cli_status, cli_queue, cli_dead, cli_services,
+	cli_health, cli_version, cli_help;
 
 extern const struct cli_command *const cli_commands[]; /* NULL ends it */
 const struct cli_command *cli_command_find(const char *name);

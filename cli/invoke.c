@@ -1,21 +1,20 @@
-/* pirn invoke SERVICE: one call through a gateway. */
+/* pirn invoke SERVICE: one call through a gateway, or one event. */
 #include <errno.h>
 #include <stdlib.h>
 #include <string.h>
 #include <unistd.h>
 
-#include <jansson.h>
-
 #include "base/manifest.h"
-#include "cli/cli.h"
-#include "cli/http.h"
+#include "base/ulid.h"
+#include "cli/answer.h"
 
 #define BODY_MAX  (64u * 1024 * 1024)
 #define MARGIN_MS 2000 /* the gateway answers 504 itself; wait for that */
 
 struct settings {
-	char *data, *content_type, *gateway;
+	char *data, *content_type, *gateway, *delay, *key;
 	uint32_t timeout_ms;
+	bool async;
 };
 
 static enum base_err read_all(FILE *in, struct base_buf *out)
@@ -61,28 +60,13 @@ static bool read_body(const char *data, struct base_buf *out)
 	return !err;
 }
 
-/* A problem (RFC 9457), UNTRUSTED, as one line. */
-static void tell_problem(const struct cli_http_response *response)
-{
-	json_t *problem =
-		json_loadb((const char *)response->body.data, response->body.size, 0, NULL);
-	const char *title = json_string_value(json_object_get(problem, "title"));
-	const char *detail = json_string_value(json_object_get(problem, "detail"));
-
-	if (title && detail)
-		cli_complain("%u %s: %s", response->status, title, detail);
-	else
-		cli_complain("%u%s%s", response->status, title ? " " : "", title ? title : "");
-	json_decref(problem);
-}
-
 static int show(const struct cli_http_response *response)
 {
 	bool ok = response->status >= 200 && response->status < 300;
 	bool problem = strncmp(response->content_type, "application/problem+json", 24) == 0;
 
 	if (!ok)
-		tell_problem(response);
+		cli_tell_problem(response);
 	if (ok || !problem) {
 		(void)fwrite(response->body.data, 1, response->body.size, stdout);
 		/* A shell's prompt should not stand behind the answer; a pipe gets the bytes alone. */
@@ -97,40 +81,97 @@ static int show(const struct cli_http_response *response)
 	return ok ? CLI_OK : CLI_FAILED;
 }
 
+/* The event's id alone, so that a script can keep it. */
+static int show_accepted(const struct cli_http_response *response)
+{
+	json_t *answer = json_loadb((const char *)response->body.data, response->body.size,
+		JSON_REJECT_DUPLICATES, NULL);
+	const char *id = cli_text(answer, "id");
+	uint8_t ignored[BASE_ULID_SIZE];
+	int status = CLI_FAILED;
+
+	if (response->status != 202) {
+		cli_tell_problem(response);
+	} else if (!id || !base_ulid_parse(id, ignored)) {
+		cli_complain("the gateway answers 202 and no event's id");
+	} else {
+		printf("%s\n", id);
+		status = CLI_OK;
+	}
+	json_decref(answer);
+	return status;
+}
+
+#define HEADERS_MAX 6
+#define HEADER_ROOM 600
+
+struct headers {
+	char texts[HEADERS_MAX][HEADER_ROOM];
+	const char *list[HEADERS_MAX + 1];
+	size_t n;
+};
+
+static void add_header(struct headers *h, const char *name, const char *value)
+{
+	(void)snprintf(h->texts[h->n], HEADER_ROOM, "%s: %s", name, value);
+	h->list[h->n] = h->texts[h->n];
+	h->n++;
+}
+
+static void set_headers(const struct settings *s, struct headers *h)
+{
+	char timeout[32];
+
+	h->n = 0;
+	memset(h->list, 0, sizeof h->list);
+	add_header(h, "Content-Type", s->content_type);
+	(void)snprintf(timeout, sizeof timeout, "%ums", s->timeout_ms);
+	if (s->timeout_ms)
+		add_header(h, "Pirn-Timeout", timeout);
+	if (s->async)
+		add_header(h, "Prefer", "respond-async");
+	if (s->delay)
+		add_header(h, "Pirn-Delay", s->delay);
+	if (s->key)
+		add_header(h, "Idempotency-Key", s->key);
+}
+
 static int call(const struct settings *s, const char *service, const struct base_buf *body)
 {
 	struct cli_http_response response;
+	struct headers headers;
 	char path[128];
-	char type[256];
-	char timeout[64];
 	char why[512];
-	const char *headers[] = { type, timeout, NULL };
 	struct cli_http_request request = {
 		.base = s->gateway,
 		.path = path,
 		.body = body->data,
 		.body_size = body->size,
-		.headers = headers,
-		.timeout_ms = s->timeout_ms + MARGIN_MS,
+		.headers = headers.list,
+		.timeout_ms = s->timeout_ms ? s->timeout_ms + MARGIN_MS : 0,
 	};
 	enum base_err err;
 	int status;
 
 	(void)snprintf(path, sizeof path, "/v1/invoke/%s", service);
-	(void)snprintf(type, sizeof type, "Content-Type: %s", s->content_type);
-	(void)snprintf(timeout, sizeof timeout, "Pirn-Timeout: %ums", s->timeout_ms);
-	if (!s->timeout_ms) {
-		headers[1] = NULL;
-		request.timeout_ms = 0;
-	}
+	set_headers(s, &headers);
 	err = cli_http(&request, &response, why, sizeof why);
 	if (err) {
 		cli_complain("%s: %s", s->gateway, why);
 		return err == BASE_UNAVAILABLE ? CLI_UNAVAILABLE : CLI_FAILED;
 	}
-	status = show(&response);
+	status = s->async ? show_accepted(&response) : show(&response);
 	cli_http_fini(&response);
 	return status;
+}
+
+/* What becomes a header is one line, and fits. */
+static bool is_line(const char *flag, const char *text)
+{
+	if (!text || (!strpbrk(text, "\r\n") && strlen(text) < HEADER_ROOM - 64))
+		return true;
+	cli_complain("--%s: a line break cannot stand in it, nor more than 500 characters", flag);
+	return false;
 }
 
 static int run(const void *settings, int n_operands, char **operands)
@@ -146,8 +187,11 @@ static int run(const void *settings, int n_operands, char **operands)
 			operands[0], BASE_MANIFEST_NAME_MAX);
 		return CLI_USAGE;
 	}
-	if (strpbrk(s->content_type, "\r\n")) {
-		cli_complain("--content-type: a line break cannot stand in it");
+	if (!is_line("content-type", s->content_type) || !is_line("delay", s->delay) ||
+		!is_line("key", s->key))
+		return CLI_USAGE;
+	if (s->delay && !s->async) {
+		cli_complain("--delay is for events: add --async");
 		return CLI_USAGE;
 	}
 	base_buf_init(&body);
@@ -163,7 +207,13 @@ static const struct base_conf_row rows[] = {
 	{ "content-type", BASE_CONF_STR, offsetof(struct settings, content_type),
 		"application/json", 0, 0, NULL, "what the body is" },
 	{ "timeout", BASE_CONF_MS, offsetof(struct settings, timeout_ms), "0", 0, 3600000, NULL,
-		"how long the call may take; 0: as long as its service's manifest says" },
+		"how long the call may take, or an event's acceptance; 0: as long as its service's manifest says (an event: 30s)" },
+	{ "async", BASE_CONF_BOOL, offsetof(struct settings, async), "no", 0, 0, NULL,
+		"make it an event: print its id once it is accepted" },
+	{ "delay", BASE_CONF_STR, offsetof(struct settings, delay), NULL, 0, 0, NULL,
+		"an event's: do not run it before so long, such as 10m" },
+	{ "key", BASE_CONF_STR, offsetof(struct settings, key), NULL, 0, 0, NULL,
+		"an Idempotency-Key: the same again gets the first answer" },
 	{ "gateway", BASE_CONF_STR, offsetof(struct settings, gateway), "http://127.0.0.1:8080", 0,
 		0, NULL, "the gateway to ask" },
 	{ 0 },
@@ -172,12 +222,12 @@ static const struct base_conf_row rows[] = {
 const struct cli_command cli_invoke = {
 	.program = {
 		.name = "pirn invoke",
-		.synopsis = "SERVICE [--data TEXT|@FILE|-] [options]",
-		.about = "Calls a service and prints the body of its answer. An answer other than 2xx is told on stderr." CLI_EXIT_HELP,
+		.synopsis = "SERVICE [--data TEXT|@FILE|-] [--async] [options]",
+		.about = "Calls a service and prints the body of its answer, or with --async leaves it an event and prints that one's id (see pirn status). An answer other than 2xx is told on stderr." CLI_EXIT_HELP,
 		.rows = rows,
 		.operands = true,
 	},
-	.summary = "call a service",
+	.summary = "call a service, or send it an event",
 	.settings_size = sizeof(struct settings),
 	.min_operands = 1,
 	.max_operands = 1,

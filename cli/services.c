@@ -51,6 +51,26 @@ static void heading(struct cli_table *t)
 		cli_table_cell(t, "%s", words[i]);
 }
 
+/* What is wrong with the brokers' Redis, UNTRUSTED, on stderr: whoever reads the table must see it. */
+static void show_warnings(const json_t *answer)
+{
+	const json_t *warnings = json_object_get(answer, "warnings"), *w;
+	char room[512];
+	size_t i;
+
+	json_array_foreach(warnings, i, w)
+	{
+		const char *text = json_string_value(w);
+		size_t n = 0;
+		for (; text && text[n] && n < sizeof room - 1; n++)
+			room[n] = (unsigned char)text[n] < ' ' || text[n] == 0x7f ? '?' : text[n];
+		room[n] = '\0';
+		cli_complain("warning: %s", room);
+	}
+	if (json_is_false(json_object_get(answer, "events")))
+		cli_complain("events are not accepted now; calls are served");
+}
+
 static void show(const json_t *list)
 {
 	static const char *const counts[] = { "workers", "running", "waiting", "done", "failed" };
@@ -91,6 +111,7 @@ static int show_answer(const struct settings *s, const struct cli_http_response 
 		status = CLI_OK;
 	} else {
 		show(list);
+		show_warnings(answer);
 		status = CLI_OK;
 	}
 	json_decref(answer);
