@@ -173,7 +173,8 @@ enum base_err brk_call_new(struct brk_core *core, struct brk_peer *client,
 	uint32_t slot, generation;
 	struct brk_call *call;
 
-	if (size > core->conf.max_bytes || core->kept_bytes > core->conf.max_bytes - size)
+	if (size > core->conf.max_bytes || core->kept_bytes > core->conf.max_bytes - size ||
+		core->slab.n_used - core->n_runs >= core->conf.max_calls)
 		return BASE_FULL;
 	call = base_slab_take(&core->slab, &slot, &generation);
 	if (!call)
@@ -198,6 +199,35 @@ fail:
 	base_heap_remove(&core->deadlines, &call->deadline);
 	base_slab_give(&core->slab, slot);
 	return BASE_NOMEM;
+}
+
+struct brk_call *brk_call_new_run(
+	struct brk_core *core, struct brk_delivery *delivery, uint64_t deadline_ms)
+{
+	uint32_t slot, generation;
+	struct brk_call *call = base_slab_take(&core->slab, &slot, &generation);
+
+	if (!call)
+		return NULL;
+	if (base_heap_push(&core->deadlines, &call->deadline, deadline_ms)) {
+		base_slab_give(&core->slab, slot);
+		return NULL;
+	}
+	call->slot = slot;
+	call->generation = generation;
+	call->state = BRK_CALL_NEW;
+	call->service = delivery->service;
+	call->delivery = delivery;
+	call->attempt = delivery->attempt;
+	call->arrived_us = core->now_us;
+	call->payload = brk_delivery_payload(delivery);
+	call->block = base_block_ref(call->payload.block);
+	call->has_id = true;
+	memcpy(call->id, delivery->id, sizeof call->id);
+	call->has_trace = delivery->flags & BRK_DELIVERY_TRACED;
+	memcpy(call->trace, delivery->trace, sizeof call->trace);
+	core->n_runs++;
+	return call;
 }
 
 /* ---- changes -------------------------------------------------------------- */
@@ -247,14 +277,22 @@ static void wait_turn(struct brk_core *core, struct brk_call *call, enum brk_cal
 	core->n_waiting++;
 }
 
-static void end(struct brk_core *core, struct brk_call *call)
+static void end_of_client(struct brk_core *core, struct brk_call *call)
 {
-	base_heap_remove(&core->deadlines, &call->deadline);
 	index_remove(&core->index, call);
 	DL_DELETE2(call->client->calls, call, client_prev, client_next);
 	call->client->n_calls--;
 	if (call->block)
 		core->kept_bytes -= brk_call_size(call);
+}
+
+static void end(struct brk_core *core, struct brk_call *call)
+{
+	base_heap_remove(&core->deadlines, &call->deadline);
+	if (call->delivery)
+		core->n_runs--;
+	else
+		end_of_client(core, call);
 	base_block_unref(&call->block);
 	base_slab_give(&core->slab, call->slot);
 }

@@ -13,6 +13,9 @@
  * and back), and by the client's slot and generation through an index, for CANCEL
  * and to refuse a pair that is open already. The payload is kept until the call
  * ends: a run may come back unrun (DRAINING), and an idempotent one may be lost.
+ *
+ * An event's run is a call, too, with a delivery instead of a client: it goes from NEW to
+ * RUNNING and ends there; what follows is the delivery's matter (run.h).
  */
 #ifndef BROKER_CORE_CALL_H
 #define BROKER_CORE_CALL_H
@@ -24,6 +27,7 @@
 #include "base/pool.h"
 #include "broker/core/core.h"
 
+struct brk_delivery;
 struct brk_link;
 struct brk_peer;
 struct brk_service;
@@ -73,13 +77,14 @@ struct brk_call {
 	uint32_t flags;
 	uint32_t attempt; /* of the last dispatch; 0: none yet */
 	struct brk_service *service;
-	struct brk_peer *client;
-	struct brk_link *link;        /* RUNNING: where */
-	struct brk_call *prev, *next; /* the queue, or the link's runs */
+	struct brk_peer *client;       /* NULL: an event's run */
+	struct brk_delivery *delivery; /* NULL: a call of a client's */
+	struct brk_link *link;         /* RUNNING: where */
+	struct brk_call *prev, *next;  /* the queue, or the link's runs */
 	struct brk_call *client_prev, *client_next;
 	struct brk_call *index_next;
 	uint64_t arrived_us, dispatched_us; /* the latter: the last time */
-	struct base_block *block; /* who owns payload's bytes; NULL: there are none */
+	struct base_block *block;           /* who owns payload's bytes; NULL: there are none */
 	struct brk_payload payload;
 	bool has_id, has_trace;
 	uint8_t id[16];
@@ -104,6 +109,10 @@ struct brk_call *brk_call_find(
 BASE_MUSTUSE enum base_err brk_call_new(struct brk_core *core, struct brk_peer *client,
 	struct brk_service *service, const Pirn__Item *item, const struct brk_payload *payload,
 	struct brk_call **out);
+
+/* A NEW run of delivery, whose payload it holds on to. NULL: no memory, or no room. */
+struct brk_call *brk_call_new_run(
+	struct brk_core *core, struct brk_delivery *delivery, uint64_t deadline_ms);
 
 /* DISPATCH: call->link was set. After END the record is gone. */
 void brk_call_apply(struct brk_core *core, struct brk_call *call, enum brk_call_event event);

@@ -12,6 +12,10 @@
 struct totals {
 	uint32_t waiting, running, calls, clients, workers, asked;
 	uint64_t bytes;
+	uint32_t runs;
+	uint32_t events[BRK_DELIVERY_STATE__N];
+	uint32_t deliveries, timers, standing, entries;
+	uint64_t event_bytes;
 };
 
 static void check_call(
@@ -21,6 +25,11 @@ static void check_call(
 	assert(base_slab_get(&core->slab, call->slot, call->generation) == call);
 	assert(call->deadline.place > 0 && call->deadline.place <= core->deadlines.n);
 	assert(core->deadlines.nodes[call->deadline.place - 1] == &call->deadline);
+	if (call->delivery) {
+		assert(call->delivery->call == call && !call->client);
+		assert(call->attempt == call->delivery->attempt && call->block);
+		return;
+	}
 	assert(call->attempt <= BRK_MAX_RUNS);
 	assert((call->block != NULL) == (brk_call_size(call) > 0));
 	assert(call->client && brk_roster_find(core, call->client->id) == call->client);
@@ -34,7 +43,7 @@ static void check_queue(
 
 	DL_FOREACH (service->queue.calls, call) {
 		check_call(core, call, BRK_CALL_WAITING);
-		assert(call->service == service && !call->link);
+		assert(call->service == service && !call->link && !call->delivery);
 		assert(call->attempt < BRK_MAX_RUNS);
 		n++;
 	}
@@ -42,7 +51,7 @@ static void check_queue(
 	t->waiting += n;
 }
 
-static void check_link(const struct brk_core *core, const struct brk_link *link)
+static void check_link(const struct brk_core *core, const struct brk_link *link, struct totals *t)
 {
 	const struct brk_service *service = link->service;
 	const struct brk_call *call;
@@ -51,6 +60,7 @@ static void check_link(const struct brk_core *core, const struct brk_link *link)
 	DL_FOREACH (link->running, call) {
 		check_call(core, call, BRK_CALL_RUNNING);
 		assert(call->link == link && call->service == service && call->attempt > 0);
+		t->runs += call->delivery != NULL;
 		n++;
 	}
 	assert(n == link->n_running);
@@ -63,6 +73,138 @@ static void check_link(const struct brk_core *core, const struct brk_link *link)
 	assert(brk_service_find(core, service->name) == service);
 }
 
+/* ---- events ----------------------------------------------------------------- */
+
+static bool is_timed(const struct brk_delivery *d)
+{
+	return d->state == BRK_DELIVERY_WAITING ||
+	       (d->state == BRK_DELIVERY_READY && d->not_after_ms > 0);
+}
+
+/* Without an entry it is in a store that was not answered: new, or lost by Redis. */
+static void check_place(const struct brk_delivery *d)
+{
+	if (d->state == BRK_DELIVERY_READY || d->state == BRK_DELIVERY_WAITING)
+		assert(d->entry);
+	if (d->state == BRK_DELIVERY_ARRIVING)
+		assert(!d->entry);
+	if (!d->entry)
+		return;
+	assert(d->bit < d->entry->n && d->entry->deliveries[d->bit] == d);
+	assert(d->body_at + brk_delivery_size(d) <= d->entry->body->size);
+}
+
+static void check_delivery(
+	const struct brk_core *core, const struct brk_delivery *d, struct totals *t)
+{
+	check_place(d);
+	assert((d->call != NULL) == (d->state == BRK_DELIVERY_RUNNING));
+	assert(!d->call || (d->call->delivery == d && d->call->state == BRK_CALL_RUNNING));
+	assert((d->timer.place > 0) == is_timed(d));
+	assert(d->budget >= 1 && brk_delivery_find(core, d->id, d->service));
+	t->timers += is_timed(d);
+	t->standing += d->entry != NULL;
+	t->event_bytes += brk_delivery_size(d);
+}
+
+static void check_events(
+	const struct brk_core *core, const struct brk_service *service, struct totals *t)
+{
+	const struct brk_delivery *d;
+
+	for (int state = BRK_DELIVERY_ARRIVING; state < BRK_DELIVERY_GONE; state++) {
+		uint32_t n = 0;
+
+		DL_FOREACH (service->events[state].head, d) {
+			assert(d->state == state && d->service == service);
+			check_delivery(core, d, t);
+			n++;
+		}
+		assert(n == service->events[state].n);
+		t->events[state] += n;
+		t->deliveries += n;
+	}
+}
+
+static uint32_t count_live(const struct brk_entry *entry)
+{
+	uint32_t n = 0;
+
+	for (uint32_t i = 0; i < entry->n; i++)
+		n += entry->deliveries[i] != NULL;
+	return n;
+}
+
+static void check_journals(const struct brk_core *core, struct totals *t)
+{
+	const struct brk_journal *journal;
+	const struct brk_entry *entry;
+
+	LL_FOREACH (core->ledger.journals, journal) {
+		uint32_t n = 0;
+
+		DL_FOREACH (journal->entries, entry) {
+			assert(entry->journal == journal && entry->n_live > 0);
+			assert(count_live(entry) == entry->n_live);
+			t->standing -= entry->n_live;
+			n++;
+		}
+		assert(n == journal->n_entries);
+		t->entries += n;
+	}
+	assert(t->entries == core->entries.n_used && t->standing == 0);
+}
+
+static void check_stores(const struct brk_core *core)
+{
+	const struct brk_commit *commit;
+	uint32_t n = 0, open = 0;
+
+	DL_FOREACH (core->ledger.stores.list, commit) {
+		assert(commit->kind == BRK_ASK_STORE && commit->n == commit->n_deliveries);
+		for (uint32_t i = 0; i < commit->n; i++)
+			assert(!commit->arrivals[i].delivery->entry);
+		n += commit->n;
+		open += commit->state >= BRK_COMMIT_ASKED;
+	}
+	assert(open == core->ledger.stores.n_open && open <= BRK_COMMITS);
+	assert(n >= core->n_events[BRK_DELIVERY_ARRIVING]);
+}
+
+static void check_settles(const struct brk_core *core)
+{
+	const struct brk_commit *commit;
+	uint32_t n = 0, open = 0;
+
+	DL_FOREACH (core->ledger.settles.list, commit) {
+		assert(commit->kind == BRK_ASK_SETTLE && commit->n > 0);
+		for (uint32_t i = 0; i < commit->n; i++) {
+			const struct brk_delivery *d = commit->ends[i].delivery;
+
+			assert(d->entry && d->state == (commit->ends[i].how == STORE_MOVED
+								       ? BRK_DELIVERY_MOVING
+								       : BRK_DELIVERY_ENDING));
+		}
+		n += commit->n;
+		open += commit->state >= BRK_COMMIT_ASKED;
+	}
+	assert(open == core->ledger.settles.n_open && open <= BRK_COMMITS);
+	assert(n + core->ledger.n_homeless >= core->n_events[BRK_DELIVERY_ENDING]);
+}
+
+static void check_all_events(const struct brk_core *core, struct totals *t)
+{
+	for (int state = BRK_DELIVERY_ARRIVING; state < BRK_DELIVERY_GONE; state++)
+		assert(t->events[state] == core->n_events[state]);
+	assert(t->deliveries == core->deliveries.n_used && t->deliveries == core->by_id.n);
+	assert(t->deliveries == 0 || t->deliveries <= core->conf.max_events);
+	assert(t->timers == core->timers.n && t->event_bytes == core->event_bytes);
+	assert(t->runs == core->n_runs && t->runs == t->events[BRK_DELIVERY_RUNNING]);
+	check_journals(core, t);
+	check_stores(core);
+	check_settles(core);
+}
+
 static void check_service(
 	const struct brk_core *core, const struct brk_service *service, struct totals *t)
 {
@@ -72,7 +214,7 @@ static void check_service(
 	check_queue(core, service, t);
 	DL_FOREACH2(service->links, link, service_next)
 	{
-		check_link(core, link);
+		check_link(core, link, t);
 		running += link->n_running;
 		ready += link->place > 0;
 	}
@@ -83,9 +225,10 @@ static void check_service(
 	assert(!service->touched);
 	assert(!service->row || service->row->place > 0);
 	/* Nothing that could run waits, unless the list of actions was full. */
-	assert(service->in_turn || service->queue.n == 0 ||
+	assert(service->in_turn || !brk_dispatch_is_wanted(core, service) ||
 		!brk_dispatch_is_possible(core, service));
 	t->running += running;
+	check_events(core, service, t);
 }
 
 static void check_peer(const struct brk_peer *peer, struct totals *t)
@@ -125,7 +268,7 @@ static void check_index(const struct brk_core *core)
 		for (const struct brk_call *call = core->index.buckets[i]; call;
 			call = call->index_next)
 			n++;
-	assert(n == core->index.n && n == core->slab.n_used);
+	assert(n == core->index.n && n + core->n_runs == core->slab.n_used);
 }
 
 void brk_core_check(const struct brk_core *core)
@@ -138,8 +281,9 @@ void brk_core_check(const struct brk_core *core)
 		check_peer(p, &t);
 	check_index(core);
 	assert(t.waiting == core->n_waiting && t.running == core->n_running);
-	assert(t.calls == t.waiting + t.running && t.calls == core->slab.n_used);
-	assert(t.calls == core->deadlines.n && t.calls <= core->conf.max_calls);
+	assert(t.calls + t.runs == t.waiting + t.running && t.calls + t.runs == core->slab.n_used);
+	assert(t.calls + t.runs == core->deadlines.n && t.calls <= core->conf.max_calls);
+	check_all_events(core, &t);
 	assert(t.bytes == core->kept_bytes && t.bytes <= core->conf.max_bytes);
 	assert(t.clients == core->n_clients && t.workers == core->n_workers &&
 		t.asked == core->n_asked);

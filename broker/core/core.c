@@ -11,6 +11,10 @@
 #define POOL_KEPT_BYTES (32u * 1024 * 1024)
 #define ARENA_FIRST     (64u * 1024)
 #define ARENA_MAX       (64u * 1024 * 1024)
+#define SAID_FIRST      (16u * BRK_MAX_ITEMS)
+#define SAID_MAX        (1024u * 1024)
+#define PAGES_FIRST     (256u * 1024)
+#define PAGES_MAX       (64u * 1024 * 1024)
 
 /* ---- actions -------------------------------------------------------------- */
 
@@ -98,6 +102,22 @@ enum base_log_level brk_log_level(const char *id)
 
 /* ---- life ----------------------------------------------------------------- */
 
+/* A settled entry may be there beside the one that replaces it: room for as many again. */
+static void init_events(struct brk_core *core, const struct brk_conf *conf)
+{
+	uint32_t max = conf->max_events ? conf->max_events : 1;
+
+	base_slab_init(&core->deliveries, sizeof(struct brk_delivery), max);
+	base_slab_init(&core->entries, sizeof(struct brk_entry), max + 1024 * BRK_COMMITS);
+	base_slab_init(&core->asked, sizeof(struct brk_asked), BRK_MAX_ASKED);
+	base_heap_init(&core->timers);
+	base_rand_init(&core->rand, conf->seed);
+	base_buf_init(&core->scratch);
+	base_arena_init(&core->said, SAID_FIRST, SAID_MAX);
+	base_arena_init(&core->pages, PAGES_FIRST, PAGES_MAX);
+	core->owner.open_at = UINT64_MAX;
+}
+
 static void init_parts(struct brk_core *core, const struct brk_conf *conf)
 {
 	core->conf = *conf;
@@ -106,18 +126,16 @@ static void init_parts(struct brk_core *core, const struct brk_conf *conf)
 	pirn__item__init(&core->blank_item);
 	pirn__credit__init(&core->blank_credit);
 	pirn__registry__init(&core->registry);
-	base_slab_init(&core->slab, sizeof(struct brk_call), conf->max_calls);
+	/* As many runs of events as calls. */
+	base_slab_init(&core->slab, sizeof(struct brk_call),
+		conf->events ? 2 * conf->max_calls : conf->max_calls);
 	base_pool_init(&core->pool, POOL_KEPT_BYTES);
 	base_heap_init(&core->deadlines);
 	base_heap_init(&core->notices);
 	base_arena_init(&core->arena, ARENA_FIRST, ARENA_MAX);
 	for (size_t i = 0; i < 2; i++)
 		base_buf_init(&core->answers[i]);
-	base_slab_init(&core->deliveries, sizeof(struct brk_delivery),
-		conf->max_events ? conf->max_events : 1);
-	base_slab_init(&core->asked, sizeof(struct brk_asked), BRK_MAX_ASKED);
-	base_heap_init(&core->timers);
-	base_rand_init(&core->rand, conf->seed);
+	init_events(core, conf);
 }
 
 enum base_err brk_core_new(const struct brk_conf *conf, struct brk_core **out)
@@ -129,7 +147,8 @@ enum base_err brk_core_new(const struct brk_conf *conf, struct brk_core **out)
 	init_parts(core, conf);
 	core->strangers = calloc(BRK_STRANGERS, sizeof *core->strangers);
 	if (!core->strangers || !grow_actions(core, FIRST_ACTIONS) ||
-		brk_call_index_init(&core->index, conf->seed)) {
+		brk_call_index_init(&core->index, conf->seed) ||
+		brk_delivery_index_init(&core->by_id, conf->seed) || brk_ledger_init(core)) {
 		brk_core_free(&core);
 		return BASE_NOMEM;
 	}
@@ -173,11 +192,20 @@ void brk_core_free(struct brk_core **corep)
 	*corep = NULL;
 	if (!core)
 		return;
-	if (core->out.list)
+	if (core->out.list && core->index.buckets && core->by_id.buckets) {
+		brk_ledger_forget(core, PIRN__REASON__NONE);
 		drop_everybody(core);
+	}
 	dig(core);
 	base_slab_fini(&core->slab);
+	brk_ledger_fini(core);
+	brk_owner_fini(core);
+	brk_delivery_index_fini(&core->by_id);
+	base_buf_fini(&core->scratch);
+	base_arena_fini(&core->said);
+	base_arena_fini(&core->pages);
 	base_slab_fini(&core->deliveries);
+	base_slab_fini(&core->entries);
 	base_slab_fini(&core->asked);
 	base_heap_fini(&core->timers);
 	base_pool_fini(&core->pool);
@@ -201,6 +229,7 @@ static void begin(struct brk_core *core, uint64_t now_ms)
 	core->input++;
 	core->out.n = 0;
 	core->answered[0] = core->answered[1] = false;
+	base_arena_reset(&core->said);
 	if (now_ms > core->now_ms)
 		core->now_ms = now_ms;
 	core->now_us = core->fine_us ? core->fine_us : core->now_ms * 1000;
@@ -346,13 +375,24 @@ static void beat(struct brk_core *core)
 	core->beat_at = core->now_ms + core->conf.beat_ms;
 }
 
+/* Runs have ended, and Redis knows: now the others may have the journals. */
+static void leave_when_drained(struct brk_core *core)
+{
+	if (core->draining && core->slab.n_used == 0 && brk_ledger_is_empty(core))
+		brk_owner_leave(core);
+}
+
 const struct brk_actions *brk_core_tick(struct brk_core *core, uint64_t now_ms, uint64_t unix_ms)
 {
 	begin(core, now_ms);
 	core->unix_ms = unix_ms;
 	core->unix_at_ms = core->now_ms;
 	brk_settle_expire(core);
+	brk_delivery_tick(core);
+	brk_ledger_tick(core);
+	brk_owner_tick(core);
 	beat(core);
+	leave_when_drained(core);
 	brk_registry_tick(core);
 	brk_credit_tick(core);
 	return finish(core);
@@ -369,8 +409,7 @@ const struct brk_actions *brk_core_entry(
 const struct brk_actions *brk_core_store(struct brk_core *core, uint64_t now_ms, bool up)
 {
 	begin(core, now_ms);
-	core->connected = up;
-	core->connection += up;
+	brk_owner_store(core, up);
 	return finish(core);
 }
 
@@ -396,13 +435,13 @@ const struct brk_actions *brk_core_durable(struct brk_core *core, uint64_t now_m
 const struct brk_actions *brk_core_turn(struct brk_core *core, uint64_t now_ms)
 {
 	begin(core, now_ms);
+	brk_ledger_turn(core);
 	return finish(core);
 }
 
 bool brk_core_pending(const struct brk_core *core)
 {
-	(void)core;
-	return false;
+	return brk_ledger_pending(core);
 }
 
 const struct brk_actions *brk_core_drain(struct brk_core *core, uint64_t now_ms)
@@ -420,7 +459,8 @@ const struct brk_actions *brk_core_drain(struct brk_core *core, uint64_t now_ms)
 
 bool brk_core_drained(const struct brk_core *core)
 {
-	return core->draining && core->slab.n_used == 0 && core->n_asked == 0;
+	return core->draining && core->slab.n_used == 0 && core->n_asked == 0 &&
+	       brk_owner_is_gone(core);
 }
 
 const struct brk_actions *brk_core_end(struct brk_core *core, uint64_t now_ms)
@@ -430,6 +470,7 @@ const struct brk_actions *brk_core_end(struct brk_core *core, uint64_t now_ms)
 
 	begin(core, now_ms);
 	core->draining = true;
+	brk_ledger_forget(core, PIRN__REASON__MOVED);
 	HASH_ITER (hh, core->peers, peer, next)
 		DL_FOREACH_SAFE2(peer->calls, call, next_call, client_next)
 	brk_settle_end(core, call);
@@ -449,10 +490,15 @@ uint64_t brk_core_due(const struct brk_core *core)
 {
 	const struct base_heap_node *call = base_heap_first(&core->deadlines);
 	const struct base_heap_node *notice = base_heap_first(&core->notices);
+	const struct base_heap_node *timer = base_heap_first(&core->timers);
 	uint64_t due = earlier(core->beat_at, brk_registry_due(core));
 
 	if (core->turns)
 		return core->now_ms;
+	due = earlier(due, brk_owner_due(core));
+	due = earlier(due, brk_ledger_due(core));
+	if (timer)
+		due = earlier(due, timer->due);
 	if (call)
 		due = earlier(due, call->due);
 	if (notice)
@@ -470,4 +516,11 @@ void brk_core_figures(const struct brk_core *core, struct brk_figures *out)
 	out->waiting = core->n_waiting;
 	out->running = core->n_running;
 	out->waiting_bytes = core->kept_bytes;
+	out->events_ready = core->n_events[BRK_DELIVERY_READY];
+	out->events_running = core->n_events[BRK_DELIVERY_RUNNING];
+	out->events_waiting = core->n_events[BRK_DELIVERY_WAITING];
+	out->events_ending =
+		core->n_events[BRK_DELIVERY_ENDING] + core->n_events[BRK_DELIVERY_MOVING];
+	out->events_bytes = core->event_bytes;
+	out->entries = core->entries.n_used;
 }

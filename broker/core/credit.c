@@ -59,14 +59,17 @@ void brk_credit_message(struct brk_core *core, struct brk_peer *peer, const stru
 
 /* What the workers should know. More credit is of no use to a service that is at its
  * concurrency_total. */
-static uint32_t backlog_of(const struct brk_service *service)
+static uint32_t backlog_of(const struct brk_core *core, const struct brk_service *service)
 {
-	return brk_service_is_full(service) ? 0 : service->queue.n;
+	uint32_t events =
+		brk_run_is_wanted(core, service) ? service->events[BRK_DELIVERY_READY].n : 0;
+
+	return brk_service_is_full(service) ? 0 : service->queue.n + events;
 }
 
 void brk_credit_notice(struct brk_core *core, struct brk_service *service)
 {
-	uint32_t waiting = backlog_of(service);
+	uint32_t waiting = backlog_of(core, service);
 	struct brk_link *link;
 
 	base_heap_remove(&core->notices, &service->notice);

@@ -33,6 +33,18 @@ bool brk_dispatch_is_possible(const struct brk_core *core, const struct brk_serv
 	return brk_service_has_credit(service);
 }
 
+bool brk_dispatch_is_wanted(const struct brk_core *core, const struct brk_service *service)
+{
+	return service->queue.n > 0 || brk_run_is_wanted(core, service);
+}
+
+bool brk_dispatch_event_first(const struct brk_core *core, const struct brk_service *service)
+{
+	if (service->queue.n > 0 && service->calls_in_row < BRK_CALLS_IN_ROW)
+		return false;
+	return brk_run_is_wanted(core, service);
+}
+
 static void row_start(const struct brk_core *core, struct brk_service *service)
 {
 	uint64_t worth = service->run_us > 0 ? ROW_US / service->run_us : 0;
@@ -90,11 +102,13 @@ static void send(struct brk_core *core, struct brk_call *call)
 	item->has_trace = call->has_trace;
 	item->trace = (ProtobufCBinaryData){ sizeof call->trace, call->trace };
 	a->payload = call->payload;
+	brk_run_describe(core, call, item);
 	core->figures.dispatched++;
 }
 
 void brk_dispatch_one(struct brk_core *core, struct brk_call *call)
 {
+	call->service->calls_in_row = call->delivery ? 0 : call->service->calls_in_row + 1;
 	call->link = choose(core, call->service);
 	call->dispatched_us = core->now_us;
 	brk_call_apply(core, call, BRK_CALL_EV_DISPATCH);
@@ -103,7 +117,8 @@ void brk_dispatch_one(struct brk_core *core, struct brk_call *call)
 
 void brk_dispatch_wake(struct brk_core *core, struct brk_service *service)
 {
-	if (service->in_turn || service->queue.n == 0 || !brk_dispatch_is_possible(core, service))
+	if (service->in_turn || !brk_dispatch_is_wanted(core, service) ||
+		!brk_dispatch_is_possible(core, service))
 		return;
 	service->in_turn = true;
 	DL_APPEND2(core->turns, service, turn_prev, turn_next);
@@ -118,28 +133,62 @@ void brk_dispatch_forget(struct brk_core *core, struct brk_service *service)
 	service->deficit = 0;
 }
 
-static uint64_t cost_of(const struct brk_call *call)
+static uint64_t cost_of(uint64_t size)
 {
-	uint64_t cost = COST_ITEM + brk_call_size(call);
+	uint64_t cost = COST_ITEM + size;
 
 	return cost < COST_MAX ? cost : COST_MAX;
+}
+
+static uint64_t cost_of_next(const struct brk_service *service, bool event)
+{
+	if (event)
+		return cost_of(brk_delivery_size(service->events[BRK_DELIVERY_READY].head));
+	return cost_of(brk_call_size(brk_queue_first(&service->queue)));
+}
+
+/* False: there is no memory for a run. */
+static bool dispatch_event(struct brk_core *core, struct brk_service *service)
+{
+	struct brk_call *run;
+
+	if (brk_run_is_too_old(core, service)) {
+		brk_ending_expire(core, service->events[BRK_DELIVERY_READY].head);
+		return true;
+	}
+	run = brk_run_new(core, service);
+	if (run)
+		brk_dispatch_one(core, run);
+	return run != NULL;
+}
+
+static bool dispatch_next(struct brk_core *core, struct brk_service *service, bool event)
+{
+	struct brk_call *call;
+
+	if (event)
+		return dispatch_event(core, service);
+	call = brk_queue_first(&service->queue);
+	if (call->deadline.due <= core->now_ms)
+		brk_settle_expired(core, call);
+	else
+		brk_dispatch_one(core, call);
+	return true;
 }
 
 /* Spends the service's deficit; false when it has nothing more to dispatch. */
 static bool take_turn(struct brk_core *core, struct brk_service *service)
 {
-	struct brk_call *call;
-
 	service->deficit += QUANTUM;
-	while ((call = brk_queue_first(&service->queue)) &&
-		brk_dispatch_is_possible(core, service)) {
-		if (service->deficit < cost_of(call) || !brk_act_has_room(core))
+	while (brk_dispatch_is_wanted(core, service) && brk_dispatch_is_possible(core, service)) {
+		bool event = brk_dispatch_event_first(core, service);
+		uint64_t cost = cost_of_next(service, event);
+
+		if (service->deficit < cost || !brk_act_has_room(core))
 			return true;
-		service->deficit -= cost_of(call);
-		if (call->deadline.due <= core->now_ms)
-			brk_settle_expired(core, call);
-		else
-			brk_dispatch_one(core, call);
+		service->deficit -= cost;
+		if (!dispatch_next(core, service, event))
+			break;
 	}
 	return false;
 }

@@ -26,7 +26,23 @@ struct brk_core;
 	X(USE_TWICE, "counts a dispatch twice against the credit") \
 	X(WRONG_BYTES, "keeps the payload one byte off when a call has to wait") \
 	X(NO_NOTICE, "does not tell the workers that calls wait for credit") \
-	X(NO_RESYNC, "does not answer an unknown peer")
+	X(NO_RESYNC, "does not answer an unknown peer") \
+	X(ACCEPT_EARLY, "says ACCEPTED before Redis has the event") \
+	X(RESEND_BLINDLY, "sends a lost commit again without looking whether it happened") \
+	X(DISPATCH_STALE_BEAT, "runs events though its last beat is old") \
+	X(RETRY_BEFORE_SETTLED, "runs an event again before the attempt is settled") \
+	X(TELL_END_EARLY, "tells of an end before Redis has it") \
+	X(ADOPT_LIVE, "adopts a broker whose beat it saw only once") \
+	X(KEEP_AFTER_FENCED, "goes on with its events though it was fenced") \
+	X(IGNORE_ENDED_BITS, "takes over deliveries that have ended") \
+	X(NO_RUN_TOKEN, "gives every run the same token") \
+	X(LEASE_TOO_LONG, "gives runs a lease that their fence does not cover") \
+	X(FORGET_DEATHS, "does not count the workers that died of an event") \
+	X(LOSE_LANE, "stores events without their lane") \
+	X(SKIP_PAGE, "reads only the first entry of each page of an adopted journal") \
+	X(FORGET_NOT_BEFORE, "does not let a delayed event, or a retry, wait") \
+	X(RETRY_FOREVER, "does not count an event's attempts") \
+	X(FORGET_FENCE, "lets the records of a run go that may still write")
 
 enum brk_fault {
 #define X(name, text) BRK_FAULT_##name,

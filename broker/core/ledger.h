@@ -35,7 +35,7 @@ struct brk_journal {
 	/* adopted ones: */
 	uint32_t read_epoch; /* the last entry that was taken over: reading goes on behind it */
 	uint64_t read_turn;
-	bool reading;           /* a READ, or the DROP, is under way */
+	uint64_t ticket;        /* of the READ, or the DROP, that is under way; 0: none */
 	bool loaded;            /* there is no more to read */
 	uint64_t retry_at;      /* in now_ms's time; nothing is asked before */
 	uint64_t fence_base_ms; /* Redis's time: runs of the owner before were sent before this */
@@ -49,7 +49,8 @@ struct brk_entry {
 	uint64_t written_ms;
 	uint32_t n;      /* deliveries, as Redis counts them */
 	uint32_t n_live; /* those that are here */
-	uint32_t mark;   /* commit.c: place in the list that is being made, + 1 */
+	uint32_t mark;   /* settle list: its place in the one that is made, + 1 */
+	uint32_t slot;   /* in the slab */
 	struct base_block *body;
 	struct brk_delivery **deliveries; /* by bit; NULL: it has left */
 	struct brk_delivery *one;         /* their room when n is 1 */
@@ -63,7 +64,8 @@ struct brk_arrival {
 	struct brk_delivery *delivery;
 	uint32_t peer, slot, generation;
 	bool waits;    /* the sender has no answer yet */
-	bool has_lane; /* false: stored anew after Redis lost it */
+	bool promised; /* it was accepted before: it must be stored, whatever comes */
+	bool has_lane; /* false: it is stored anew after Redis has lost it */
 	uint64_t lane, number;
 	uint64_t decide_at;       /* in now_ms's time: then it is UNDECIDED */
 	struct base_block *guard; /* key, then hash; NULL: none */
@@ -84,8 +86,9 @@ struct brk_end {
 
 enum brk_commit_state {
 	BRK_COMMIT_COLLECTING,
-	BRK_COMMIT_ASKED,    /* on its way, or told LOST and not looked up yet */
-	BRK_COMMIT_LOST,     /* its connection broke */
+	BRK_COMMIT_SEALED, /* to be sent as it is */
+	BRK_COMMIT_ASKED,
+	BRK_COMMIT_LOST,     /* its connection broke, or nobody knows what the reply means */
 	BRK_COMMIT_CHECKING, /* a READ looks whether it happened */
 };
 
@@ -93,10 +96,12 @@ struct brk_commit {
 	enum brk_ask_kind kind; /* STORE or SETTLE */
 	enum brk_commit_state state;
 	struct brk_commit *prev, *next;
+	uint64_t ticket;         /* of the ask that is under way; 0: none */
 	uint32_t epoch, journal; /* as it was asked */
 	uint64_t turn;
 	struct base_buf head, body;                              /* of the entry */
 	struct brk_delivery *deliveries[STORE_ENTRY_DELIVERIES]; /* of the entry, by bit */
+	uint32_t body_at[STORE_ENTRY_DELIVERIES]; /* and where their payloads begin */
 	uint32_t n_deliveries;
 	union {
 		struct brk_arrival arrivals[STORE_ENTRY_DELIVERIES]; /* STORE: one each */
@@ -104,51 +109,97 @@ struct brk_commit {
 	};
 	uint32_t n;         /* of them */
 	uint64_t letters;   /* SETTLE: bytes of letters and results */
-	uint64_t decide_at; /* STORE: the earliest of its arrivals */
+	uint64_t decide_at; /* STORE: the earliest of its arrivals; UINT64_MAX: nobody waits */
 };
+
+struct brk_commits {
+	struct brk_commit *list; /* oldest first; the last may be collecting */
+	uint32_t n_open;         /* ASKED, LOST or CHECKING */
+};
+
+typedef void brk_told_commit(
+	struct brk_core *core, struct brk_commit *commit, const struct brk_told *told);
 
 struct brk_ledger {
 	struct brk_journal *journals;
-	struct brk_journal *own;             /* where commits go; NULL: no epoch yet */
-	uint64_t turn;                       /* the last that was used under the epoch */
-	struct brk_commit *stores, *settles; /* oldest first; the last may be collecting */
-	struct brk_commit *free_commits;
-	uint32_t n_free;
-	uint32_t n_stores, n_settles; /* unanswered */
-	uint64_t retry_at;            /* Redis took nothing: no commit is sent before */
-	uint32_t n_entries;
+	struct brk_journal *own; /* where commits go; NULL: no epoch yet */
+	uint64_t turn;           /* the last that was used under the epoch */
+	struct brk_commits stores, settles;
+	struct brk_commit *spare;
+	uint32_t n_spare;
+	uint64_t retry_at; /* Redis took nothing: no commit is sent before */
+	uint64_t check_at; /* Redis told nothing: no lost one is looked up before */
 	struct brk_end
 		*homeless; /* ends of what Redis has lost: settled when it stands there again */
 	size_t n_homeless, homeless_capacity;
 	/* of one ask; good until the next input */
 	struct store_item *items;
-	struct store_ends *list;
+	struct store_ends *lists;
 	struct store_end *ends;
 };
 
 BASE_MUSTUSE enum base_err brk_ledger_init(struct brk_core *core);
-void brk_ledger_fini(struct brk_core *core);
+void brk_ledger_fini(struct brk_core *core); /* after brk_ledger_forget */
 
-/* Adds it to the STORE that collects; its delivery is ARRIVING, or MOVING when Redis has lost it.
- * payload is copied. NOMEM: nothing changed. */
+/* Adds it to the STORE that collects; its delivery has no entry. payload is copied, the guard taken. NOMEM:
+ * nothing changed. */
 BASE_MUSTUSE enum base_err brk_ledger_store(struct brk_core *core,
 	const struct brk_arrival *arrival, const struct brk_payload *payload);
-/* Adds it to the SETTLE that collects; its delivery is MOVING or ENDING and has an entry. Takes end's
- * blocks. A MOVED delivery is written as it is now. Out of memory it is kept for later. */
+/* Adds it to the SETTLE that collects; its delivery is MOVING or ENDING. Takes end's blocks. A MOVED
+ * delivery is written as it is now. There must be memory. */
 void brk_ledger_settle(struct brk_core *core, const struct brk_end *end);
 
 bool brk_ledger_pending(const struct brk_core *core); /* a turn would send something */
 void brk_ledger_turn(struct brk_core *core);
 uint64_t brk_ledger_due(const struct brk_core *core);
-void brk_ledger_tick(struct brk_core *core); /* who waits for too long is told so */
-
-void brk_ledger_stored(
-	struct brk_core *core, struct brk_commit *commit, const struct brk_told *told);
-void brk_ledger_settled(
-	struct brk_core *core, struct brk_commit *commit, const struct brk_told *told);
-
-/* The turn for a REDRIVE; false: there is no epoch now. */
+void brk_ledger_tick(struct brk_core *core);           /* who waits for too long is told so */
+bool brk_ledger_is_empty(const struct brk_core *core); /* no commit, sent or not */
+/* The next turn's number, for a REDRIVE; false: no commit may be sent now. */
 bool brk_ledger_take_turn(struct brk_core *core, struct store_turn *out);
+
+/* ---- commit.c: what they have in common */
+
+struct brk_commit *brk_commit_get(struct brk_core *core, enum brk_ask_kind kind, uint64_t size);
+void brk_commit_seal(struct brk_core *core, struct brk_commit *commit);
+/* Out of its list; its arrivals or ends must be somebody else's by now. */
+void brk_commit_give(struct brk_core *core, struct brk_commit *commit);
+/* Adds a delivery to the commit's entry. NOMEM: nothing changed. */
+BASE_MUSTUSE enum base_err brk_commit_write(struct brk_commit *commit,
+	struct brk_delivery *delivery, const struct brk_arrival *arrival,
+	const struct brk_payload *payload);
+/* The entry that a commit has made, still without deliveries; NULL: it made none. */
+struct brk_entry *brk_commit_entry(
+	struct brk_core *core, const struct brk_commit *commit, uint64_t written_ms);
+
+/* What its ask says of the turn. */
+struct store_turn brk_commit_turn(const struct brk_commit *commit);
+
+/* ---- store.c, settling.c: the two kinds */
+
+void brk_stores_send(struct brk_core *core, struct brk_commit *commit, struct brk_ask *ask);
+void brk_settles_send(struct brk_core *core, struct brk_commit *commit, struct brk_ask *ask);
+brk_told_commit brk_stores_told, brk_settles_told;
+/* It happened; what it stored stands there, but for what the bitmap shows as ended: those are stored
+ * again, to learn why. */
+void brk_stores_happened(
+	struct brk_core *core, struct brk_commit *commit, const struct store_entry *found);
+void brk_settles_happened(struct brk_core *core, struct brk_commit *commit, uint64_t now_ms);
+/* It did not: all of it is collected again, but for those that nobody waits for any more. */
+void brk_stores_again(struct brk_core *core, struct brk_commit *commit);
+void brk_settles_again(struct brk_core *core, struct brk_commit *commit);
+
+/* An end whose delivery stands in no entry now: settled as soon as it does. */
+void brk_ledger_keep(struct brk_core *core, const struct brk_end *end);
+
+/* ---- recover.c: what nobody was told about */
+
+/* Looks up what was lost, now that there is an epoch. */
+void brk_recover(struct brk_core *core);
+/* Everything is somebody else's now: senders hear MOVED, workers CANCEL, and all is forgotten. What was
+ * promised without being stored is kept, to be stored anew. reason NONE: nobody hears, nothing is kept. */
+void brk_ledger_forget(struct brk_core *core, uint32_t reason);
+/* Redis has lost everything: what lives here is stored anew. */
+void brk_ledger_restore(struct brk_core *core);
 
 /* ---- entries */
 

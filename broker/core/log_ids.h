@@ -22,7 +22,28 @@
 	X(service_forgotten, INFO, \
 		"A service was without a worker for too long. text: the service; number: ms.") \
 	X(service_refused, WARN, "A registry entry was not taken. text: why; number: 0.") \
-	X(drain_started, INFO, "The broker takes no new work. text: its name; number: open calls.")
+	X(drain_started, INFO, \
+		"The broker takes no new work. text: its name; number: open calls.") \
+	X(journal_opened, INFO, \
+		"The broker may append to its journal. text: its name; number: its epoch.") \
+	X(journal_adopted, WARN, \
+		"Another broker's journal was taken over. text: the broker; number: the journal.") \
+	X(journal_not_empty, ERROR, \
+		"An adopted journal has entries that cannot be read: it stays. text: the " \
+		"broker; number: the journal.") \
+	X(entry_unreadable, ERROR, \
+		"A journal's entry is none, or too large; it stays where it is. text: the " \
+		"broker; number: its turn.") \
+	X(fenced, WARN, \
+		"Another broker took this one's journals over. text: the broker; number: " \
+		"events that it let go.") \
+	X(redis_lost_data, ERROR, \
+		"Redis has lost its data; what lives here is stored anew. text: the broker; " \
+		"number: events that are.") \
+	X(ended_before, ERROR, \
+		"A delivery had ended in Redis before this broker ended it. text: its service; " \
+		"number: 0 moved, 1 ended, 2 dead.") \
+	X(event_dead, WARN, "An event is dead. text: its service; number: the reason.")
 
 enum brk_log_id {
 #define X(id, level, meaning) BRK_LOG_##id,

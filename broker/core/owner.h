@@ -15,7 +15,10 @@
 #include <stdbool.h>
 #include <stdint.h>
 
+#include "broker/core/asks.h"
 #include "broker/core/core.h"
+
+struct brk_journal;
 
 #define BRK_TRUST_MS 3000
 #define BRK_LEASE_MS 1000  /* how far a run's lease goes beyond its timeout */
@@ -39,6 +42,11 @@ struct brk_rival {
 	bool seen;          /* by the last one */
 };
 
+struct brk_own_read {
+	uint32_t epoch;
+	uint64_t turn;
+};
+
 struct brk_owner {
 	enum brk_owner_state state;
 	uint32_t epoch;                 /* the last one that was had; 0: none */
@@ -46,13 +54,18 @@ struct brk_owner {
 	uint64_t beat_asked_ms;         /* when the beat was asked that is under way */
 	uint64_t
 		trusted_ms; /* when the last answered one was asked; events run until BRK_TRUST_MS later */
-	bool beating, adopting, trusted;
-	uint64_t beat_at, open_at; /* the next one; open_at 0: none */
+	bool opening, beating, adopting;
+	uint64_t beat_at, open_at;      /* the next one; open_at UINT64_MAX: none */
+	struct brk_own_read *own_reads; /* entries of ours that a Function wrote: to be read */
+	size_t n_own_reads, own_reads_capacity;
+	bool reading_own;
+	uint64_t own_retry_at;
 	struct brk_rival *rivals;
 	size_t n_rivals, rivals_capacity;
 	uint32_t *owners; /* that own a journal, as the last beat told: for INVOCATION */
 	size_t n_owners, owners_capacity;
 	bool durable;
+	bool lost_data; /* said so, and nothing was stored since */
 	const char *const *sentences;
 	size_t n_sentences;
 };
@@ -62,15 +75,22 @@ void brk_owner_store(struct brk_core *core, bool up);
 void brk_owner_tick(struct brk_core *core);
 uint64_t brk_owner_due(const struct brk_core *core);
 /* A reply said FENCED: what is here is somebody else's, or Redis has lost its data. */
-void brk_owner_fenced(struct brk_core *core, const struct store_says *says);
+void brk_owner_fenced(
+	struct brk_core *core, const struct brk_asked *asked, const struct store_says *says);
 /* An ask went down with its connection: until the next one nothing more is asked. */
-void brk_owner_lost(struct brk_core *core);
+void brk_owner_lost(struct brk_core *core, const struct brk_asked *asked);
+/* Nobody knows what a reply means: a new epoch, after which nothing of the old one can happen. */
+void brk_owner_reopen(struct brk_core *core);
+/* Drained: leaves its journals to the others. */
+void brk_owner_leave(struct brk_core *core);
 /* Redis told its time. */
 void brk_owner_heard(struct brk_core *core, uint64_t redis_ms);
 
 /* Whether commits may be sent; whether events may run, which is stricter. */
 bool brk_owner_is_open(const struct brk_core *core);
 bool brk_owner_is_trusted(const struct brk_core *core);
+/* Drained: it has left, or has nothing to leave, or cannot. */
+bool brk_owner_is_gone(const struct brk_core *core);
 /* Whether REGISTRY tells that events are taken. */
 bool brk_owner_takes_events(const struct brk_core *core);
 /* Redis's time now, 0: not known yet. */
@@ -86,13 +106,18 @@ void brk_adopt_look(struct brk_core *core, const struct store_beat *beat); /* wh
 void brk_adopt_read(
 	struct brk_core *core); /* the next pages, as room allows; drops what is empty */
 
+void brk_adopt_take(struct brk_core *core, uint32_t journal); /* it is this broker's now */
+/* Reads that entry of one's own journal, which a Function wrote (a redrive), or may have written: none there
+ * is fine. Until it was read brk_owner_is_loaded is false. */
+void brk_load_own(struct brk_core *core, uint32_t epoch, uint64_t turn);
+
 /* ---- load.c: deliveries out of an entry */
 
 /* True: its living deliveries are here now (or it has none, or cannot be read: said in the log). False:
  * there is no room for them now. UNTRUSTED. */
 bool brk_load_entry(
 	struct brk_core *core, struct brk_journal *journal, const struct store_entry *entry);
-/* Reads that turn's entry of one's own journal, which a Function wrote (a redrive). */
-void brk_load_own(struct brk_core *core, uint64_t turn);
+/* Whether a page may be read: what is adopted leaves a quarter of the bounds to what comes in. */
+bool brk_load_has_room(const struct brk_core *core);
 
 #endif

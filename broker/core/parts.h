@@ -33,6 +33,7 @@
 
 #define BRK_MAX_ITEMS          1024
 #define BRK_MAX_RUNS           3    /* of an idempotent call */
+#define BRK_CALLS_IN_ROW       7    /* then it is an event's turn, when both wait */
 #define BRK_REGISTRY_MS        20   /* between two pushes */
 #define BRK_VOLUNTARY_ACTIONS  4096 /* dispatch and expiry stop here and go on at the next tick */
 #define BRK_DEFAULT_TIMEOUT_MS 30000
@@ -86,10 +87,14 @@ struct brk_core {
 	size_t n_extra;
 
 	/* Events. */
-	struct base_slab deliveries;
+	struct base_slab deliveries, entries;
 	struct brk_delivery_index by_id;
 	struct base_heap timers;
 	uint64_t event_bytes; /* of payloads, arriving ones too */
+	uint32_t n_events[BRK_DELIVERY_STATE__N];
+	uint32_t n_runs;               /* calls that are a delivery's */
+	struct base_buf scratch;       /* of pack.c */
+	struct base_arena said, pages; /* of one input; of one entry that is read */
 	struct base_slab asked;
 	uint32_t connection; /* to Redis: the count of those that there were */
 	bool connected;
@@ -111,6 +116,7 @@ void brk_act_control(
 void brk_act_log(struct brk_core *core, enum brk_log_id id, const char *text, uint64_t number);
 bool brk_act_has_room(struct brk_core *core); /* for what can wait until the next tick */
 uint64_t brk_unix_ms(const struct brk_core *core);
+ProtobufCAllocator brk_arena_allocator(struct base_arena *arena);
 
 /* ---- submit.c ------------------------------------------------------------- */
 
@@ -124,6 +130,11 @@ struct brk_payload brk_payload_next(
 
 /* ---- dispatch.c ----------------------------------------------------------- */
 
+/* Something waits for it that may run now, calls or events. */
+bool brk_dispatch_is_wanted(const struct brk_core *core, const struct brk_service *service);
+/* Of both, an event is next. */
+bool brk_dispatch_event_first(const struct brk_core *core, const struct brk_service *service);
+/* A worker has credit, and concurrency_total is not reached. */
 bool brk_dispatch_is_possible(const struct brk_core *core, const struct brk_service *service);
 void brk_dispatch_one(struct brk_core *core,
 	struct brk_call *call); /* to the worker with the most credit, or the row's */
@@ -143,6 +154,8 @@ void brk_credit_tick(struct brk_core *core);
 
 /* ---- settle.c ------------------------------------------------------------- */
 
+void brk_settle_tell_worker(
+	struct brk_core *core, const struct brk_call *call); /* CANCEL, when it runs */
 void brk_settle_result(struct brk_core *core, struct brk_peer *peer, const struct brk_message *m);
 void brk_settle_lost(struct brk_core *core, struct brk_call *call); /* its worker is gone */
 void brk_settle_dropped(

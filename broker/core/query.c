@@ -31,7 +31,42 @@
 	X("pirn_broker_services", GAUGE, services, "Services that are known.") \
 	X("pirn_broker_waiting", GAUGE, waiting, "Calls that wait for a worker.") \
 	X("pirn_broker_running", GAUGE, running, "Calls that run in workers.") \
-	X("pirn_broker_kept_bytes", GAUGE, waiting_bytes, "Payloads of open calls.")
+	X("pirn_broker_kept_bytes", GAUGE, waiting_bytes, "Payloads of open calls.") \
+	X("pirn_broker_events_accepted_total", COUNTER, accepted, "Events that Redis has.") \
+	X("pirn_broker_events_duplicates_total", COUNTER, duplicates, \
+		"Events that were there before, by lane or key.") \
+	X("pirn_broker_events_refused_total", COUNTER, events_refused, \
+		"Events that were not accepted.") \
+	X("pirn_broker_events_done_total", COUNTER, events_done, "Deliveries that are done.") \
+	X("pirn_broker_events_dead_total", COUNTER, events_dead, \
+		"Deliveries that became dead letters.") \
+	X("pirn_broker_events_expired_total", COUNTER, events_expired, \
+		"Deliveries that were too old before they ran.") \
+	X("pirn_broker_events_cancelled_total", COUNTER, events_cancelled, \
+		"Deliveries that were cancelled.") \
+	X("pirn_broker_events_retried_total", COUNTER, events_retried, \
+		"Failed attempts that another one follows.") \
+	X("pirn_broker_events_redelivered_total", COUNTER, events_redelivered, \
+		"Attempts that were lost with their worker.") \
+	X("pirn_broker_events_diverged_total", COUNTER, events_diverged, \
+		"Runs that did not ask for writes that earlier ones had recorded.") \
+	X("pirn_broker_events_settled_total", COUNTER, settled, \
+		"Deliveries that left an entry: ended or moved.") \
+	X("pirn_broker_events_moved_total", COUNTER, moved, \
+		"Deliveries that were written anew: retries, entries that were mostly done.") \
+	X("pirn_broker_events_ready", GAUGE, events_ready, "Deliveries that wait for a worker.") \
+	X("pirn_broker_events_running", GAUGE, events_running, "Deliveries that run.") \
+	X("pirn_broker_events_waiting", GAUGE, events_waiting, \
+		"Deliveries that are delayed, or wait for another attempt.") \
+	X("pirn_broker_events_ending", GAUGE, events_ending, \
+		"Deliveries whose end or move Redis has not confirmed.") \
+	X("pirn_broker_events_bytes", GAUGE, events_bytes, "Payloads of loaded deliveries.") \
+	X("pirn_broker_entries", GAUGE, entries, "Journal entries with a loaded delivery.") \
+	X("pirn_broker_opened_total", COUNTER, opened, "Epochs that this broker was given.") \
+	X("pirn_broker_adoptions_total", COUNTER, adoptions, \
+		"Journals of other brokers that were taken over.") \
+	X("pirn_broker_fenced_total", COUNTER, fenced, \
+		"Times that another broker had taken over this one's journals.")
 
 static const struct figure {
 	const char *name, *help;
@@ -60,9 +95,14 @@ static void arena_free(void *arena, void *p)
 	(void)p;
 }
 
+ProtobufCAllocator brk_arena_allocator(struct base_arena *arena)
+{
+	return (ProtobufCAllocator){ arena_alloc, arena_free, arena };
+}
+
 static ProtobufCAllocator allocator_of(struct brk_core *core)
 {
-	return (ProtobufCAllocator){ arena_alloc, arena_free, &core->arena };
+	return brk_arena_allocator(&core->arena);
 }
 
 static void *get(struct brk_core *core, size_t n, size_t size)
@@ -110,6 +150,42 @@ static bool list_workers(
 	return true;
 }
 
+/* Lists are in the order of arrival in their state: the oldest is about the first of one. */
+static uint64_t oldest_ms(const struct brk_core *core, const struct brk_service *service)
+{
+	uint64_t now = brk_owner_redis_ms(core), first = now;
+
+	for (int state = BRK_DELIVERY_READY; state < BRK_DELIVERY_GONE; state++) {
+		const struct brk_delivery *head = service->events[state].head;
+
+		if (head && head->accepted_ms < first)
+			first = head->accepted_ms;
+	}
+	return now - first;
+}
+
+static void fill_events(
+	const struct brk_core *core, const struct brk_service *service, Pirn__ServiceState *state)
+{
+	if (!core->conf.events)
+		return;
+	state->has_events_ready = state->has_events_running = state->has_events_waiting =
+		state->has_oldest_ms = state->has_events_accepted = state->has_events_done =
+			state->has_events_dead = state->has_events_expired =
+				state->has_events_cancelled = state->has_events_retried = true;
+	state->events_ready = service->events[BRK_DELIVERY_READY].n;
+	state->events_running = service->events[BRK_DELIVERY_RUNNING].n;
+	state->events_waiting =
+		service->events[BRK_DELIVERY_WAITING].n + service->events[BRK_DELIVERY_MOVING].n;
+	state->oldest_ms = oldest_ms(core, service);
+	state->events_accepted = service->events_accepted;
+	state->events_done = service->events_done;
+	state->events_dead = service->events_dead;
+	state->events_expired = service->events_expired;
+	state->events_cancelled = service->events_cancelled;
+	state->events_retried = service->events_retried;
+}
+
 static bool fill_service(
 	struct brk_core *core, struct brk_service *service, Pirn__ServiceState *state)
 {
@@ -125,6 +201,7 @@ static bool fill_service(
 	state->has_first_ms = state->has_announced_ms = true;
 	state->first_ms = service->entry.first_ms;
 	state->announced_ms = service->entry.announced_ms;
+	fill_events(core, service, state);
 	return list_workers(core, service, state);
 }
 

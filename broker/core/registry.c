@@ -15,7 +15,13 @@
 #define MAX_TEXT        1024u
 #define MAX_TIMEOUT_MS  BRK_MAX_LEFT_MS
 #define MAX_CONCURRENCY 65536u
-#define FNV_START 14695981039346656037u
+#define FNV_START       14695981039346656037u
+
+/* What a manifest says that says nothing of them; as in base/manifest.c. */
+#define RETRY_ATTEMPTS 10u
+#define RETRY_BASE_MS  1000u
+#define RETRY_MAX_MS   (300u * 1000)
+#define RETRY_AGE_MS   (6u * 3600 * 1000)
 
 /* ---- judging -------------------------------------------------------------- */
 
@@ -92,6 +98,23 @@ static bool is_same(const struct brk_service *service, const struct packed *p)
 	       memcmp(service->packed, p->bytes, p->size) == 0;
 }
 
+static void set_retry(struct brk_service *service, const Pirn__Retry *from)
+{
+	struct brk_retry *retry = &service->retry;
+
+	*retry = (struct brk_retry){ RETRY_ATTEMPTS, RETRY_BASE_MS, RETRY_MAX_MS, RETRY_AGE_MS };
+	if (!from)
+		return;
+	if (from->has_attempts)
+		retry->attempts = from->attempts;
+	if (from->has_base_ms)
+		retry->base_ms = from->base_ms;
+	if (from->has_max_ms)
+		retry->max_ms = from->max_ms;
+	if (from->has_age_s)
+		retry->age_ms = (uint64_t)from->age_s * 1000;
+}
+
 /* Takes p's bytes on BASE_OK. */
 static enum base_err adopt(struct brk_core *core, struct brk_service *service, struct packed *p)
 {
@@ -107,6 +130,7 @@ static enum base_err adopt(struct brk_core *core, struct brk_service *service, s
 	p->bytes = NULL;
 	service->entry.manifest = manifest;
 	service->queue_items = manifest->queue_items;
+	set_retry(service, manifest->retry);
 	service->concurrency_total = manifest->concurrency_total;
 	service->timeout_ms =
 		manifest->has_timeout_ms ? manifest->timeout_ms : BRK_DEFAULT_TIMEOUT_MS;
@@ -255,6 +279,10 @@ static bool collect(struct brk_core *core)
 		registry->entries = entries;
 		core->registry_capacity = n;
 	}
+	registry->has_events = core->conf.events;
+	registry->events = brk_owner_takes_events(core);
+	registry->warnings = (char **)(uintptr_t)core->owner.sentences; /* only read */
+	registry->n_warnings = core->owner.n_sentences;
 	registry->n_entries = 0;
 	HASH_ITER (hh, core->services, service, next)
 		registry->entries[registry->n_entries++] = &service->entry;
@@ -290,7 +318,8 @@ void brk_registry_tick(struct brk_core *core)
 static bool is_forgotten(const struct brk_core *core, const struct brk_service *service)
 {
 	return !service->links && service->queue.n == 0 && service->n_running == 0 &&
-	       !service->touched && core->now_ms - service->workerless_ms >= core->conf.forget_ms;
+	       !brk_service_has_events(service) && !service->touched &&
+	       core->now_ms - service->workerless_ms >= core->conf.forget_ms;
 }
 
 void brk_registry_forget(struct brk_core *core)

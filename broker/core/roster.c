@@ -207,9 +207,11 @@ static struct brk_peer *same_process(
 	if (former && former != peer) {
 		brk_act_log(core, BRK_LOG_peer_replaced, former->name, former->id);
 		brk_act(core, BRK_FORGET, former->id);
+		former->orderly = true;
 		brk_roster_leave(core, former);
 	}
 	if (peer && (former != peer || is_new_session(peer, hello))) {
+		peer->orderly = former == peer;
 		brk_roster_leave(core, peer);
 		peer = NULL;
 	}
@@ -284,6 +286,7 @@ void brk_roster_bye(struct brk_core *core, struct brk_peer *peer, const struct b
 	(void)m;
 	brk_act_log(core, BRK_LOG_peer_gone, peer->name, peer->n_calls + peer->n_running);
 	brk_act(core, BRK_FORGET, peer->id);
+	peer->orderly = true;
 	brk_roster_leave(core, peer);
 }
 

@@ -28,6 +28,7 @@ struct brk_peer {
 	bool draining;    /* it asked for no new work */
 	bool asked_drain; /* we asked it */
 	bool answered_drain;
+	bool orderly; /* it said BYE, or begins anew: what it leaves was not killed */
 	uint64_t heard_ms;
 	struct brk_call *calls; /* a client's open ones */
 	uint32_t n_calls;

@@ -14,9 +14,12 @@ struct brk_service;
 
 /* Whether the service has an event that could be sent now, apart from credit. */
 bool brk_run_is_wanted(const struct brk_core *core, const struct brk_service *service);
-/* The first ready delivery becomes a run, for dispatch to choose its worker. NULL: no memory for
- * one, or it was too old. */
+/* The first ready delivery must not run any more. */
+bool brk_run_is_too_old(const struct brk_core *core, const struct brk_service *service);
+/* It becomes a run, for dispatch to choose its worker. NULL: no memory. */
 struct brk_call *brk_run_new(struct brk_core *core, struct brk_service *service);
+/* The attempt that is its last, by its budget and the service's manifest as it is now; 0: not limited. */
+uint32_t brk_run_attempts(const struct brk_delivery *delivery);
 /* Fills what a DISPATCH says beyond a call's: the run's token, its lease, its attempts. */
 void brk_run_describe(const struct brk_core *core, const struct brk_call *call, Pirn__Item *item);
 

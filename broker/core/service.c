@@ -45,7 +45,7 @@ struct brk_service *brk_service_new(struct brk_core *core, const char *name)
 void brk_service_bury(struct brk_core *core, struct brk_service *service)
 {
 	assert(!service->links && service->queue.n == 0 && service->n_running == 0 &&
-		!service->touched);
+		!service->touched && !brk_service_has_events(service));
 	brk_dispatch_forget(core, service);
 	base_heap_remove(&core->notices, &service->notice);
 	HASH_DEL(core->services, service);
@@ -67,6 +67,19 @@ void brk_service_touch(struct brk_core *core, struct brk_service *service)
 		return;
 	service->touched = true;
 	LL_PREPEND2(core->touched, service, touched_next);
+}
+
+uint64_t brk_service_not_after(const struct brk_service *service, uint64_t from_ms)
+{
+	return service->retry.age_ms ? from_ms + service->retry.age_ms : 0;
+}
+
+bool brk_service_has_events(const struct brk_service *service)
+{
+	for (int state = BRK_DELIVERY_ARRIVING; state < BRK_DELIVERY_GONE; state++)
+		if (service->events[state].n > 0)
+			return true;
+	return false;
 }
 
 bool brk_service_has_credit(const struct brk_service *service)

@@ -22,11 +22,12 @@
 #include "base/heap.h"
 #include "base/hist.h"
 #include "broker/core/core.h"
+#include "broker/core/delivery.h"
 #include "broker/core/queue.h"
 
-#define BRK_NAME_SIZE 64 /* of services and peers, NUL included */
+#define BRK_NAME_SIZE     64 /* of services and peers, NUL included */
 #define BRK_ANNOUNCEMENTS 64
-#define BRK_NOTICE_MS 10 /* between two notices of a backlog */
+#define BRK_NOTICE_MS     10 /* between two notices of a backlog */
 
 struct brk_peer;
 
@@ -46,6 +47,12 @@ struct brk_link {
 	uint32_t told_waiting;
 };
 
+/* How failed events run again: out of the manifest, with the defaults of base/manifest.c. */
+struct brk_retry {
+	uint32_t attempts;                /* 0: not limited */
+	uint64_t base_ms, max_ms, age_ms; /* age_ms 0: not limited */
+};
+
 struct brk_service {
 	char name[BRK_NAME_SIZE];
 	UT_hash_handle hh;
@@ -55,10 +62,14 @@ struct brk_service {
 	uint32_t queue_items, concurrency_total, timeout_ms; /* out of the manifest */
 
 	struct brk_link *links;
-	struct brk_link **ready; /* a heap by free credit: announced, and the worker does not drain */
+	struct brk_link *
+		*ready; /* a heap by free credit: announced, and the worker does not drain */
 	size_t n_ready, ready_capacity;
 
 	struct brk_queue queue;
+	struct brk_delivery_list events[BRK_DELIVERY_STATE__N];
+	uint32_t calls_in_row; /* dispatched since the last event */
+	struct brk_retry retry;
 	uint32_t n_running;
 	uint64_t workerless_ms; /* since when, while n_ready is 0 */
 
@@ -83,6 +94,8 @@ struct brk_service {
 	uint32_t n_announcements;
 
 	uint64_t done, failed;
+	uint64_t events_accepted, events_done, events_dead, events_expired, events_cancelled,
+		events_retried;
 	struct base_hist latency;
 };
 
@@ -97,6 +110,9 @@ void brk_service_free(struct brk_service *service);
 /* Something about it changed that dispatch or a notice may have to follow: looked at when the
  * input ends. */
 void brk_service_touch(struct brk_core *core, struct brk_service *service);
+/* When an event that may run from that moment on is too old; 0: never. */
+uint64_t brk_service_not_after(const struct brk_service *service, uint64_t from_ms);
+bool brk_service_has_events(const struct brk_service *service); /* that have not ended */
 bool brk_service_has_credit(const struct brk_service *service);
 bool brk_service_is_full(const struct brk_service *service); /* concurrency_total is reached */
 

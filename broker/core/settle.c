@@ -97,7 +97,7 @@ static void finish_for(struct brk_core *core, struct brk_call *call, uint32_t re
 	finish(core, call, &answer);
 }
 
-static void tell_worker(struct brk_core *core, const struct brk_call *call)
+void brk_settle_tell_worker(struct brk_core *core, const struct brk_call *call)
 {
 	struct brk_action *a;
 
@@ -165,7 +165,28 @@ static void hand_back(struct brk_core *core, struct brk_peer *peer, struct brk_c
 		DL_FOREACH2(peer->links, link, peer_next)
 		brk_link_refresh(core, link);
 	}
-	brk_call_apply(core, call, BRK_CALL_EV_HAND_BACK);
+	if (call->delivery)
+		brk_run_unrun(core, call);
+	else
+		brk_call_apply(core, call, BRK_CALL_EV_HAND_BACK);
+}
+
+static void one_result(struct brk_core *core, struct brk_peer *peer, struct brk_call *call,
+	const Pirn__Item *item, const struct brk_payload *payload)
+{
+	struct answer answer;
+
+	if (item->reason == PIRN__REASON__DRAINING) {
+		hand_back(core, peer, call);
+		return;
+	}
+	if (call->delivery) {
+		brk_dispatch_ran(core, call);
+		brk_run_result(core, call, item, payload);
+		return;
+	}
+	answer = answer_of(core, item, payload);
+	finish(core, call, &answer);
 }
 
 void brk_settle_result(struct brk_core *core, struct brk_peer *peer, const struct brk_message *m)
@@ -177,14 +198,10 @@ void brk_settle_result(struct brk_core *core, struct brk_peer *peer, const struc
 		struct brk_payload payload = brk_payload_next(m, item, &offset);
 		struct brk_call *call = find_run(core, peer, item);
 
-		if (!call) {
+		if (call)
+			one_result(core, peer, call, item, &payload);
+		else
 			core->figures.stale++;
-		} else if (item->reason == PIRN__REASON__DRAINING) {
-			hand_back(core, peer, call);
-		} else {
-			struct answer answer = answer_of(core, item, &payload);
-			finish(core, call, &answer);
-		}
 	}
 	brk_credit_apply(core, peer, m->head);
 }
@@ -202,6 +219,10 @@ static bool may_run_again(const struct brk_core *core, const struct brk_call *ca
 
 void brk_settle_lost(struct brk_core *core, struct brk_call *call)
 {
+	if (call->delivery) {
+		brk_run_lost(core, call);
+		return;
+	}
 	if (may_run_again(core, call)) {
 		core->figures.retried++;
 		brk_call_apply(core, call, BRK_CALL_EV_LOSE);
@@ -216,14 +237,18 @@ void brk_settle_lost(struct brk_core *core, struct brk_call *call)
 
 void brk_settle_dropped(struct brk_core *core, struct brk_call *call)
 {
-	tell_worker(core, call);
+	brk_settle_tell_worker(core, call);
 	brk_call_apply(core, call, BRK_CALL_EV_END);
 }
 
 void brk_settle_expired(struct brk_core *core, struct brk_call *call)
 {
+	if (call->delivery) {
+		brk_run_expired(core, call);
+		return;
+	}
 	core->figures.expired++;
-	tell_worker(core, call);
+	brk_settle_tell_worker(core, call);
 	finish_for(core, call, PIRN__REASON__DEADLINE);
 }
 
@@ -259,7 +284,7 @@ void brk_settle_end(struct brk_core *core, struct brk_call *call)
 	Pirn__Item item = core->blank_item;
 
 	if (call->state == BRK_CALL_RUNNING || call->attempt > 0) {
-		tell_worker(core, call);
+		brk_settle_tell_worker(core, call);
 		finish_for(core, call, PIRN__REASON__DRAINING);
 		return;
 	}

@@ -36,8 +36,6 @@ void brk_refuse(struct brk_core *core, const struct brk_peer *peer, const Pirn__
 /* Of the item alone, in the order of what a client can do about it. */
 static uint32_t judge_item(const struct brk_core *core, const Pirn__Item *item)
 {
-	if (item->flags & PIRN__ITEM_FLAG__EVENT)
-		return PIRN__REASON__UNSUPPORTED;
 	if (item->has_id && item->id.len != 16)
 		return PIRN__REASON__MALFORMED;
 	if (item->has_trace && item->trace.len != BRK_TRACE_SIZE)
@@ -76,6 +74,12 @@ static uint32_t retry_after(uint32_t reason)
 	}
 }
 
+/* Seven calls went past waiting events: this one takes its place in the queue. */
+static bool may_be_events_turn(const struct brk_core *core, const struct brk_service *service)
+{
+	return service->calls_in_row >= BRK_CALLS_IN_ROW && brk_run_is_wanted(core, service);
+}
+
 static void submit(struct brk_core *core, struct brk_peer *peer, struct brk_service *service,
 	const Pirn__Item *item, const struct brk_payload *payload)
 {
@@ -91,7 +95,8 @@ static void submit(struct brk_core *core, struct brk_peer *peer, struct brk_serv
 		return;
 	}
 	core->figures.submitted++;
-	if (service->queue.n == 0 && brk_dispatch_is_possible(core, service))
+	if (service->queue.n == 0 && brk_dispatch_is_possible(core, service) &&
+		!may_be_events_turn(core, service))
 		brk_dispatch_one(core, call);
 	else
 		brk_call_apply(core, call, BRK_CALL_EV_QUEUE);
@@ -110,7 +115,9 @@ void brk_submit(struct brk_core *core, struct brk_peer *peer, const struct brk_m
 		if (!service || !item->service || strcmp(service->name, item->service) != 0)
 			service = brk_service_find(core, item->service);
 		/* Two open calls under one name could not be told apart in the answers. */
-		if (brk_call_find(core, peer, item->slot, item->generation))
+		if (item->flags & PIRN__ITEM_FLAG__EVENT)
+			brk_accept_submit(core, peer, service, item, &payload);
+		else if (brk_call_find(core, peer, item->slot, item->generation))
 			core->figures.malformed++;
 		else
 			submit(core, peer, service, item, &payload);

@@ -1,0 +1,226 @@
+#include "broker/core/accept.h"
+
+#include <string.h>
+
+#include "broker/core/parts.h"
+
+#define RETRY_AFTER_MS 1000u
+#define KEY_MAX        255u
+#define HASH_SIZE      16u
+#define DELAY_MAX_MS   (366ull * 24 * 3600 * 1000)
+
+/* ---- judging -------------------------------------------------------------- */
+
+/* UNTRUSTED. */
+static bool is_well_formed(const Pirn__Item *item)
+{
+	if (!item->has_id || item->id.len != 16 || !item->has_lane || item->number == 0)
+		return false;
+	if (item->has_trace && item->trace.len != BRK_TRACE_SIZE)
+		return false;
+	if (!item->has_key)
+		return !item->has_hash;
+	return item->key.len >= 1 && item->key.len <= KEY_MAX && item->has_hash &&
+	       item->hash.len == HASH_SIZE;
+}
+
+static uint32_t judge_room(const struct brk_core *core, uint64_t size)
+{
+	if (core->deliveries.n_used >= core->conf.max_events)
+		return PIRN__REASON__QUEUE_FULL;
+	if (core->event_bytes + size > core->conf.max_event_bytes)
+		return PIRN__REASON__OVERLOADED;
+	return PIRN__REASON__NONE;
+}
+
+/* In the order of what a sender can do about it. */
+static uint32_t judge(
+	const struct brk_core *core, const struct brk_service *service, const Pirn__Item *item)
+{
+	uint64_t size = (uint64_t)item->meta_size + item->data_size;
+
+	if (!core->conf.events)
+		return PIRN__REASON__UNSUPPORTED;
+	if (!is_well_formed(item))
+		return PIRN__REASON__MALFORMED;
+	if (size > core->conf.max_item_bytes)
+		return PIRN__REASON__TOO_LARGE;
+	if (core->draining)
+		return PIRN__REASON__DRAINING;
+	if (item->has_left_ms && item->left_ms == 0)
+		return PIRN__REASON__DEADLINE;
+	if (!service)
+		return PIRN__REASON__UNKNOWN_SERVICE;
+	if (!brk_owner_takes_events(core))
+		return PIRN__REASON__NOT_DURABLE;
+	return judge_room(core, size);
+}
+
+static uint32_t retry_after(uint32_t reason)
+{
+	switch (reason) {
+	case PIRN__REASON__OVERLOADED:
+	case PIRN__REASON__QUEUE_FULL:
+	case PIRN__REASON__NOT_DURABLE:
+	case PIRN__REASON__KEYS_FULL:
+	case PIRN__REASON__UNDECIDED:
+		return RETRY_AFTER_MS;
+	default:
+		return 0;
+	}
+}
+
+/* ---- answers -------------------------------------------------------------- */
+
+/* NULL: it is gone, or another process has its number: then the answer would be stale there, which
+ * harms nobody. A batch is mostly of one peer. */
+static const struct brk_peer *sender_of(struct brk_core *core, struct brk_arrival *arrival)
+{
+	if (!arrival->waits)
+		return NULL;
+	arrival->waits = false;
+	return brk_roster_find(core, arrival->peer);
+}
+
+void brk_accept_yes(struct brk_core *core, struct brk_arrival *arrival, const uint8_t *id)
+{
+	const struct brk_peer *peer = sender_of(core, arrival);
+	struct brk_action *a;
+
+	if (!peer)
+		return;
+	if (id && !(id = base_arena_dup(&core->said, id, 16))) {
+		arrival->waits = true;
+		brk_accept_no(core, arrival, PIRN__REASON__OVERLOADED);
+		return;
+	}
+	a = brk_act_item(core, peer->id, PIRN__KIND__ACCEPTED);
+	a->item.has_slot = a->item.has_generation = a->item.has_id = true;
+	a->item.slot = arrival->slot;
+	a->item.generation = arrival->generation;
+	a->item.has_flags = id != NULL;
+	a->item.flags = id ? PIRN__ITEM_FLAG__REPLAYED : 0;
+	/* The record may go with this input, its memory does not. */
+	a->item.id =
+		(ProtobufCBinaryData){ 16, id ? (uint8_t *)(uintptr_t)id : arrival->delivery->id };
+}
+
+void brk_accept_no(struct brk_core *core, struct brk_arrival *arrival, uint32_t reason)
+{
+	const struct brk_peer *peer = sender_of(core, arrival);
+	Pirn__Item item = core->blank_item;
+
+	core->figures.events_refused++;
+	if (!peer)
+		return;
+	item.slot = arrival->slot;
+	item.generation = arrival->generation;
+	brk_refuse(core, peer, &item, reason, retry_after(reason));
+}
+
+void brk_accept_drop(struct brk_core *core, struct brk_arrival *arrival, uint32_t reason)
+{
+	if (arrival->waits)
+		brk_accept_no(core, arrival, reason);
+	if (arrival->delivery->state == BRK_DELIVERY_RUNNING)
+		brk_run_drop(core, arrival->delivery);
+	brk_delivery_apply(core, arrival->delivery, BRK_DELIVERY_EV_FORGET);
+	base_block_unref(&arrival->guard);
+}
+
+/* ---- arriving ------------------------------------------------------------- */
+
+static uint64_t not_before(const struct brk_core *core, const Pirn__Item *item)
+{
+	uint64_t now = brk_owner_redis_ms(core), at = 0;
+
+	if (item->delay_ms > 0)
+		at = (now ? now : brk_unix_ms(core)) +
+		     (item->delay_ms < DELAY_MAX_MS ? item->delay_ms : DELAY_MAX_MS);
+	return at > item->not_before_ms ? at : item->not_before_ms;
+}
+
+static void note(struct brk_core *core, struct brk_delivery *delivery, const Pirn__Item *item)
+{
+	if (item->flags & PIRN__ITEM_FLAG__WANT_RESULT)
+		delivery->flags |= BRK_DELIVERY_KEEP_RESULT;
+	if (item->has_trace) {
+		delivery->flags |= BRK_DELIVERY_TRACED;
+		memcpy(delivery->trace, item->trace.data, sizeof delivery->trace);
+	}
+	delivery->not_before_ms = not_before(core, item);
+	/* Its age counts from when it may run: otherwise a long delay would end it unrun. */
+	if (delivery->not_before_ms > 0)
+		delivery->not_after_ms =
+			brk_service_not_after(delivery->service, delivery->not_before_ms);
+}
+
+static bool keep_key(struct brk_core *core, struct brk_arrival *arrival, const Pirn__Item *item)
+{
+	uint8_t bytes[KEY_MAX + HASH_SIZE];
+
+	if (!item->has_key)
+		return true;
+	memcpy(bytes, item->key.data, item->key.len);
+	memcpy(bytes + item->key.len, item->hash.data, item->hash.len);
+	arrival->key_size = (uint16_t)item->key.len;
+	arrival->hash_size = (uint16_t)item->hash.len;
+	arrival->guard =
+		base_pool_copy(&core->pool, bytes, (uint32_t)(item->key.len + item->hash.len));
+	return arrival->guard != NULL;
+}
+
+static struct brk_arrival arrival_of(
+	const struct brk_core *core, const struct brk_peer *peer, const Pirn__Item *item)
+{
+	uint32_t left = core->conf.decide_ms;
+
+	if (item->has_left_ms && item->left_ms < left)
+		left = item->left_ms;
+	return (struct brk_arrival){ .peer = peer->id,
+		.slot = item->slot,
+		.generation = item->generation,
+		.waits = true,
+		.has_lane = true,
+		.lane = item->lane,
+		.number = item->number,
+		.decide_at = core->now_ms + left };
+}
+
+static bool arrive(struct brk_core *core, struct brk_arrival *arrival, struct brk_service *service,
+	const Pirn__Item *item, const struct brk_payload *payload)
+{
+	struct brk_delivery *delivery = brk_delivery_new(
+		core, service, item->id.data, payload->meta_size, payload->data_size);
+
+	if (!delivery)
+		return false;
+	arrival->delivery = delivery;
+	note(core, delivery, item);
+	arrival->promised = (item->flags & PIRN__ITEM_FLAG__ACK_MEMORY) && !item->has_key;
+	arrival->waits = !arrival->promised;
+	if (!keep_key(core, arrival, item) || brk_ledger_store(core, arrival, payload)) {
+		arrival->waits = false;
+		brk_accept_drop(core, arrival, PIRN__REASON__NONE);
+		return false;
+	}
+	if (arrival->promised || BRK_FAULTY(core, ACCEPT_EARLY)) {
+		arrival->waits = true;
+		brk_accept_yes(core, arrival, NULL);
+	}
+	return true;
+}
+
+void brk_accept_submit(struct brk_core *core, struct brk_peer *peer, struct brk_service *service,
+	const Pirn__Item *item, const struct brk_payload *payload)
+{
+	uint32_t reason = judge(core, service, item);
+	struct brk_arrival arrival = arrival_of(core, peer, item);
+
+	if (reason == PIRN__REASON__NONE && !arrive(core, &arrival, service, item, payload))
+		reason = PIRN__REASON__OVERLOADED;
+	if (reason == PIRN__REASON__NONE)
+		return;
+	core->figures.events_refused++;
+	brk_refuse(core, peer, item, reason, retry_after(reason));
+}

@@ -1,0 +1,270 @@
+#include "broker/core/ending.h"
+
+#include <stdio.h>
+#include <string.h>
+
+#include "base/backoff.h"
+#include "broker/core/pack.h"
+#include "broker/core/parts.h"
+
+/* ---- history -------------------------------------------------------------- */
+
+/* The text's part of at most room bytes, without half a character. */
+static char *part_of(char *out, size_t room, const char *text)
+{
+	size_t n = text ? strnlen(text, room - 1) : 0;
+
+	while (n > 0 && text[n] != 0 && ((uint8_t)text[n] & 0xc0) == 0x80)
+		n--;
+	memcpy(out, text ? text : "", n);
+	out[n] = 0;
+	return out;
+}
+
+/* What went well at once is not worth a word, unless somebody may ask. */
+static void note_attempt(struct brk_core *core, struct brk_delivery *delivery, uint64_t started_us,
+	const struct brk_outcome *outcome, bool done)
+{
+	Pirn__JournalAttempt attempt = PIRN__JOURNAL_ATTEMPT__INIT;
+	uint64_t took_ms = core->now_us > started_us ? (core->now_us - started_us) / 1000 : 0;
+	char worker[BRK_NAME_SIZE], error[STORE_HISTORY_TEXT - BRK_NAME_SIZE];
+
+	if (done && !(delivery->flags & BRK_DELIVERY_KEEP_RESULT))
+		return;
+	attempt.has_attempt = attempt.has_started_ms = attempt.has_took_ms = true;
+	attempt.attempt = delivery->attempt;
+	attempt.started_ms = brk_owner_redis_ms(core) - took_ms;
+	attempt.took_ms = (uint32_t)took_ms;
+	attempt.has_status = outcome->reason == PIRN__REASON__NONE;
+	attempt.status = outcome->status;
+	attempt.has_reason = outcome->reason != PIRN__REASON__NONE;
+	attempt.reason = outcome->reason;
+	attempt.worker = outcome->worker ? part_of(worker, sizeof worker, outcome->worker) : NULL;
+	attempt.error = outcome->error ? part_of(error, sizeof error, outcome->error) : NULL;
+	brk_pack_attempt(core, delivery, &attempt);
+}
+
+/* ---- what follows --------------------------------------------------------- */
+
+static const struct brk_payload no_payload;
+
+static void drop_blocks(struct brk_end *end)
+{
+	base_block_unref(&end->letter);
+	base_block_unref(&end->result);
+}
+
+/* A letter that cannot be made would be an event lost; then it is better to die and be adopted. */
+static void finish(struct brk_core *core, struct brk_delivery *delivery, struct brk_end *end,
+	const struct brk_payload *payload)
+{
+	end->delivery = delivery;
+	end->ended_ms = brk_owner_redis_ms(core);
+	if (delivery->flags & BRK_DELIVERY_KEEP_RESULT)
+		end->result = brk_pack_result(core, delivery, end, payload);
+	if (end->how == STORE_DEAD) {
+		end->letter = brk_pack_letter(core, delivery, end);
+		if (!end->letter)
+			abort();
+	}
+	brk_delivery_apply(core, delivery, BRK_DELIVERY_EV_END);
+	if (BRK_FAULTY(core, TELL_END_EARLY))
+		brk_query_ended(core, delivery, end);
+	brk_ledger_settle(core, end);
+}
+
+/* Its runs are over, or fenced by fence_ms; only the first run's records may go at once. */
+static void say_records(struct brk_end *end, const struct brk_delivery *delivery, bool recorded)
+{
+	bool doubt = delivery->flags & BRK_DELIVERY_DOUBT;
+
+	end->no_records = !doubt && !recorded;
+	end->only_run = !doubt && recorded && delivery->attempt == 1;
+}
+
+static void die(struct brk_core *core, struct brk_delivery *delivery, uint32_t reason,
+	uint32_t status, const struct brk_payload *payload)
+{
+	struct brk_end end = { .how = STORE_DEAD,
+		.end = PIRN__JOURNAL_END__END_DEAD,
+		.reason = reason,
+		.status = status };
+
+	finish(core, delivery, &end, payload);
+}
+
+static void be_done(
+	struct brk_core *core, struct brk_delivery *delivery, const struct brk_outcome *outcome)
+{
+	struct brk_end end = {
+		.how = STORE_ENDED, .end = PIRN__JOURNAL_END__END_DONE, .status = outcome->status
+	};
+
+	say_records(&end, delivery, outcome->recorded);
+	finish(core, delivery, &end, &outcome->payload);
+}
+
+static void move(struct brk_core *core, struct brk_delivery *delivery)
+{
+	struct brk_end end = { .delivery = delivery, .how = STORE_MOVED };
+
+	brk_delivery_apply(core, delivery, BRK_DELIVERY_EV_MOVE);
+	brk_ledger_settle(core, &end);
+}
+
+/* Full jitter, of the failures since the budget began; what the service asked for is the least. */
+static uint64_t retry_at(struct brk_core *core, const struct brk_delivery *delivery,
+	const struct brk_outcome *outcome)
+{
+	const struct brk_retry *retry = &delivery->service->retry;
+	uint32_t failures = delivery->attempt - delivery->budget + 1;
+	uint64_t wait = base_backoff_ms(&core->rand, retry->base_ms, retry->max_ms, failures);
+
+	return brk_owner_redis_ms(core) +
+	       (wait > outcome->retry_after_ms ? wait : outcome->retry_after_ms);
+}
+
+static void retry(struct brk_core *core, struct brk_delivery *delivery, uint64_t not_before_ms)
+{
+	core->figures.events_retried++;
+	delivery->service->events_retried++;
+	delivery->not_before_ms = not_before_ms;
+	if (BRK_FAULTY(core, RETRY_BEFORE_SETTLED))
+		brk_delivery_apply(core, delivery, BRK_DELIVERY_EV_UNRUN), delivery->attempt++;
+	else
+		move(core, delivery);
+}
+
+/* ---- what an answer means -------------------------------------------------- */
+
+static bool is_failure(const struct brk_outcome *outcome)
+{
+	return outcome->reason != PIRN__REASON__NONE || outcome->status >= 500 ||
+	       outcome->status == 408 || outcome->status == 425 || outcome->status == 429;
+}
+
+/* Why it may not run again; NONE: it may. */
+static uint32_t judge_retry(
+	const struct brk_core *core, const struct brk_delivery *delivery, uint64_t not_before_ms)
+{
+	uint32_t attempts = brk_run_attempts(delivery);
+
+	if (delivery->deaths >= BRK_DEATHS_POISON)
+		return PIRN__REASON__POISON;
+	if (attempts > 0 && delivery->attempt >= attempts && !BRK_FAULTY(core, RETRY_FOREVER))
+		return PIRN__REASON__EXHAUSTED;
+	if (delivery->not_after_ms > 0 && not_before_ms >= delivery->not_after_ms)
+		return PIRN__REASON__EXPIRED;
+	return PIRN__REASON__NONE;
+}
+
+static void fail(
+	struct brk_core *core, struct brk_delivery *delivery, const struct brk_outcome *outcome)
+{
+	uint64_t at = retry_at(core, delivery, outcome);
+	uint32_t reason = judge_retry(core, delivery, at);
+
+	if (outcome->recorded || outcome->doubt)
+		delivery->flags |= BRK_DELIVERY_DOUBT;
+	if (reason == PIRN__REASON__NONE)
+		retry(core, delivery, at);
+	else
+		die(core, delivery, reason, outcome->status, &outcome->payload);
+}
+
+void brk_ending_run(struct brk_core *core, struct brk_delivery *delivery, uint64_t started_us,
+	const struct brk_outcome *outcome)
+{
+	bool failure = is_failure(outcome);
+
+	note_attempt(core, delivery, started_us, outcome, !failure && outcome->status < 400);
+	if (failure)
+		fail(core, delivery, outcome);
+	else if (outcome->status >= 400)
+		die(core, delivery, PIRN__REASON__NONE, outcome->status, &outcome->payload);
+	else
+		be_done(core, delivery, outcome);
+}
+
+/* ---- ends without a run ---------------------------------------------------- */
+
+/* One that ran has something to tell, so it becomes a letter; one that never could run is gone. */
+void brk_ending_expire(struct brk_core *core, struct brk_delivery *delivery)
+{
+	struct brk_end end = { .how = STORE_ENDED,
+		.end = PIRN__JOURNAL_END__END_EXPIRED,
+		.reason = PIRN__REASON__EXPIRED };
+
+	if (delivery->attempt >= delivery->budget) {
+		die(core, delivery, PIRN__REASON__EXPIRED, 0, &no_payload);
+		return;
+	}
+	say_records(&end, delivery, false);
+	finish(core, delivery, &end, &no_payload);
+}
+
+static void cancel(struct brk_core *core, struct brk_delivery *delivery)
+{
+	struct brk_end end = { .how = STORE_ENDED,
+		.end = PIRN__JOURNAL_END__END_CANCELLED,
+		.reason = PIRN__REASON__CANCELLED };
+
+	if (delivery->state == BRK_DELIVERY_RUNNING) {
+		delivery->flags |= BRK_DELIVERY_DOUBT;
+		brk_run_drop(core, delivery);
+	}
+	say_records(&end, delivery, false);
+	finish(core, delivery, &end, &no_payload);
+}
+
+bool brk_event_cancel(struct brk_core *core, struct brk_delivery *delivery)
+{
+	switch (delivery->state) {
+	case BRK_DELIVERY_READY:
+	case BRK_DELIVERY_WAITING:
+	case BRK_DELIVERY_RUNNING:
+		cancel(core, delivery);
+		return true;
+	case BRK_DELIVERY_MOVING:
+		delivery->flags |= BRK_DELIVERY_CANCEL;
+		return true;
+	default:
+		return false;
+	}
+}
+
+/* ---- the end's answer ------------------------------------------------------ */
+
+static void count_end(struct brk_core *core, struct brk_service *service, uint32_t end)
+{
+	switch (end) {
+	case PIRN__JOURNAL_END__END_DONE:
+		core->figures.events_done++;
+		service->events_done++;
+		break;
+	case PIRN__JOURNAL_END__END_DEAD:
+		core->figures.events_dead++;
+		service->events_dead++;
+		break;
+	case PIRN__JOURNAL_END__END_EXPIRED:
+		core->figures.events_expired++;
+		service->events_expired++;
+		break;
+	default:
+		core->figures.events_cancelled++;
+		service->events_cancelled++;
+	}
+}
+
+void brk_ending_settled(struct brk_core *core, struct brk_end *end)
+{
+	struct brk_delivery *delivery = end->delivery;
+
+	count_end(core, delivery->service, end->end);
+	if (end->how == STORE_DEAD)
+		brk_act_log(core, BRK_LOG_event_dead, delivery->service->name, end->reason);
+	if (!BRK_FAULTY(core, TELL_END_EARLY))
+		brk_query_ended(core, delivery, end);
+	brk_delivery_apply(core, delivery, BRK_DELIVERY_EV_GONE);
+	drop_blocks(end);
+}

@@ -1,0 +1,230 @@
+/* Deliveries out of an entry that another broker wrote, or a Function. UNTRUSTED bytes: what
+ * cannot be an entry is left where it is, and said.
+ *
+ * Whoever owned them may have sent a run that still goes on: so such a delivery's end is
+ * fenced by the last moment at which a lease of that owner's can be open.
+ */
+#include <stdlib.h>
+#include <string.h>
+
+#include "base/manifest.h"
+#include "broker/core/pack.h"
+#include "broker/core/parts.h"
+
+#define HEAD_AMPLIFIES 64 /* protobuf-c's structs against their packed bytes */
+
+/* ---- judging -------------------------------------------------------------- */
+
+static bool is_event(const Pirn__JournalEvent *event)
+{
+	if (!event->has_id || event->id.len != 16 || event->n_deliveries == 0)
+		return false;
+	if (event->has_trace && event->trace.len != BRK_TRACE_SIZE)
+		return false;
+	for (size_t i = 0; i < event->n_deliveries; i++) {
+		const Pirn__JournalDelivery *d = event->deliveries[i];
+
+		if (!d->service || !base_manifest_is_service(d->service) ||
+			d->n_history > STORE_HISTORY_MAX)
+			return false;
+	}
+	return true;
+}
+
+/* The number of its deliveries; 0: it is no entry. */
+static uint32_t judge(const Pirn__JournalEntry *head, uint64_t body_size)
+{
+	uint64_t size = 0, n = 0;
+
+	for (size_t i = 0; i < head->n_events; i++) {
+		const Pirn__JournalEvent *event = head->events[i];
+
+		if (!is_event(event))
+			return 0;
+		size += (uint64_t)event->meta_size + event->data_size;
+		n += event->n_deliveries;
+	}
+	return n <= STORE_ENTRY_DELIVERIES && size == body_size ? (uint32_t)n : 0;
+}
+
+static Pirn__JournalEntry *unpack(struct brk_core *core, const struct store_entry *entry)
+{
+	ProtobufCAllocator allocator = brk_arena_allocator(&core->pages);
+
+	base_arena_reset(&core->pages);
+	if (entry->head.size > core->pages.max_bytes / HEAD_AMPLIFIES)
+		return NULL;
+	return pirn__journal_entry__unpack(&allocator, entry->head.size, entry->head.data);
+}
+
+/* ---- room ----------------------------------------------------------------- */
+
+struct load {
+	struct brk_journal *journal;
+	const struct store_entry *from;
+	struct brk_entry *entry;
+	uint32_t n, live;
+	uint64_t bytes; /* of the living */
+};
+
+static bool has_ended(const struct brk_core *core, const struct store_entry *from, uint32_t bit)
+{
+	if (BRK_FAULTY(core, IGNORE_ENDED_BITS))
+		return false;
+	return store_entry_ended(from->ended.data, from->ended.size, bit);
+}
+
+static void count(const struct brk_core *core, struct load *load, const Pirn__JournalEntry *head)
+{
+	uint32_t bit = 0;
+
+	for (size_t i = 0; i < head->n_events; i++) {
+		for (size_t j = 0; j < head->events[i]->n_deliveries; j++, bit++) {
+			if (has_ended(core, load->from, bit))
+				continue;
+			load->live++;
+			load->bytes +=
+				(uint64_t)head->events[i]->meta_size + head->events[i]->data_size;
+		}
+	}
+}
+
+bool brk_load_has_room(const struct brk_core *core)
+{
+	return core->deliveries.n_used <= core->conf.max_events / 4 * 3 &&
+	       core->event_bytes <= core->conf.max_event_bytes / 4 * 3;
+}
+
+/* An entry that is larger than what is left to what is adopted may come when nothing else is here. */
+static bool fits(const struct brk_core *core, const struct load *load)
+{
+	uint32_t used = core->deliveries.n_used;
+
+	if (load->live > core->conf.max_events - used)
+		return false;
+	if (used == 0)
+		return true;
+	return used + load->live <= core->conf.max_events / 4 * 3 &&
+	       core->event_bytes + load->bytes <= core->conf.max_event_bytes / 4 * 3;
+}
+
+/* ---- taking --------------------------------------------------------------- */
+
+static void copy_history(
+	struct brk_core *core, struct brk_delivery *delivery, const Pirn__JournalDelivery *from)
+{
+	for (size_t i = 0; i < from->n_history; i++)
+		brk_pack_attempt(core, delivery, from->history[i]);
+}
+
+static void fill(struct brk_core *core, struct brk_delivery *delivery, const struct load *load,
+	const Pirn__JournalEvent *event, const Pirn__JournalDelivery *from)
+{
+	const struct brk_service *service = delivery->service;
+	uint64_t written = load->from->written_ms;
+
+	delivery->flags = BRK_DELIVERY_DOUBT | BRK_DELIVERY_FOREIGN;
+	if (event->flags & PIRN__JOURNAL_FLAG__KEEP_RESULT)
+		delivery->flags |= BRK_DELIVERY_KEEP_RESULT;
+	if (event->has_trace) {
+		delivery->flags |= BRK_DELIVERY_TRACED;
+		memcpy(delivery->trace, event->trace.data, sizeof delivery->trace);
+	}
+	delivery->attempt = from->attempt > 0 ? from->attempt - 1 : 0;
+	delivery->budget = from->budget > 0 ? from->budget : 1;
+	delivery->deaths = from->deaths < UINT16_MAX ? (uint16_t)from->deaths : UINT16_MAX;
+	delivery->accepted_ms = event->accepted_ms ? event->accepted_ms : written;
+	delivery->not_before_ms = from->not_before_ms;
+	delivery->not_after_ms =
+		from->not_after_ms ? from->not_after_ms : brk_service_not_after(service, written);
+	delivery->fence_ms = load->journal->fence_base_ms + BRK_TRUST_MS + service->timeout_ms +
+			     2 * BRK_LEASE_MS;
+	copy_history(core, delivery, from);
+}
+
+/* Every broker hears of every service; one that nobody told us of is made by its name, and gets its
+ * settings when somebody announces it. */
+static struct brk_service *service_of(struct brk_core *core, const char *name)
+{
+	struct brk_service *service = brk_service_find(core, name);
+	Pirn__Manifest manifest = PIRN__MANIFEST__INIT;
+	Pirn__Entry entry = PIRN__ENTRY__INIT;
+
+	if (service)
+		return service;
+	manifest.service = (char *)(uintptr_t)name; /* protobuf-c knows no const; it is only read */
+	entry.manifest = &manifest;
+	brk_registry_entry(core, &entry);
+	return brk_service_find(core, name);
+}
+
+static void take_one(struct brk_core *core, struct load *load, const Pirn__JournalEvent *event,
+	const Pirn__JournalDelivery *from, uint32_t bit, uint32_t body_at)
+{
+	struct brk_service *service = brk_service_find(core, from->service);
+	struct brk_delivery *delivery =
+		brk_delivery_new(core, service, event->id.data, event->meta_size, event->data_size);
+
+	if (!delivery)
+		abort(); /* half an entry would be lost: better that all of it is adopted */
+	fill(core, delivery, load, event, from);
+	brk_entry_enter(load->entry, delivery, bit, body_at);
+	brk_delivery_apply(core, delivery, BRK_DELIVERY_EV_STORED);
+}
+
+static void take(struct brk_core *core, struct load *load, const Pirn__JournalEntry *head)
+{
+	uint32_t bit = 0, at = 0;
+
+	for (size_t i = 0; i < head->n_events; i++) {
+		const Pirn__JournalEvent *event = head->events[i];
+
+		for (size_t j = 0; j < event->n_deliveries; j++, bit++)
+			if (!has_ended(core, load->from, bit))
+				take_one(core, load, event, event->deliveries[j], bit, at);
+		at += event->meta_size + event->data_size;
+	}
+}
+
+static bool know_services(struct brk_core *core, const Pirn__JournalEntry *head)
+{
+	for (size_t i = 0; i < head->n_events; i++)
+		for (size_t j = 0; j < head->events[i]->n_deliveries; j++)
+			if (!service_of(core, head->events[i]->deliveries[j]->service))
+				return false;
+	return true;
+}
+
+static bool make_entry(struct brk_core *core, struct load *load)
+{
+	const struct store_entry *from = load->from;
+	struct base_block *body =
+		base_pool_copy(&core->pool, from->body.data, (uint32_t)from->body.size);
+
+	if (!body)
+		return false;
+	load->entry = brk_entry_new(
+		core, load->journal, from->epoch, from->turn, from->written_ms, load->n, body);
+	base_block_unref(&body);
+	return load->entry != NULL;
+}
+
+bool brk_load_entry(
+	struct brk_core *core, struct brk_journal *journal, const struct store_entry *from)
+{
+	struct load load = { .journal = journal, .from = from };
+	Pirn__JournalEntry *head = unpack(core, from);
+
+	load.n = head ? judge(head, from->body.size) : 0;
+	if (load.n == 0) {
+		brk_act_log(core, BRK_LOG_entry_unreadable, core->name, from->turn);
+		return true;
+	}
+	count(core, &load, head);
+	if (load.live == 0)
+		return true;
+	if (!fits(core, &load) || !know_services(core, head) || !make_entry(core, &load))
+		return false;
+	take(core, &load, head);
+	return true;
+}

@@ -1,0 +1,214 @@
+/* STORE: what came in goes into Redis, and who sent it hears of it. */
+#include <assert.h>
+#include <stdlib.h>
+#include <string.h>
+#include <utlist.h>
+
+#include "broker/core/pack.h"
+#include "broker/core/parts.h"
+
+/* ---- collecting ----------------------------------------------------------- */
+
+enum base_err brk_ledger_store(
+	struct brk_core *core, const struct brk_arrival *arrival, const struct brk_payload *payload)
+{
+	struct brk_commit *commit = brk_commit_get(
+		core, BRK_ASK_STORE, (uint64_t)payload->meta_size + payload->data_size);
+
+	if (!commit)
+		return BASE_NOMEM;
+	if (brk_commit_write(commit, arrival->delivery, arrival, payload)) {
+		if (commit->n == 0)
+			brk_commit_give(core, commit);
+		return BASE_NOMEM;
+	}
+	commit->arrivals[commit->n++] = *arrival;
+	if (arrival->waits && arrival->decide_at < commit->decide_at)
+		commit->decide_at = arrival->decide_at;
+	return BASE_OK;
+}
+
+/* ---- sending -------------------------------------------------------------- */
+
+static struct store_item item_of(const struct brk_core *core, const struct brk_arrival *arrival)
+{
+	struct store_item item = { .n_deliveries = 1,
+		.has_lane = arrival->has_lane && !BRK_FAULTY(core, LOSE_LANE),
+		.lane = arrival->lane,
+		.number = arrival->number };
+
+	if (!arrival->guard)
+		return item;
+	item.guard = STORE_GUARD_KEY;
+	item.scope = arrival->delivery->service->name;
+	item.key = (struct store_arg){ arrival->guard->data, arrival->key_size };
+	item.hash =
+		(struct store_arg){ arrival->guard->data + arrival->key_size, arrival->hash_size };
+	item.id = (struct store_arg){ arrival->delivery->id, sizeof arrival->delivery->id };
+	return item;
+}
+
+void brk_stores_send(struct brk_core *core, struct brk_commit *commit, struct brk_ask *ask)
+{
+	for (uint32_t i = 0; i < commit->n; i++)
+		core->ledger.items[i] = item_of(core, &commit->arrivals[i]);
+	ask->store.turn = brk_commit_turn(commit);
+	ask->store.items = core->ledger.items;
+	ask->store.n = commit->n;
+}
+
+/* ---- again ---------------------------------------------------------------- */
+
+static struct brk_payload payload_in(const struct brk_commit *commit, uint32_t i)
+{
+	const struct brk_delivery *delivery = commit->deliveries[i];
+
+	return (struct brk_payload){ .bytes = commit->body.data + commit->body_at[i],
+		.meta_size = delivery->meta_size,
+		.data_size = delivery->data_size };
+}
+
+/* Its bits in the lane live for ten minutes only: what nobody waits for any more may have been stored
+ * elsewhere, and is let go. */
+static void again(struct brk_core *core, const struct brk_commit *commit, uint32_t i)
+{
+	struct brk_arrival arrival = commit->arrivals[i];
+	struct brk_payload payload = payload_in(commit, i);
+
+	if (!arrival.waits && !arrival.promised)
+		brk_accept_drop(core, &arrival, PIRN__REASON__NOT_DURABLE);
+	else if (!brk_ledger_store(core, &arrival, &payload))
+		return;
+	else if (arrival.promised)
+		abort();
+	else
+		brk_accept_drop(core, &arrival, PIRN__REASON__NOT_DURABLE);
+}
+
+void brk_stores_again(struct brk_core *core, struct brk_commit *commit)
+{
+	brk_commit_seal(core, commit);
+	for (uint32_t i = 0; i < commit->n; i++)
+		again(core, commit, i);
+	brk_commit_give(core, commit);
+}
+
+/* ---- answers -------------------------------------------------------------- */
+
+/* Redis lost it, and it ended meanwhile: its end can be settled now. */
+static bool come_home(struct brk_core *core, const struct brk_delivery *delivery)
+{
+	struct brk_ledger *ledger = &core->ledger;
+
+	for (size_t i = 0; i < ledger->n_homeless; i++) {
+		struct brk_end end = ledger->homeless[i];
+
+		if (end.delivery != delivery)
+			continue;
+		ledger->homeless[i] = ledger->homeless[--ledger->n_homeless];
+		brk_ledger_settle(core, &end);
+		return true;
+	}
+	return false;
+}
+
+static void stands(
+	struct brk_core *core, struct brk_commit *commit, struct brk_entry *entry, uint32_t i)
+{
+	struct brk_arrival *arrival = &commit->arrivals[i];
+	struct brk_delivery *delivery = arrival->delivery;
+
+	if (delivery->accepted_ms == 0)
+		delivery->accepted_ms = entry->written_ms;
+	if (delivery->not_after_ms == 0)
+		delivery->not_after_ms =
+			brk_service_not_after(delivery->service, entry->written_ms);
+	brk_entry_enter(entry, delivery, i, commit->body_at[i]);
+	if (arrival->has_lane) {
+		core->figures.accepted++;
+		delivery->service->events_accepted++;
+	}
+	if (delivery->state != BRK_DELIVERY_RUNNING && !come_home(core, delivery))
+		brk_delivery_apply(core, delivery, BRK_DELIVERY_EV_STORED);
+	brk_accept_yes(core, arrival, NULL);
+	base_block_unref(&arrival->guard);
+}
+
+static void is_duplicate(
+	struct brk_core *core, struct brk_arrival *arrival, const struct store_duplicate *found)
+{
+	bool has_id = found->id.data && found->id.size == 16;
+
+	core->figures.duplicates++;
+	switch (found->why) {
+	case STORE_WHY_LANE:
+	case STORE_WHY_SLOT:
+		brk_accept_yes(core, arrival, NULL);
+		break;
+	case STORE_WHY_KEY:
+		brk_accept_yes(core, arrival, has_id ? found->id.data : NULL);
+		break;
+	case STORE_WHY_BODY:
+		brk_accept_no(core, arrival, PIRN__REASON__KEY_BODY);
+		break;
+	case STORE_WHY_FULL:
+		brk_accept_no(core, arrival, PIRN__REASON__KEYS_FULL);
+		break;
+	}
+	brk_accept_drop(core, arrival, PIRN__REASON__NONE);
+}
+
+/* The duplicates come in the order of the items. */
+static void stored(
+	struct brk_core *core, struct brk_commit *commit, const struct store_stored *reply)
+{
+	struct brk_entry *entry =
+		reply->entry ? brk_commit_entry(core, commit, reply->now_ms) : NULL;
+	size_t next = 0;
+
+	brk_owner_heard(core, reply->now_ms);
+	for (uint32_t i = 0; i < commit->n; i++) {
+		if (next < reply->n && reply->duplicates[next].item == i)
+			is_duplicate(core, &commit->arrivals[i], &reply->duplicates[next++]);
+		else if (entry)
+			stands(core, commit, entry, i);
+	}
+	if (entry)
+		brk_entry_close(core, entry);
+	brk_commit_give(core, commit);
+}
+
+/* Nothing was changed. Senders may ask another broker, or later; what was promised stays here. */
+static void refused(struct brk_core *core, struct brk_commit *commit)
+{
+	for (uint32_t i = 0; i < commit->n; i++)
+		if (commit->arrivals[i].waits)
+			brk_accept_no(core, &commit->arrivals[i], PIRN__REASON__NOT_DURABLE);
+	brk_stores_again(core, commit);
+}
+
+void brk_stores_told(struct brk_core *core, struct brk_commit *commit, const struct brk_told *told)
+{
+	if (told->says->code == STORE_DONE)
+		stored(core, commit, told->stored);
+	else if (told->says->code == STORE_FENCED)
+		brk_stores_again(core, commit); /* by an epoch that is not ours any more */
+	else
+		refused(core, commit);
+}
+
+void brk_stores_happened(
+	struct brk_core *core, struct brk_commit *commit, const struct store_entry *found)
+{
+	struct brk_entry *entry = brk_commit_entry(core, commit, found->written_ms);
+
+	brk_commit_seal(core, commit);
+	for (uint32_t i = 0; i < commit->n; i++) {
+		if (store_entry_ended(found->ended.data, found->ended.size, i))
+			again(core, commit, i);
+		else
+			stands(core, commit, entry, i);
+	}
+	brk_entry_close(core, entry);
+	brk_commit_give(core, commit);
+}
