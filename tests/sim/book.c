@@ -106,6 +106,10 @@ void sim_book_answered(struct sim *sim, struct sim_conn *conn, const struct brk_
 	if (conn->role == SIM_LIAR)
 		return;
 	SIM_CHECK(sim, conn->role == SIM_CLIENT, "an answer to a worker");
+	if (a->item.slot >= SIM_EVENT_SLOT && a->item.slot != UINT32_MAX) {
+		sim_event_decided(sim, a);
+		return;
+	}
 	if (a->item.slot >= sim->n_calls)
 		return; /* a question's */
 	call = &sim->calls[a->item.slot];

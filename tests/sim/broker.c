@@ -40,7 +40,9 @@ static void check_item(struct sim *sim, struct sim_conn *conn, const struct brk_
 	if (a->message == PIRN__KIND__DISPATCH) {
 		check_dispatch(sim, conn, &a->item);
 		sim_book_dispatched(sim, conn, a);
-	} else if (a->message == PIRN__KIND__REPLY || a->message == PIRN__KIND__REFUSED) {
+		sim_event_dispatched(sim, a);
+	} else if (a->message == PIRN__KIND__REPLY || a->message == PIRN__KIND__REFUSED ||
+		   a->message == PIRN__KIND__ACCEPTED) {
 		sim_book_answered(sim, conn, a);
 	}
 }
@@ -53,7 +55,8 @@ static void add_item(struct sim_message *m, const struct brk_action *a)
 	uint32_t meta_size = to->meta_size, data_size = to->data_size;
 
 	*to = a->item;
-	to->service = NULL;
+	to->service = to->error = NULL;
+	to->has_key = to->has_hash = false;
 	to->has_meta_size = to->has_data_size = true;
 	to->meta_size = meta_size;
 	to->data_size = data_size;
@@ -153,6 +156,10 @@ static void act(
 			(unsigned long long)a->log_number);
 		return;
 	}
+	if (a->kind == BRK_ASK) {
+		sim_link_ask(sim, broker, &a->ask);
+		return;
+	}
 	conn = conn_of(sim, broker, a->peer);
 	if (!conn)
 		return; /* gone or forgotten */
@@ -175,6 +182,16 @@ static void act(
 }
 
 static void tick_event(struct sim *sim, void *arg, uint64_t life);
+static void turn_event(struct sim *sim, void *arg, uint64_t life);
+
+/* What comes in the same millisecond may share the turn. */
+static void schedule_turn(struct sim *sim, struct sim_broker *broker)
+{
+	if (broker->turning || !brk_core_pending(broker->core))
+		return;
+	broker->turning = true;
+	sim_at(sim, sim->now_ms, turn_event, broker, broker->life);
+}
 
 static void carry_out(struct sim *sim, struct sim_broker *broker, const struct brk_actions *actions)
 {
@@ -185,6 +202,7 @@ static void carry_out(struct sim *sim, struct sim_broker *broker, const struct b
 		act(sim, broker, &batch, &actions->list[i]);
 	flush(sim, &batch);
 	brk_core_check(broker->core);
+	schedule_turn(sim, broker);
 	due = brk_core_due(broker->core);
 	if (due < sim->now_ms)
 		due = sim->now_ms;
@@ -192,6 +210,39 @@ static void carry_out(struct sim *sim, struct sim_broker *broker, const struct b
 		return;
 	broker->tick_at = due;
 	sim_at(sim, due, tick_event, broker, broker->life);
+}
+
+static void turn_event(struct sim *sim, void *arg, uint64_t life)
+{
+	struct sim_broker *broker = arg;
+
+	if (!broker->core || broker->life != life)
+		return;
+	if (broker->paused_until > sim->now_ms) {
+		sim_at(sim, broker->paused_until, turn_event, broker, life);
+		return;
+	}
+	broker->turning = false;
+	carry_out(sim, broker, brk_core_turn(broker->core, sim->now_ms));
+}
+
+/* ---- Redis --------------------------------------------------------------------- */
+
+/* A Redis that is there keeps what it is given, but for a seed now and then. */
+void sim_broker_store(struct sim *sim, struct sim_broker *broker, bool up)
+{
+	bool before = sim_chance(sim, 50);
+
+	if (up && before)
+		carry_out(sim, broker, brk_core_durable(broker->core, sim->now_ms, true, NULL, 0));
+	carry_out(sim, broker, brk_core_store(broker->core, sim->now_ms, up));
+	if (up && !before)
+		carry_out(sim, broker, brk_core_durable(broker->core, sim->now_ms, true, NULL, 0));
+}
+
+void sim_broker_told(struct sim *sim, struct sim_broker *broker, const struct brk_told *told)
+{
+	carry_out(sim, broker, brk_core_told(broker->core, sim->now_ms, told));
 }
 
 /* ---- ticks -------------------------------------------------------------------- */
@@ -374,6 +425,11 @@ void sim_broker_start(struct sim *sim, struct sim_broker *broker)
 {
 	struct brk_conf conf = {
 		.name = "sim",
+		.events = true,
+		.max_events = sim->max_events,
+		.max_event_bytes = sim->max_event_bytes,
+		.decide_ms = sim->decide_ms,
+		.bounds = sim->bounds,
 		.max_calls = sim->max_calls,
 		.max_bytes = sim->max_bytes,
 		.max_item_bytes = 16384,
@@ -394,10 +450,12 @@ void sim_broker_start(struct sim *sim, struct sim_broker *broker)
 	broker->paused_until = 0;
 	broker->draining = false;
 	broker->tick_at = UINT64_MAX;
+	broker->turning = false;
 	if (brk_core_new(&conf, &broker->core))
 		abort();
 	brk_core_break(broker->core, sim->faults);
 	sim_trace(sim, "broker %u starts", broker->index);
+	sim_link_start(sim, broker);
 	carry_out(sim, broker, brk_core_tick(broker->core, sim->now_ms, SIM_UNIX_MS + sim->now_ms));
 }
 
@@ -420,8 +478,10 @@ void sim_broker_kill(struct sim *sim, struct sim_broker *broker)
 		sim_cut(sim, c, true);
 		c->broker = NULL;
 	}
+	sim_link_stop(sim, broker);
 	brk_core_free(&broker->core);
-	sim_at(sim, sim->now_ms + sim_between(sim, 20, 3000), restart, broker, broker->life);
+	sim_at(sim, sim->now_ms + sim_between(sim, 20, sim_chance(sim, 20) ? 12000 : 3000), restart,
+		broker, broker->life);
 }
 
 void sim_broker_pause(struct sim *sim, struct sim_broker *broker, uint64_t ms)

@@ -119,12 +119,18 @@ static void work_event(struct sim *sim, void *arg, uint64_t life)
 		return;
 	conn = pick(sim, proc);
 	if (conn && !sim->quiet && proc->paused_until <= sim->now_ms) {
-		sim_client_submit(sim, conn,
-			1 + (unsigned)sim_below(sim, sim_chance(sim, 10) ? 40 : 4), false);
+		if (sim_chance(sim, (unsigned)sim->event_percent))
+			sim_event_submit(sim, conn,
+				1 + (unsigned)sim_below(sim, sim_chance(sim, 10) ? 30 : 3), false);
+		else
+			sim_client_submit(sim, conn,
+				1 + (unsigned)sim_below(sim, sim_chance(sim, 10) ? 40 : 4), false);
 		if (sim_chance(sim, 15))
 			cancel_one(sim, conn);
 		if (sim_chance(sim, 3))
 			ask(sim, conn);
+		if (sim->event_percent > 0 && sim_chance(sim, 6))
+			sim_send(sim, conn, TO_BROKER, sim_event_question(sim));
 	}
 	sim_at(sim, sim->now_ms + sim_between(sim, 1, sim->pace_ms), work_event, proc, life);
 }
@@ -160,6 +166,11 @@ static void answered(struct sim *sim, struct sim_conn *conn, uint32_t kind, cons
 
 	if (item->slot == UINT32_MAX)
 		return; /* a question that was refused */
+	if (item->slot >= SIM_EVENT_SLOT) {
+		sim_event_answered(sim, conn, kind, item);
+		return;
+	}
+	SIM_CHECK(sim, kind != PIRN__KIND__ACCEPTED, "ACCEPTED for a call");
 	SIM_CHECK(sim, item->slot < sim->n_calls, "an answer to nothing");
 	call = &sim->calls[item->slot];
 	SIM_CHECK(sim,
@@ -187,12 +198,14 @@ void sim_client_message(struct sim *sim, struct sim_conn *conn, struct sim_messa
 		const Pirn__Item *item = &m->items[i].pb;
 		size_t size = (size_t)item->meta_size + item->data_size;
 
-		if (m->kind == PIRN__KIND__REPLY || m->kind == PIRN__KIND__REFUSED) {
+		if (m->kind == PIRN__KIND__REPLY || m->kind == PIRN__KIND__REFUSED ||
+			m->kind == PIRN__KIND__ACCEPTED) {
 			answered(sim, conn, m->kind, item, m->body + offset);
 		} else if (m->kind == PIRN__KIND__ANSWER) {
 			Pirn__Answer *answer = pirn__answer__unpack(NULL, size, m->body + offset);
 
 			SIM_CHECK(sim, answer, "an ANSWER that is none");
+			sim_event_told(sim, answer);
 			pirn__answer__free_unpacked(answer, NULL);
 		} else {
 			sim_fail(sim, "kind %u to a client", m->kind);

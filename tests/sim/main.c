@@ -1,6 +1,7 @@
 /* The simulation's program.
  *
- *   sim                      seeds for 25 s, then every fault of broker/core/fault.h must be found
+ *   sim                      seeds for 25 s, then every fault of broker/core/fault.h and of
+ *                            tests/sim/redis/redis.h must be found
  *   sim --seeds N            that many seeds from 1 on, and the faults
  *   sim --seconds T          seeds for that long, and the faults
  *   sim --seed S             replay one, and tell all that happens (--fault NAME: with that fault)
@@ -27,19 +28,36 @@
 
 /* What the child tells. */
 struct report {
-	uint64_t seed, seeds, steps, calls, answered;
+	uint64_t seed, seeds, steps, calls, answered, events, accepted;
 	char why[256];
 };
 
+/* Rules that can be switched off: the core's, then Redis's. */
 static const struct fault {
-	const char *name, *text;
+	const char *name, *who, *text;
 } faults[] = {
-#define X(name, text) { #name, text },
+#define X(name, text) { #name, "core", text },
 	BRK_FAULTS(X)
+#undef X
+#define X(name, text) { #name, "Redis", text },
+		SIM_REDIS_FAULTS(X)
 #undef X
 };
 
+#define N_FAULTS (sizeof faults / sizeof faults[0])
+
 /* ---- one seed -------------------------------------------------------------------- */
+
+static void set_up_retry(struct sim *sim, Pirn__Retry *r)
+{
+	pirn__retry__init(r);
+	r->has_attempts = r->has_base_ms = r->has_max_ms = r->has_age_s = true;
+	r->attempts = (uint32_t)sim_between(sim, 1, 6);
+	r->base_ms = (uint32_t)sim_between(sim, 1, 300);
+	r->max_ms = (uint32_t)sim_between(sim, r->base_ms, 1500);
+	r->age_s = (uint32_t)(sim_chance(sim, 20) ? sim_between(sim, 1, 5)
+						  : sim_between(sim, 60, 600));
+}
 
 static void set_up_services(struct sim *sim)
 {
@@ -51,6 +69,10 @@ static void set_up_services(struct sim *sim)
 		m->has_queue_items = m->has_concurrency_total = true;
 		m->queue_items = sim_chance(sim, 30) ? (uint32_t)sim_between(sim, 20, 60) : 0;
 		m->concurrency_total = sim_chance(sim, 30) ? (uint32_t)sim_between(sim, 1, 6) : 0;
+		m->has_timeout_ms = true;
+		m->timeout_ms = (uint32_t)sim_between(sim, 200, 4000);
+		set_up_retry(sim, &sim->retries[s]);
+		m->retry = &sim->retries[s];
 	}
 }
 
@@ -72,7 +94,7 @@ static void set_up(struct sim *sim)
 	unsigned n = 0;
 
 	base_rand_init(&sim->rand, sim->seed);
-	base_heap_init(&sim->events);
+	base_heap_init(&sim->agenda);
 	sim->now_ms = 1000;
 	sim->n_brokers = 1 + (unsigned)sim_below(sim, SIM_BROKERS);
 	sim->n_clients = 1 + (unsigned)sim_below(sim, SIM_CLIENTS);
@@ -83,7 +105,18 @@ static void set_up(struct sim *sim)
 	sim->slow_percent = sim_below(sim, 15);
 	sim->max_calls = sim_chance(sim, 20) ? (uint32_t)sim_between(sim, 30, 100) : 5000;
 	sim->max_bytes = sim_chance(sim, 20) ? 64 * 1024 : 64 * 1024 * 1024;
+	sim->max_events = sim_chance(sim, 20) ? (uint32_t)sim_between(sim, 5, 80) : 5000;
+	sim->max_event_bytes = sim_chance(sim, 20) ? 16 * 1024 : 64 * 1024 * 1024;
+	sim->decide_ms = sim_chance(sim, 20) ? (uint32_t)sim_between(sim, 200, 5000) : 60000;
+	sim->event_percent = sim_chance(sim, 15) ? 0 : sim_between(sim, 20, 90);
+	sim->fail_percent = sim_chance(sim, 20) ? 0 : sim_below(sim, 60);
+	sim->poison_percent = sim_chance(sim, 70) ? 0 : sim_below(sim, 4);
+	sim->bounds = (struct store_bounds){ .dedupe_max = sim_chance(sim, 20) ? 3000 : 1 << 20,
+		.dedupe_ms = 86400000,
+		.results_max = sim_chance(sim, 20) ? 4000 : 1 << 20,
+		.result_ttl_ms = 3600000 };
 	set_up_services(sim);
+	sim_server_init(sim);
 	for (unsigned i = 0; i < sim->n_brokers; i++) {
 		sim->brokers[i].index = i;
 		sim->brokers[i].next_peer = 1;
@@ -117,6 +150,7 @@ static void prove(struct sim *sim)
 				SIM_CHECK(sim, proc->conns[b] && proc->conns[b]->phase == SIM_UP,
 					"client %u is not linked to broker %u in calm", i, b);
 				sim_client_submit(sim, proc->conns[b], 1, true);
+				sim_event_submit(sim, proc->conns[b], 1, true);
 			}
 		}
 		run_until(sim, sim->now_ms + sim_between(sim, 1, 400));
@@ -156,6 +190,9 @@ static void check_rest(struct sim *sim)
 		brk_core_figures(sim->brokers[b].core, &f);
 		SIM_CHECK(sim, f.waiting == 0 && f.running == 0 && f.waiting_bytes == 0,
 			"broker %u is not empty at the end", b);
+		SIM_CHECK(sim,
+			f.events_ready + f.events_running + f.events_waiting + f.events_ending == 0,
+			"broker %u holds events at the end", b);
 		SIM_CHECK(sim, f.peers == peers[b], "broker %u knows %llu peers, there are %llu", b,
 			(unsigned long long)f.peers, (unsigned long long)peers[b]);
 	}
@@ -179,8 +216,13 @@ static void tear_down(struct sim *sim)
 		}
 		free(conn);
 	}
+	for (unsigned i = 0; i < sim->n_brokers; i++)
+		sim_link_stop(sim, &sim->brokers[i]);
+	sim_server_fini(sim);
+	free(sim->events);
+	free(sim->touched);
 	sim_drop_events(sim);
-	base_heap_fini(&sim->events);
+	base_heap_fini(&sim->agenda);
 	free(sim->calls);
 }
 
@@ -197,6 +239,7 @@ void sim_run_seed(struct sim *sim)
 	run_until(sim, sim->now_ms + 21000);
 	check_rest(sim);
 	sim_book_end(sim);
+	sim_events_check_rest(sim);
 }
 
 /* ---- many ------------------------------------------------------------------------ */
@@ -209,7 +252,8 @@ static double seconds_now(void)
 	return (double)t.tv_sec + (double)t.tv_nsec / 1e9;
 }
 
-static uint64_t play(struct report *report, uint64_t seed, uint32_t mask, bool verbose)
+/* mask: a bit for each of `faults` */
+static uint64_t play(struct report *report, uint64_t seed, uint64_t mask, bool verbose)
 {
 	struct sim *sim = calloc(1, sizeof *sim);
 	uint64_t hash;
@@ -217,7 +261,8 @@ static uint64_t play(struct report *report, uint64_t seed, uint32_t mask, bool v
 	report->seed = seed;
 	alarm(SEED_SECONDS);
 	*sim = (struct sim){ .seed = seed,
-		.faults = mask,
+		.faults = mask & ((UINT64_C(1) << BRK_FAULT__N) - 1),
+		.redis_faults = (uint32_t)(mask >> BRK_FAULT__N),
 		.verbose = verbose,
 		.why = report->why,
 		.why_room = sizeof report->why };
@@ -227,6 +272,9 @@ static uint64_t play(struct report *report, uint64_t seed, uint32_t mask, bool v
 	report->calls += sim->n_calls;
 	for (uint32_t i = 0; i < sim->n_calls; i++)
 		report->answered += sim->calls[i].state == CALL_ANSWERED;
+	report->events += sim->n_events;
+	for (uint32_t i = 0; i < sim->n_events; i++)
+		report->accepted += sim->events[i].state == EVENT_ACCEPTED;
 	hash = sim->trace_hash;
 	tear_down(sim);
 	free(sim);
@@ -235,7 +283,7 @@ static uint64_t play(struct report *report, uint64_t seed, uint32_t mask, bool v
 
 /* A seed that tells two stories cannot be replayed: every hundredth is told twice. */
 static void play_many(
-	struct report *report, uint64_t first, uint64_t n, double until, uint32_t mask)
+	struct report *report, uint64_t first, uint64_t n, double until, uint64_t mask)
 {
 	for (uint64_t seed = first; seed < first + n && seconds_now() < until; seed++) {
 		uint64_t hash = play(report, seed, mask, false);
@@ -250,7 +298,7 @@ static void play_many(
 }
 
 /* True when the child lived to the end. */
-static bool in_child(struct report *report, uint64_t first, uint64_t n, double until, uint32_t mask)
+static bool in_child(struct report *report, uint64_t first, uint64_t n, double until, uint64_t mask)
 {
 	int status = 0;
 	pid_t pid;
@@ -282,10 +330,12 @@ static unsigned test_seeds(const char *program, struct report *report, uint64_t 
 	printf("[ RUN      ] seeds\n");
 	well = in_child(report, 1, n, start + seconds, 0);
 	took = seconds_now() - start;
-	printf("seeds=%llu\nseeds_per_s=%.0f\nsteps=%llu\ncalls=%llu\nanswered=%llu\n",
+	printf("seeds=%llu\nseeds_per_s=%.0f\nsteps=%llu\ncalls=%llu\nanswered=%llu\n"
+	       "events=%llu\naccepted=%llu\n",
 		(unsigned long long)report->seeds, (double)report->seeds / took,
 		(unsigned long long)report->steps, (unsigned long long)report->calls,
-		(unsigned long long)report->answered);
+		(unsigned long long)report->answered, (unsigned long long)report->events,
+		(unsigned long long)report->accepted);
 	if (well) {
 		printf("[       OK ] seeds\n");
 		return 0;
@@ -300,9 +350,9 @@ static unsigned test_faults(struct report *report)
 {
 	unsigned failed = 0;
 
-	for (size_t i = 0; i < BRK_FAULT__N; i++) {
-		printf("[ RUN      ] finds a core that %s\n", faults[i].text);
-		if (in_child(report, 1, FAULT_SEEDS, seconds_now() + 60, 1u << i)) {
+	for (size_t i = 0; i < N_FAULTS; i++) {
+		printf("[ RUN      ] finds a %s that %s\n", faults[i].who, faults[i].text);
+		if (in_child(report, 1, FAULT_SEEDS, seconds_now() + 60, UINT64_C(1) << i)) {
 			printf("not found in %llu seeds\n[  FAILED  ] %s\n",
 				(unsigned long long)report->seeds, faults[i].name);
 			failed++;
@@ -314,11 +364,11 @@ static unsigned test_faults(struct report *report)
 	return failed;
 }
 
-static uint32_t fault_mask(const char *name)
+static uint64_t fault_mask(const char *name)
 {
-	for (size_t i = 0; i < BRK_FAULT__N; i++)
+	for (size_t i = 0; i < N_FAULTS; i++)
 		if (strcmp(faults[i].name, name) == 0)
-			return 1u << i;
+			return UINT64_C(1) << i;
 	fprintf(stderr, "sim: no fault is called %s\n", name);
 	exit(2);
 }
@@ -336,9 +386,9 @@ int main(int argc, char **argv)
 		NULL, sizeof *report, PROT_READ | PROT_WRITE, MAP_SHARED | MAP_ANONYMOUS, -1, 0);
 	uint64_t n = UINT64_MAX / 2, one = 0;
 	double seconds = DEFAULT_SECONDS;
-	uint32_t mask = 0;
+	uint64_t mask = 0;
 	bool only_faults = false;
-	unsigned failed, tests = BRK_FAULT__N;
+	unsigned failed, tests = N_FAULTS;
 
 	if (report == MAP_FAILED)
 		return 2;

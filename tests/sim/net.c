@@ -30,6 +30,8 @@ static void fix_pointers(struct sim_item *item)
 {
 	item->pb.id.data = item->id;
 	item->pb.trace.data = item->trace;
+	item->pb.key.data = (uint8_t *)item->key;
+	item->pb.hash.data = item->hash;
 	item->pb.service = item->service[0] ? item->service : NULL;
 }
 

@@ -81,8 +81,10 @@ void sim_proc_hello(struct sim *sim, struct sim_conn *conn)
 
 void sim_session_over(struct sim *sim, struct sim_conn *conn)
 {
-	if (conn->phase == SIM_UP && conn->proc->role == SIM_CLIENT)
+	if (conn->phase == SIM_UP && conn->proc->role == SIM_CLIENT) {
 		sim_client_lost(sim, conn);
+		sim_event_lost(sim, conn);
+	}
 	if (conn->phase == SIM_UP && conn->proc->role == SIM_WORKER)
 		sim_worker_lost(sim, conn);
 	conn->phase = SIM_DOWN;
@@ -226,6 +228,8 @@ void sim_proc_kill(struct sim *sim, struct sim_proc *proc)
 			abandon(sim, proc->conns[b]);
 	if (proc->role == SIM_WORKER)
 		sim_worker_die(sim, proc);
+	if (proc->role == SIM_CLIENT)
+		sim_event_client_died(sim, proc);
 	if (proc->role != SIM_LIAR || !sim->calm)
 		sim_at(sim, sim->now_ms + sim_between(sim, 20, 3000), restart, proc, proc->life);
 }

@@ -22,6 +22,8 @@
 #include "base/heap.h"
 #include "base/rand.h"
 #include "broker/core/core.h"
+#include "tests/sim/events.h"
+#include "tests/sim/link.h"
 
 #define SIM_BROKERS    3
 #define SIM_CLIENTS    4
@@ -62,6 +64,8 @@ struct sim_item {
 	uint8_t id[32];
 	uint8_t trace[32];
 	char service[64];
+	char key[32];
+	uint8_t hash[16];
 };
 
 struct sim_credit {
@@ -129,7 +133,8 @@ struct sim_conn {
 	bool drain_sent, drain_answered;
 	struct {
 		uint64_t granted, received, finished;
-		uint64_t promised; /* the most it may still use: more than granted while that is taken back */
+		uint64_t
+			promised; /* the most it may still use: more than granted while that is taken back */
 		bool retracting;
 		uint32_t waiting;
 	} credit[SIM_SERVICES];
@@ -162,6 +167,9 @@ struct sim_broker {
 	uint64_t paused_until;
 	uint64_t tick_at; /* scheduled; UINT64_MAX: none */
 	bool draining;
+	bool turning;          /* its turn's end is scheduled */
+	struct sim_link *link; /* to Redis; NULL: none */
+	struct sim_open_ask *asks;
 };
 
 void sim_broker_start(struct sim *sim, struct sim_broker *broker);
@@ -174,10 +182,28 @@ void sim_broker_forget(struct sim *sim, struct sim_conn *conn);
 void sim_broker_message(
 	struct sim *sim, struct sim_conn *conn, struct sim_message *m); /* m.kind 0: gone */
 void sim_broker_tick(struct sim *sim, struct sim_broker *broker);
+void sim_broker_store(struct sim *sim, struct sim_broker *broker, bool up);
+void sim_broker_told(struct sim *sim, struct sim_broker *broker, const struct brk_told *told);
 
 /* ---- procs: client.c, worker.c, liar.c -------------------------------------- */
 
-struct sim_run;
+struct sim_run {
+	struct sim_run *prev, *next;
+	struct sim_proc *proc;
+	struct sim_conn *conn;
+	uint64_t session, serial;
+	unsigned service;
+	uint32_t slot, generation;
+	bool known; /* number is in the book (of calls, or of events) */
+	uint32_t number, size;
+	/* an event's: run.c */
+	bool event, asked, failed, recorded;
+	struct store_run run;
+	unsigned step;
+	uint32_t reason;
+	char read[32]; /* a read's record, for the next write */
+	size_t read_size;
+};
 
 struct sim_proc {
 	enum sim_role role;
@@ -195,6 +221,9 @@ struct sim_proc {
 	struct sim_run *runs;
 	bool draining;
 	unsigned manifest_version;
+	struct sim_link *link; /* to Redis; NULL: none */
+	/* a client's */
+	uint64_t lane, lane_number;
 };
 
 void sim_proc_start(struct sim *sim, struct sim_proc *proc);
@@ -216,6 +245,7 @@ void sim_worker_lost(struct sim *sim, struct sim_conn *conn);
 void sim_worker_die(struct sim *sim, struct sim_proc *proc);
 void sim_worker_drain(struct sim *sim, struct sim_proc *proc);
 void sim_worker_leave(struct sim *sim, struct sim_proc *proc);   /* when its drain is over */
+void sim_worker_end(struct sim *sim, struct sim_run *run);       /* answers, and gives it back */
 void sim_worker_retract(struct sim *sim, struct sim_proc *proc); /* for no reason */
 bool sim_worker_find_run(struct sim *sim, uint32_t *slot, uint32_t *generation); /* somebody's */
 
@@ -257,11 +287,12 @@ void sim_heal(struct sim *sim);
 struct sim {
 	uint64_t seed;
 	bool verbose;
-	uint32_t faults; /* of broker/core/fault.h */
+	uint64_t faults;       /* of broker/core/fault.h */
+	uint32_t redis_faults; /* of tests/sim/redis/redis.h */
 	uint64_t now_ms;
 	uint64_t steps, trace_hash;
 	struct base_rand rand;
-	struct base_heap events;
+	struct base_heap agenda;
 
 	unsigned n_brokers, n_clients, n_workers, n_liars;
 	struct sim_broker brokers[SIM_BROKERS];
@@ -272,6 +303,18 @@ struct sim {
 
 	struct sim_call *calls;
 	uint32_t n_calls, calls_room;
+
+	struct sim_server server;
+	struct store_bounds bounds;
+	struct sim_event *events;
+	uint32_t n_events, events_room;
+	uint32_t *touched; /* by the last step */
+	size_t n_touched, touched_room;
+	uint32_t max_events;
+	uint64_t max_event_bytes;
+	uint32_t decide_ms;
+	uint64_t event_percent, fail_percent, poison_percent;
+	Pirn__Retry retries[SIM_SERVICES];
 
 	bool calm;           /* nothing goes wrong any more */
 	bool quiet;          /* clients send nothing by themselves any more */

@@ -133,6 +133,47 @@ static void spurious_tick(struct sim *sim)
 	sim_broker_tick(sim, any_broker(sim));
 }
 
+static void cut_redis(struct sim *sim)
+{
+	sim_link_cut(sim, any_broker(sim), sim_chance(sim, 50));
+}
+
+static void clog_redis(struct sim *sim)
+{
+	sim_link_clog(any_broker(sim),
+		sim->now_ms + sim_between(sim, 10, sim_chance(sim, 20) ? 6000 : 500));
+}
+
+static void kill_redis(struct sim *sim)
+{
+	if (sim_chance(sim, 30))
+		sim_server_crash(sim);
+}
+
+static void pause_redis(struct sim *sim)
+{
+	if (sim_chance(sim, 30))
+		sim_server_pause(sim, sim_between(sim, 20, sim_chance(sim, 30) ? 9000 : 800));
+}
+
+static void fill_redis(struct sim *sim)
+{
+	sim_server_fill(sim, sim_between(sim, 50, 3000));
+}
+
+static void break_redis(struct sim *sim)
+{
+	sim->server.errors = 1 + (unsigned)sim_below(sim, 3);
+}
+
+static void drop_worker_redis(struct sim *sim)
+{
+	struct sim_proc *proc = any_proc(sim, SIM_WORKER);
+
+	if (proc)
+		sim_link_drop(sim, proc);
+}
+
 static void (*const troubles[])(struct sim *) = {
 	cut_told,
 	cut_silently,
@@ -148,6 +189,13 @@ static void (*const troubles[])(struct sim *) = {
 	retract,
 	spurious_tick,
 	forget_one,
+	cut_redis,
+	clog_redis,
+	kill_redis,
+	pause_redis,
+	fill_redis,
+	break_redis,
+	drop_worker_redis,
 };
 
 #define N_TROUBLES (sizeof troubles / sizeof troubles[0])
@@ -181,6 +229,7 @@ void sim_heal(struct sim *sim)
 {
 	sim->calm = true;
 	sim_trace(sim, "calm");
+	sim_server_heal(sim);
 	for (struct sim_conn *c = sim->conns; c; c = c->next)
 		c->clogged_until[TO_BROKER] = c->clogged_until[TO_PEER] = 0;
 	for (unsigned i = 0; i < SIM_PROCS; i++) {

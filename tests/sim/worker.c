@@ -11,17 +11,6 @@
 
 #include "tests/sim/sim.h"
 
-struct sim_run {
-	struct sim_run *prev, *next;
-	struct sim_proc *proc;
-	struct sim_conn *conn;
-	uint64_t session, serial;
-	unsigned service;
-	uint32_t slot, generation;
-	bool known; /* number is in the book */
-	uint32_t number, size;
-};
-
 static bool is_current(const struct sim_run *run)
 {
 	return run->conn->proc == run->proc && run->conn->phase == SIM_UP &&
@@ -164,7 +153,7 @@ static void answer(struct sim *sim, struct sim_run *run)
 	struct sim_message *m = sim_message_new(PIRN__KIND__RESULT);
 	uint8_t payload[16384];
 	uint32_t size = run->known ? run->size : 0;
-	bool fails = !sim->calm && sim_chance(sim, 5);
+	bool fails = !sim->calm && !run->event && sim_chance(sim, 5);
 	struct sim_item *item;
 
 	if (run->known && !fails)
@@ -174,7 +163,9 @@ static void answer(struct sim *sim, struct sim_run *run)
 	item->pb.slot = run->slot;
 	item->pb.generation = run->generation;
 	item->pb.status = fails ? 500 : 200;
-	if (fails && sim_chance(sim, 50)) {
+	if (run->event)
+		sim_run_fill(sim, run, item);
+	else if (fails && sim_chance(sim, 50)) {
 		item->pb.has_reason = true;
 		item->pb.reason = sim_chance(sim, 50) ? PIRN__REASON__CRASHED : 99;
 	}
@@ -202,6 +193,15 @@ static void remove_run(struct sim *sim, struct sim_run *run)
 	sim_worker_leave(sim, proc);
 }
 
+void sim_worker_end(struct sim *sim, struct sim_run *run)
+{
+	if (is_current(run))
+		answer(sim, run);
+	else
+		run->proc->occupied[run->service]--;
+	remove_run(sim, run);
+}
+
 /* number: the run's serial, by which it is found: it may have been forgotten meanwhile */
 static void end_event(struct sim *sim, void *arg, uint64_t serial)
 {
@@ -217,11 +217,7 @@ static void end_event(struct sim *sim, void *arg, uint64_t serial)
 	}
 	if (run->known)
 		sim->calls[run->number].ran_to_end = true;
-	if (is_current(run))
-		answer(sim, run);
-	else
-		proc->occupied[run->service]--;
-	remove_run(sim, run);
+	sim_worker_end(sim, run);
 }
 
 static uint64_t duration(struct sim *sim)
@@ -231,12 +227,32 @@ static uint64_t duration(struct sim *sim)
 	return sim_below(sim, 20);
 }
 
+/* A liar's event is one without a book: it runs as a call does. */
+static void begin_run(struct sim *sim, struct sim_run *run, const Pirn__Item *item)
+{
+	struct sim_call *call = sim_book_find(sim, item);
+	uint32_t event;
+
+	if ((item->flags & PIRN__ITEM_FLAG__EVENT) && sim_event_is(item, &event) &&
+		event < sim->n_events) {
+		run->known = true;
+		run->number = event;
+		sim_run_begin(sim, run, item);
+		return;
+	}
+	if (call) {
+		run->known = true;
+		run->number = (uint32_t)(call - sim->calls);
+		call->runs++;
+	}
+	sim_at(sim, sim->now_ms + duration(sim), end_event, run->proc, run->serial);
+}
+
 static void start_run(
 	struct sim *sim, struct sim_conn *conn, unsigned service, const Pirn__Item *item)
 {
 	struct sim_proc *proc = conn->proc;
 	struct sim_run *run = calloc(1, sizeof *run);
-	struct sim_call *call = sim_book_find(sim, item);
 
 	run->proc = proc;
 	run->conn = conn;
@@ -246,17 +262,12 @@ static void start_run(
 	run->generation = item->generation;
 	run->serial = ++sim->sessions;
 	run->size = item->meta_size + item->data_size;
-	if (call) {
-		run->known = true;
-		run->number = (uint32_t)(call - sim->calls);
-		call->runs++;
-	}
 	DL_APPEND(proc->runs, run);
 	proc->running[service]++;
 	SIM_CHECK(sim, proc->running[service] <= proc->capacity[service],
 		"%u runs of %s in worker %u, which takes %u", proc->running[service], item->service,
 		proc->index, proc->capacity[service]);
-	sim_at(sim, sim->now_ms + duration(sim), end_event, proc, run->serial);
+	begin_run(sim, run, item);
 }
 
 static void hand_back(
@@ -276,15 +287,24 @@ static void hand_back(
 static void check_payload(struct sim *sim, const Pirn__Item *item, const uint8_t *payload)
 {
 	const struct sim_call *call = sim_book_find(sim, item);
-	uint32_t size = item->meta_size + item->data_size;
+	uint32_t size = item->meta_size + item->data_size, number, sent;
 	uint8_t expected[16384];
+	unsigned service;
 
-	if (!call)
+	if (call) {
+		number = (uint32_t)(call - sim->calls);
+		sent = call->size;
+		service = call->service;
+	} else if (sim_event_is(item, &number) && number < sim->n_events) {
+		sent = sim->events[number].size;
+		service = sim->events[number].service;
+	} else {
 		return;
-	SIM_CHECK(sim, size == call->size, "a payload of %u bytes became %u", call->size, size);
-	SIM_CHECK(sim, strcmp(item->service, sim_services[call->service]) == 0,
-		"a call to the wrong service");
-	sim_book_payload((uint32_t)(call - sim->calls), size, false, expected);
+	}
+	SIM_CHECK(sim, size == sent, "a payload of %u bytes became %u", sent, size);
+	SIM_CHECK(sim, strcmp(item->service, sim_services[service]) == 0,
+		"an item to the wrong service");
+	sim_book_payload(number, size, false, expected);
 	SIM_CHECK(sim, size == 0 || memcmp(payload, expected, size) == 0,
 		"a payload has changed on its way");
 }
@@ -370,7 +390,7 @@ void sim_worker_die(struct sim *sim, struct sim_proc *proc)
 {
 	struct sim_run *run, *next;
 
-	(void)sim;
+	sim_link_drop(sim, proc);
 	DL_FOREACH_SAFE (proc->runs, run, next) {
 		DL_DELETE(proc->runs, run);
 		free(run);

@@ -30,19 +30,19 @@ void sim_at(struct sim *sim, uint64_t due_ms, sim_event_fn *fn, void *arg, uint6
 	e->fn = fn;
 	e->arg = arg;
 	e->number = number;
-	if (base_heap_push(&sim->events, &e->node, due_ms > sim->now_ms ? due_ms : sim->now_ms))
+	if (base_heap_push(&sim->agenda, &e->node, due_ms > sim->now_ms ? due_ms : sim->now_ms))
 		abort();
 }
 
 bool sim_step(struct sim *sim, uint64_t until_ms)
 {
-	struct base_heap_node *node = base_heap_first(&sim->events);
+	struct base_heap_node *node = base_heap_first(&sim->agenda);
 	struct event *e, copy;
 
 	if (!node || node->due > until_ms)
 		return false;
 	e = base_heap_of(node, struct event, node);
-	base_heap_remove(&sim->events, node);
+	base_heap_remove(&sim->agenda, node);
 	sim->now_ms = e->node.due;
 	sim->steps++;
 	copy = *e;
@@ -55,8 +55,8 @@ void sim_drop_events(struct sim *sim)
 {
 	struct base_heap_node *node;
 
-	while ((node = base_heap_first(&sim->events))) {
-		base_heap_remove(&sim->events, node);
+	while ((node = base_heap_first(&sim->agenda))) {
+		base_heap_remove(&sim->agenda, node);
 		free(base_heap_of(node, struct event, node));
 	}
 }

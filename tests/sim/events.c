@@ -1,0 +1,364 @@
+/* Clients and their events. A client numbers its events in a lane; whatever happens to a
+ * connection, an event without a decision is sent again, to any broker, with the same lane
+ * and number, until the client does not wait any more.
+ */
+#include "tests/sim/events.h"
+
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "tests/sim/sim.h"
+
+#define MAGIC       0x45564e54u
+#define MAX_PAYLOAD 512
+
+void sim_event_id(uint32_t number, uint8_t id[16])
+{
+	uint32_t magic = MAGIC;
+
+	memset(id, 0, 16);
+	memcpy(id, &magic, sizeof magic);
+	memcpy(id + 4, &number, sizeof number);
+}
+
+static bool is_ours(const uint8_t *id, uint32_t *number)
+{
+	uint32_t magic;
+
+	memcpy(&magic, id, sizeof magic);
+	memcpy(number, id + 4, sizeof *number);
+	return magic == MAGIC;
+}
+
+bool sim_event_is(const Pirn__Item *item, uint32_t *number)
+{
+	return item->has_id && item->id.len == 16 && is_ours(item->id.data, number);
+}
+
+uint64_t sim_mix(uint64_t a, uint64_t b, uint64_t c)
+{
+	uint64_t x = a * 0x9e3779b97f4a7c15u ^ b * 0xbf58476d1ce4e5b9u ^ c * 0x94d049bb133111ebu;
+
+	x ^= x >> 31;
+	x *= 0xff51afd7ed558ccdu;
+	return x ^ x >> 29;
+}
+
+/* ---- making */
+
+static uint32_t new_event(struct sim *sim, struct sim_proc *proc, bool must_succeed)
+{
+	struct sim_event *e;
+	uint32_t number = sim->n_events++;
+
+	if (number >= sim->events_room) {
+		sim->events_room = sim->events_room ? sim->events_room * 2 : 256;
+		sim->events = realloc(sim->events, sim->events_room * sizeof *sim->events);
+	}
+	if (proc->lane == 0 || sim_chance(sim, 3)) {
+		proc->lane = 1 + sim_below(sim, UINT64_MAX - 1);
+		proc->lane_number = sim_chance(sim, 10) ? 65530 : 0;
+	}
+	e = &sim->events[number];
+	*e = (struct sim_event){
+		.client = proc,
+		.client_life = proc->life,
+		.service = (unsigned)sim_below(sim, SIM_SERVICES),
+		.lane = proc->lane,
+		.number = ++proc->lane_number,
+		.must_succeed = must_succeed,
+		.size = (uint32_t)sim_below(sim, sim_chance(sim, 10) ? MAX_PAYLOAD : 64),
+		.poison = !must_succeed && sim_chance(sim, (unsigned)sim->poison_percent),
+	};
+	e->give_up_at = sim->now_ms + (must_succeed ? 60000 : sim_between(sim, 100, 60000));
+	e->flags = PIRN__ITEM_FLAG__EVENT;
+	if (sim_chance(sim, 50))
+		e->flags |= PIRN__ITEM_FLAG__WANT_RESULT;
+	if (!must_succeed && sim_chance(sim, 8))
+		e->flags |= PIRN__ITEM_FLAG__ACK_MEMORY;
+	if (!must_succeed && sim_chance(sim, 12)) {
+		e->key = 1 + (uint32_t)sim_below(sim, SIM_EVENT_KEYS);
+		e->body = (uint32_t)sim_below(sim, 10) == 0;
+	}
+	if (sim_chance(sim, 10))
+		e->delay_ms = sim_below(sim, 3000);
+	return number;
+}
+
+static void add_key(const struct sim_event *e, struct sim_item *item)
+{
+	if (!e->key)
+		return;
+	snprintf(item->key, sizeof item->key, "key-%u", e->key);
+	memset(item->hash, (int)e->body, sizeof item->hash);
+	item->pb.has_key = item->pb.has_hash = true;
+	item->pb.key = (ProtobufCBinaryData){ strlen(item->key), (uint8_t *)item->key };
+	item->pb.hash = (ProtobufCBinaryData){ 16, item->hash };
+}
+
+static void add_item(struct sim *sim, struct sim_message *m, uint32_t number)
+{
+	struct sim_event *e = &sim->events[number];
+	uint8_t payload[MAX_PAYLOAD], id[16];
+	struct sim_item *item;
+	uint32_t meta = (uint32_t)sim_below(sim, e->size + 1);
+
+	sim_book_payload(number, e->size, false, payload);
+	item = sim_message_item(m, payload, meta, e->size - meta);
+	sim_event_id(number, id);
+	sim_item_id(item, id, sizeof id);
+	sim_item_service(item, sim_services[e->service]);
+	e->generation = (uint32_t)sim_below(sim, UINT32_MAX);
+	item->pb.has_slot = item->pb.has_generation = item->pb.has_left_ms = true;
+	item->pb.has_flags = item->pb.has_lane = item->pb.has_number = true;
+	item->pb.slot = SIM_EVENT_SLOT + number;
+	item->pb.generation = e->generation;
+	item->pb.left_ms = (uint32_t)(e->give_up_at - sim->now_ms);
+	item->pb.flags = e->flags;
+	item->pb.lane = e->lane;
+	item->pb.number = e->number;
+	item->pb.has_delay_ms = e->delay_ms > 0;
+	item->pb.delay_ms = e->delay_ms;
+	add_key(e, item);
+}
+
+static void give_up_event(struct sim *sim, void *arg, uint64_t number)
+{
+	struct sim_event *e = &sim->events[number];
+
+	(void)arg;
+	if (e->state == EVENT_SENT || e->state == EVENT_WAITS)
+		e->state = EVENT_UNKNOWN;
+}
+
+static void send_one(struct sim *sim, struct sim_conn *conn, struct sim_message *m, uint32_t number)
+{
+	struct sim_event *e = &sim->events[number];
+
+	add_item(sim, m, number);
+	e->state = EVENT_SENT;
+	e->conn = conn;
+	e->session = conn->session;
+	e->submissions++;
+}
+
+void sim_event_submit(struct sim *sim, struct sim_conn *conn, unsigned n, bool must_succeed)
+{
+	struct sim_message *m = sim_message_new(PIRN__KIND__SUBMIT);
+
+	for (; n > 0; n--) {
+		uint32_t number = new_event(sim, conn->proc, must_succeed);
+
+		send_one(sim, conn, m, number);
+		sim_at(sim, sim->events[number].give_up_at, give_up_event, NULL, number);
+	}
+	sim_send(sim, conn, TO_BROKER, m);
+}
+
+/* ---- again */
+
+static struct sim_conn *any_link(struct sim *sim, const struct sim_proc *proc)
+{
+	unsigned first = (unsigned)sim_below(sim, sim->n_brokers);
+
+	for (unsigned i = 0; i < sim->n_brokers; i++) {
+		struct sim_conn *conn = proc->conns[(first + i) % sim->n_brokers];
+
+		if (conn && conn->phase == SIM_UP && !conn->draining)
+			return conn;
+	}
+	return NULL;
+}
+
+static void again_event(struct sim *sim, void *arg, uint64_t number)
+{
+	struct sim_event *e = &sim->events[number];
+	struct sim_message *m;
+	struct sim_conn *conn;
+
+	(void)arg;
+	if (e->state != EVENT_WAITS || !e->client->alive || e->client->life != e->client_life)
+		return;
+	conn = e->client->paused_until > sim->now_ms ? NULL : any_link(sim, e->client);
+	if (!conn || e->give_up_at <= sim->now_ms) {
+		sim_at(sim, sim->now_ms + 50, again_event, NULL, number);
+		return;
+	}
+	m = sim_message_new(PIRN__KIND__SUBMIT);
+	send_one(sim, conn, m, (uint32_t)number);
+	sim_send(sim, conn, TO_BROKER, m);
+}
+
+static void again(struct sim *sim, uint32_t number)
+{
+	sim->events[number].state = EVENT_WAITS;
+	sim_at(sim, sim->now_ms + sim_below(sim, 120), again_event, NULL, number);
+}
+
+void sim_event_lost(struct sim *sim, struct sim_conn *conn)
+{
+	for (uint32_t i = 0; i < sim->n_events; i++) {
+		struct sim_event *e = &sim->events[i];
+
+		if (e->state == EVENT_SENT && e->conn == conn && e->session == conn->session)
+			again(sim, i);
+	}
+}
+
+void sim_event_client_died(struct sim *sim, struct sim_proc *proc)
+{
+	proc->lane = 0;
+	for (uint32_t i = 0; i < sim->n_events; i++) {
+		struct sim_event *e = &sim->events[i];
+
+		if (e->client == proc && (e->state == EVENT_SENT || e->state == EVENT_WAITS))
+			e->state = EVENT_UNKNOWN;
+	}
+}
+
+/* ---- decisions */
+
+/* The event that an ACCEPTED promises: its own, or the key's first. */
+static uint32_t promised(struct sim *sim, uint32_t number, const Pirn__Item *item)
+{
+	uint32_t first;
+	const struct sim_event *e = &sim->events[number];
+
+	if (!(item->flags & PIRN__ITEM_FLAG__REPLAYED))
+		return number;
+	SIM_CHECK(sim, e->key, "event %u is REPLAYED and has no key", number);
+	SIM_CHECK(sim, sim_event_is(item, &first) && first < sim->n_events,
+		"event %u is REPLAYED as none of ours", number);
+	SIM_CHECK(sim, sim->events[first].key == e->key && sim->events[first].service == e->service,
+		"event %u is REPLAYED as %u, which has another key", number, first);
+	return first;
+}
+
+/* I9: it is in Redis by now. */
+void sim_event_decided(struct sim *sim, const struct brk_action *a)
+{
+	uint32_t number = a->item.slot - SIM_EVENT_SLOT, first;
+	const struct sim_event *e = &sim->events[number];
+	struct sim_note note;
+
+	SIM_CHECK(sim, number < sim->n_events, "an answer to no event");
+	SIM_CHECK(sim, a->message != PIRN__KIND__REPLY, "event %u gets a REPLY", number);
+	SIM_CHECK(
+		sim, a->item.reason != PIRN__REASON__NO_WORKER, "event %u lacks a worker", number);
+	if (a->message != PIRN__KIND__ACCEPTED)
+		return;
+	first = promised(sim, number, &a->item);
+	note = sim_event_note(sim, first);
+	SIM_CHECK(sim,
+		note.live + (note.end != END_NONE) > 0 ||
+			((e->flags & PIRN__ITEM_FLAG__ACK_MEMORY) && !e->key),
+		"event %u is ACCEPTED and %u is not in Redis", number, first);
+	if (first == number && !((e->flags & PIRN__ITEM_FLAG__ACK_MEMORY) && !e->key))
+		sim->events[number].promised = true;
+}
+
+void sim_event_answered(
+	struct sim *sim, struct sim_conn *conn, uint32_t kind, const Pirn__Item *item)
+{
+	uint32_t number = item->slot - SIM_EVENT_SLOT;
+	struct sim_event *e = &sim->events[number];
+
+	SIM_CHECK(sim, number < sim->n_events, "an answer to no event");
+	if (e->state == EVENT_UNKNOWN)
+		return;
+	SIM_CHECK(sim,
+		e->state == EVENT_SENT && e->conn == conn && e->session == conn->session &&
+			e->generation == item->generation,
+		"an answer to event %u, which does not wait for it", number);
+	if (kind == PIRN__KIND__ACCEPTED)
+		e->state = EVENT_ACCEPTED;
+	else if (item->reason == PIRN__REASON__MOVED)
+		again(sim, number);
+	else if (e->must_succeed && e->submissions < 50)
+		again(sim, number);
+	else
+		e->state = item->reason == PIRN__REASON__UNDECIDED ? EVENT_UNKNOWN : EVENT_REFUSED;
+}
+
+/* ---- dispatches */
+
+void sim_event_dispatched(struct sim *sim, const struct brk_action *a)
+{
+	uint32_t number;
+	struct sim_event *e;
+
+	if (!(a->item.flags & PIRN__ITEM_FLAG__EVENT) || !sim_event_is(&a->item, &number) ||
+		number >= sim->n_events)
+		return;
+	e = &sim->events[number];
+	SIM_CHECK(sim, a->item.flags & PIRN__ITEM_FLAG__RECORD, "event %u runs without records",
+		number);
+	SIM_CHECK(sim, a->item.attempt >= 1 && a->item.epoch >= 1 && a->item.lease_end_ms > 0,
+		"event %u runs without a token", number);
+	if (a->item.lease_end_ms > e->fence_ms)
+		e->fence_ms = a->item.lease_end_ms;
+	if (a->item.attempt > e->attempt)
+		e->attempt = a->item.attempt;
+}
+
+/* ---- questions */
+
+static void ask_about(struct sim *sim, Pirn__Query *query, uint8_t *id)
+{
+	uint32_t number = 0, n = sim->n_events < 200 ? sim->n_events : 200;
+
+	if (n > 0)
+		number = sim->n_events - 1 - (uint32_t)sim_below(sim, n);
+	if (query->what >= PIRN__QUERY_KIND__DEAD_GET)
+		(void)sim_events_any_letter(sim, &number);
+	sim_event_id(number, id);
+	query->has_id = true;
+	query->id = (ProtobufCBinaryData){ 16, id };
+	if (number < sim->n_events) {
+		query->service = (char *)(uintptr_t)sim_services[sim->events[number].service];
+		if (query->what == PIRN__QUERY_KIND__CANCEL_INVOCATION)
+			sim->events[number].cancelled = true;
+	}
+}
+
+struct sim_message *sim_event_question(struct sim *sim)
+{
+	static const uint32_t kinds[] = { PIRN__QUERY_KIND__INVOCATION,
+		PIRN__QUERY_KIND__INVOCATION, PIRN__QUERY_KIND__INVOCATIONS,
+		PIRN__QUERY_KIND__CANCEL_INVOCATION, PIRN__QUERY_KIND__DEAD_LIST,
+		PIRN__QUERY_KIND__DEAD_GET, PIRN__QUERY_KIND__DEAD_REDRIVE,
+		PIRN__QUERY_KIND__DEAD_REDRIVE, PIRN__QUERY_KIND__DEAD_PURGE };
+	struct sim_message *m = sim_message_new(PIRN__KIND__QUERY);
+	Pirn__Query query = PIRN__QUERY__INIT;
+	ProtobufCBinaryData ids[1];
+	uint8_t bytes[256], id[16];
+
+	query.has_what = true;
+	query.what = kinds[sim_below(sim, sizeof kinds / sizeof *kinds)];
+	ask_about(sim, &query, id);
+	ids[0] = query.id;
+	query.n_ids = 1;
+	query.ids = ids;
+	query.has_wait_ms = sim_chance(sim, 50);
+	query.wait_ms = (uint32_t)sim_below(sim, 4000);
+	sim_message_item(m, bytes, 0, (uint32_t)pirn__query__pack(&query, bytes))->pb.slot =
+		UINT32_MAX;
+	return m;
+}
+
+/* I9: an end is told of when it is in Redis. */
+void sim_event_told(struct sim *sim, const Pirn__Answer *answer)
+{
+	for (size_t i = 0; i < answer->n_invocations; i++) {
+		const Pirn__Invocation *inv = answer->invocations[i];
+		uint32_t number;
+
+		if (inv->id.len != 16 || !is_ours(inv->id.data, &number) || number >= sim->n_events)
+			continue;
+		SIM_CHECK(sim,
+			inv->state < PIRN__INVOCATION_STATE__DONE ||
+				sim_event_note(sim, number).ends > 0,
+			"event %u is said to have ended, and has not", number);
+	}
+}

@@ -1,0 +1,102 @@
+/* The book of events: who submitted what, what he was told, what ran, and what stands in
+ * Redis. One event is one delivery here.
+ *
+ * What Redis holds of an event is noted in Redis's own keys (struct sim_note, under
+ * "sim:event"), by the simulated Functions as they change it; so a crash that takes a
+ * change back takes the note back. What was promised or done outside stays, whatever Redis
+ * forgets: the two are held against each other after every step (I1 to I4, I7 to I9), and
+ * Redis's keys against the notes now and then (I5, I6, I11).
+ */
+#ifndef TESTS_SIM_EVENTS_H
+#define TESTS_SIM_EVENTS_H
+
+#include "tests/sim/redis/redis.h"
+#include "proto/pirn.pb-c.h"
+
+struct sim;
+struct sim_conn;
+struct sim_proc;
+struct sim_run;
+struct sim_item;
+struct sim_message;
+struct brk_action;
+
+#define SIM_EVENT_SLOT 0x40000000u /* slots from here on are events' */
+#define SIM_EVENT_OPS  4u          /* most operations of a handler */
+#define SIM_EVENT_KEYS 12u         /* Idempotency-Keys that the clients use */
+
+enum sim_event_state {
+	EVENT_WAITS,    /* to be sent (again) */
+	EVENT_SENT,     /* over conn, in that session */
+	EVENT_ACCEPTED, /* a promise */
+	EVENT_REFUSED,
+	EVENT_UNKNOWN, /* nobody waits for the answer any more */
+};
+
+struct sim_event {
+	enum sim_event_state state;
+	struct sim_proc *client;
+	uint64_t client_life;
+	struct sim_conn *conn;
+	uint64_t session, give_up_at;
+	unsigned service;
+	uint32_t generation, size, flags, key, body; /* key 0: none */
+	uint64_t lane, number, delay_ms;
+	unsigned submissions;
+	bool must_succeed, poison;
+	bool promised; /* a broker has said ACCEPTED, and meant on disk */
+	/* what happened outside of Redis */
+	uint64_t fence_ms;    /* the latest lease of its runs */
+	unsigned runs;        /* that a worker began */
+	uint64_t ok_attempts; /* a bit for each attempt whose run answered well */
+	bool cancelled;       /* somebody wanted it to be */
+	uint32_t attempt;     /* the highest that was dispatched */
+};
+
+enum sim_end { END_NONE, END_OVER, END_LETTER, END_PURGED };
+
+/* What Redis holds of it. */
+struct sim_note {
+	uint32_t live, stored, ends, redriven;
+	enum sim_end end;
+	uint32_t applied[SIM_EVENT_OPS];
+	uint64_t stored_ms;
+};
+
+/* ---- clients */
+void sim_event_submit(struct sim *sim, struct sim_conn *conn, unsigned n, bool must_succeed);
+void sim_event_answered(struct sim *sim, struct sim_conn *conn, uint32_t kind,
+	const Pirn__Item *item);                             /* at the client */
+void sim_event_lost(struct sim *sim, struct sim_conn *conn); /* the session is over */
+void sim_event_client_died(struct sim *sim, struct sim_proc *proc);
+struct sim_message *sim_event_question(struct sim *sim);
+void sim_event_told(struct sim *sim, const Pirn__Answer *answer);
+
+/* ---- brokers */
+bool sim_event_is(
+	const Pirn__Item *item, uint32_t *number); /* by id; false: a call's, or a liar's */
+void sim_event_dispatched(struct sim *sim, const struct brk_action *a);
+void sim_event_decided(struct sim *sim, const struct brk_action *a); /* on the way out */
+
+/* ---- workers: run.c */
+void sim_run_begin(struct sim *sim, struct sim_run *run, const Pirn__Item *item);
+void sim_run_fill(struct sim *sim, struct sim_run *run, struct sim_item *result);
+/* NULL: the connection broke; it may have happened or not. */
+void sim_run_answered(
+	struct sim *sim, struct sim_proc *proc, uint64_t serial, const struct sim_op_reply *reply);
+void sim_runs_lost(struct sim *sim, struct sim_proc *proc);
+bool sim_event_asks(uint32_t number, uint32_t attempt, unsigned op); /* of its handler */
+bool sim_op_writes(unsigned op);
+
+/* ---- invariants: notes.c */
+void sim_events_watch(void *arg, struct sim_redis *redis, const struct sim_change *change);
+void sim_events_check_step(struct sim *sim); /* what the last step touched */
+void sim_events_check_all(struct sim *sim);  /* all notes, all of Redis */
+void sim_events_check_rest(struct sim *sim);
+struct sim_note sim_event_note(struct sim *sim, uint32_t number);
+bool sim_events_any_letter(struct sim *sim, uint32_t *number);
+
+void sim_event_id(uint32_t number, uint8_t id[16]);
+uint64_t sim_mix(uint64_t a, uint64_t b, uint64_t c); /* the same for the same */
+
+#endif

@@ -1,0 +1,461 @@
+/* What Redis holds of each event, noted as the Functions change it, and the invariants of
+ * the delivery protocol on it. */
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "tests/sim/events.h"
+#include "tests/sim/sim.h"
+
+#define FOREIGN UINT32_MAX /* a liar's event: it counts for the streams, and for nothing else */
+
+static const struct store_arg events_key = { "sim:event", 9 };
+
+static struct store_arg field_of(const uint32_t *number)
+{
+	return (struct store_arg){ number, sizeof *number };
+}
+
+static struct sim_note load(struct sim *sim, uint32_t number)
+{
+	struct sim_note note = { 0 };
+	struct store_arg value;
+
+	if (sim_keys_get(&sim->server.redis.keys, events_key, field_of(&number), &value))
+		memcpy(&note, value.data, sizeof note);
+	return note;
+}
+
+struct sim_note sim_event_note(struct sim *sim, uint32_t number)
+{
+	return load(sim, number);
+}
+
+static void store(struct sim *sim, uint32_t number, const struct sim_note *note)
+{
+	sim_keys_set(&sim->server.redis.keys, events_key, field_of(&number),
+		(struct store_arg){ note, sizeof *note });
+}
+
+static void touch(struct sim *sim, uint32_t number)
+{
+	if (sim->n_touched == sim->touched_room) {
+		sim->touched_room = sim->touched_room ? sim->touched_room * 2 : 64;
+		sim->touched = realloc(sim->touched, sim->touched_room * sizeof *sim->touched);
+	}
+	sim->touched[sim->n_touched++] = number;
+}
+
+static uint32_t number_of(const struct sim *sim, const uint8_t *id)
+{
+	Pirn__Item item = PIRN__ITEM__INIT;
+	uint32_t number;
+
+	item.has_id = true;
+	item.id = (ProtobufCBinaryData){ 16, (uint8_t *)(uintptr_t)id };
+	return sim_event_is(&item, &number) && number < sim->n_events ? number : FOREIGN;
+}
+
+/* ---- entries */
+
+struct bits_key {
+	char text[80];
+};
+
+static struct store_arg bits_key(
+	struct bits_key *out, uint32_t journal, uint32_t epoch, uint64_t turn)
+{
+	int n = snprintf(out->text, sizeof out->text, "sim:bits:%u:%u-%llu", journal, epoch,
+		(unsigned long long)turn);
+
+	return (struct store_arg){ out->text, (size_t)n };
+}
+
+/* The events of a head, by bit; a room of STORE_ENTRY_DELIVERIES. */
+static size_t unpack(struct sim *sim, struct store_arg head, uint32_t *numbers)
+{
+	Pirn__JournalEntry *entry = pirn__journal_entry__unpack(NULL, head.size, head.data);
+	size_t n = 0;
+
+	SIM_CHECK(sim, entry && entry->n_events > 0, "an entry that is none");
+	for (size_t i = 0; i < entry->n_events; i++) {
+		const Pirn__JournalEvent *e = entry->events[i];
+
+		SIM_CHECK(sim, e->id.len == 16 && e->n_deliveries > 0, "an event without parts");
+		for (size_t k = 0; k < e->n_deliveries; k++) {
+			SIM_CHECK(sim, n < STORE_ENTRY_DELIVERIES, "an entry that is too long");
+			numbers[n++] = number_of(sim, e->id.data);
+		}
+	}
+	pirn__journal_entry__free_unpacked(entry, NULL);
+	return n;
+}
+
+static void add_one(struct sim *sim, enum sim_change_kind kind, uint32_t number)
+{
+	struct sim_note note = load(sim, number);
+
+	note.live++;
+	if (kind == SIM_ADDED && note.stored++ == 0)
+		note.stored_ms = sim_server_now(sim);
+	if (kind == SIM_REDRIVEN) {
+		SIM_CHECK(sim, note.end == END_LETTER, "event %u is redriven and was no letter",
+			number);
+		note.end = END_NONE;
+		note.redriven++;
+	}
+	store(sim, number, &note);
+	touch(sim, number);
+}
+
+static void added(struct sim *sim, const struct sim_change *c)
+{
+	uint32_t numbers[STORE_ENTRY_DELIVERIES];
+	size_t n = unpack(sim, c->head, numbers);
+	struct bits_key room;
+
+	for (uint32_t i = 0; i < n; i++)
+		if (numbers[i] != FOREIGN && !store_entry_ended(c->ended.data, c->ended.size, i))
+			add_one(sim, c->kind, numbers[i]);
+	sim_keys_set(&sim->server.redis.keys, bits_key(&room, c->journal, c->epoch, c->turn),
+		(struct store_arg){ "", 0 }, (struct store_arg){ numbers, n * sizeof *numbers });
+}
+
+/* ---- ends */
+
+/* I3: a run that ended done has all it asked for. */
+static void check_done(
+	struct sim *sim, uint32_t number, const struct sim_note *note, const struct store_end *end)
+{
+	const struct sim_event *e = &sim->events[number];
+
+	if (end->attempt >= 64 || !(e->ok_attempts & UINT64_C(1) << end->attempt))
+		return;
+	for (unsigned i = 0; i < SIM_EVENT_OPS; i++)
+		SIM_CHECK(sim,
+			note->applied[i] == 1 || !sim_event_asks(number, end->attempt, i) ||
+				!sim_op_writes(i),
+			"event %u is done, and its operation %u was applied %u times", number, i,
+			note->applied[i]);
+}
+
+/* LOST in another guise: an end without a run that succeeded. */
+static void check_why(
+	struct sim *sim, uint32_t number, const struct sim_note *note, const struct store_end *end)
+{
+	const struct sim_event *e = &sim->events[number];
+	bool old = sim_server_now(sim) >=
+		   note->stored_ms + (uint64_t)sim->manifests[e->service].retry->age_s * 1000;
+
+	SIM_CHECK(sim,
+		e->cancelled || old || note->redriven > 0 ||
+			(end->attempt < 64 && (e->ok_attempts & UINT64_C(1) << end->attempt)),
+		"event %u ended after attempt %u, which did not succeed", number, end->attempt);
+}
+
+/* I8 */
+static void check_fence(struct sim *sim, uint32_t number, const struct store_end *end)
+{
+	const struct sim_event *e = &sim->events[number];
+
+	if (end->no_records)
+		return;
+	if (end->only_run)
+		SIM_CHECK(
+			sim, e->runs <= 1, "event %u ended by its only run of %u", number, e->runs);
+	else
+		SIM_CHECK(sim, end->fence_ms >= e->fence_ms,
+			"event %u has a run with a lease %llu ms beyond its fence", number,
+			(unsigned long long)(e->fence_ms - end->fence_ms));
+}
+
+static void left(struct sim *sim, uint32_t number, const struct store_end *end)
+{
+	struct sim_note note = load(sim, number);
+
+	SIM_CHECK(sim, note.live > 0, "event %u leaves an entry and was in none", number);
+	note.live--;
+	if (end->how != STORE_MOVED) {
+		note.ends++;
+		note.end = end->how == STORE_DEAD ? END_LETTER : END_OVER;
+		SIM_CHECK(sim, number == number_of(sim, end->id), "an end of another event");
+	}
+	if (end->how == STORE_ENDED) {
+		check_fence(sim, number, end);
+		check_done(sim, number, &note, end);
+		check_why(sim, number, &note, end);
+	}
+	store(sim, number, &note);
+	touch(sim, number);
+}
+
+static void bit(struct sim *sim, const struct sim_change *c)
+{
+	struct bits_key room;
+	struct store_arg value;
+	uint32_t number;
+	bool there = sim_keys_get(&sim->server.redis.keys,
+		bits_key(&room, c->journal, c->epoch, c->turn), (struct store_arg){ "", 0 },
+		&value);
+
+	SIM_CHECK(sim,
+		there && (c->end->bit + 1) * sizeof number <= value.size &&
+			c->n_deliveries * sizeof number == value.size,
+		"a bit of no entry");
+	memcpy(&number, (const uint8_t *)value.data + c->end->bit * sizeof number, sizeof number);
+	if (number != FOREIGN)
+		left(sim, number, c->end);
+}
+
+/* ---- operations and letters */
+
+/* I4 */
+static void applied(struct sim *sim, const struct sim_change *c)
+{
+	uint32_t number = number_of(sim, c->id);
+	unsigned op = (unsigned)(((const char *)c->field.data)[c->field.size - 1] - '0');
+	struct sim_note note;
+
+	if (number == FOREIGN)
+		return;
+	note = load(sim, number);
+	SIM_CHECK(sim, note.end == END_NONE,
+		"operation %u of event %u was applied after its end, by attempt %u of epoch %u", op,
+		number, c->run->attempt, c->run->epoch);
+	note.applied[op]++;
+	store(sim, number, &note);
+	touch(sim, number);
+}
+
+static void purged(struct sim *sim, const struct sim_change *c)
+{
+	uint32_t number = number_of(sim, c->id);
+	struct sim_note note;
+
+	if (number == FOREIGN)
+		return;
+	note = load(sim, number);
+	note.end = END_PURGED;
+	store(sim, number, &note);
+}
+
+void sim_events_watch(void *arg, struct sim_redis *redis, const struct sim_change *change)
+{
+	static void (*const handlers[])(struct sim * sim, const struct sim_change *c) = {
+		[SIM_ADDED] = added,
+		[SIM_MOVED] = added,
+		[SIM_REDRIVEN] = added,
+		[SIM_BIT] = bit,
+		[SIM_APPLIED] = applied,
+		[SIM_PURGED] = purged,
+	};
+
+	(void)redis;
+	handlers[change->kind](arg, change);
+}
+
+/* ---- one event */
+
+static void check_event(struct sim *sim, uint32_t number)
+{
+	const struct sim_event *e = &sim->events[number];
+	struct sim_note note = load(sim, number);
+
+	SIM_CHECK(sim, note.live <= 1, "event %u lives in %u entries (DUP)", number, note.live);
+	SIM_CHECK(sim, note.stored <= 1, "event %u was stored %u times (DUP)", number, note.stored);
+	SIM_CHECK(sim, note.ends <= 1 + note.redriven, "event %u ended twice (DUP)", number);
+	SIM_CHECK(sim, note.live == 0 || note.end == END_NONE, "event %u lives after its end",
+		number);
+	SIM_CHECK(sim, note.stored == 0 || note.live == 1 || note.end != END_NONE,
+		"event %u is gone without an end (LOST)", number);
+	SIM_CHECK(sim, !e->promised || note.stored == 1, "event %u was promised (LOST)", number);
+	for (unsigned i = 0; i < SIM_EVENT_OPS; i++)
+		SIM_CHECK(sim, note.applied[i] <= 1,
+			"operation %u of event %u was applied twice (DUP)", i, number);
+}
+
+void sim_events_check_step(struct sim *sim)
+{
+	for (size_t i = 0; i < sim->n_touched; i++)
+		check_event(sim, sim->touched[i]);
+	sim->n_touched = 0;
+	if (sim->server.steps % 500 == 0)
+		sim_events_check_all(sim);
+}
+
+/* ---- all of Redis */
+
+static bool starts(const struct sim_key *key, const char *front)
+{
+	return key->name.size > strlen(front) && memcmp(key->name.data, front, strlen(front)) == 0;
+}
+
+static uint32_t suffix(const struct sim_key *key, const char *front)
+{
+	return (uint32_t)strtoul((const char *)key->name.data + strlen(front), NULL, 10);
+}
+
+/* I5 */
+static void check_owners(struct sim *sim)
+{
+	struct sim_keys *keys = &sim->server.redis.keys;
+	const struct sim_key *journals = sim_keys_find(keys, (struct store_arg){ "journals", 8 });
+	struct store_arg beat, owner;
+
+	for (const struct sim_cell *c = journals ? journals->cells : NULL; c; c = c->hh.next) {
+		owner = c->value;
+		if (((const char *)owner.data)[owner.size - 1] == '+')
+			owner.size--;
+		SIM_CHECK(sim, sim_keys_get(keys, (struct store_arg){ "owners", 6 }, owner, &beat),
+			"journal %.*s is owned by %.*s, who is no owner", (int)c->field.size,
+			(const char *)c->field.data, (int)owner.size, (const char *)owner.data);
+	}
+}
+
+/* I6: what lives in the streams is what the notes say. */
+static void count_entry(struct sim *sim, uint32_t journal, struct store_arg id, uint32_t *live)
+{
+	struct sim_keys *keys = &sim->server.redis.keys;
+	struct store_arg value, bitmap = { "", 0 };
+	char name[80], done[32];
+	int n = snprintf(name, sizeof name, "sim:bits:%u:%.*s", journal, (int)id.size,
+		(const char *)id.data);
+	bool there = sim_keys_get(
+		keys, (struct store_arg){ name, (size_t)n }, (struct store_arg){ "", 0 }, &value);
+
+	SIM_CHECK(sim, there, "an entry that nobody was told of");
+	n = snprintf(done, sizeof done, "done:%u", journal);
+	(void)sim_keys_get(keys, (struct store_arg){ done, (size_t)n }, id, &bitmap);
+	for (size_t i = 0; i < value.size / sizeof(uint32_t); i++) {
+		uint32_t number;
+
+		memcpy(&number, (const uint8_t *)value.data + i * sizeof number, sizeof number);
+		if (number != FOREIGN && !store_entry_ended(bitmap.data, bitmap.size, i))
+			live[number]++;
+	}
+}
+
+static void check_streams(struct sim *sim)
+{
+	uint32_t *live = calloc(sim->n_events + 1, sizeof *live);
+
+	for (const struct sim_key *k = sim->server.redis.keys.keys; k; k = k->hh.next)
+		for (const struct sim_cell *c = starts(k, "journal:") ? k->cells : NULL; c;
+			c = c->hh.next)
+			count_entry(sim, suffix(k, "journal:"), c->field, live);
+	for (uint32_t i = 0; i < sim->n_events; i++) {
+		SIM_CHECK(sim, live[i] == load(sim, i).live,
+			"event %u lives %u times in the streams", i, live[i]);
+		check_event(sim, i);
+	}
+	free(live);
+}
+
+/* I11 */
+static void check_done_keys(struct sim *sim)
+{
+	struct sim_keys *keys = &sim->server.redis.keys;
+
+	for (const struct sim_key *k = keys->keys; k; k = k->hh.next) {
+		struct store_arg value, stream;
+		char name[32];
+
+		if (!starts(k, "done:"))
+			continue;
+		stream = (struct store_arg){ name,
+			(size_t)snprintf(name, sizeof name, "journal:%u", suffix(k, "done:")) };
+		for (const struct sim_cell *c = k->cells; c; c = c->hh.next)
+			SIM_CHECK(sim, sim_keys_get(keys, stream, c->field, &value),
+				"ended bits of an entry that is not there");
+	}
+}
+
+/* I11: records of what has ended go by themselves, or stand by their letter. */
+static void check_records(struct sim *sim)
+{
+	for (const struct sim_key *k = sim->server.redis.keys.keys; k; k = k->hh.next) {
+		uint8_t id[16];
+		uint32_t number;
+
+		if (!starts(k, "ops:"))
+			continue;
+		for (int i = 0; i < 16; i++) {
+			char hex[3] = { ((const char *)k->name.data)[4 + 2 * i],
+				((const char *)k->name.data)[5 + 2 * i], '\0' };
+
+			id[i] = (uint8_t)strtoul(hex, NULL, 16);
+		}
+		number = number_of(sim, id);
+		SIM_CHECK(sim,
+			number == FOREIGN || k->expires_ms > 0 ||
+				load(sim, number).end == END_LETTER,
+			"the records of event %u stay for good", number);
+	}
+}
+
+void sim_events_check_all(struct sim *sim)
+{
+	check_owners(sim);
+	check_streams(sim);
+	check_done_keys(sim);
+	check_records(sim);
+}
+
+/* ---- at rest */
+
+static void check_decision(struct sim *sim, uint32_t number)
+{
+	const struct sim_event *e = &sim->events[number];
+	struct sim_note note = load(sim, number);
+
+	SIM_CHECK(sim, e->state != EVENT_SENT && e->state != EVENT_WAITS,
+		"event %u has no decision", number);
+	SIM_CHECK(sim, note.live == 0, "event %u has not ended", number);
+	SIM_CHECK(sim, e->state != EVENT_REFUSED || e->submissions > 1 || note.stored == 0,
+		"event %u was REFUSED and stored", number);
+	SIM_CHECK(sim, !e->must_succeed || e->state == EVENT_ACCEPTED,
+		"event %u, in calm, was not accepted", number);
+	SIM_CHECK(sim, !e->must_succeed || note.end == END_OVER,
+		"event %u, in calm, did not end well", number);
+}
+
+static void check_empty(struct sim *sim)
+{
+	size_t owned = 0;
+
+	for (const struct sim_key *k = sim->server.redis.keys.keys; k; k = k->hh.next) {
+		SIM_CHECK(sim, !starts(k, "journal:") && !starts(k, "done:"),
+			"%.*s is not empty at the end", (int)k->name.size,
+			(const char *)k->name.data);
+		if (k->name.size == 8 && memcmp(k->name.data, "journals", 8) == 0)
+			owned = HASH_COUNT(k->cells);
+	}
+	SIM_CHECK(sim, owned <= sim->n_brokers, "%zu journals of %u brokers at the end", owned,
+		sim->n_brokers);
+}
+
+void sim_events_check_rest(struct sim *sim)
+{
+	sim_events_check_all(sim);
+	for (uint32_t i = 0; i < sim->n_events; i++)
+		check_decision(sim, i);
+	check_empty(sim);
+}
+
+bool sim_events_any_letter(struct sim *sim, uint32_t *number)
+{
+	uint32_t first;
+
+	if (sim->n_events == 0)
+		return false;
+	first = (uint32_t)sim_below(sim, sim->n_events);
+	for (uint32_t i = 0; i < sim->n_events; i++) {
+		uint32_t n = (first + i) % sim->n_events;
+
+		if (load(sim, n).end != END_LETTER)
+			continue;
+		*number = n;
+		return true;
+	}
+	return false;
+}

@@ -1,0 +1,204 @@
+/* What a worker does with an event: its handler's state operations one after another, under
+ * the run's token, and then an answer. A handler's behaviour follows from the event and the
+ * attempt, so that a later run of it may ask for more, or for less.
+ *
+ * A run goes on whatever became of the broker that sent it, and after its lease; only its
+ * worker's death ends it early.
+ */
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <utlist.h>
+
+#include "tests/sim/events.h"
+#include "tests/sim/sim.h"
+
+/* What the operations are: two counters, a read whose record rides with the next write, a key. */
+static const struct {
+	const char *command;
+	bool writes;
+} ops[SIM_EVENT_OPS] = { { "INCRBY", true }, { "GET", false }, { "HINCRBY", true },
+	{ "INCRBY", true } };
+
+bool sim_op_writes(unsigned op)
+{
+	return ops[op].writes;
+}
+
+bool sim_event_asks(uint32_t number, uint32_t attempt, unsigned op)
+{
+	return sim_mix(number, op, 1) % 3 != 0 &&
+	       sim_mix(number, op * 64 + (uint64_t)attempt, 2) % 8 != 0;
+}
+
+/* ---- one operation */
+
+static void build(const struct sim_run *run, struct sim_op *op, char *key, char *field)
+{
+	*op = (struct sim_op){ .run = run->run, .command = ops[run->step].command };
+	snprintf(field, 16, "op%u", run->step);
+	snprintf(key, 32, "e%u-%u", run->number, run->step);
+	op->field = (struct store_arg){ field, strlen(field) };
+	op->key = (struct store_arg){ key, strlen(key) };
+	if (strcmp(op->command, "HINCRBY") == 0)
+		op->args[op->n_args++] = (struct store_arg){ "f", 1 };
+	if (ops[run->step].writes)
+		op->args[op->n_args++] = (struct store_arg){ "1", 1 };
+}
+
+static void next_event(struct sim *sim, void *arg, uint64_t serial);
+
+static void go_on(struct sim *sim, const struct sim_run *run)
+{
+	uint64_t ms = sim_below(sim, 3);
+
+	if (!sim->calm && sim_chance(sim, (unsigned)sim->slow_percent))
+		ms = sim_between(sim, 20, 3000);
+	sim_at(sim, sim->now_ms + ms, next_event, run->proc, run->serial);
+}
+
+static struct sim_run *find(struct sim_proc *proc, uint64_t serial)
+{
+	struct sim_run *run;
+
+	DL_SEARCH_SCALAR(proc->runs, run, serial, serial);
+	return run;
+}
+
+static void start_op(struct sim *sim, struct sim_run *run)
+{
+	struct sim_op op;
+	char key[32], field[16];
+	struct store_arg reads[2] = { { "op1", 3 }, { run->read, run->read_size } };
+
+	build(run, &op, key, field);
+	if (ops[run->step].writes && run->read_size > 0) {
+		op.reads = reads;
+		op.n_reads = 1;
+	}
+	run->asked = true;
+	sim_link_op(sim, run->proc, &op, run->serial);
+}
+
+static void next_event(struct sim *sim, void *arg, uint64_t serial)
+{
+	struct sim_proc *proc = arg;
+	struct sim_run *run = find(proc, serial);
+
+	if (!run)
+		return;
+	if (proc->paused_until > sim->now_ms) {
+		sim_at(sim, proc->paused_until, next_event, proc, serial);
+		return;
+	}
+	while (run->step < SIM_EVENT_OPS &&
+		!sim_event_asks(run->number, run->run.attempt, run->step))
+		run->step++;
+	if (run->step < SIM_EVENT_OPS && !run->failed)
+		start_op(sim, run);
+	else
+		sim_worker_end(sim, run);
+}
+
+static void note_result(struct sim *sim, struct sim_run *run, const struct sim_op_reply *reply)
+{
+	if (!reply) { /* nobody knows whether it was applied */
+		run->failed = run->recorded = true;
+		return;
+	}
+	if (reply->code) {
+		run->failed = true;
+		run->reason = reply->code == STORE_LEASE || reply->code == STORE_SUPERSEDED
+				      ? PIRN__REASON__LEASE
+				      : PIRN__REASON__NONE;
+		return;
+	}
+	if (!ops[run->step].writes) {
+		run->read_size = reply->record.size < sizeof run->read ? reply->record.size : 0;
+		memcpy(run->read, reply->record.data, run->read_size);
+		return;
+	}
+	run->recorded = true;
+	run->read_size = 0;
+	SIM_CHECK(sim, reply->record.size == 2 && memcmp(reply->record.data, "i1", 2) == 0,
+		"operation %u of event %u has counted further (DUP)", run->step, run->number);
+}
+
+void sim_run_answered(
+	struct sim *sim, struct sim_proc *proc, uint64_t serial, const struct sim_op_reply *reply)
+{
+	struct sim_run *run = find(proc, serial);
+
+	if (!run || !run->asked)
+		return;
+	run->asked = false;
+	note_result(sim, run, reply);
+	run->step++;
+	go_on(sim, run);
+}
+
+void sim_runs_lost(struct sim *sim, struct sim_proc *proc)
+{
+	struct sim_run *run;
+
+	DL_FOREACH (proc->runs, run)
+		if (run->asked)
+			sim_run_answered(sim, proc, run->serial, NULL);
+}
+
+/* ---- beginning and end */
+
+static void poison_event(struct sim *sim, void *arg, uint64_t serial)
+{
+	struct sim_proc *proc = arg;
+
+	if (proc->alive && find(proc, serial) && !sim->calm)
+		sim_proc_kill(sim, proc);
+}
+
+void sim_run_begin(struct sim *sim, struct sim_run *run, const Pirn__Item *item)
+{
+	struct sim_event *e = &sim->events[run->number];
+
+	run->event = true;
+	memcpy(run->run.id, item->id.data, 16);
+	run->run.service = sim_services[run->service];
+	run->run.attempt = item->attempt;
+	run->run.epoch = item->epoch;
+	run->run.lease_end_ms = item->lease_end_ms;
+	run->run.keep_until_ms = item->keep_until_ms;
+	e->runs++;
+	if (e->poison)
+		sim_at(sim, sim->now_ms + sim_below(sim, 4), poison_event, run->proc, run->serial);
+	go_on(sim, run);
+}
+
+/* What its attempt comes to. */
+static uint32_t status_of(struct sim *sim, const struct sim_run *run)
+{
+	static const uint32_t others[] = { 500, 503, 429, 408, 404, 502, 500, 503 };
+	uint64_t dice = sim_mix(run->number, run->run.attempt, 3);
+
+	if (run->failed)
+		return 500;
+	if (sim->calm || dice % 100 >= sim->fail_percent)
+		return dice % 5 ? 200 : 204;
+	return others[dice / 100 % 8];
+}
+
+void sim_run_fill(struct sim *sim, struct sim_run *run, struct sim_item *result)
+{
+	uint32_t status = status_of(sim, run);
+
+	result->pb.status = status;
+	result->pb.has_flags = true;
+	result->pb.flags = run->recorded ? PIRN__ITEM_FLAG__RECORDED : 0;
+	result->pb.has_reason = run->failed && run->reason;
+	result->pb.reason = result->pb.has_reason ? run->reason : PIRN__REASON__NONE;
+	if (status == 503 || status == 429) {
+		result->pb.has_retry_after_ms = true;
+		result->pb.retry_after_ms = (uint32_t)sim_mix(run->number, 4, 5) % 400;
+	}
+	if (status < 400 && run->run.attempt < 64)
+		sim->events[run->number].ok_attempts |= UINT64_C(1) << run->run.attempt;
+}
