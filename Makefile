@@ -127,13 +127,15 @@ LIBRARY := $(if $(SRC_client),$(addprefix $(B)/lib/,libpirn.a libpirn.so pirn.pc
 UNIT_TESTS        := $(patsubst %.c,$(B)/%,$(wildcard tests/unit/test_*.c))
 INTEGRATION_TESTS := $(patsubst %.c,$(B)/%,$(wildcard tests/integration/test_*.c))
 SIMULATION        := $(if $(wildcard tests/sim/*.c),$(B)/tests/sim)
+FAULT_TESTS       := $(patsubst %.c,$(B)/%,$(wildcard tests/fault/test_*.c))
+FAULT_SHIMS       := $(patsubst tests/fault/preload/%.c,$(B)/tests/fault/%.so,$(wildcard tests/fault/preload/*.c))
 FUZZ_TARGETS      := $(patsubst %.c,$(B)/%,$(wildcard tests/fuzz/fuzz_*.c))
 TEST_PROGRAMS     := $(UNIT_TESTS) $(SIMULATION) $(if $(wildcard tests/fuzz/replay.c),$(FUZZ_TARGETS)) $(INTEGRATION_TESTS)
 BENCHES           := $(patsubst %.c,$(B)/%,$(wildcard bench/*.c))
 
 # ---- Targets that people type.
 
-.PHONY: all run test check-build test-programs test-sim test-compose bench bench-programs lint fuzz fuzz-programs install clean deps help generated
+.PHONY: all run test check-build test-programs fault-programs test-sim test-fault test-compose bench bench-programs lint fuzz fuzz-programs install clean deps help generated
 .PHONY: FORCE
 
 all: $(PROGRAMS) $(SERVICE_FILES) $(LIBRARY)	## Build everything (release; MODE=dev, asan, tsan, cov for others)
@@ -153,6 +155,11 @@ test-sim:	## Run the simulation of the broker's core (ARGS="--seed 42 ...")
 	@tools/setup test
 	@+$(MAKE) --no-print-directory $(parallel) $(B)/tests/sim
 	@exec $(B)/tests/sim $(ARGS)
+
+test-fault:	## Kill, pause, cut and fill things under load, and count what is lost (ROUNDS=2 TESTS=pattern)
+	@tools/setup test
+	@+$(MAKE) --no-print-directory $(parallel) all fault-programs
+	@exec tests/fault/run $(B) $(FAULT_TESTS:$(B)/%=%)
 
 test-compose:	## Run a real `docker compose up`, scale it, feed it, tear it down
 	@tools/setup compose
@@ -185,10 +192,11 @@ help:	## This
 		printf '  %-14s %s\n' "$$target" "$$text"; done
 
 test-programs: $(TEST_PROGRAMS)
+fault-programs: $(FAULT_TESTS) $(FAULT_SHIMS)
 bench-programs: $(BENCHES)
 fuzz-programs: $(FUZZ_TARGETS)
 generated: $(GEN_HEADERS)
-test-programs bench-programs fuzz-programs generated:
+test-programs fault-programs bench-programs fuzz-programs generated:
 	@:
 
 # ---- Compiling.
@@ -321,6 +329,19 @@ $(UNIT_TESTS) $(INTEGRATION_TESTS): $(B)/tests/%: $(B)/obj/tests/%.o $(ALL_ARCHI
 	$(call say,LINK,$@)
 	@mkdir -p $(@D)
 	$(Q)$(link) -o $@ $< $(group) $(TEST_LIBS) $(LIBS)
+
+OBJ_fault := $(call objects,$(filter-out tests/fault/test_%,$(wildcard tests/fault/*.c)))
+$(eval $(call floor_archive,fault))
+$(FAULT_TESTS): $(B)/tests/%: $(B)/obj/tests/%.o $(call archives,fault) $(ALL_ARCHIVES)
+	$(call say,LINK,$@)
+	@mkdir -p $(@D)
+	$(Q)$(link) -o $@ $< $(group) $(TEST_LIBS) $(LIBS)
+
+# Preloaded into redis-server, which has no sanitizer in it.
+$(FAULT_SHIMS): $(B)/tests/fault/%.so: tests/fault/preload/%.c
+	$(call say,LINK,$@)
+	@mkdir -p $(@D)
+	$(Q)$(CC) $(COMMON_CFLAGS) $(WARNINGS) -O2 -shared -o $@ $< -ldl -pthread
 
 # The simulation's Redis is apart: a unit test holds it against the real one.
 OBJ_simredis := $(call objects,$(wildcard tests/sim/redis/*.c))

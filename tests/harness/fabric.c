@@ -107,7 +107,7 @@ static void start_broker(struct fabric *f, unsigned i)
 
 	(void)snprintf(name, sizeof name, "broker-%u", i + 1);
 	say_all(&w, (const char *const[]){ "pirn-broker", "--bind", f->endpoints[i], "--redis",
-			    f->redis_url, "--name", name, "--log", "json", NULL });
+			    f->broker_redis[i], "--name", name, "--log", "json", NULL });
 	say_all(&w, f->broker_flags);
 	f->brokers[i] = harness_spawn(name, f->dir, w.items, NULL);
 }
@@ -118,7 +118,7 @@ void fabric_add_worker(struct fabric *f, unsigned i)
 	char name[32];
 
 	(void)snprintf(name, sizeof name, "worker-%u", i + 1);
-	say_all(&w, (const char *const[]){ "pirn-worker", "--brokers", f->brokers_list, "--redis",
+	say_all(&w, (const char *const[]){ "pirn-worker", "--brokers", f->worker_list, "--redis",
 			    f->redis_url, "--services", f->services_dir, "--name", name, "--log",
 			    "json", NULL });
 	say_all(&w, f->worker_flags);
@@ -133,7 +133,7 @@ static void start_gateway(struct fabric *f, unsigned i)
 	(void)snprintf(name, sizeof name, "gateway-%u", i + 1);
 	(void)snprintf(f->urls[i], sizeof f->urls[i], "http://127.0.0.1:%u", harness_free_port());
 	say_all(&w,
-		(const char *const[]){ "pirn-gateway", "--brokers", f->brokers_list, "--http",
+		(const char *const[]){ "pirn-gateway", "--brokers", f->gateway_list, "--http",
 			f->urls[i] + strlen("http://"), "--name", name, "--log", "json", NULL });
 	if (i == 0) {
 		(void)snprintf(f->http, sizeof f->http, "%s", f->urls[0]);
@@ -200,8 +200,18 @@ static void settle_redis(struct fabric *f)
 			f->redis_url, sizeof f->redis_url, "unix://%.2000s/nothing.sock", f->dir);
 		return;
 	}
-	f->redis = harness_redis_start(false, NULL);
+	f->redis = harness_redis_start_in(f->redis_environment, false, f->redis_options);
 	(void)snprintf(f->redis_url, sizeof f->redis_url, "%s", harness_redis_url(f->redis));
+}
+
+static void lay_routes(struct fabric *f)
+{
+	(void)snprintf(f->worker_list, sizeof f->worker_list, "%s", f->brokers_list);
+	(void)snprintf(f->gateway_list, sizeof f->gateway_list, "%s", f->brokers_list);
+	for (unsigned i = 0; i < f->n_brokers; i++)
+		(void)snprintf(f->broker_redis[i], sizeof f->broker_redis[i], "%s", f->redis_url);
+	if (f->reroute)
+		f->reroute(f);
 }
 
 static bool has_links(const struct harness_process *p, unsigned n)
@@ -221,6 +231,7 @@ void fabric_start(struct fabric *f)
 		fabric_link_services(f->services_dir, sizeof f->services_dir);
 	settle_redis(f);
 	name_endpoints(f);
+	lay_routes(f);
 	for (unsigned i = 0; i < f->n_brokers; i++)
 		start_broker(f, i);
 	for (unsigned i = 0; i < f->n_workers && !f->no_workers; i++)

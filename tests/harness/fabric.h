@@ -27,6 +27,11 @@ struct fabric {
 	const char *const *broker_flags; /* more flags for each; NULL-terminated, or NULL */
 	const char *const *worker_flags;
 	const char *const *gateway_flags;
+	const char *const *redis_options; /* and for its Redis */
+	const char *const *redis_environment;
+	/* Called when Redis runs and the brokers have their endpoints, before they start: may put something
+	 * else between the parts, by changing the lists and URLs below. */
+	void (*reroute)(struct fabric *f);
 	const char *services;            /* folder; NULL: Pirn's own and the tests' */
 
 	/* What there is. */
@@ -34,9 +39,11 @@ struct fabric {
 	char services_dir[PATH_MAX];
 	char endpoints[FABRIC_MAX][PATH_MAX];
 	char brokers_list[FABRIC_MAX * 128];
+	char worker_list[FABRIC_MAX * 128], gateway_list[FABRIC_MAX * 128]; /* as they see it */
 	char http[64], admin[64];        /* of gateway 0: http://127.0.0.1:PORT */
 	char urls[FABRIC_MAX][64];       /* every gateway's */
 	char redis_url[PATH_MAX];
+	char broker_redis[FABRIC_MAX][PATH_MAX]; /* as each broker sees it */
 	struct harness_redis *redis;
 	struct harness_process *brokers[FABRIC_MAX], *workers[FABRIC_MAX], *gateways[FABRIC_MAX];
 };

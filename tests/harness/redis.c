@@ -30,6 +30,7 @@ struct harness_redis {
 	const char *password;
 	char *options[MAX_OPTIONS];
 	size_t n_options;
+	const char *const *environment;
 	unsigned port;
 	pid_t pid;
 };
@@ -90,6 +91,8 @@ static void become_server(struct harness_redis *r, pid_t parent)
 		dup2(fd, STDOUT_FILENO);
 		dup2(fd, STDERR_FILENO);
 	}
+	for (const char *const *line = r->environment; line && *line; line++)
+		putenv((char *)*line);
 	execvp(argv[0], (char **)argv);
 	_exit(127);
 }
@@ -167,9 +170,16 @@ static void stop_all(void)
 
 struct harness_redis *harness_redis_start(bool tcp, const char *const *options)
 {
+	return harness_redis_start_in(NULL, tcp, options);
+}
+
+struct harness_redis *harness_redis_start_in(
+	const char *const *environment, bool tcp, const char *const *options)
+{
 	struct harness_redis *r = calloc(1, sizeof *r);
 	if (!r)
 		die(NULL, "out of memory");
+	r->environment = environment;
 	const char *tmp = getenv("TMPDIR");
 	if (!tmp || strlen(tmp) > 60) /* a unix socket's path has 107 bytes */
 		tmp = "/tmp";
@@ -198,6 +208,13 @@ struct harness_redis *harness_redis_start(bool tcp, const char *const *options)
 	running = r;
 	harness_redis_restart(r);
 	return r;
+}
+
+bool harness_redis_is_running(struct harness_redis *r)
+{
+	if (r->pid && waitpid(r->pid, NULL, WNOHANG) == r->pid)
+		r->pid = 0;
+	return r->pid != 0;
 }
 
 void harness_redis_kill(struct harness_redis *r)

@@ -18,6 +18,8 @@ struct harness_redis;
 /* options: more arguments for redis-server ("--requirepass", "pw"), NULL-terminated, or NULL.
  * Returns when it answers PING (or refuses it for want of a password). */
 struct harness_redis *harness_redis_start(bool tcp, const char *const *options);
+/* The same with lines "NAME=value" in its environment (LD_PRELOAD); borrowed until it is stopped, or NULL. */
+struct harness_redis *harness_redis_start_in(const char *const *environment, bool tcp, const char *const *options);
 void harness_redis_stop(struct harness_redis **r); /* ends it, removes its directory; takes NULL */
 
 const char *harness_redis_url(const struct harness_redis *r);  /* unix:///… */
@@ -26,6 +28,7 @@ const char *harness_redis_dir(const struct harness_redis *r);
 unsigned harness_redis_port(const struct harness_redis *r);
 pid_t harness_redis_pid(const struct harness_redis *r);        /* 0 while it is killed */
 
+bool harness_redis_is_running(struct harness_redis *r); /* false: it was killed, or has ended by itself */
 void harness_redis_kill(struct harness_redis *r);    /* kill -9; returns when it is dead */
 void harness_redis_restart(struct harness_redis *r); /* after a kill: same data, socket and port */
 void harness_redis_spawn(struct harness_redis *r);   /* the same, but returns at once: it may still be loading */

@@ -1,0 +1,132 @@
+#include "tests/fault/effects.h"
+
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#define STATE   "pirn:{0}:state:" EFFECTS_SERVICE ":"
+#define LETTERS "pirn:{0}:dead:" EFFECTS_SERVICE
+
+static _Noreturn void die(const char *what)
+{
+	fprintf(stderr, "effects: %s\n", what);
+	abort();
+}
+
+static uint64_t number(struct harness_redis *redis, const char *command)
+{
+	char *text = harness_redis_command(redis, "%s", command);
+	uint64_t value = strtoull(text, NULL, 10);
+
+	if (strcmp(text, "(nil)") != 0 && text[strspn(text, "0123456789")] != '\0')
+		die(text);
+	free(text);
+	return value;
+}
+
+static void add(struct effects *e, unsigned serial, unsigned times)
+{
+	if (serial >= e->n) {
+		size_t n = (size_t)serial * 2 + 1024;
+
+		e->of = realloc(e->of, n * sizeof *e->of);
+		if (!e->of)
+			die("out of memory");
+		memset(e->of + e->n, 0, (n - e->n) * sizeof *e->of);
+		e->n = n;
+	}
+	e->of[serial] = times;
+	e->sum += times;
+	e->distinct++;
+}
+
+/* The reply has a field and its value in turn, a line each. */
+void effects_read(struct harness_redis *redis, struct effects *out)
+{
+	char *text = harness_redis_command(redis, "HGETALL " STATE "effects");
+	char *rest = NULL;
+	const char *field = strtok_r(text, "\n", &rest);
+
+	*out = (struct effects){ 0 };
+	while (field) {
+		const char *times = strtok_r(NULL, "\n", &rest);
+		unsigned serial;
+
+		if (!times || sscanf(field, "e%u", &serial) != 1)
+			die("a field of the effects is not an event's");
+		add(out, serial, (unsigned)strtoul(times, NULL, 10));
+		field = strtok_r(NULL, "\n", &rest);
+	}
+	free(text);
+	out->total = number(redis, "GET " STATE "total");
+}
+
+void effects_free(struct effects *e)
+{
+	free(e->of);
+	*e = (struct effects){ 0 };
+}
+
+unsigned effects_of(const struct effects *e, unsigned serial)
+{
+	return serial < e->n ? e->of[serial] : 0;
+}
+
+uint64_t effects_backlog(struct harness_redis *redis)
+{
+	char *text = harness_redis_command(redis, "HKEYS pirn:{0}:journals");
+	char *rest = NULL;
+	uint64_t sum = 0;
+
+	for (char *name = strtok_r(text, "\n", &rest); name; name = strtok_r(NULL, "\n", &rest)) {
+		char command[64];
+
+		if (name[strspn(name, "0123456789")] != '\0')
+			die(name);
+		(void)snprintf(command, sizeof command, "XLEN pirn:{0}:journal:%.20s", name);
+		sum += number(redis, command);
+	}
+	free(text);
+	return sum;
+}
+
+bool effects_is_dead(struct harness_redis *redis, const char *id)
+{
+	char command[96];
+
+	(void)snprintf(command, sizeof command, "HEXISTS " LETTERS " %.26s", id);
+	return number(redis, command) == 1;
+}
+
+unsigned effects_dead(struct harness_redis *redis)
+{
+	return (unsigned)number(redis, "HLEN " LETTERS);
+}
+
+struct run *effects_runs(const char *path, size_t *n)
+{
+	FILE *file = fopen(path, "re");
+	struct run *runs = NULL;
+	size_t room = 0;
+	char line[160];
+
+	for (*n = 0; file && fgets(line, sizeof line, file); (*n)++) {
+		struct run *r;
+		long pid;
+
+		if (*n == room) {
+			room = room ? room * 2 : 4096;
+			runs = realloc(runs, room * sizeof *runs);
+			if (!runs)
+				die("out of memory");
+		}
+		r = &runs[*n];
+		if (sscanf(line, "%c %23s %u %ld %d", &r->what, r->name, &r->attempt, &pid,
+			    &r->err) != 5)
+			die("a line of the runs cannot be read");
+		r->pid = (pid_t)pid;
+	}
+	if (file)
+		fclose(file);
+	return runs;
+}
