@@ -29,8 +29,8 @@ struct wrk_runner {
 	sem_t wake;
 	atomic_bool posted; /* with wake: sanitizers do not know sem_clockwait */
 	bool woken, idle;
-	atomic_bool blocks;            /* it said so */
-	struct wrk_runner *next;       /* among the idle, or the ended */
+	atomic_bool blocks;                /* it said so */
+	struct wrk_runner *next;           /* among the idle, or the ended */
 	struct wrk_runner *before, *after; /* among all */
 };
 
@@ -45,7 +45,7 @@ struct wrk_executor {
 	struct wrk_runner *idle;   /* last in, first out */
 	struct wrk_runner *chosen; /* to be woken when the lock is given back */
 	struct wrk_runner *ended;  /* to be joined */
-	pthread_cond_t quiet; /* a thread ended */
+	pthread_cond_t quiet;      /* a thread ended */
 	uint32_t max_threads;
 	uint32_t n_threads, n_waiting;
 	uint64_t started, spawned;

@@ -48,7 +48,7 @@ struct wrk_state {
 	struct wrk_state_conf conf;
 	pthread_mutex_t lock;
 	pthread_cond_t came_up;
-	struct wrk_state_call *first, **last; /* guarded by lock */
+	struct wrk_state_call *first, **last;       /* guarded by lock */
 	struct wrk_state_call *ended, **ended_last; /* their threads are still to be woken */
 	struct wrk_executor *executor;
 	atomic_bool up;
