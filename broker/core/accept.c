@@ -53,6 +53,9 @@ static uint32_t judge(
 		return PIRN__REASON__UNKNOWN_SERVICE;
 	if (!brk_owner_takes_events(core))
 		return PIRN__REASON__NOT_DURABLE;
+	/* Its moment is one of Redis's clock. */
+	if ((item->delay_ms > 0 || item->not_before_ms > 0) && brk_owner_redis_ms(core) == 0)
+		return PIRN__REASON__NOT_DURABLE;
 	return judge_room(core, size);
 }
 
@@ -130,14 +133,16 @@ void brk_accept_drop(struct brk_core *core, struct brk_arrival *arrival, uint32_
 
 /* ---- arriving ------------------------------------------------------------- */
 
+/* 0: at once. */
 static uint64_t not_before(const struct brk_core *core, const Pirn__Item *item)
 {
 	uint64_t now = brk_owner_redis_ms(core), at = 0;
 
 	if (item->delay_ms > 0)
-		at = (now ? now : brk_unix_ms(core)) +
-		     (item->delay_ms < DELAY_MAX_MS ? item->delay_ms : DELAY_MAX_MS);
-	return at > item->not_before_ms ? at : item->not_before_ms;
+		at = now + (item->delay_ms < DELAY_MAX_MS ? item->delay_ms : DELAY_MAX_MS);
+	if (item->not_before_ms > at)
+		at = item->not_before_ms;
+	return at > now ? at : 0;
 }
 
 static void note(struct brk_core *core, struct brk_delivery *delivery, const Pirn__Item *item)

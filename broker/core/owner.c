@@ -39,7 +39,7 @@ bool brk_owner_is_open(const struct brk_core *core)
 
 bool brk_owner_is_trusted(const struct brk_core *core)
 {
-	if (!brk_owner_is_open(core))
+	if (!brk_owner_is_open(core) || core->owner.trusted_ms == 0)
 		return false;
 	return core->now_ms < core->owner.trusted_ms + BRK_TRUST_MS ||
 	       BRK_FAULTY(core, DISPATCH_STALE_BEAT);
@@ -147,6 +147,16 @@ static void set_journals(struct brk_core *core, const struct store_opened *reply
 	}
 }
 
+/* Events that had to wait for this run now. */
+static void wake_services(struct brk_core *core)
+{
+	struct brk_service *service, *next;
+
+	HASH_ITER (hh, core->services, service, next)
+		if (service->events[BRK_DELIVERY_READY].n > 0)
+			brk_service_touch(core, service);
+}
+
 static void opened(struct brk_core *core, const struct store_opened *reply)
 {
 	struct brk_owner *owner = &core->owner;
@@ -161,6 +171,7 @@ static void opened(struct brk_core *core, const struct store_opened *reply)
 	core->figures.opened++;
 	brk_act_log(core, BRK_LOG_journal_opened, core->name, reply->epoch);
 	brk_recover(core);
+	wake_services(core); /* the last beat may not be old yet */
 }
 
 void brk_owner_opened(
@@ -220,16 +231,6 @@ static void ask_beat(struct brk_core *core)
 	owner->beating = true;
 	owner->beat_asked_ms = core->now_ms;
 	owner->beat_at = core->now_ms + BRK_BEAT_MS;
-}
-
-/* Events that had to wait for this run now. */
-static void wake_services(struct brk_core *core)
-{
-	struct brk_service *service, *next;
-
-	HASH_ITER (hh, core->services, service, next)
-		if (service->events[BRK_DELIVERY_READY].n > 0)
-			brk_service_touch(core, service);
 }
 
 static void note_owners(struct brk_core *core, const struct store_beat *beat)
