@@ -235,7 +235,7 @@ struct wrk_thread *wrk_thread_new(struct wrk_executor *executor, struct wrk_stat
 		base_arena_init(&t->req.arena, WRK_ARENA_FIRST, WRK_ARENA_MAX);
 		t->req.executor = executor;
 		t->req.state = state;
-		wrk_replay_init(&t->req.replay);
+		wrk_replay_init(&t->req.replay, executor);
 	}
 	return t;
 }

@@ -39,9 +39,9 @@ struct wrk_use {
 
 /* ---- life ------------------------------------------------------------------ */
 
-void wrk_replay_init(struct wrk_replay *r)
+void wrk_replay_init(struct wrk_replay *r, struct wrk_executor *executor)
 {
-	*r = (struct wrk_replay){ 0 };
+	*r = (struct wrk_replay){ .executor = executor };
 	base_arena_init(&r->arena, ARENA_FIRST, ARENA_MAX);
 }
 
@@ -219,6 +219,15 @@ static void nap(uint64_t deadline_us)
 		;
 }
 
+/* The answer that came has made the thread one that works. */
+static void block_again(const struct wrk_replay *r)
+{
+	if (!r->executor)
+		return;
+	wrk_executor_unblock(r->executor);
+	wrk_executor_block(r->executor);
+}
+
 /* Whether nothing is known of the operation, and Redis may be asked again. */
 static bool may_ask_again(enum base_err err)
 {
@@ -237,6 +246,7 @@ static enum base_err ask(struct wrk_replay *r, struct wrk_state *s, struct wrk_s
 		return err;
 	r->recorded |= !store_op_reads(record->op->kind);
 	while (may_ask_again(err)) {
+		block_again(r);
 		if (!at_once)
 			nap(deadline_us);
 		if (!wrk_state_await_up(s, deadline_us) || base_clock_us() >= deadline_us)

@@ -33,7 +33,8 @@ struct wrk_use;
 
 struct wrk_replay {
 	struct store_run run;
-	const struct wrk_run *of; /* NULL: the run does not record */
+	const struct wrk_run *of;      /* NULL: the run does not record */
+	struct wrk_executor *executor; /* the thread's, which is told that it waits; may be NULL */
 	struct base_arena arena;
 	struct wrk_use *uses[WRK_REPLAY_CHAINS];
 	struct store_read_record *reads; /* since the last write */
@@ -43,13 +44,14 @@ struct wrk_replay {
 	enum store_code ended; /* DONE, or why the run may do nothing any more */
 };
 
-void wrk_replay_init(struct wrk_replay *r);
+void wrk_replay_init(struct wrk_replay *r, struct wrk_executor *executor);
 void wrk_replay_fini(struct wrk_replay *r);
 /* run has the flag RECORD; service is borrowed until close. */
 void wrk_replay_open(struct wrk_replay *r, const struct wrk_run *run, const char *service);
 void wrk_replay_close(struct wrk_replay *r);
 
-/* As wrk_state_do, for op's service and within the run's time. DENIED: *why is LEASE, SUPERSEDED or
+/* As wrk_state_do, for op's service and within the run's time; the executor knows that the thread
+ * blocks. DENIED: *why is LEASE, SUPERSEDED or
  * LIMIT. */
 BASE_MUSTUSE enum base_err wrk_replay_do(struct wrk_replay *r, struct wrk_state *s,
 	struct wrk_state_call **call, const struct store_op *op,

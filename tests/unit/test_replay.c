@@ -17,6 +17,7 @@ static struct harness_redis *server;
 static struct fixture f;
 static struct wrk_state *state_of;
 static uv_async_t wake_up;
+static uv_prepare_t turn_end;
 static unsigned lose_replies; /* of so many operations, which Redis has answered */
 static unsigned answers;
 
@@ -79,6 +80,12 @@ static void on_wake(uv_async_t *handle)
 	wrk_state_turn(state_of);
 }
 
+static void on_turn_end(uv_prepare_t *handle)
+{
+	(void)handle;
+	wrk_state_flush(state_of);
+}
+
 static void on_up(void *arg)
 {
 	fixture_on_up(arg);
@@ -103,6 +110,8 @@ static int open_all(void **state)
 	server = harness_redis_start(false, NULL);
 	fixture_init(&f);
 	uv_async_init(net_loop_uv(f.loop), &wake_up, on_wake);
+	uv_prepare_init(net_loop_uv(f.loop), &turn_end);
+	uv_prepare_start(&turn_end, on_turn_end);
 	assert_int_equal(wrk_state_new(&conf, &state_of), BASE_OK);
 	assert_int_equal(store_redis_new(f.loop,
 				 &(struct store_redis_conf){ .url = harness_redis_url(server),
@@ -119,6 +128,7 @@ static int close_all(void **state)
 	store_redis_free(&f.redis);
 	wrk_state_free(&state_of);
 	uv_close((uv_handle_t *)&wake_up, NULL);
+	uv_close((uv_handle_t *)&turn_end, NULL);
 	fixture_fini(&f);
 	harness_redis_stop(&server);
 	return 0;

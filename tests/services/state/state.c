@@ -6,12 +6,18 @@
  *
  * A command is its name and its arguments; the table below has them all. Bytes that
  * are not UTF-8 do not travel in JSON, and have no place here.
+ *
+ * For runs that are run again: ["attempt"] gives [n, of how many, the id],
+ * ["fail",k] ends every run before the k-th there with 503 and its results so far as
+ * the detail, ["crash",k] takes the worker down with it, ["nap",ms] holds it up.
  */
 #include <pirn/service.h>
 
 #include <jansson.h>
+#include <signal.h>
 #include <stdlib.h>
 #include <string.h>
+#include <time.h>
 
 struct command {
 	struct pirn_request *req;
@@ -136,15 +142,56 @@ static int hall(const struct command *c, json_t **out)
 	return err;
 }
 
+/* ---- what has to do with attempts ------------------------------------------------ */
+
+static int attempt(const struct command *c, json_t **out)
+{
+	*out = json_pack("[I,I,s]", (json_int_t)pirn_request_attempt(c->req),
+	                 (json_int_t)pirn_request_attempts(c->req), pirn_request_id(c->req));
+	return PIRN_OK;
+}
+
+static bool is_before(const struct command *c)
+{
+	return (int64_t)pirn_request_attempt(c->req) < number(c, 1);
+}
+
+/* FAILED is nothing that the state gives: the run ends. */
+static int fail(const struct command *c, json_t **out)
+{
+	*out = json_null();
+	return is_before(c) ? PIRN_ERR_FAILED : PIRN_OK;
+}
+
+static int crash(const struct command *c, json_t **out)
+{
+	*out = json_null();
+	if (is_before(c))
+		(void)raise(SIGSEGV);
+	return PIRN_OK;
+}
+
+static int nap(const struct command *c, json_t **out)
+{
+	int64_t ms = number(c, 1);
+	struct timespec time = { (time_t)(ms / 1000), (long)(ms % 1000 * 1000000) };
+
+	*out = json_null();
+	while (nanosleep(&time, &time) != 0)
+		;
+	return PIRN_OK;
+}
+
 static const struct {
 	const char *name;
 	int (*run)(const struct command *c, json_t **out);
 } commands[] = {
 	{ "add", add }, { "count", count }, { "get", get }, { "set", set }, { "drop", drop }, { "swap", swap },
 	{ "hget", hget }, { "hset", hset }, { "hdrop", hdrop }, { "hadd", hadd }, { "hall", hall },
+	{ "attempt", attempt }, { "fail", fail }, { "crash", crash }, { "nap", nap },
 };
 
-static json_t *run_one(struct pirn_request *req, const json_t *args)
+static int run_one(struct pirn_request *req, const json_t *args, json_t *results)
 {
 	struct command c = { req, args };
 	json_t *out = NULL;
@@ -153,10 +200,23 @@ static json_t *run_one(struct pirn_request *req, const json_t *args)
 	for (size_t i = 0; i < sizeof commands / sizeof *commands; i++)
 		if (strcmp(text(&c, 0), commands[i].name) == 0)
 			err = commands[i].run(&c, &out);
-	if (!err)
-		return out;
-	json_decref(out);
-	return json_pack("{s:s}", "error", pirn_err_name(err));
+	if (err) {
+		json_decref(out);
+		out = json_pack("{s:s}", "error", pirn_err_name(err));
+	}
+	json_array_append_new(results, out);
+	return err;
+}
+
+static void answer(struct pirn_response *res, bool failed, const json_t *results)
+{
+	char *told = json_dumps(results, JSON_COMPACT | JSON_SORT_KEYS);
+
+	if (failed)
+		pirn_respond_problem(res, 503, NULL, "%s", told);
+	else
+		pirn_respond_json(res, 200, "%s", told);
+	free(told);
 }
 
 static int state(struct pirn_request *req, struct pirn_response *res)
@@ -164,16 +224,14 @@ static int state(struct pirn_request *req, struct pirn_response *res)
 	size_t size;
 	const char *body = pirn_request_body(req, &size);
 	json_t *list = json_loadb(body, size, JSON_REJECT_DUPLICATES, NULL), *results = json_array();
-	char *text_of;
+	bool failed = false;
 
-	for (size_t i = 0; i < json_array_size(list); i++)
-		json_array_append_new(results, run_one(req, json_array_get(list, i)));
-	text_of = json_dumps(results, JSON_COMPACT | JSON_SORT_KEYS);
+	for (size_t i = 0; i < json_array_size(list) && !failed; i++)
+		failed = run_one(req, json_array_get(list, i), results) == PIRN_ERR_FAILED;
 	if (json_is_array(list))
-		pirn_respond_json(res, 200, "%s", text_of);
+		answer(res, failed, results);
 	else
 		pirn_respond_problem(res, 400, NULL, "expected a JSON array of commands");
-	free(text_of);
 	json_decref(results);
 	json_decref(list);
 	return 0;
