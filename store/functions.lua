@@ -451,10 +451,12 @@ local function store_items(keys, records, lanes)
 				end
 				local size = math.min(32, r.count - math.floor(i / 32) * 32)
 				local value = r.values[math.floor(i / 32) + 1]
-				if known[item.bit] or math.floor(value / 2 ^ (size - 1 - i % 32)) % 2 == 1 then
+				if math.floor(value / 2 ^ (size - 1 - i % 32)) % 2 == 1 then
 					item.why, item.value = 'LANE', ''
+				else
+					item.twin = known[item.bit]
 				end
-				known[item.bit] = true
+				known[item.bit] = known[item.bit] or item
 				items[#items + 1] = item
 			end
 		end
@@ -546,7 +548,10 @@ local function store(keys, args)
 	local ended, live = {}, 0
 	local reply = { text(now), '0' }
 	for _, item in ipairs(items) do
-		if not item.why and item.key then
+		local twin = item.twin -- it came twice in this call: the second shares the fate of the first
+		if twin then
+			item.why, item.value = twin.why or 'LANE', twin.value or ''
+		elseif not item.why and item.key then
 			if not budget.read then
 				budget.used, old = dedupe_used(keys[7], now, tonumber(args[7]))
 				budget.read = true

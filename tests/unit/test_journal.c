@@ -313,6 +313,34 @@ static void a_key_thrice_in_one_call(void **state)
 	batch_fini(&b);
 }
 
+/* Sent again over another connection, in the same turn: what is refused is not said to be stored. */
+static void a_number_twice_shares_its_fate(void **state)
+{
+	(void)state;
+	struct batch b;
+	open_epoch(0);
+	assert_true(store_keyed(1, 10, "k", "hash").entry);
+	batch_init(&b);
+	for (int i = 0; i < 4; i++) {
+		struct store_item *item = batch_add(&b, i % 2 ? 12 : 11, 1);
+		if (i % 2)
+			continue;
+		item->guard = STORE_GUARD_KEY;
+		item->scope = "echo";
+		item->key = STORE_ARG("k");
+		item->hash = STORE_ARG("other");
+	}
+	struct got g = store_batch(&b, 1, 1, 2);
+	assert_true(g.entry);
+	assert_int_equal(g.n, 3);
+	assert_int_equal(g.duplicates[0].why, STORE_WHY_BODY);
+	assert_int_equal(g.duplicates[1].item, 2);
+	assert_int_equal(g.duplicates[1].why, STORE_WHY_BODY);
+	assert_string_equal(g.duplicates[1].id, "event00000000010");
+	assert_int_equal(g.duplicates[2].why, STORE_WHY_LANE);
+	batch_fini(&b);
+}
+
 static struct got store_slot(uint64_t turn, uint64_t number, uint64_t previous, uint64_t slot)
 {
 	struct batch b;
@@ -732,6 +760,7 @@ int main(void)
 		cmocka_unit_test_setup(store_is_fenced, flush),
 		cmocka_unit_test_setup(dedupe_keys, flush),
 		cmocka_unit_test_setup(a_key_thrice_in_one_call, flush),
+		cmocka_unit_test_setup(a_number_twice_shares_its_fate, flush),
 		cmocka_unit_test_setup(timers_are_a_chain, flush),
 		cmocka_unit_test_setup(a_full_entry_goes, flush),
 		cmocka_unit_test_setup(settle_is_fenced, flush),

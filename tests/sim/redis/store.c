@@ -192,19 +192,13 @@ static struct store_arg lane_field(struct sim_asking *a, const struct store_item
 	return sim_text(a->arena, "%llu", (unsigned long long)item->number);
 }
 
-/* Its number was stored before, or stands before it in this call, whatever becomes of that one. */
 static bool is_lane_duplicate(struct sim_asking *a, size_t i)
 {
-	const struct store_item *items = a->ask->store.items, *item = &items[i];
+	const struct store_item *item = &a->ask->store.items[i];
 	struct store_arg value;
 
-	if (!item->has_lane || SIM_FAULTY(a->r, LANE_IGNORED))
-		return false;
-	for (size_t k = 0; k < i; k++)
-		if (items[k].has_lane && items[k].lane == item->lane &&
-			items[k].number == item->number)
-			return true;
-	return sim_keys_get(&a->r->keys, lane_key(a, item), lane_field(a, item), &value);
+	return item->has_lane && !SIM_FAULTY(a->r, LANE_IGNORED) &&
+	       sim_keys_get(&a->r->keys, lane_key(a, item), lane_field(a, item), &value);
 }
 
 static void duplicate(
@@ -212,6 +206,30 @@ static void duplicate(
 {
 	p->why[i] = why;
 	p->duplicates[p->n_duplicates++] = (struct store_duplicate){ i, why, id, last_ms };
+}
+
+/* Its number stands before it in this call: it shares the fate of that one. */
+static bool plan_twin(struct sim_asking *a, struct plan *p, size_t i)
+{
+	const struct store_item *items = a->ask->store.items;
+	size_t k = 0;
+
+	while (k < i && !(items[k].has_lane && items[i].has_lane &&
+				items[k].lane == items[i].lane &&
+				items[k].number == items[i].number))
+		k++;
+	if (k == i || SIM_FAULTY(a->r, LANE_IGNORED))
+		return false;
+	for (size_t d = 0; d < p->n_duplicates; d++) {
+		const struct store_duplicate *twin = &p->duplicates[d];
+
+		if (twin->item != k)
+			continue;
+		duplicate(p, i, twin->why, twin->id, twin->last_ms);
+		return true;
+	}
+	duplicate(p, i, STORE_WHY_LANE, (struct store_arg){ "", 0 }, 0);
+	return true;
 }
 
 /* The item of this call that has the key already, or NULL. */
@@ -294,6 +312,8 @@ static void plan_item(struct sim_asking *a, struct plan *p, size_t i)
 	p->why[i] = STORED;
 	if (is_lane_duplicate(a, i))
 		duplicate(p, i, STORE_WHY_LANE, (struct store_arg){ "", 0 }, 0);
+	else if (plan_twin(a, p, i))
+		;
 	else if (item->guard == STORE_GUARD_KEY)
 		plan_key(a, p, i);
 	else if (item->guard == STORE_GUARD_TIMER)
