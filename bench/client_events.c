@@ -108,6 +108,10 @@ static void take_figures(struct load *l)
 	uint64_t settled = l->done - l->done_before + l->others - l->others_before;
 	uint64_t now = base_clock_ms();
 
+	if (l->done < l->done_before) {
+		fputs("client_events: a broker was restarted, and counts from 0\n", stderr);
+		exit(1);
+	}
 	if (settled != l->settled || l->moved_at_ms == 0)
 		l->moved_at_ms = now;
 	l->settled = settled;
