@@ -20,6 +20,14 @@ static const struct {
 	[BRK_LOG_service_forgotten] = { "service", "ms" },
 	[BRK_LOG_service_refused] = { "why", "number" },
 	[BRK_LOG_drain_started] = { "broker", "calls" },
+	[BRK_LOG_journal_opened] = { "broker", "epoch" },
+	[BRK_LOG_journal_adopted] = { "broker", "journal" },
+	[BRK_LOG_journal_not_empty] = { "broker", "journal" },
+	[BRK_LOG_entry_unreadable] = { "broker", "turn" },
+	[BRK_LOG_fenced] = { "broker", "events" },
+	[BRK_LOG_redis_lost_data] = { "broker", "events" },
+	[BRK_LOG_ended_before] = { "service", "how" },
+	[BRK_LOG_event_dead] = { "service", "reason" },
 };
 
 static void log_action(const struct brk_action *a)

@@ -74,11 +74,12 @@ static void finish(struct brk_core *core, struct brk_delivery *delivery, struct 
 }
 
 /* Its runs are over, or fenced by fence_ms; only the first run's records may go at once. */
-static void say_records(struct brk_end *end, const struct brk_delivery *delivery, bool recorded)
+static void say_records(const struct brk_core *core, struct brk_end *end,
+	const struct brk_delivery *delivery, bool recorded)
 {
 	bool doubt = delivery->flags & BRK_DELIVERY_DOUBT;
 
-	end->no_records = !doubt && !recorded;
+	end->no_records = (!doubt && !recorded) || BRK_FAULTY(core, FORGET_FENCE);
 	end->only_run = !doubt && recorded && delivery->attempt == 1;
 }
 
@@ -100,7 +101,7 @@ static void be_done(
 		.how = STORE_ENDED, .end = PIRN__JOURNAL_END__END_DONE, .status = outcome->status
 	};
 
-	say_records(&end, delivery, outcome->recorded);
+	say_records(core, &end, delivery, outcome->recorded);
 	finish(core, delivery, &end, &outcome->payload);
 }
 
@@ -199,7 +200,7 @@ void brk_ending_expire(struct brk_core *core, struct brk_delivery *delivery)
 		die(core, delivery, PIRN__REASON__EXPIRED, 0, &no_payload);
 		return;
 	}
-	say_records(&end, delivery, false);
+	say_records(core, &end, delivery, false);
 	finish(core, delivery, &end, &no_payload);
 }
 
@@ -213,7 +214,7 @@ static void cancel(struct brk_core *core, struct brk_delivery *delivery)
 		delivery->flags |= BRK_DELIVERY_DOUBT;
 		brk_run_drop(core, delivery);
 	}
-	say_records(&end, delivery, false);
+	say_records(core, &end, delivery, false);
 	finish(core, delivery, &end, &no_payload);
 }
 
