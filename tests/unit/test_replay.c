@@ -696,6 +696,88 @@ static void in_doubt_until_its_time_is_over(void **state)
 	REDIS("1", "GET pirn:{0}:state:shop:a");
 }
 
+/* The same in an executor's thread, as in a worker. */
+static struct wrk_executor *pool;
+static struct attempt *pooled;
+
+static void *pool_enter(void *arg, struct wrk_executor *e)
+{
+	(void)arg;
+	return wrk_thread_new(e, state_of);
+}
+
+static void pool_leave(void *arg, void *local)
+{
+	struct wrk_thread *thread = local;
+
+	(void)arg;
+	wrk_thread_free(&thread);
+}
+
+static void pool_run(void *arg, void *local, struct wrk_task *task)
+{
+	(void)arg;
+	mine = pooled;
+	wrk_native_run(mine->native, local, (struct wrk_run *)task);
+	atomic_store(&mine->done, true);
+}
+
+static void on_tick(uv_timer_t *timer)
+{
+	(void)timer;
+	wrk_executor_listen(pool);
+	wrk_state_turn(state_of);
+	(void)wrk_executor_watch(pool, base_clock_us());
+}
+
+static uint32_t pool_active(void)
+{
+	struct wrk_executor_figures figures;
+
+	wrk_executor_figures(pool, &figures);
+	return figures.active;
+}
+
+static void an_executor_knows_that_it_waits(void **state)
+{
+	const struct wrk_executor_conf conf = { .min_threads = 1,
+		.max_threads = 1,
+		.enter = pool_enter,
+		.leave = pool_leave,
+		.run = pool_run,
+		.wake = wake };
+	struct attempt a;
+	uv_timer_t ticks;
+
+	(void)state;
+	assert_int_equal(wrk_executor_new(&conf, &pool), BASE_OK);
+	WAIT_FOR(&f, pool_active() == 0);
+	wrk_state_set_executor(state_of, pool);
+	uv_timer_init(net_loop_uv(f.loop), &ticks);
+	uv_timer_start(&ticks, on_tick, 1, 1);
+	attempt_init(&a, 2, stops_between);
+	pooled = &a;
+	lose_replies = 3;
+	wrk_executor_push(pool, &a.run.task, base_clock_us());
+	WAIT_FOR(&f, atomic_load(&a.stopped));
+	assert_int_equal(answers, 4);
+	assert_int_equal(pool_active(), 1);
+	wrk_state_set_up(state_of, false);
+	sem_post(&a.go);
+	WAIT_FOR(&f, atomic_load(&a.done));
+	assert_int_equal(a.errors[1], PIRN_ERR_UNAVAILABLE);
+	wrk_state_set_up(state_of, true);
+	WAIT_FOR(&f, pool_active() == 0);
+	wrk_executor_free(&pool);
+	wrk_state_set_executor(state_of, NULL);
+	uv_close((uv_handle_t *)&ticks, NULL);
+	uv_run(net_loop_uv(f.loop), UV_RUN_NOWAIT);
+	wrk_native_free(&a.native);
+	base_buf_fini(&a.run.meta);
+	base_buf_fini(&a.run.body);
+	REDIS("1", "GET pirn:{0}:state:shop:a");
+}
+
 static int adds_until_it_works(struct pirn_request *req, struct pirn_response *res)
 {
 	add(req, "a", 0);
@@ -784,6 +866,7 @@ int main(void)
 		WITH(a_thousand_operations_and_no_more),
 		WITH(a_lost_reply_is_asked_for_again),
 		WITH(redis_dies_under_an_operation),
+		WITH(an_executor_knows_that_it_waits),
 		WITH(in_doubt_until_its_time_is_over),
 		WITH(a_refusal_is_not_counted),
 		WITH(redis_that_is_away_leaves_no_record),
