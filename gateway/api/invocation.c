@@ -68,7 +68,9 @@ static bool is_found(struct gw_request *r, const struct client_invocations *told
 	case CLIENT_UNKNOWN:
 		break;
 	case CLIENT_CANNOT_SAY:
-		if (told->reason == PIRN__REASON__UNSUPPORTED)
+		if (told->reason == PIRN__REASON__UNSUPPORTED ||
+			told->reason == PIRN__REASON__NO_BROKER ||
+			told->reason == PIRN__REASON__NOT_DURABLE)
 			gw_answer_reason(r, told->reason, 0, 0);
 		else
 			gw_answer_later(r,
