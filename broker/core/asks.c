@@ -37,6 +37,13 @@ static brk_told_fn *const handlers[BRK_ASK__N] = {
 	[BRK_ASK_READ] = told_read,
 	[BRK_ASK_STORE] = brk_commit_told,
 	[BRK_ASK_SETTLE] = brk_commit_told,
+	[BRK_ASK_RESULT] = brk_watch_told,
+	[BRK_ASK_REDRIVE] = brk_watch_told,
+	[BRK_ASK_PURGE] = brk_watch_told,
+	[BRK_ASK_DEAD_LIST] = brk_watch_told,
+	[BRK_ASK_DEAD_GET] = brk_watch_told,
+	[BRK_ASK_CLAIM] = brk_keyed_told,
+	[BRK_ASK_ANSWER] = brk_keyed_told,
 };
 
 /* A generation is odd, so that no ticket is 0. */

@@ -289,6 +289,8 @@ static void end_of_client(struct brk_core *core, struct brk_call *call)
 static void end(struct brk_core *core, struct brk_call *call)
 {
 	base_heap_remove(&core->deadlines, &call->deadline);
+	if (call->claim)
+		brk_keyed_release(core, call);
 	if (call->delivery)
 		core->n_runs--;
 	else
@@ -311,7 +313,9 @@ void brk_call_apply(struct brk_core *core, struct brk_call *call, enum brk_call_
 		run(core, call);
 	} else if (to == BRK_CALL_WAITING) {
 		wait_turn(core, call, event);
-	} else {
+	} else if (to == BRK_CALL_ANSWERING) {
+		base_heap_remove(&core->deadlines, &call->deadline); /* it did end in time */
+	} else if (to == BRK_CALL_ENDED) {
 		end(core, call);
 	}
 }

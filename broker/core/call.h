@@ -9,6 +9,8 @@
  *    └──DISPATCH──────┼─────────────────────▶
  *                     └──HAND_BACK, LOSE────┘
  *
+ * One with an Idempotency-Key is CLAIMING first, and ANSWERING before its end.
+ *
  * A record is found by slot and generation of its own (they travel to the worker
  * and back), and by the client's slot and generation through an index, for CANCEL
  * and to refuse a pair that is open already. The payload is kept until the call
@@ -27,6 +29,7 @@
 #include "base/pool.h"
 #include "broker/core/core.h"
 
+struct brk_claim;
 struct brk_delivery;
 struct brk_link;
 struct brk_peer;
@@ -34,9 +37,11 @@ struct brk_service;
 
 #define BRK_TRACE_SIZE 25
 
-#define BRK_CALL_STATES(X) X(NEW) X(WAITING) X(RUNNING) X(ENDED)
+#define BRK_CALL_STATES(X) X(NEW) X(CLAIMING) X(WAITING) X(RUNNING) X(ANSWERING) X(ENDED)
 
 #define BRK_CALL_EVENTS(X) \
+	X(CLAIM)     /* Redis is asked for its key: keyed.h */ \
+	X(ANSWER)    /* and for keeping its answer */ \
 	X(QUEUE)     /* to the tail of its service's queue */ \
 	X(DISPATCH)  /* to call->link, which has credit */ \
 	X(HAND_BACK) /* not run: to the head, and the attempt does not count */ \
@@ -45,11 +50,18 @@ struct brk_service;
 
 /* from, event, to */
 #define BRK_CALL_EDGES(X) \
+	X(NEW, CLAIM, CLAIMING) \
+	X(CLAIMING, QUEUE, WAITING) \
+	X(CLAIMING, DISPATCH, RUNNING) \
+	X(CLAIMING, END, ENDED) \
 	X(NEW, QUEUE, WAITING) \
 	X(NEW, DISPATCH, RUNNING) \
 	X(NEW, END, ENDED) \
 	X(WAITING, DISPATCH, RUNNING) \
 	X(WAITING, END, ENDED) \
+	X(WAITING, ANSWER, ANSWERING) \
+	X(RUNNING, ANSWER, ANSWERING) \
+	X(ANSWERING, END, ENDED) \
 	X(RUNNING, HAND_BACK, WAITING) \
 	X(RUNNING, LOSE, WAITING) \
 	X(RUNNING, END, ENDED)
@@ -79,6 +91,7 @@ struct brk_call {
 	struct brk_service *service;
 	struct brk_peer *client;       /* NULL: an event's run */
 	struct brk_delivery *delivery; /* NULL: a call of a client's */
+	struct brk_claim *claim;       /* its Idempotency-Key; NULL: none */
 	struct brk_link *link;         /* RUNNING: where */
 	struct brk_call *prev, *next;  /* the queue, or the link's runs */
 	struct brk_call *client_prev, *client_next;

@@ -10,7 +10,7 @@
 #include "broker/core/parts.h"
 
 struct totals {
-	uint32_t waiting, running, calls, clients, workers, asked;
+	uint32_t waiting, running, claiming, answering, calls, clients, workers, asked;
 	uint64_t bytes;
 	uint32_t runs;
 	uint32_t events[BRK_DELIVERY_STATE__N];
@@ -231,7 +231,23 @@ static void check_service(
 	check_events(core, service, t);
 }
 
-static void check_peer(const struct brk_peer *peer, struct totals *t)
+/* A call that asks Redis stands in no queue and at no worker. */
+static void check_keyed(const struct brk_core *core, const struct brk_call *call, struct totals *t)
+{
+	bool claiming = call->state == BRK_CALL_CLAIMING;
+	bool answering = call->state == BRK_CALL_ANSWERING;
+
+	if (claiming || answering)
+		assert(call->claim && !call->link);
+	else
+		assert(call->state == BRK_CALL_WAITING || call->state == BRK_CALL_RUNNING);
+	assert((call->deadline.place > 0) == !answering);
+	assert(base_slab_get(&core->slab, call->slot, call->generation) == call);
+	t->claiming += claiming;
+	t->answering += answering;
+}
+
+static void check_peer(const struct brk_core *core, const struct brk_peer *peer, struct totals *t)
 {
 	const struct brk_call *call;
 	const struct brk_link *link;
@@ -240,7 +256,7 @@ static void check_peer(const struct brk_peer *peer, struct totals *t)
 	DL_FOREACH2(peer->calls, call, client_next)
 	{
 		assert(call->client == peer);
-		assert(call->state == BRK_CALL_WAITING || call->state == BRK_CALL_RUNNING);
+		check_keyed(core, call, t);
 		t->bytes += brk_call_size(call);
 		calls++;
 	}
@@ -278,12 +294,14 @@ void brk_core_check(const struct brk_core *core)
 	for (const struct brk_service *s = core->services; s; s = s->hh.next)
 		check_service(core, s, &t);
 	for (const struct brk_peer *p = core->peers; p; p = p->hh.next)
-		check_peer(p, &t);
+		check_peer(core, p, &t);
 	check_index(core);
 	assert(t.waiting == core->n_waiting && t.running == core->n_running);
-	assert(t.calls + t.runs == t.waiting + t.running && t.calls + t.runs == core->slab.n_used);
-	assert(t.calls + t.runs == core->deadlines.n && t.calls <= core->conf.max_calls);
+	assert(t.calls + t.runs == t.waiting + t.running + t.claiming + t.answering);
+	assert(t.calls + t.runs == core->slab.n_used && t.calls <= core->conf.max_calls);
+	assert(t.calls + t.runs == core->deadlines.n + t.answering);
 	check_all_events(core, &t);
+	brk_watch_check(core);
 	assert(t.bytes == core->kept_bytes && t.bytes <= core->conf.max_bytes);
 	assert(t.clients == core->n_clients && t.workers == core->n_workers &&
 		t.asked == core->n_asked);

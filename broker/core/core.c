@@ -111,6 +111,7 @@ static void init_events(struct brk_core *core, const struct brk_conf *conf)
 	base_slab_init(&core->entries, sizeof(struct brk_entry), max + 1024 * BRK_COMMITS);
 	base_slab_init(&core->asked, sizeof(struct brk_asked), BRK_MAX_ASKED);
 	base_heap_init(&core->timers);
+	base_heap_init(&core->watch.due);
 	base_rand_init(&core->rand, conf->seed);
 	base_buf_init(&core->scratch);
 	base_arena_init(&core->said, SAID_FIRST, SAID_MAX);
@@ -200,6 +201,9 @@ void brk_core_free(struct brk_core **corep)
 	base_slab_fini(&core->slab);
 	brk_ledger_fini(core);
 	brk_owner_fini(core);
+	brk_watch_fini(core);
+	brk_keyed_fini(core);
+	brk_answer_fini(core);
 	brk_delivery_index_fini(&core->by_id);
 	base_buf_fini(&core->scratch);
 	base_arena_fini(&core->said);
@@ -230,6 +234,7 @@ static void begin(struct brk_core *core, uint64_t now_ms)
 	core->out.n = 0;
 	core->answered[0] = core->answered[1] = false;
 	base_arena_reset(&core->said);
+	brk_answer_begin(core);
 	if (now_ms > core->now_ms)
 		core->now_ms = now_ms;
 	core->now_us = core->fine_us ? core->fine_us : core->now_ms * 1000;
@@ -389,6 +394,7 @@ const struct brk_actions *brk_core_tick(struct brk_core *core, uint64_t now_ms, 
 	core->unix_at_ms = core->now_ms;
 	brk_settle_expire(core);
 	brk_delivery_tick(core);
+	brk_watch_tick(core);
 	brk_ledger_tick(core);
 	brk_owner_tick(core);
 	beat(core);
@@ -452,6 +458,7 @@ const struct brk_actions *brk_core_drain(struct brk_core *core, uint64_t now_ms)
 	if (!core->draining)
 		brk_act_log(core, BRK_LOG_drain_started, core->name, core->slab.n_used);
 	core->draining = true;
+	brk_watch_drain(core);
 	HASH_ITER (hh, core->peers, peer, next)
 		brk_roster_ask_drain(core, peer);
 	return finish(core);
@@ -497,6 +504,7 @@ uint64_t brk_core_due(const struct brk_core *core)
 		return core->now_ms;
 	due = earlier(due, brk_owner_due(core));
 	due = earlier(due, brk_ledger_due(core));
+	due = earlier(due, brk_watch_due(core));
 	if (timer)
 		due = earlier(due, timer->due);
 	if (call)

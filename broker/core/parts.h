@@ -16,12 +16,14 @@
 #include "base/rand.h"
 #include "base/slab.h"
 #include "broker/core/accept.h"
+#include "broker/core/answer.h"
 #include "broker/core/asks.h"
 #include "broker/core/call.h"
 #include "broker/core/core.h"
 #include "broker/core/delivery.h"
 #include "broker/core/ending.h"
 #include "broker/core/fault.h"
+#include "broker/core/keyed.h"
 #include "broker/core/ledger.h"
 #include "broker/core/log_ids.h"
 #include "broker/core/owner.h"
@@ -98,6 +100,10 @@ struct brk_core {
 	struct base_slab asked;
 	uint32_t connection; /* to Redis: the count of those that there were */
 	bool connected;
+	struct brk_watch watch;
+	struct brk_claim *claims;
+	struct base_buf *replies; /* what answer.c has packed; reused with each input */
+	size_t n_replies, n_replied;
 	struct brk_owner owner;
 	struct brk_ledger ledger;
 	struct base_rand rand;
@@ -127,6 +133,9 @@ void brk_refuse(struct brk_core *core, const struct brk_peer *peer, const Pirn__
 /* Payload i of a message; start with *offset 0. The sizes were checked when the message came in. */
 struct brk_payload brk_payload_next(
 	const struct brk_message *m, const Pirn__Item *item, size_t *offset);
+
+/* A call whose claim was told: it is dispatched, or waits. */
+void brk_submit_place(struct brk_core *core, struct brk_call *call);
 
 /* ---- dispatch.c ----------------------------------------------------------- */
 

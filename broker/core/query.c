@@ -80,6 +80,7 @@ static const struct figure {
 };
 
 #define N_FIGURES   (sizeof figures / sizeof figures[0])
+#define MAX_QUERY   (64u * 1024) /* a thousand ids */
 #define PER_SERVICE 6
 
 /* ---- memory --------------------------------------------------------------- */
@@ -368,21 +369,15 @@ static bool build(struct brk_core *core, uint32_t what, struct base_buf *out)
 	return room != NULL;
 }
 
-/* UNTRUSTED bytes. 0: not a question that this broker knows. */
-static uint32_t read_query(struct brk_core *core, const struct brk_payload *payload)
+/* UNTRUSTED bytes, into the arena. NULL: not a question. */
+static Pirn__Query *read_query(struct brk_core *core, const struct brk_payload *payload)
 {
 	ProtobufCAllocator allocator = allocator_of(core);
-	Pirn__Query *query;
-	uint32_t what = 0;
 
 	base_arena_reset(&core->arena);
-	if (payload->meta_size == 0 && payload->data_size <= 256) {
-		query = pirn__query__unpack(&allocator, payload->data_size, payload->bytes);
-		if (query && (query->what == PIRN__QUERY_KIND__SERVICES ||
-				     query->what == PIRN__QUERY_KIND__METRICS))
-			what = query->what;
-	}
-	return what;
+	if (payload->meta_size > 0 || payload->data_size > MAX_QUERY)
+		return NULL;
+	return pirn__query__unpack(&allocator, payload->data_size, payload->bytes);
 }
 
 static void answer_one(
@@ -417,11 +412,12 @@ void brk_query(struct brk_core *core, struct brk_peer *peer, const struct brk_me
 	for (size_t i = 0; i < m->head->n_items; i++) {
 		const Pirn__Item *item = m->head->items[i];
 		struct brk_payload payload = brk_payload_next(m, item, &offset);
-		uint32_t what = read_query(core, &payload);
+		Pirn__Query *query = read_query(core, &payload);
+		uint32_t what = query ? query->what : 0;
 
-		if (what == 0)
-			brk_refuse(core, peer, item, PIRN__REASON__MALFORMED, 0);
-		else
+		if (what == PIRN__QUERY_KIND__SERVICES || what == PIRN__QUERY_KIND__METRICS)
 			answer_one(core, peer, item, what);
+		else if (!query || !brk_watch_query(core, peer, item, query))
+			brk_refuse(core, peer, item, PIRN__REASON__MALFORMED, 0);
 	}
 }

@@ -381,6 +381,7 @@ void brk_roster_leave(struct brk_core *core, struct brk_peer *peer)
 		leave_worker(core, peer);
 	else
 		leave_client(core, peer);
+	brk_watch_leave(core, peer);
 	HASH_DELETE(hh, core->peers, peer);
 	HASH_DELETE(boot_hh, core->peers_by_boot, peer);
 	LL_PREPEND2(core->buried_peers, peer, buried_next);

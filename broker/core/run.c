@@ -94,7 +94,7 @@ static void describe_call(
 	item->epoch = 0;
 	item->lease_end_ms = lease_end(core, item->left_ms);
 	item->keep_until_ms = item->lease_end_ms + BRK_KEEP_MS;
-	(void)call;
+	brk_keyed_describe(core, call, item);
 }
 
 void brk_run_describe(const struct brk_core *core, const struct brk_call *call, Pirn__Item *item)

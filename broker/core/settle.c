@@ -83,6 +83,10 @@ static void finish(struct brk_core *core, struct brk_call *call, const struct an
 		service->failed++;
 	else
 		service->done++;
+	if (brk_keyed_finish(core, call,
+		    &(struct brk_keyed_answer){ answer->status, answer->reason,
+			    answer->retry_after_ms, answer->payload }))
+		return;
 	if (!BRK_FAULTY(core, SWALLOW_REPLY) || call->attempt != 1)
 		reply(core, call, answer);
 	if (BRK_FAULTY(core, REPLY_TWICE))

@@ -94,7 +94,22 @@ static void submit(struct brk_core *core, struct brk_peer *peer, struct brk_serv
 		brk_refuse(core, peer, item, reason, retry_after(reason));
 		return;
 	}
+	if (item->has_key)
+		reason = brk_keyed_claim(core, call, item);
+	if (reason != PIRN__REASON__NONE) {
+		brk_refuse(core, peer, item, reason, RETRY_AFTER_MS);
+		brk_call_apply(core, call, BRK_CALL_EV_END);
+		return;
+	}
 	core->figures.submitted++;
+	if (!call->claim)
+		brk_submit_place(core, call);
+}
+
+void brk_submit_place(struct brk_core *core, struct brk_call *call)
+{
+	const struct brk_service *service = call->service;
+
 	if (service->queue.n == 0 && brk_dispatch_is_possible(core, service) &&
 		!may_be_events_turn(core, service))
 		brk_dispatch_one(core, call);
@@ -130,8 +145,10 @@ void brk_submit_cancel(struct brk_core *core, struct brk_peer *peer, const struc
 		const Pirn__Item *item = m->head->items[i];
 		struct brk_call *call = brk_call_find(core, peer, item->slot, item->generation);
 
-		if (!call)
-			continue; /* its answer is on the way: the two have crossed */
+		if (!call) { /* a question, or its answer is on the way: the two have crossed */
+			brk_watch_cancel(core, peer, item);
+			continue;
+		}
 		core->figures.cancelled++;
 		brk_settle_dropped(core, call);
 	}

@@ -11,12 +11,26 @@ static enum brk_call_state expected(enum brk_call_state from, enum brk_call_even
 			return BRK_CALL_WAITING;
 		if (event == BRK_CALL_EV_DISPATCH)
 			return BRK_CALL_RUNNING;
+		if (event == BRK_CALL_EV_CLAIM)
+			return BRK_CALL_CLAIMING;
+		break;
+	case BRK_CALL_CLAIMING:
+		if (event == BRK_CALL_EV_QUEUE)
+			return BRK_CALL_WAITING;
+		if (event == BRK_CALL_EV_DISPATCH)
+			return BRK_CALL_RUNNING;
+		break;
+	case BRK_CALL_ANSWERING:
 		break;
 	case BRK_CALL_WAITING:
+		if (event == BRK_CALL_EV_ANSWER)
+			return BRK_CALL_ANSWERING;
 		if (event == BRK_CALL_EV_DISPATCH)
 			return BRK_CALL_RUNNING;
 		break;
 	case BRK_CALL_RUNNING:
+		if (event == BRK_CALL_EV_ANSWER)
+			return BRK_CALL_ANSWERING;
 		if (event == BRK_CALL_EV_HAND_BACK || event == BRK_CALL_EV_LOSE)
 			return BRK_CALL_WAITING;
 		break;
