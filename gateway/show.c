@@ -15,7 +15,7 @@ static void fold(const char *from, char out[GW_REASON_ROOM], int (*change)(int))
 {
 	size_t n = 0;
 
-	for (; from[n] && n < GW_REASON_ROOM - 1; n++)
+	for (; n < GW_REASON_ROOM - 1 && from[n]; n++)
 		out[n] = (char)change((unsigned char)from[n]);
 	out[n] = '\0';
 }
