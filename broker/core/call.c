@@ -291,10 +291,10 @@ static void end(struct brk_core *core, struct brk_call *call)
 	base_heap_remove(&core->deadlines, &call->deadline);
 	if (call->claim)
 		brk_keyed_release(core, call);
-	if (call->delivery)
-		core->n_runs--;
-	else
+	if (!call->delivery)
 		end_of_client(core, call);
+	else if (core->n_runs-- == core->conf.max_calls)
+		brk_run_wake_all(core);
 	base_block_unref(&call->block);
 	base_slab_give(&core->slab, call->slot);
 }

@@ -147,16 +147,6 @@ static void set_journals(struct brk_core *core, const struct store_opened *reply
 	}
 }
 
-/* Events that had to wait for this run now. */
-static void wake_services(struct brk_core *core)
-{
-	struct brk_service *service, *next;
-
-	HASH_ITER (hh, core->services, service, next)
-		if (service->events[BRK_DELIVERY_READY].n > 0)
-			brk_service_touch(core, service);
-}
-
 static void opened(struct brk_core *core, const struct store_opened *reply)
 {
 	struct brk_owner *owner = &core->owner;
@@ -171,7 +161,7 @@ static void opened(struct brk_core *core, const struct store_opened *reply)
 	core->figures.opened++;
 	brk_act_log(core, BRK_LOG_journal_opened, core->name, reply->epoch);
 	brk_recover(core);
-	wake_services(core); /* the last beat may not be old yet */
+	brk_run_wake_all(core); /* the last beat may not be old yet */
 }
 
 void brk_owner_opened(
@@ -270,7 +260,7 @@ void brk_owner_beat(
 		brk_owner_heard(core, told->beat->now_ms);
 		note_owners(core, told->beat);
 		brk_adopt_look(core, told->beat);
-		wake_services(core);
+		brk_run_wake_all(core);
 		break;
 	case STORE_FENCED:
 		brk_owner_fenced(core, asked, told->says);

@@ -14,6 +14,15 @@ bool brk_run_is_wanted(const struct brk_core *core, const struct brk_service *se
 	       brk_owner_is_trusted(core) && core->n_runs < core->conf.max_calls;
 }
 
+void brk_run_wake_all(struct brk_core *core)
+{
+	struct brk_service *service, *next;
+
+	HASH_ITER (hh, core->services, service, next)
+		if (service->events[BRK_DELIVERY_READY].n > 0)
+			brk_service_touch(core, service);
+}
+
 uint32_t brk_run_attempts(const struct brk_delivery *delivery)
 {
 	uint32_t attempts = delivery->service->retry.attempts;

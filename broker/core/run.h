@@ -16,6 +16,8 @@ struct brk_service;
 bool brk_run_is_wanted(const struct brk_core *core, const struct brk_service *service);
 /* The first ready delivery must not run any more. */
 bool brk_run_is_too_old(const struct brk_core *core, const struct brk_service *service);
+/* Events of whatever service had to wait, and may run now. */
+void brk_run_wake_all(struct brk_core *core);
 /* It becomes a run, for dispatch to choose its worker. NULL: no memory. */
 struct brk_call *brk_run_new(struct brk_core *core, struct brk_service *service);
 /* The attempt that is its last, by its budget and the service's manifest as it is now; 0: not limited. */
