@@ -357,6 +357,20 @@ static void test_a_pause_of_redis_is_waited_for(void **state)
 	assert_int_equal(harness_log_count(good.brokers[0], "store_down", NULL, NULL), downs);
 }
 
+/* Then nothing can be given up, and the end does not wait for it. */
+static void test_a_broker_ends_beside_a_silent_redis(void **state)
+{
+	(void)state;
+	accepted(&peer, DELAY_MS);
+	harness_redis_pause(good.redis);
+	harness_signal(good.brokers[0], SIGTERM);
+	hear_until(&peer, !harness_is_running(good.brokers[0]));
+	assert_int_equal(harness_wait(good.brokers[0], PATIENCE_MS), 0);
+	harness_redis_resume(good.redis);
+	harness_again(good.brokers[0]);
+	wait_until(PATIENCE_MS, nothing_is_left(&good));
+}
+
 static void test_a_killed_redis_s_next_life_has_them_all(void **state)
 {
 	long before = counter(&good);
@@ -458,6 +472,24 @@ static void test_a_connection_that_was_given_up(void **state)
 	assert_int_equal(counter(&told), before + 1);
 }
 
+/* ---- without Redis ---------------------------------------------------------------------- */
+
+static void test_no_redis_no_events(void **state)
+{
+	struct fabric f = { .no_redis = true };
+
+	(void)state;
+	fabric_start(&f);
+	wait_until(PATIENCE_MS, fabric_workers_of(&f, SERVICE) == 1);
+	peer_open(&peer, f.endpoints[0]);
+	hear_until(&peer, strstr(peer.warning, "cannot be reached") != NULL);
+	submit(&peer, 0);
+	await_answer(&peer, PIRN__KIND__REFUSED, PIRN__REASON__NOT_DURABLE);
+	assert_int_equal(harness_status(f.http, NULL, "/hello", NULL), 200);
+	peer_close(&peer);
+	fabric_stop(&f);
+}
+
 /* ---- pirn up on a Redis of one's own
  * ------------------------------------------------------ */
 
@@ -492,6 +524,7 @@ int main(void)
 		GOOD(test_a_pause_of_redis_is_waited_for),
 		GOOD(test_a_killed_broker_s_next_life_goes_on),
 		GOOD(test_a_broker_leaves),
+		GOOD(test_a_broker_ends_beside_a_silent_redis),
 		GOOD(test_a_killed_redis_s_next_life_has_them_all),
 		GOOD(test_a_redis_that_does_not_fsync_gets_no_events),
 		GOOD(test_nor_does_one_that_evicts),
@@ -500,12 +533,16 @@ int main(void)
 		TOLD(test_everysec_is_taken_knowingly),
 		TOLD(test_a_connection_that_was_given_up),
 	};
-	const struct CMUnitTest with_up[] = { cmocka_unit_test(test_up_hands_it_on) };
+	const struct CMUnitTest alone[] = {
+		cmocka_unit_test(test_no_redis_no_events),
+		cmocka_unit_test(test_up_hands_it_on),
+	};
 	int failed = cmocka_run_group_tests_name(
 		"events, Redis as it should be", with_good, start_good, stop_good);
 
 	failed += cmocka_run_group_tests_name(
 		"events, --durability everysec", with_told, start_told, stop_told);
-	failed += cmocka_run_group_tests_name("pirn up --durability", with_up, NULL, NULL);
+	failed += cmocka_run_group_tests_name(
+		"events, Redis that is not there, or not ours", alone, NULL, NULL);
 	return harness_finish(failed);
 }
