@@ -35,8 +35,8 @@ struct verdict {
 
 struct scene {
 	const char *name;
-	unsigned per_second;   /* 0: 150 */
-	load_body_fn *body;    /* NULL: most sleep 5 ms, some 150, one in ten fails once */
+	unsigned per_second;   /* 0: 200 */
+	load_body_fn *body;    /* NULL: 5 to 155 ms long, one in ten fails once */
 	bool may_lose;         /* the loss is told, not judged */
 	struct fabric f;       /* n_brokers, n_workers, n_gateways 0: two of each */
 
@@ -66,7 +66,7 @@ struct verdict scene_judge(struct scene *s);
 /* What is dead starts again, as a supervisor would have it. True, to stand in a wait_until. */
 bool scene_supervise(struct scene *s);
 
-/* Log lines of an id in all brokers (workers) together. */
+/* Log lines of an id in all brokers (workers) together; before scene_end, which ends them. */
 unsigned scene_broker_lines(const struct scene *s, const char *id);
 unsigned scene_worker_lines(const struct scene *s, const char *id);
 

@@ -365,3 +365,14 @@ bool harness_redis_says(struct harness_redis *r, const char *expected, const cha
 	free(text);
 	return same;
 }
+
+void harness_redis_try(struct harness_redis *r, const char *command)
+{
+	redisContext *c = dial(r);
+	redisReply *reply = c ? redisCommand(c, command) : NULL;
+
+	if (reply)
+		freeReplyObject(reply);
+	if (c)
+		redisFree(c);
+}

@@ -42,5 +42,7 @@ char *harness_redis_command(struct harness_redis *r, const char *format, ...) __
 /* The same, compared. */
 bool harness_redis_says(struct harness_redis *r, const char *expected, const char *format, ...)
 	__attribute__((format(printf, 3, 4)));
+/* Sends a command, whatever becomes of it and of the server. */
+void harness_redis_try(struct harness_redis *r, const char *command);
 
 #endif
