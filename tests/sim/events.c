@@ -68,6 +68,7 @@ static uint32_t new_event(struct sim *sim, struct sim_proc *proc, bool must_succ
 		.lane = proc->lane,
 		.number = ++proc->lane_number,
 		.must_succeed = must_succeed,
+		.made_ms = sim_server_now(sim),
 		.size = (uint32_t)sim_below(sim, sim_chance(sim, 10) ? MAX_PAYLOAD : 64),
 		.poison = !must_succeed && sim_chance(sim, (unsigned)sim->poison_percent),
 	};
@@ -242,6 +243,7 @@ void sim_event_decided(struct sim *sim, const struct brk_action *a)
 	const struct sim_event *e = &sim->events[number];
 	struct sim_note note;
 
+	sim_trace(sim, "event %u: kind %u, reason %u", number, a->message, a->item.reason);
 	SIM_CHECK(sim, number < sim->n_events, "an answer to no event");
 	SIM_CHECK(sim, a->message != PIRN__KIND__REPLY, "event %u gets a REPLY", number);
 	SIM_CHECK(
@@ -296,6 +298,8 @@ void sim_event_dispatched(struct sim *sim, const struct brk_action *a)
 		number);
 	SIM_CHECK(sim, a->item.attempt >= 1 && a->item.epoch >= 1 && a->item.lease_end_ms > 0,
 		"event %u runs without a token", number);
+	sim_trace(sim, "event %u is dispatched, attempt %u of epoch %u", number, a->item.attempt,
+		a->item.epoch);
 	if (a->item.lease_end_ms > e->fence_ms)
 		e->fence_ms = a->item.lease_end_ms;
 	if (a->item.attempt > e->attempt)

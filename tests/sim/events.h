@@ -42,6 +42,7 @@ struct sim_event {
 	unsigned service;
 	uint32_t generation, size, flags, key, body; /* key 0: none */
 	uint64_t lane, number, delay_ms;
+	uint64_t made_ms; /* Redis's time */
 	unsigned submissions;
 	bool must_succeed, poison;
 	bool promised; /* a broker has said ACCEPTED, and meant on disk */
@@ -60,7 +61,6 @@ struct sim_note {
 	uint32_t live, stored, ends, redriven;
 	enum sim_end end;
 	uint32_t applied[SIM_EVENT_OPS];
-	uint64_t stored_ms;
 };
 
 /* ---- clients */
@@ -93,6 +93,7 @@ void sim_events_watch(void *arg, struct sim_redis *redis, const struct sim_chang
 void sim_events_check_step(struct sim *sim); /* what the last step touched */
 void sim_events_check_all(struct sim *sim);  /* all notes, all of Redis */
 void sim_events_check_rest(struct sim *sim);
+bool sim_events_are_over(struct sim *sim); /* none lives, each has its decision */
 struct sim_note sim_event_note(struct sim *sim, uint32_t number);
 bool sim_events_any_letter(struct sim *sim, uint32_t *number);
 

@@ -25,6 +25,7 @@
 #define FAULT_SEEDS     400
 #define DEFAULT_SECONDS 25
 #define SEED_SECONDS    20 /* one that takes longer runs in a circle */
+#define PATIENCE        60 /* times five seconds in which a backlog may end */
 
 /* What the child tells. */
 struct report {
@@ -237,6 +238,8 @@ void sim_run_seed(struct sim *sim)
 	run_until(sim, sim->now_ms + 16000);
 	prove(sim);
 	run_until(sim, sim->now_ms + 21000);
+	for (int i = 0; i < PATIENCE && !sim_events_are_over(sim); i++)
+		run_until(sim, sim->now_ms + 5000);
 	check_rest(sim);
 	sim_book_end(sim);
 	sim_events_check_rest(sim);

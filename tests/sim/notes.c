@@ -95,9 +95,9 @@ static void add_one(struct sim *sim, enum sim_change_kind kind, uint32_t number)
 {
 	struct sim_note note = load(sim, number);
 
+	sim_trace(sim, "event %u stands in an entry (%d)", number, (int)kind);
 	note.live++;
-	if (kind == SIM_ADDED && note.stored++ == 0)
-		note.stored_ms = sim_server_now(sim);
+	note.stored += kind == SIM_ADDED;
 	if (kind == SIM_REDRIVEN) {
 		SIM_CHECK(sim, note.end == END_LETTER, "event %u is redriven and was no letter",
 			number);
@@ -145,7 +145,7 @@ static void check_why(
 {
 	const struct sim_event *e = &sim->events[number];
 	bool old = sim_server_now(sim) >=
-		   note->stored_ms + (uint64_t)sim->manifests[e->service].retry->age_s * 1000;
+		   e->made_ms + (uint64_t)sim->manifests[e->service].retry->age_s * 1000;
 
 	SIM_CHECK(sim,
 		e->cancelled || old || note->redriven > 0 ||
@@ -173,6 +173,8 @@ static void left(struct sim *sim, uint32_t number, const struct store_end *end)
 {
 	struct sim_note note = load(sim, number);
 
+	sim_trace(sim, "event %u leaves its entry: %d, attempt %u", number, (int)end->how,
+		end->attempt);
 	SIM_CHECK(sim, note.live > 0, "event %u leaves an entry and was in none", number);
 	note.live--;
 	if (end->how != STORE_MOVED) {
@@ -376,6 +378,7 @@ static void check_records(struct sim *sim)
 	for (const struct sim_key *k = sim->server.redis.keys.keys; k; k = k->hh.next) {
 		uint8_t id[16];
 		uint32_t number;
+		enum sim_end end;
 
 		if (!starts(k, "ops:"))
 			continue;
@@ -386,9 +389,8 @@ static void check_records(struct sim *sim)
 			id[i] = (uint8_t)strtoul(hex, NULL, 16);
 		}
 		number = number_of(sim, id);
-		SIM_CHECK(sim,
-			number == FOREIGN || k->expires_ms > 0 ||
-				load(sim, number).end == END_LETTER,
+		end = number == FOREIGN ? END_NONE : load(sim, number).end;
+		SIM_CHECK(sim, k->expires_ms > 0 || end == END_NONE || end == END_LETTER,
 			"the records of event %u stay for good", number);
 	}
 }
@@ -417,6 +419,15 @@ static void check_decision(struct sim *sim, uint32_t number)
 		"event %u, in calm, was not accepted", number);
 	SIM_CHECK(sim, !e->must_succeed || note.end == END_OVER,
 		"event %u, in calm, did not end well", number);
+}
+
+bool sim_events_are_over(struct sim *sim)
+{
+	for (uint32_t i = 0; i < sim->n_events; i++)
+		if (load(sim, i).live > 0 || sim->events[i].state == EVENT_SENT ||
+			sim->events[i].state == EVENT_WAITS)
+			return false;
+	return true;
 }
 
 static void check_empty(struct sim *sim)

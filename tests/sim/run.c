@@ -190,6 +190,7 @@ void sim_run_fill(struct sim *sim, struct sim_run *run, struct sim_item *result)
 {
 	uint32_t status = status_of(sim, run);
 
+	sim_trace(sim, "event %u: attempt %u answers %u", run->number, run->run.attempt, status);
 	result->pb.status = status;
 	result->pb.has_flags = true;
 	result->pb.flags = run->recorded ? PIRN__ITEM_FLAG__RECORDED : 0;
