@@ -137,8 +137,10 @@ static void fill(struct brk_core *core, struct brk_delivery *delivery, const str
 	delivery->not_before_ms = from->not_before_ms;
 	delivery->not_after_ms =
 		from->not_after_ms ? from->not_after_ms : brk_service_not_after(service, written);
-	delivery->fence_ms = load->journal->fence_base_ms + BRK_TRUST_MS + service->timeout_ms +
-			     2 * BRK_LEASE_MS;
+	/* A letter's last run was sent before the letter went back, by whomever. */
+	if (written < load->journal->fence_base_ms)
+		written = load->journal->fence_base_ms;
+	delivery->fence_ms = written + BRK_TRUST_MS + service->timeout_ms + 2 * BRK_LEASE_MS;
 	copy_history(core, delivery, from);
 }
 
