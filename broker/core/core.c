@@ -377,6 +377,7 @@ static void beat(struct brk_core *core)
 		return;
 	brk_roster_tick(core);
 	brk_registry_forget(core);
+	brk_rewrite_look(core);
 	core->beat_at = core->now_ms + core->conf.beat_ms;
 }
 

@@ -201,12 +201,21 @@ static void set_timer(struct brk_core *core, struct brk_delivery *delivery, uint
 		abort(); /* brk_delivery_new reserved the room */
 }
 
+/* Rewritten as one of the oldest that are ready: it is not to wait behind all the others for that. */
+static bool keeps_its_place(
+	const struct brk_delivery *delivery, const struct brk_delivery_list *list)
+{
+	return delivery->state == BRK_DELIVERY_READY && list->head &&
+	       (delivery->flags & BRK_DELIVERY_REWRITTEN) &&
+	       delivery->accepted_ms <= list->head->accepted_ms;
+}
+
 static void enter(
 	struct brk_core *core, struct brk_delivery *delivery, enum brk_delivery_event event)
 {
 	struct brk_delivery_list *list = &delivery->service->events[delivery->state];
 
-	if (event == BRK_DELIVERY_EV_UNRUN)
+	if (event == BRK_DELIVERY_EV_UNRUN || keeps_its_place(delivery, list))
 		DL_PREPEND(list->head, delivery);
 	else
 		DL_APPEND(list->head, delivery);
@@ -249,6 +258,8 @@ void brk_delivery_apply(
 		delivery->attempt--;
 	delivery->state = (uint8_t)to;
 	enter(core, delivery, event);
+	if (event == BRK_DELIVERY_EV_STORED)
+		delivery->flags &= (uint8_t)~BRK_DELIVERY_REWRITTEN;
 }
 
 /* ---- time ----------------------------------------------------------------- */

@@ -97,6 +97,8 @@ void brk_entry_close(struct brk_core *core, struct brk_entry *entry)
 {
 	if (entry->n_live > 0)
 		return;
+	if (entry->journal->look == entry)
+		entry->journal->look = entry->next;
 	DL_DELETE(entry->journal->entries, entry);
 	entry->journal->n_entries--;
 	base_block_unref(&entry->body);

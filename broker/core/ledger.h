@@ -32,6 +32,7 @@ struct brk_journal {
 	struct brk_journal *next;
 	struct brk_entry *entries; /* those with a living delivery, in the order they came here */
 	uint32_t n_entries;
+	struct brk_entry *look; /* where rewriting goes on; NULL: at the start */
 	/* adopted ones: */
 	uint32_t read_epoch; /* the last entry that was taken over: reading goes on behind it */
 	uint64_t read_turn;
@@ -200,6 +201,11 @@ void brk_recover(struct brk_core *core);
 void brk_ledger_forget(struct brk_core *core, uint32_t reason);
 /* Redis has lost everything: what lives here is stored anew. */
 void brk_ledger_restore(struct brk_core *core);
+
+/* ---- rewrite.c */
+
+/* Moves what lives of old, mostly ended entries together. */
+void brk_rewrite_look(struct brk_core *core);
 
 /* ---- entries */
 

@@ -1,0 +1,472 @@
+/* The core's durable events when Redis, or another broker, comes between: lost replies, a
+ * fence, lost data, adoption, paging, leaving, rewriting.
+ */
+#include "tests/unit/core_events.h"
+
+enum { CLIENT = 1, A = 5 };
+
+static struct tiny *new_tiny(struct rig *r, uint64_t granted)
+{
+	struct tiny *t = tiny_new(r, NULL);
+
+	rig_client(r, CLIENT);
+	rig_worker(r, A, "hello", granted);
+	return t;
+}
+
+static Pirn__Item run_next(struct tiny *t)
+{
+	for (;;) {
+		const struct brk_action *a = rig_nth(t->rig, PIRN__KIND__DISPATCH, 0);
+
+		if (a)
+			return a->item;
+		tiny_step(t);
+	}
+}
+
+static void submit(struct tiny *t, uint32_t first, uint32_t last)
+{
+	for (uint32_t i = first; i <= last; i++)
+		tiny_submit(t, CLIENT, (struct tiny_event){ .slot = i });
+}
+
+static bool is_idle(struct tiny *t)
+{
+	return rig_figures(t->rig).events_running + rig_figures(t->rig).events_ready == 0 &&
+	       t->first == t->last && !brk_core_pending(t->rig->core);
+}
+
+/* All that runs is done, until nothing is left. */
+static void finish(struct tiny *t)
+{
+	static Pirn__Item runs[BRK_MAX_ITEMS];
+
+	while (!is_idle(t)) {
+		size_t n = rig_count(t->rig, PIRN__KIND__DISPATCH);
+
+		for (size_t i = 0; i < n; i++)
+			runs[i] = rig_nth(t->rig, PIRN__KIND__DISPATCH, i)->item;
+		for (size_t i = 0; i < n; i++)
+			tiny_result(t, A, &runs[i], (struct rig_item){ .status = 200 });
+		if (n == 0)
+			tiny_step(t);
+	}
+}
+
+/* ---- replies that are lost -------------------------------------------------------- */
+
+static void test_a_store_that_happened(void **state)
+{
+	struct rig r;
+	struct tiny *t = new_tiny(&r, 0);
+
+	(void)state;
+	submit(t, 1, 3);
+	tiny_turn(t);
+	tiny_cut(t);
+	assert_int_equal(rig_count(&r, PIRN__KIND__ACCEPTED), 0);
+	tiny_connect(t, true);
+	tiny_run(t);
+	assert_int_equal(t->n_asks[BRK_ASK_STORE], 1);
+	assert_int_equal(rig_figures(&r).accepted, 3);
+	assert_int_equal(rig_figures(&r).events_ready, 3);
+	assert_int_equal(rig_figures(&r).opened, 2);
+	tiny_free(t);
+}
+
+static void test_a_store_that_did_not_happen(void **state)
+{
+	struct rig r;
+	struct tiny *t = new_tiny(&r, 0);
+
+	(void)state;
+	submit(t, 1, 3);
+	t->next = STORE_LOST;
+	tiny_turn(t);
+	tiny_cut(t);
+	tiny_connect(t, true);
+	tiny_run(t);
+	assert_int_equal(t->n_asks[BRK_ASK_STORE], 2);
+	assert_int_equal(rig_figures(&r).accepted, 3);
+	assert_int_equal(tiny_living(t, 1), 1);
+	tiny_free(t);
+}
+
+/* What it says of duplicates was lost, too: they are stored again, to learn why. */
+static void test_a_store_with_duplicates_that_happened(void **state)
+{
+	static const char hash[] = "hashhashhashhash", other[] = "otherotherother!";
+	struct rig r;
+	struct tiny *t = new_tiny(&r, 0);
+
+	(void)state;
+	tiny_submit(t, CLIENT, (struct tiny_event){ .slot = 1, .key = "k", .hash = hash });
+	tiny_run(t);
+	tiny_submit(t, CLIENT, (struct tiny_event){ .slot = 2 });
+	tiny_submit(t, CLIENT, (struct tiny_event){ .slot = 3, .key = "k", .hash = other });
+	tiny_submit(t, CLIENT, (struct tiny_event){ .slot = 4, .key = "k", .hash = hash });
+	tiny_turn(t);
+	tiny_cut(t);
+	tiny_connect(t, true);
+	while (rig_count(&r, PIRN__KIND__REFUSED) == 0)
+		tiny_step(t);
+	rig_is_refused(&r, 3, PIRN__REASON__KEY_BODY);
+	assert_int_equal(rig_one(&r, PIRN__KIND__ACCEPTED)->item.flags, PIRN__ITEM_FLAG__REPLAYED);
+	tiny_run(t);
+	assert_int_equal(rig_figures(&r).accepted, 2);
+	tiny_free(t);
+}
+
+static void test_a_settle_that_is_lost(void **state)
+{
+	(void)state;
+	for (int happened = 0; happened < 2; happened++) {
+		struct rig r;
+		struct tiny *t = new_tiny(&r, 10);
+		Pirn__Item run;
+
+		submit(t, 1, 1);
+		run = run_next(t);
+		tiny_result(t, A, &run, (struct rig_item){ .status = 200 });
+		t->next = happened ? STORE_DONE : STORE_LOST;
+		tiny_turn(t);
+		tiny_cut(t);
+		assert_int_equal(rig_figures(&r).events_done, 0);
+		tiny_connect(t, true);
+		tiny_run(t);
+		assert_int_equal(t->n_asks[BRK_ASK_SETTLE], happened ? 1 : 2);
+		assert_int_equal(rig_figures(&r).events_done, 1);
+		assert_int_equal(tiny_living(t, 1), 0);
+		tiny_free(t);
+	}
+}
+
+static void test_a_move_that_is_lost(void **state)
+{
+	(void)state;
+	for (int happened = 0; happened < 2; happened++) {
+		struct rig r;
+		struct tiny *t = new_tiny(&r, 10);
+		Pirn__Item run;
+
+		submit(t, 1, 1);
+		run = run_next(t);
+		tiny_result(t, A, &run, (struct rig_item){ .status = 500 });
+		t->next = happened ? STORE_DONE : STORE_LOST;
+		tiny_turn(t);
+		tiny_cut(t);
+		tiny_connect(t, true);
+		run = run_next(t);
+		assert_int_equal(run.attempt, 2);
+		tiny_result(t, A, &run, (struct rig_item){ .status = 200 });
+		tiny_run(t);
+		assert_int_equal(rig_figures(&r).events_done, 1);
+		assert_int_equal(tiny_living(t, 1), 0);
+		tiny_free(t);
+	}
+}
+
+static void test_a_repeated_turn(void **state)
+{
+	struct rig r;
+	struct tiny *t = new_tiny(&r, 0);
+
+	(void)state;
+	submit(t, 1, 1);
+	t->next = STORE_REPEATED;
+	tiny_turn(t);
+	tiny_run(t);
+	assert_int_equal(rig_figures(&r).accepted, 0);
+	tiny_pass(t, 2000);
+	assert_int_equal(rig_figures(&r).opened, 2);
+	assert_int_equal(rig_figures(&r).accepted, 1);
+	tiny_free(t);
+}
+
+/* Against all rules one of three has ended before: the others are settled all the same. */
+static void test_one_that_had_ended(void **state)
+{
+	struct rig r;
+	struct tiny *t = new_tiny(&r, 3);
+	Pirn__Item runs[3];
+
+	(void)state;
+	submit(t, 1, 3);
+	runs[0] = run_next(t);
+	for (size_t i = 0; i < 3; i++)
+		runs[i] = rig_nth(&r, PIRN__KIND__DISPATCH, i)->item;
+	tiny_set(&t->entries[0], 1);
+	for (size_t i = 0; i < 3; i++)
+		tiny_result(t, A, &runs[i], (struct rig_item){ .status = 200 });
+	tiny_run(t);
+	assert_int_equal(t->ends, 2);
+	assert_int_equal(rig_figures(&r).events_done, 2);
+	assert_int_equal(rig_figures(&r).entries, 0);
+	tiny_free(t);
+}
+
+/* ---- the fence ---------------------------------------------------------------------- */
+
+static void test_fenced(void **state)
+{
+	struct rig r;
+	struct tiny *t = new_tiny(&r, 1);
+
+	(void)state;
+	submit(t, 1, 3);
+	run_next(t);
+	t->beats[1] = 0; /* somebody adopted it */
+	t->owner[1] = 9;
+	t->epoch = 9;
+	submit(t, 4, 4);
+	tiny_submit(
+		t, CLIENT, (struct tiny_event){ .slot = 5, .flags = PIRN__ITEM_FLAG__ACK_MEMORY });
+	tiny_turn(t);
+	tiny_tell(t);
+	rig_is_refused(&r, 4, PIRN__REASON__MOVED);
+	assert_int_equal(rig_one(&r, PIRN__KIND__CANCEL)->peer, A);
+	assert_int_equal(rig_figures(&r).events_ready + rig_figures(&r).events_running, 0);
+	tiny_run(t);
+	assert_int_equal(rig_figures(&r).fenced, 1);
+	assert_int_equal(r.core->owner.epoch, 10);
+	/* What was accepted and never stored is: under the new epoch. */
+	assert_int_equal(rig_figures(&r).accepted, 4);
+	assert_int_equal(rig_figures(&r).events_ready + rig_figures(&r).events_running, 1);
+	tiny_free(t);
+}
+
+static void test_redis_lost_its_data(void **state)
+{
+	struct rig r;
+	struct tiny *t = new_tiny(&r, 2);
+	Pirn__Item first, second;
+
+	(void)state;
+	submit(t, 1, 5);
+	tiny_submit(t, CLIENT, (struct tiny_event){ .slot = 6, .delay_ms = 60000 });
+	first = run_next(t);
+	second = rig_nth(&r, PIRN__KIND__DISPATCH, 1)->item;
+	tiny_run(t);
+	tiny_result(t, A, &first, (struct rig_item){ .status = 200 });
+	for (size_t i = 0; i < t->n; i++)
+		t->entries[i].journal = 0;
+	memset(t->beats, 0, sizeof t->beats);
+	memset(t->owner, 0, sizeof t->owner);
+	t->epoch = 0;
+	t->n_numbers = 0;
+	tiny_turn(t);
+	tiny_tell(t); /* FENCED by a Redis that knows no epoch */
+	assert_int_equal(rig_acts(&r, BRK_LOG), 1);
+	tiny_result(t, A, &second, (struct rig_item){ .status = 200 });
+	rig_credit(&r, A, "hello", 10);
+	tiny_take(t);
+	finish(t);
+	assert_int_equal(rig_figures(&r).events_done, 5);
+	assert_int_equal(rig_figures(&r).events_waiting, 1);
+	assert_int_equal(rig_figures(&r).fenced, 0);
+	assert_int_equal(tiny_living(t, 1), 1);
+	tiny_free(t);
+}
+
+/* ---- adoption ------------------------------------------------------------------------- */
+
+/* Another broker's journal, made by a core of its own. */
+static void leave_behind(struct tiny *t, uint32_t n)
+{
+	struct rig *mine = t->rig, other;
+	struct brk_conf conf = tiny_conf();
+
+	t->rig = &other;
+	other = rig_new(&conf);
+	other.now_ms = mine->now_ms;
+	rig_look(&other, brk_core_durable(other.core, other.now_ms, true, NULL, 0));
+	tiny_connect(t, true);
+	tiny_run(t);
+	rig_client(&other, CLIENT);
+	rig_worker(&other, A, "hello", 0);
+	for (uint32_t i = 1; i <= n; i++) {
+		tiny_submit(t, CLIENT, (struct tiny_event){ .slot = 500 + i });
+		if (i % 3 == 0)
+			tiny_run(t);
+	}
+	tiny_run(t);
+	rig_free(&other);
+	t->rig = mine;
+}
+
+static void test_a_stalled_broker_is_adopted(void **state)
+{
+	struct rig r;
+	struct tiny *t = new_tiny(&r, 100);
+	Pirn__Item run;
+
+	(void)state;
+	leave_behind(t, 30);
+	assert_int_equal(tiny_living(t, 2), 10);
+	tiny_set(&t->entries[0], 0); /* one of them has ended */
+	tiny_pass(t, 2500);
+	assert_int_equal(rig_figures(&r).adoptions, 0);
+	run = run_next(t);
+	assert_int_equal(run.attempt, 1);
+	assert_int_equal(run.epoch, 1);
+	assert_int_equal(rig_figures(&r).adoptions, 1);
+	finish(t);
+	assert_int_equal(rig_figures(&r).events_done, 29);
+	assert_int_equal(rig_figures(&r).accepted, 0);
+	assert_false(t->last_end.no_records || t->last_end.only_run);
+	tiny_pass(t, 2000);
+	assert_int_equal(t->owner[2], 0); /* dropped */
+	assert_true(brk_owner_is_loaded(r.core));
+	tiny_free(t);
+}
+
+static void test_who_left_is_adopted_at_once(void **state)
+{
+	struct rig r;
+	struct tiny *t = new_tiny(&r, 0);
+
+	(void)state;
+	leave_behind(t, 3);
+	t->left[2] = true;
+	tiny_pass(t, 1100);
+	assert_int_equal(rig_figures(&r).adoptions, 1);
+	assert_int_equal(rig_figures(&r).events_ready, 3);
+	tiny_free(t);
+}
+
+static void test_who_beats_is_not_adopted(void **state)
+{
+	struct rig r;
+	struct tiny *t = new_tiny(&r, 0);
+
+	(void)state;
+	leave_behind(t, 3);
+	for (int i = 0; i < 10; i++) {
+		tiny_pass(t, 2000);
+		t->beats[2]++;
+	}
+	assert_int_equal(rig_figures(&r).adoptions, 0);
+	tiny_free(t);
+}
+
+/* A journal that is larger than what may be loaded is read as what was loaded ends. */
+static void test_paging(void **state)
+{
+	struct brk_conf conf = tiny_conf();
+	struct rig r;
+	struct tiny *t;
+
+	(void)state;
+	conf.max_events = 40;
+	t = tiny_new(&r, &conf);
+	rig_client(&r, CLIENT);
+	rig_worker(&r, A, "hello", 0);
+	leave_behind(t, 90);
+	tiny_pass(t, 8000);
+	assert_int_equal(rig_figures(&r).events_ready, 30);
+	assert_false(brk_owner_is_loaded(r.core));
+	rig_credit(&r, A, "hello", 1000);
+	tiny_take(t);
+	finish(t);
+	for (int i = 0; i < 10; i++) {
+		tiny_tick(t, 300);
+		finish(t);
+	}
+	assert_int_equal(rig_figures(&r).events_done, 90);
+	tiny_pass(t, 2000);
+	assert_int_equal(t->owner[2], 0);
+	tiny_free(t);
+}
+
+static void test_an_entry_that_is_none(void **state)
+{
+	struct rig r;
+	struct tiny *t = new_tiny(&r, 0);
+
+	(void)state;
+	leave_behind(t, 6);
+	t->entries[0].head[0] ^= 0xff;
+	tiny_pass(t, 6000);
+	assert_int_equal(rig_figures(&r).events_ready, 3);
+	assert_int_equal(t->owner[2], 1); /* it stays: it is not empty */
+	tiny_free(t);
+}
+
+/* ---- leaving --------------------------------------------------------------------------- */
+
+static void test_leaving(void **state)
+{
+	struct rig r;
+	struct tiny *t = new_tiny(&r, 1);
+	Pirn__Item run;
+
+	(void)state;
+	submit(t, 1, 3);
+	run = run_next(t);
+	rig_look(&r, brk_core_drain(r.core, r.now_ms));
+	rig_send(&r, CLIENT, PIRN__KIND__DRAIN);
+	tiny_pass(t, 1000);
+	assert_int_equal(t->n_asks[BRK_ASK_LEAVE], 0); /* it still runs */
+	assert_false(brk_core_drained(r.core));
+	tiny_result(t, A, &run, (struct rig_item){ .status = 200 });
+	tiny_pass(t, 1000);
+	assert_int_equal(t->n_asks[BRK_ASK_LEAVE], 1);
+	assert_true(t->left[1]);
+	assert_true(brk_core_drained(r.core));
+	assert_int_equal(rig_figures(&r).events_ready, 0);
+	assert_int_equal(tiny_living(t, 1), 1);
+	tiny_free(t);
+}
+
+/* ---- rewriting --------------------------------------------------------------------------- */
+
+static void test_rewriting(void **state)
+{
+	struct rig r;
+	struct tiny *t = new_tiny(&r, 1000);
+	struct brk_figures f;
+
+	(void)state;
+	for (uint32_t i = 1; i <= 20; i++) {
+		tiny_submit(t, CLIENT, (struct tiny_event){ .slot = i, .delay_ms = 60000 });
+		submit(t, 100 + i * 10, 108 + i * 10);
+		finish(t);
+	}
+	assert_int_equal(rig_figures(&r).entries, 20);
+	tiny_pass(t, 9000);
+	assert_int_equal(rig_figures(&r).entries, 20);
+	tiny_pass(t, 4000);
+	f = rig_figures(&r);
+	assert_int_equal(f.entries, 1);
+	assert_int_equal(f.moved, 20);
+	assert_int_equal(f.events_waiting, 20);
+	assert_int_equal(tiny_living(t, 1), 1);
+	tiny_pass(t, 20000);
+	assert_int_equal(rig_figures(&r).moved, 20); /* once is enough */
+	tiny_free(t);
+}
+
+int main(void)
+{
+	const struct CMUnitTest tests[] = {
+		cmocka_unit_test(test_a_store_that_happened),
+		cmocka_unit_test(test_a_store_that_did_not_happen),
+		cmocka_unit_test(test_a_store_with_duplicates_that_happened),
+		cmocka_unit_test(test_a_settle_that_is_lost),
+		cmocka_unit_test(test_a_move_that_is_lost),
+		cmocka_unit_test(test_a_repeated_turn),
+		cmocka_unit_test(test_one_that_had_ended),
+		cmocka_unit_test(test_fenced),
+		cmocka_unit_test(test_redis_lost_its_data),
+		cmocka_unit_test(test_a_stalled_broker_is_adopted),
+		cmocka_unit_test(test_who_left_is_adopted_at_once),
+		cmocka_unit_test(test_who_beats_is_not_adopted),
+		cmocka_unit_test(test_paging),
+		cmocka_unit_test(test_an_entry_that_is_none),
+		cmocka_unit_test(test_leaving),
+		cmocka_unit_test(test_rewriting),
+	};
+
+	return cmocka_run_group_tests(tests, NULL, NULL);
+}
