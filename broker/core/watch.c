@@ -430,12 +430,15 @@ bool brk_watch_query(struct brk_core *core, const struct brk_peer *peer, const P
 	return false;
 }
 
-/* Whatever a question was about, Redis did not do it. */
-static void told_no(struct brk_core *core, struct brk_question *q, const struct brk_asked *asked,
-	enum store_code code)
+/* Letters that may have gone back lie in the journal, whoever waits for the answer. */
+static bool may_have_moved(const struct brk_question *q, enum store_code code)
 {
-	if (asked->kind == BRK_ASK_REDRIVE && code == STORE_LOST)
-		brk_load_own(core, asked->epoch, asked->number); /* it may have happened */
+	return code == STORE_LOST || code == STORE_BROKEN || (code == STORE_DONE && q->answered);
+}
+
+/* Whatever a question was about, Redis did not do it, or nobody knows. */
+static void told_no(struct brk_core *core, struct brk_question *q, enum store_code code)
+{
 	brk_answer_reason(core, &q->asker, brk_answer_reason_of(code));
 	brk_question_over(core, q);
 }
@@ -450,13 +453,13 @@ void brk_watch_told(
 		brk_owner_fenced(core, asked, told->says);
 	if (told->says->code == STORE_LOST)
 		brk_owner_lost(core, asked);
+	if (asked->kind == BRK_ASK_REDRIVE && may_have_moved(q, told->says->code))
+		brk_load_own(core, asked->epoch, asked->number);
 	if (q->answered) {
-		if (asked->kind == BRK_ASK_REDRIVE && told->says->code == STORE_DONE)
-			brk_load_own(core, asked->epoch, asked->number);
 		if (q->open == 0)
 			question_free(core, q);
 	} else if (told->says->code != STORE_DONE) {
-		told_no(core, q, asked, told->says->code);
+		told_no(core, q, told->says->code);
 	} else if (asked->kind == BRK_ASK_RESULT) {
 		told_result(core, q, told->list);
 	} else if (q->what >= PIRN__QUERY_KIND__DEAD_LIST) {
