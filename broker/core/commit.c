@@ -167,7 +167,7 @@ struct brk_entry *brk_commit_entry(
 
 	if (commit->n_deliveries == 0)
 		return NULL;
-	body = base_pool_copy(&core->pool, commit->body.data, (uint32_t)commit->body.size);
+	body = brk_body_new(core, commit->body.data, commit->body.size);
 	if (!body || !journal)
 		abort();
 	entry = brk_entry_new(

@@ -39,6 +39,34 @@ void brk_journal_free(struct brk_core *core, struct brk_journal *journal)
 	free(journal);
 }
 
+/* ---- bodies --------------------------------------------------------------- */
+
+#define POOLED_BYTES 512u
+
+static void release_body(struct base_block *block)
+{
+	free(block);
+}
+
+/* Bodies may wait for days: a large one takes what it needs, and not what the pool would round it up
+ * to. There is one for many events. */
+struct base_block *brk_body_new(struct brk_core *core, const uint8_t *bytes, size_t size)
+{
+	struct base_block *block;
+
+	if (size <= POOLED_BYTES)
+		return base_pool_copy(&core->pool, bytes, (uint32_t)size);
+	block = malloc(sizeof *block + size);
+	if (!block)
+		return NULL;
+	memcpy(block + 1, bytes, size);
+	*block = (struct base_block){ .data = (const uint8_t *)(block + 1),
+		.size = (uint32_t)size,
+		.refs = 1,
+		.release = release_body };
+	return block;
+}
+
 /* ---- entries -------------------------------------------------------------- */
 
 static bool make_room(struct brk_core *core, struct brk_entry *entry, uint32_t n)

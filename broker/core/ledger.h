@@ -209,6 +209,8 @@ void brk_rewrite_look(struct brk_core *core);
 
 /* ---- entries */
 
+/* A copy of an entry's body. NULL: memory. */
+struct base_block *brk_body_new(struct brk_core *core, const uint8_t *bytes, size_t size);
 /* A new one with room for n deliveries, none of which stands in it yet; takes a reference to body.
  * NULL: memory. */
 struct brk_entry *brk_entry_new(struct brk_core *core, struct brk_journal *journal, uint32_t epoch,

@@ -200,8 +200,7 @@ static bool know_services(struct brk_core *core, const Pirn__JournalEntry *head)
 static bool make_entry(struct brk_core *core, struct load *load)
 {
 	const struct store_entry *from = load->from;
-	struct base_block *body =
-		base_pool_copy(&core->pool, from->body.data, (uint32_t)from->body.size);
+	struct base_block *body = brk_body_new(core, from->body.data, from->body.size);
 
 	if (!body)
 		return false;

@@ -12,7 +12,7 @@
 #include "broker/core/parts.h"
 
 #define LOOKED_AT    1024 /* entries of one journal, after each beat */
-#define TAKEN        64   /* entries at once, at most */
+#define TAKEN        512  /* entries at once, at most */
 #define WORTH_IT     8    /* and at least: their heads alone fill more than a quarter of a node */
 #define OLD_MS       10000
 #define NODE_BYTES   4096u

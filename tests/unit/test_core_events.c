@@ -1,5 +1,6 @@
 /* The core's durable events: from SUBMIT by way of Redis to an end. */
 #include "tests/unit/core_events.h"
+#include "tests/unit/count_alloc.h"
 
 enum { CLIENT = 1, OTHER = 2, A = 5, B = 6 };
 
@@ -583,6 +584,56 @@ static void test_calls_that_may_run_again_record(void **state)
 	tiny_free(t);
 }
 
+/* ---- memory --------------------------------------------------------------------- */
+
+/* A turn of 8 events, from SUBMIT to settled; the bench's own Redis is not counted. */
+static unsigned long allocs_of_a_turn(struct tiny *t, uint32_t first)
+{
+	Pirn__Item runs[8];
+	unsigned long n = 0;
+
+	count_alloc_start();
+	for (uint32_t i = 0; i < 8; i++)
+		tiny_submit(t, CLIENT, (struct tiny_event){ .slot = first + i });
+	n += count_alloc_stop();
+	rig_look(t->rig, brk_core_turn(t->rig->core, t->rig->now_ms));
+	tiny_take(t);
+	count_alloc_start();
+	tiny_tell(t);
+	for (size_t i = 0; i < 8; i++)
+		runs[i] = rig_nth(t->rig, PIRN__KIND__DISPATCH, i)->item;
+	for (size_t i = 0; i < 8; i++)
+		tiny_result(t, A, &runs[i], (struct rig_item){ .status = 200 });
+	n += count_alloc_stop();
+	rig_look(t->rig, brk_core_turn(t->rig->core, t->rig->now_ms));
+	tiny_take(t);
+	count_alloc_start();
+	tiny_tell(t);
+	return n + count_alloc_stop();
+}
+
+static void test_a_steady_state_allocates_nothing(void **state)
+{
+	struct rig r;
+	struct tiny *t = new_tiny(&r, 100);
+
+	(void)state;
+	if (!COUNT_ALLOC)
+		skip();
+	allocs_of_a_turn(t, 1);
+	allocs_of_a_turn(t, 11);
+	assert_int_equal(allocs_of_a_turn(t, 21), 0);
+	assert_int_equal(rig_figures(&r).events_done, 24);
+	tiny_free(t);
+}
+
+/* A million of them must fit; see bench for the whole. */
+static void test_a_delivery_is_small(void **state)
+{
+	(void)state;
+	assert_in_range(sizeof(struct brk_delivery), 1, 200);
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
@@ -609,6 +660,8 @@ int main(void)
 		cmocka_unit_test(test_no_run_on_an_old_beat),
 		cmocka_unit_test(test_one_in_eight_is_an_event),
 		cmocka_unit_test(test_calls_that_may_run_again_record),
+		cmocka_unit_test(test_a_steady_state_allocates_nothing),
+		cmocka_unit_test(test_a_delivery_is_small),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);
