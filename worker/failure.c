@@ -12,6 +12,7 @@
 #define JSON_MAX 8192u /* a larger body is not parsed for the sake of one line */
 
 static const char *const reasons[] = {
+	[PIRN__REASON__NO_WORKER] = "another run was to be alone in the worker",
 	[PIRN__REASON__DEADLINE] = "its time was over before it began",
 	[PIRN__REASON__TOO_LARGE] = "the response was too large",
 	[PIRN__REASON__CRASHED] = "the response broke the contract of a handler",

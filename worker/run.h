@@ -41,7 +41,6 @@ struct wrk_run {
 	uint8_t trace[WRK_TRACE_SIZE];
 	bool has_trace;
 	bool held;             /* not with the executor yet: beyond the service's concurrency */
-	bool gated;            /* the same, because of a run that is to be alone */
 	atomic_bool cancelled; /* nobody wants the answer; the thread looks at it too */
 	struct base_buf in;    /* meta and data, adjacent; NUL-terminated */
 	size_t meta_size, data_size;

@@ -9,8 +9,9 @@
  * (RUN) all that is done becomes RESULT items, and what changed of the credit
  * rides with them, one number a service and broker however many runs it sums up.
  *
- * A run with the flag ALONE waits until all runs that came before it have ended, and
- * those that come later wait for it. Credit, cancelling and the end go on as ever.
+ * A run with the flag ALONE waits until all runs that came before it have ended. What
+ * comes while it waits or runs is handed back unrun, and no credit is told until it has
+ * ended. Cancelling and the end go on as ever.
  *
  * The end: wrk_session_drain tells the brokers and grants nothing any more. When
  * each has answered and every run's result has left, on_drained is called. When

@@ -27,8 +27,8 @@ struct wrk_session {
 	size_t n_free_runs;
 	uint32_t started;      /* runs that the executor has, all services' */
 	struct wrk_run *alone; /* the one among them that no other may run beside; NULL: none */
-	struct wrk_run *gate, **gate_end; /* wait for it, or to be it, by task.next; in order */
-	struct wrk_service *due;          /* whose credit has to be told */
+	struct wrk_run *gate;  /* waits to be it; NULL: none does */
+	struct wrk_service *due; /* whose credit has to be told */
 	bool ready, draining, cut, drained;
 	struct wrk_session_figures figures;
 };
@@ -42,7 +42,7 @@ bool wrk_session_wants(const struct wrk_session *s, const struct wrk_run *run);
 /* A DISPATCH: its items become runs, or are answered. */
 void wrk_session_dispatch(struct wrk_session *s, uint32_t broker, const struct net_frame *frame);
 
-/* What waited for a run that was alone, or to be alone, starts when it may. Once a turn. */
+/* What waited to be alone starts when it may. Once a turn. */
 void wrk_session_open_gate(struct wrk_session *s);
 
 /* The executor is done with a run: its result leaves. */

@@ -92,7 +92,7 @@ static void tell_credit(struct wrk_session *s, struct wrk_service *service)
 
 void wrk_session_tell_credits(struct wrk_session *s)
 {
-	while (s->due) {
+	while (s->due && !s->gate && !s->alone) {
 		struct wrk_service *service = s->due;
 
 		s->due = service->next_due;
@@ -237,41 +237,25 @@ void wrk_session_done(struct wrk_session *s, struct wrk_run *run)
 
 /* ---- the gate: runs that wait because one is to be alone ------------------- */
 
-/* A run that killed workers must not take others along with it, so it runs alone: after all that came
- * before it, and before all that comes later. Those wait here in their order; none is with the
- * executor, nor counted as started. */
+/* A run that killed workers must not take others along with it, so it runs alone: it waits here until
+ * all that came before it have ended. What comes later is handed back, unrun and free of charge: if it
+ * waited here it would die with the worker, be charged with that death, and some day pass for poison
+ * itself. No credit is told meanwhile, so that it does not come again at once. */
 
 static bool is_alone(const struct wrk_run *run)
 {
 	return (run->flags & PIRN__ITEM_FLAG__ALONE) != 0;
 }
 
-static bool gate_is_shut(const struct wrk_session *s, const struct wrk_run *run)
+static bool is_at_gate(const struct wrk_session *s, const struct wrk_run *run)
 {
-	return s->gate || s->alone || (is_alone(run) && s->started > 0);
+	return s->gate == run;
 }
 
-static void gate_append(struct wrk_session *s, struct wrk_run *run)
+static void hand_back(struct wrk_session *s, struct wrk_run *run)
 {
-	if (!s->gate)
-		s->gate_end = &s->gate;
-	run->gated = true;
-	run->task.next = NULL;
-	*s->gate_end = run;
-	s->gate_end = (struct wrk_run **)&run->task.next;
-}
-
-static void gate_remove(struct wrk_session *s, struct wrk_run *run)
-{
-	struct wrk_run **at = &s->gate;
-
-	while (*at != run)
-		at = (struct wrk_run **)&(*at)->task.next;
-	*at = (struct wrk_run *)run->task.next;
-	if (!*at)
-		s->gate_end = at;
-	run->gated = false;
-	run->task.next = NULL;
+	run_answer_reason(run, 503, PIRN__REASON__NO_WORKER);
+	run_end(s, run);
 }
 
 /* ---- a run that is not to start -------------------------------------------- */
@@ -292,8 +276,8 @@ static void held_remove(struct wrk_run *run)
 bool wrk_session_withdraw(
 	struct wrk_session *s, struct wrk_run *run, uint32_t status, uint32_t reason)
 {
-	if (run->gated)
-		gate_remove(s, run);
+	if (is_at_gate(s, run))
+		s->gate = NULL;
 	else if (run->held)
 		held_remove(run);
 	else if (wrk_executor_withdraw(s->conf.executor, &run->task))
@@ -353,7 +337,7 @@ static bool run_fill(struct wrk_run *run, const Pirn__Item *item, const struct n
 	run->epoch = item->epoch;
 	run->lease_end_ms = item->lease_end_ms;
 	run->keep_until_ms = item->keep_until_ms;
-	run->held = run->gated = run->late = run->recorded = run->diverged = false;
+	run->held = run->late = run->recorded = run->diverged = false;
 	atomic_store(&run->cancelled, false);
 	run->status = run->reason = run->retry_after_ms = run->took_us = 0;
 	copy_bytes(run->id, sizeof run->id, item->has_id, &item->id);
@@ -422,12 +406,12 @@ static void run_queue(struct wrk_session *s, struct wrk_run *run, struct wrk_tas
 void wrk_session_open_gate(struct wrk_session *s)
 {
 	struct wrk_task *first = NULL, **end = &first;
-	struct wrk_run *run;
+	struct wrk_run *run = s->gate;
 
-	while ((run = s->gate) && !s->alone && (!is_alone(run) || s->started == 0)) {
-		gate_remove(s, run);
-		run_queue(s, run, &end);
-	}
+	if (!run || s->started > 0)
+		return;
+	s->gate = NULL;
+	run_queue(s, run, &end);
 	if (first)
 		wrk_executor_push(s->conf.executor, first, base_clock_us());
 }
@@ -443,8 +427,10 @@ void wrk_session_dispatch(struct wrk_session *s, uint32_t broker, const struct n
 		struct net_payload payload = net_frame_payload(frame, item, &offset);
 		struct wrk_run *run = run_open(s, broker, item, &payload, now_us);
 
-		if (run && gate_is_shut(s, run))
-			gate_append(s, run);
+		if (run && (s->gate || s->alone))
+			hand_back(s, run);
+		else if (run && is_alone(run) && s->started > 0)
+			s->gate = run;
 		else if (run)
 			run_queue(s, run, &end);
 	}

@@ -159,8 +159,18 @@ static struct brk_call *find_run(
 	return call->link->peer == peer || BRK_FAULTY(core, FOREIGN_RESULT) ? call : NULL;
 }
 
-/* Unrun: the worker drains, so nothing more goes there, whether its DRAIN was heard or not. */
-static void hand_back(struct brk_core *core, struct brk_peer *peer, struct brk_call *call)
+/* Unrun. */
+static void hand_back(struct brk_core *core, struct brk_call *call)
+{
+	if (call->delivery)
+		brk_run_unrun(core, call);
+	else
+		brk_call_apply(core, call, BRK_CALL_EV_HAND_BACK);
+}
+
+/* The worker drains, so nothing more goes there, whether its DRAIN was heard or not. */
+static void hand_back_for_good(
+	struct brk_core *core, struct brk_peer *peer, struct brk_call *call)
 {
 	struct brk_link *link;
 
@@ -169,10 +179,7 @@ static void hand_back(struct brk_core *core, struct brk_peer *peer, struct brk_c
 		DL_FOREACH2(peer->links, link, peer_next)
 		brk_link_refresh(core, link);
 	}
-	if (call->delivery)
-		brk_run_unrun(core, call);
-	else
-		brk_call_apply(core, call, BRK_CALL_EV_HAND_BACK);
+	hand_back(core, call);
 }
 
 static void one_result(struct brk_core *core, struct brk_peer *peer, struct brk_call *call,
@@ -181,7 +188,11 @@ static void one_result(struct brk_core *core, struct brk_peer *peer, struct brk_
 	struct answer answer;
 
 	if (item->reason == PIRN__REASON__DRAINING) {
-		hand_back(core, peer, call);
+		hand_back_for_good(core, peer, call);
+		return;
+	}
+	if (item->reason == PIRN__REASON__NO_WORKER) {
+		hand_back(core, call);
 		return;
 	}
 	if (call->delivery) {

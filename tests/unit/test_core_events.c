@@ -442,6 +442,23 @@ static void test_an_unrun_event_comes_back_free_of_charge(void **state)
 	tiny_free(t);
 }
 
+/* As from a worker in which another run is alone: it goes on working. */
+static void test_an_event_that_could_not_start_goes_anywhere(void **state)
+{
+	struct rig r;
+	struct tiny *t = new_tiny(&r, 10);
+	Pirn__Item run = submit_and_run(t, 1, 0);
+	const struct brk_action *a;
+
+	(void)state;
+	tiny_result(t, A, &run, (struct rig_item){ .reason = PIRN__REASON__NO_WORKER });
+	a = rig_one(&r, PIRN__KIND__DISPATCH);
+	assert_int_equal(a->peer, A);
+	assert_int_equal(a->item.attempt, 1);
+	assert_int_equal(t->n_asks[BRK_ASK_SETTLE], 0);
+	tiny_free(t);
+}
+
 static void test_a_delay(void **state)
 {
 	struct rig r;
@@ -653,6 +670,7 @@ int main(void)
 		cmocka_unit_test(test_poison),
 		cmocka_unit_test(test_a_bye_is_no_death),
 		cmocka_unit_test(test_an_unrun_event_comes_back_free_of_charge),
+		cmocka_unit_test(test_an_event_that_could_not_start_goes_anywhere),
 		cmocka_unit_test(test_a_delay),
 		cmocka_unit_test(test_too_old),
 		cmocka_unit_test(test_cancel),
