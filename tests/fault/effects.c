@@ -4,6 +4,10 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include <hiredis/hiredis.h>
+
+#include "base/ulid.h"
+
 #define STATE   "pirn:{0}:state:" EFFECTS_SERVICE ":"
 #define LETTERS "pirn:{0}:dead:" EFFECTS_SERVICE
 
@@ -90,12 +94,25 @@ uint64_t effects_backlog(struct harness_redis *redis)
 	return sum;
 }
 
+/* The field is the id's 16 bytes, which harness_redis_command could not say. */
 bool effects_is_dead(struct harness_redis *redis, const char *id)
 {
-	char command[96];
+	const char *path = strstr(harness_redis_url(redis), "://") + 3;
+	redisContext *c = redisConnectUnix(path);
+	redisReply *reply = NULL;
+	uint8_t bytes[BASE_ULID_SIZE];
+	bool dead;
 
-	(void)snprintf(command, sizeof command, "HEXISTS " LETTERS " %.26s", id);
-	return number(redis, command) == 1;
+	if (!base_ulid_parse(id, bytes))
+		die("an id that is none");
+	if (c && !c->err)
+		reply = redisCommand(c, "HEXISTS " LETTERS " %b", bytes, sizeof bytes);
+	if (!reply)
+		die("Redis does not answer");
+	dead = reply->integer == 1;
+	freeReplyObject(reply);
+	redisFree(c);
+	return dead;
 }
 
 unsigned effects_dead(struct harness_redis *redis)

@@ -115,7 +115,8 @@ void scene_recovered(struct scene *s)
 static void judge_one(struct scene *s, struct verdict *v, unsigned serial, const struct recorded *e,
 	unsigned effects)
 {
-	bool dead = e->fate == RECORD_ACCEPTED && effects_is_dead(s->f.redis, e->id);
+	bool dead = v->letters > 0 && e->fate == RECORD_ACCEPTED &&
+		    effects_is_dead(s->f.redis, e->id);
 
 	v->sent += e->fate != RECORD_NONE;
 	v->accepted += e->fate == RECORD_ACCEPTED;
@@ -149,7 +150,7 @@ static void count_runs(struct scene *s, struct verdict *v)
 
 struct verdict scene_judge(struct scene *s)
 {
-	struct verdict v = { 0 };
+	struct verdict v = { .letters = effects_dead(s->f.redis) };
 	struct effects effects;
 	size_t n;
 	struct recorded *events = record_read(s->record, &n);

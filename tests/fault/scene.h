@@ -28,6 +28,7 @@
 struct verdict {
 	size_t sent, accepted, refused, unknown;
 	size_t lost, dup, recovered, unexpected, dead;
+	unsigned letters;        /* dead ones, whosever they are */
 	uint64_t effects, total; /* events with an effect; the counter, once an effect */
 	uint64_t sum;            /* of the effects, which the counter must be */
 	uint64_t redelivered;    /* runs beyond the first and those that were to fail */

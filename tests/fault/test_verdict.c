@@ -10,6 +10,7 @@
 
 #include <cmocka.h>
 
+#include "base/ulid.h"
 #include "tests/fault/record.h"
 #include "tests/fault/scene.h"
 
@@ -43,16 +44,19 @@ static void effect(unsigned serial, unsigned times)
 
 static void test_each_kind_is_found(void **state)
 {
+	static const char letter[BASE_ULID_SIZE + 1] = "sixteen-of-these";
 	struct record *r = record_open(s.record);
+	char id[BASE_ULID_TEXT + 1];
 	struct verdict v;
 
 	(void)state;
+	base_ulid_print((const uint8_t *)letter, id);
 	for (unsigned i = 0; i < 9; i++)
 		record_sent(r, i, "http", i == 8);
 	record_accepted(r, 0, "01HZ0000000000000000000000"); /* there once */
 	record_accepted(r, 1, "01HZ0000000000000000000001"); /* lost */
 	record_accepted(r, 2, "01HZ0000000000000000000002"); /* twice */
-	record_accepted(r, 3, "01HZ0000000000000000000003"); /* dead */
+	record_accepted(r, 3, id);                           /* dead */
 	record_refused(r, 4, 503);                           /* there all the same */
 	record_refused(r, 5, 503);
 	record_unknown(r, 6); /* recovered */
@@ -68,9 +72,7 @@ static void test_each_kind_is_found(void **state)
 	effect(7, 1);
 	effect(8, 1);
 	effect(30, 1); /* nobody sent it */
-	free(harness_redis_command(
-		s.f.redis, "HSET pirn:{0}:dead:effect 01HZ0000000000000000000003 x"));
-
+	free(harness_redis_command(s.f.redis, "HSET pirn:{0}:dead:effect %s x", letter));
 	v = scene_judge(&s);
 	assert_int_equal(v.sent, 9);
 	assert_int_equal(v.accepted, 5);
