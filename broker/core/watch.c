@@ -167,12 +167,15 @@ static void ask_result(struct brk_core *core, struct brk_question *q)
 	a->dead.n = 1;
 }
 
+/* The horizon of then counts too: what was still to be read when the question came may have been read,
+ * run and ended while Redis was asked. Whoever asks comes again. */
 static void answer_nothing(struct brk_core *core, struct brk_question *q)
 {
 	Pirn__Answer answer;
 
 	brk_answer_init(core, &answer);
 	brk_answer_horizon(core, &answer);
+	answer.loaded = answer.loaded && !q->unsure && !first_live(core, q->id);
 	brk_answer_send(core, &q->asker, &answer);
 	brk_question_over(core, q);
 }
@@ -244,9 +247,17 @@ static void told_letter(
 		answer_nothing(core, q);
 }
 
+/* Whether an event of that id may come to be here before Redis has said that it knows none: it arrives
+ * (its sender may have heard ACCEPTED already, with ack: memory), or an entry is not read yet. */
+static bool may_come(struct brk_core *core, const uint8_t id[16])
+{
+	return brk_delivery_first(core, id) || !brk_owner_is_loaded(core);
+}
+
 static void query_invocation(
 	struct brk_core *core, struct brk_question *q, const Pirn__Query *query)
 {
+	q->unsure = may_come(core, q->id);
 	if (!first_live(core, q->id))
 		ask_result(core, q);
 	else if (query->wait_ms == 0 || core->draining || !watch(core, q, query->wait_ms))
@@ -259,6 +270,7 @@ static void query_cancel(struct brk_core *core, struct brk_question *q, const Pi
 	uint32_t n = 0;
 
 	(void)query;
+	q->unsure = may_come(core, q->id);
 	for (; d; d = next) {
 		next = brk_delivery_next(d);
 		n += brk_event_cancel(core, d);

@@ -30,6 +30,7 @@ struct brk_question {
 	uint32_t what; /* a QueryKind */
 	uint32_t open; /* asks that are not told yet */
 	bool answered;
+	bool unsure; /* it came when an event of its id might have been about to come here */
 	uint8_t id[16];
 };
 
