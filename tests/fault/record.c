@@ -44,8 +44,8 @@ void record_close(struct record **r)
 static void line(struct record *r, const char *what, unsigned serial, const char *word)
 {
 	char text[128];
-	int size = snprintf(text, sizeof text, "%s e%u %s %" PRIu64 "\n", what, serial, word,
-		harness_now_ms());
+	int size = snprintf(
+		text, sizeof text, "%s e%u %s %" PRIu64 "\n", what, serial, word, harness_now_ms());
 
 	if (write(r->fd, text, (size_t)size) != size)
 		die("write");

@@ -28,8 +28,8 @@ unsigned scene_rounds(void)
 
 static void body(unsigned serial, char *out, size_t room)
 {
-	(void)snprintf(out, room, "e%u sleep=%u fail=%d", serial, 5 + serial * 37 % 150,
-		serial % 10 == 3);
+	(void)snprintf(
+		out, room, "e%u sleep=%u fail=%d", serial, 5 + serial * 37 % 150, serial % 10 == 3);
 }
 
 static const char *gateway_in_turn(void *arg, unsigned serial)
@@ -115,8 +115,8 @@ void scene_recovered(struct scene *s)
 static void judge_one(struct scene *s, struct verdict *v, unsigned serial, const struct recorded *e,
 	unsigned effects)
 {
-	bool dead = v->letters > 0 && e->fate == RECORD_ACCEPTED &&
-		    effects_is_dead(s->f.redis, e->id);
+	bool dead =
+		v->letters > 0 && e->fate == RECORD_ACCEPTED && effects_is_dead(s->f.redis, e->id);
 
 	v->sent += e->fate != RECORD_NONE;
 	v->accepted += e->fate == RECORD_ACCEPTED;
@@ -142,7 +142,8 @@ static void count_runs(struct scene *s, struct verdict *v)
 
 	for (size_t i = 0; i < n; i++) {
 		begun += runs[i].what == '+' && runs[i].attempt > 1;
-		planned += runs[i].what == '-' && runs[i].err == 1; /* PIRN_ERR_FAILED: it was told to */
+		planned += runs[i].what == '-' &&
+			   runs[i].err == 1; /* PIRN_ERR_FAILED: it was told to */
 	}
 	v->redelivered = begun > planned ? begun - planned : 0;
 	free(runs);
@@ -172,8 +173,9 @@ static void print_row(const struct scene *s, FILE *out)
 {
 	const struct verdict *v = &s->verdict;
 
-	fprintf(out, "| %-44s | %6u | %8zu | %7zu | %7zu | %4zu | %3zu | %9zu | %4zu | %11" PRIu64
-		     " | %8" PRIu64 " | %8" PRIu64 " |\n",
+	fprintf(out,
+		"| %-44s | %6u | %8zu | %7zu | %7zu | %4zu | %3zu | %9zu | %4zu | %11" PRIu64
+		" | %8" PRIu64 " | %8" PRIu64 " |\n",
 		s->name, s->rounds, v->accepted, v->refused, v->unknown, v->lost, v->dup,
 		v->recovered, v->dead, v->redelivered, s->worst_first_ms, s->worst_drained_ms);
 }

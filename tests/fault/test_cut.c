@@ -66,7 +66,6 @@ static unsigned links_lost(struct harness_process *const *of, unsigned broker)
 	char name[32];
 	unsigned sum = 0;
 
-
 	(void)snprintf(name, sizeof name, "broker-%u", broker + 1);
 	for (unsigned i = 0; i < 2; i++)
 		sum += harness_log_count(of[i], "link_down", "broker", name);

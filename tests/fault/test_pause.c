@@ -12,10 +12,10 @@
 #include "tests/fault/scene.h"
 
 #define FLOW        100
-#define SLEEP_MS    300 /* between the two operations: some run is always half done */
-#define LEASE_MS    5000  /* 3 s, the time of a run (1 s), 1 s: nobody's lease is longer */
-#define ERR_TIMEOUT 10  /* PIRN_ERR_TIMEOUT: the worker itself sees that the time is over */
-#define ERR_LEASE   13  /* PIRN_ERR_LEASE: Redis does */
+#define SLEEP_MS    300  /* between the two operations: some run is always half done */
+#define LEASE_MS    5000 /* 3 s, the time of a run (1 s), 1 s: nobody's lease is longer */
+#define ERR_TIMEOUT 10   /* PIRN_ERR_TIMEOUT: the worker itself sees that the time is over */
+#define ERR_LEASE   13   /* PIRN_ERR_LEASE: Redis does */
 
 static int tear_down(void **state)
 {
@@ -90,9 +90,9 @@ static bool all_overtaken(const struct scene *s, pid_t pid)
 
 static void test_a_worker(void **state)
 {
-	static struct scene s = {
-		.name = "SIGSTOP a worker past the lease, SIGCONT", .per_second = 60, .body = long_runs
-	};
+	static struct scene s = { .name = "SIGSTOP a worker past the lease, SIGCONT",
+		.per_second = 60,
+		.body = long_runs };
 
 	*state = &s;
 	scene_begin(&s);
@@ -141,8 +141,7 @@ static void test_a_broker(void **state)
 			harness_log_count(other, "journal_adopted", NULL, NULL) > adopted);
 		scene_drain(&s);
 		harness_resume(victim);
-		wait_until(SCENE_MS,
-			harness_log_count(victim, "fenced", NULL, NULL) > fenced);
+		wait_until(SCENE_MS, harness_log_count(victim, "fenced", NULL, NULL) > fenced);
 		scene_resume(&s);
 		scene_recovered(&s);
 		wait_until(SCENE_MS, fabric_workers_of(&s.f, EFFECTS_SERVICE) == 2);

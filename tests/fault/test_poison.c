@@ -13,10 +13,11 @@
 
 #include "tests/fault/scene.h"
 
-#define FLOW        100
-#define DEATHS      5
-#define COMPANY     2 /* runs in which others may be in the same worker */
-#define OTHERS_MOST (1 + 1 + COMPANY) /* attempts: the last, one that fails on purpose, deaths suffered */
+#define FLOW    100
+#define DEATHS  5
+#define COMPANY 2 /* runs in which others may be in the same worker */
+#define OTHERS_MOST \
+	(1 + 1 + COMPANY) /* attempts: the last, one that fails on purpose, deaths suffered */
 
 static atomic_bool wanted;
 static atomic_uint poison; /* the last poisonous event's serial */
@@ -102,8 +103,8 @@ static void test_poison(void **state)
 		scene_fault(&s);
 		wanted = true;
 		wait_until(SCENE_MS, scene_supervise(&s) && effects_dead(s.f.redis) == i + 1);
-		wait_until(SCENE_MS, scene_supervise(&s) &&
-					     fabric_workers_of(&s.f, EFFECTS_SERVICE) == 2);
+		wait_until(SCENE_MS,
+			scene_supervise(&s) && fabric_workers_of(&s.f, EFFECTS_SERVICE) == 2);
 		scene_recovered(&s);
 		runs = effects_runs(s.runs, &n);
 		(void)snprintf(name, sizeof name, "e%u", poison);

@@ -128,8 +128,8 @@ static struct harness_redis *redis_on(const char *shim, const char *more, const 
 	static const char *environment[3];
 	char path[PATH_MAX];
 
-	(void)snprintf(preload, sizeof preload, "LD_PRELOAD=%s",
-		harness_build(shim, path, sizeof path));
+	(void)snprintf(
+		preload, sizeof preload, "LD_PRELOAD=%s", harness_build(shim, path, sizeof path));
 	environment[0] = preload;
 	environment[1] = more;
 	return harness_redis_start_in(

@@ -40,7 +40,7 @@ struct change {
 struct file {
 	dev_t device;
 	ino_t inode;
-	int fd; /* our own, good after the user's is closed */
+	int fd;           /* our own, good after the user's is closed */
 	uint8_t *changes; /* each a struct change and its bytes */
 	size_t size, room;
 };
