@@ -285,6 +285,36 @@ void sim_event_answered(
 
 /* ---- dispatches */
 
+/* Its run is the one that Redis's entry wants, not an earlier one, and not before its time. A broker
+ * that was adopted and does not know may be behind; one that ran from memory is ahead of all. */
+static void check_turn(struct sim *sim, uint32_t number, const Pirn__Item *item)
+{
+	const struct sim_event *e = &sim->events[number];
+	struct sim_note note = sim_event_note(sim, number);
+	uint32_t attempts = sim->retries[e->service].attempts;
+
+	SIM_CHECK(sim, note.redriven > 0 || item->attempt <= attempts,
+		"event %u runs as attempt %u of %u", number, item->attempt, attempts);
+	if (note.live == 0)
+		return;
+	SIM_CHECK(sim, item->attempt <= note.attempt,
+		"event %u runs as attempt %u, and Redis has %u as the next", number, item->attempt,
+		note.attempt);
+	SIM_CHECK(sim, item->attempt < note.attempt || sim_server_now(sim) >= note.not_before_ms,
+		"event %u runs %llu ms before its time", number,
+		(unsigned long long)(note.not_before_ms - sim_server_now(sim)));
+}
+
+/* Step 5. */
+static void check_lease(struct sim *sim, uint32_t number, const Pirn__Item *item)
+{
+	uint64_t timeout = sim->manifests[sim->events[number].service].timeout_ms;
+
+	SIM_CHECK(sim, item->epoch < sim->n_beats, "event %u runs under no epoch", number);
+	SIM_CHECK(sim, item->lease_end_ms <= sim->beats[item->epoch] + 3000 + timeout + 1000,
+		"event %u runs with a lease beyond what its broker's last beat allows", number);
+}
+
 void sim_event_dispatched(struct sim *sim, const struct brk_action *a)
 {
 	uint32_t number;
@@ -300,6 +330,8 @@ void sim_event_dispatched(struct sim *sim, const struct brk_action *a)
 		"event %u runs without a token", number);
 	sim_trace(sim, "event %u is dispatched, attempt %u of epoch %u", number, a->item.attempt,
 		a->item.epoch);
+	check_turn(sim, number, &a->item);
+	check_lease(sim, number, &a->item);
 	if (a->item.lease_end_ms > e->fence_ms)
 		e->fence_ms = a->item.lease_end_ms;
 	if (a->item.attempt > e->attempt)

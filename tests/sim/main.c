@@ -5,7 +5,7 @@
  *   sim --seeds N            that many seeds from 1 on, and the faults
  *   sim --seconds T          seeds for that long, and the faults
  *   sim --seed S             replay one, and tell all that happens (--fault NAME: with that fault)
- *   sim --faults             only the faults
+ *   sim --faults             only the faults (--fault NAME: that one)
  *
  * Seeds run in a child process, so that whatever ends it (a check here, an assertion in the core, a
  * sanitizer) leaves us to say which seed it was and how to see it again.
@@ -22,7 +22,9 @@
 #include "broker/core/fault.h"
 #include "tests/sim/sim.h"
 
-#define FAULT_SEEDS     400
+#define MAX_JOBS        8
+#define FAULT_SEEDS     600
+#define FAULT_SECONDS   60
 #define DEFAULT_SECONDS 25
 #define SEED_SECONDS    20 /* one that takes longer runs in a circle */
 #define PATIENCE        60 /* times five seconds in which a backlog may end */
@@ -222,6 +224,7 @@ static void tear_down(struct sim *sim)
 	sim_server_fini(sim);
 	free(sim->events);
 	free(sim->touched);
+	free(sim->beats);
 	sim_drop_events(sim);
 	base_heap_fini(&sim->agenda);
 	free(sim->calls);
@@ -284,85 +287,141 @@ static uint64_t play(struct report *report, uint64_t seed, uint64_t mask, bool v
 	return hash;
 }
 
-/* A seed that tells two stories cannot be replayed: every hundredth is told twice. */
-static void play_many(
-	struct report *report, uint64_t first, uint64_t n, double until, uint64_t mask)
-{
-	for (uint64_t seed = first; seed < first + n && seconds_now() < until; seed++) {
-		uint64_t hash = play(report, seed, mask, false);
+/* A child that plays every step-th seed from first on. */
+struct job {
+	struct report *report;
+	uint64_t first, n, step, mask;
+	double until;
+	pid_t pid;
+	bool well;
+};
 
-		if (seed % 100 != 1 || mask)
+/* A seed that tells two stories cannot be replayed: every hundredth is told twice. */
+static void play_many(const struct job *job)
+{
+	struct report *report = job->report;
+
+	for (uint64_t i = 0; i < job->n && seconds_now() < job->until; i++) {
+		uint64_t seed = job->first + i * job->step;
+		uint64_t hash = play(report, seed, job->mask, false);
+
+		if (seed % 100 != 1 || job->mask)
 			continue;
-		if (play(report, seed, mask, false) != hash) {
+		if (play(report, seed, job->mask, false) != hash) {
 			snprintf(report->why, sizeof report->why, "two runs of the seed differ");
 			_exit(1);
 		}
 	}
 }
 
-/* True when the child lived to the end. */
-static bool in_child(struct report *report, uint64_t first, uint64_t n, double until, uint64_t mask)
+static void start(struct job *job)
+{
+	fflush(stdout);
+	memset(job->report, 0, sizeof *job->report);
+	job->pid = fork();
+	if (job->pid != 0)
+		return;
+	if (job->mask && !freopen("/dev/null", "w", stderr))
+		_exit(2);
+	play_many(job);
+	_exit(0);
+}
+
+/* Well: the child lived to the end. */
+static void finish(struct job *job)
 {
 	int status = 0;
-	pid_t pid;
 
-	fflush(stdout);
-	memset(report, 0, sizeof *report);
-	pid = fork();
-	if (pid == 0) {
-		if (mask && !freopen("/dev/null", "w", stderr))
-			_exit(2);
-		play_many(report, first, n, until, mask);
-		_exit(0);
-	}
-	if (pid < 0 || waitpid(pid, &status, 0) != pid)
-		return false;
-	if (status != 0 && !report->why[0])
-		snprintf(report->why, sizeof report->why, "%s",
+	job->well = job->pid > 0 && waitpid(job->pid, &status, 0) == job->pid && status == 0;
+	if (status != 0 && !job->report->why[0])
+		snprintf(job->report->why, sizeof job->report->why, "%s",
 			!WIFSIGNALED(status)          ? "a sanitizer"
 			: WTERMSIG(status) == SIGALRM ? "it runs in a circle"
 						      : "an assertion of the core, or a crash");
-	return status == 0;
 }
 
-static unsigned test_seeds(const char *program, struct report *report, uint64_t n, double seconds)
+static unsigned n_jobs(void)
 {
-	double start = seconds_now(), took;
-	bool well;
+	long n = sysconf(_SC_NPROCESSORS_ONLN);
+
+	return n < 1 ? 1 : n > MAX_JOBS ? MAX_JOBS : (unsigned)n;
+}
+
+static void add(struct report *sum, const struct report *more)
+{
+	sum->seeds += more->seeds;
+	sum->steps += more->steps;
+	sum->calls += more->calls;
+	sum->answered += more->answered;
+	sum->events += more->events;
+	sum->accepted += more->accepted;
+}
+
+static unsigned test_seeds(const char *program, struct report *reports, uint64_t n, double seconds)
+{
+	struct job jobs[MAX_JOBS];
+	struct report sum = { 0 };
+	unsigned step = n_jobs(), failed = 0;
+	double began = seconds_now();
 
 	printf("[ RUN      ] seeds\n");
-	well = in_child(report, 1, n, start + seconds, 0);
-	took = seconds_now() - start;
-	printf("seeds=%llu\nseeds_per_s=%.0f\nsteps=%llu\ncalls=%llu\nanswered=%llu\n"
-	       "events=%llu\naccepted=%llu\n",
-		(unsigned long long)report->seeds, (double)report->seeds / took,
-		(unsigned long long)report->steps, (unsigned long long)report->calls,
-		(unsigned long long)report->answered, (unsigned long long)report->events,
-		(unsigned long long)report->accepted);
-	if (well) {
-		printf("[       OK ] seeds\n");
-		return 0;
+	for (unsigned i = 0; i < step; i++) {
+		jobs[i] = (struct job){ &reports[i], 1 + i, (n + step - 1 - i) / step, step, 0,
+			began + seconds, 0, false };
+		start(&jobs[i]);
 	}
-	printf("seed %llu: %s\nreplay it: %s --seed %llu\n", (unsigned long long)report->seed,
-		report->why, program, (unsigned long long)report->seed);
-	printf("[  FAILED  ] seeds\n");
-	return 1;
+	for (unsigned i = 0; i < step; i++) {
+		finish(&jobs[i]);
+		add(&sum, jobs[i].report);
+		if (jobs[i].well)
+			continue;
+		failed = 1;
+		printf("seed %llu: %s\nreplay it: %s --seed %llu\n",
+			(unsigned long long)reports[i].seed, reports[i].why, program,
+			(unsigned long long)reports[i].seed);
+	}
+	printf("seeds=%llu\nseeds_per_s=%.0f\nsteps=%llu\ncalls=%llu\nanswered=%llu\n"
+	       "events=%llu\naccepted=%llu\n[%s ] seeds\n",
+		(unsigned long long)sum.seeds, (double)sum.seeds / (seconds_now() - began),
+		(unsigned long long)sum.steps, (unsigned long long)sum.calls,
+		(unsigned long long)sum.answered, (unsigned long long)sum.events,
+		(unsigned long long)sum.accepted, failed ? "  FAILED " : "       OK");
+	return failed;
 }
 
-static unsigned test_faults(struct report *report)
+static bool was_found(const struct job *job)
 {
-	unsigned failed = 0;
+	size_t i = (size_t)__builtin_ctzll(job->mask);
+
+	printf("[ RUN      ] finds a %s that %s\n", faults[i].who, faults[i].text);
+	if (job->well)
+		printf("not found in %llu seeds\n[  FAILED  ] %s\n",
+			(unsigned long long)job->report->seeds, faults[i].name);
+	else
+		printf("seed %llu: %s\n[       OK ] %s\n", (unsigned long long)job->report->seed,
+			job->report->why, faults[i].name);
+	return !job->well;
+}
+
+/* mask: those that are looked for. */
+static unsigned test_faults(struct report *reports, uint64_t mask)
+{
+	struct job jobs[MAX_JOBS];
+	unsigned failed = 0, n = 0, step = n_jobs();
 
 	for (size_t i = 0; i < N_FAULTS; i++) {
-		printf("[ RUN      ] finds a %s that %s\n", faults[i].who, faults[i].text);
-		if (in_child(report, 1, FAULT_SEEDS, seconds_now() + 60, UINT64_C(1) << i)) {
-			printf("not found in %llu seeds\n[  FAILED  ] %s\n",
-				(unsigned long long)report->seeds, faults[i].name);
-			failed++;
-		} else {
-			printf("seed %llu: %s\n[       OK ] %s\n", (unsigned long long)report->seed,
-				report->why, faults[i].name);
+		if (mask & UINT64_C(1) << i) {
+			jobs[n] = (struct job){ &reports[n], 1, FAULT_SEEDS, 1, UINT64_C(1) << i,
+				seconds_now() + FAULT_SECONDS, 0, false };
+			start(&jobs[n++]);
 		}
+		if (n < step && i + 1 < N_FAULTS)
+			continue;
+		for (unsigned k = 0; k < n; k++) {
+			finish(&jobs[k]);
+			failed += !was_found(&jobs[k]);
+		}
+		n = 0;
 	}
 	return failed;
 }
@@ -379,21 +438,22 @@ static uint64_t fault_mask(const char *name)
 static void usage(void)
 {
 	fprintf(stderr,
-		"usage: sim [--seeds N | --seconds T | --seed S [--fault NAME] | --faults]\n");
+		"usage: sim [--seeds N | --seconds T | --seed S [--fault NAME] | --faults | "
+		"--fault NAME]\n");
 	exit(2);
 }
 
 int main(int argc, char **argv)
 {
-	struct report *report = mmap(
-		NULL, sizeof *report, PROT_READ | PROT_WRITE, MAP_SHARED | MAP_ANONYMOUS, -1, 0);
+	struct report *reports = mmap(NULL, MAX_JOBS * sizeof *reports, PROT_READ | PROT_WRITE,
+		MAP_SHARED | MAP_ANONYMOUS, -1, 0);
 	uint64_t n = UINT64_MAX / 2, one = 0;
 	double seconds = DEFAULT_SECONDS;
 	uint64_t mask = 0;
 	bool only_faults = false;
-	unsigned failed, tests = N_FAULTS;
+	unsigned failed, tests;
 
-	if (report == MAP_FAILED)
+	if (reports == MAP_FAILED)
 		return 2;
 	for (int i = 1; i < argc; i++) {
 		const char *value = i + 1 < argc ? argv[i + 1] : NULL;
@@ -414,18 +474,21 @@ int main(int argc, char **argv)
 			one = strtoull(value, NULL, 10);
 		} else if (strcmp(argv[i - 1], "--fault") == 0) {
 			mask = fault_mask(value);
+			only_faults = true;
 		} else {
 			usage();
 		}
 	}
 	if (one) {
-		play(report, one, mask, true);
+		play(reports, one, mask, true);
 		printf("seed %llu is well\n", (unsigned long long)one);
 		return 0;
 	}
-	failed = only_faults ? 0 : test_seeds(argv[0], report, n, seconds);
-	tests += !only_faults;
-	failed += test_faults(report);
+	if (!mask)
+		mask = (UINT64_C(1) << N_FAULTS) - 1;
+	failed = only_faults ? 0 : test_seeds(argv[0], reports, n, seconds);
+	failed += test_faults(reports, mask);
+	tests = (unsigned)__builtin_popcountll(mask) + !only_faults;
 	printf("[==========] %u test(s) run.\n[  PASSED  ] %u test(s).\n", tests, tests - failed);
 	if (failed)
 		printf("[  FAILED  ] %u test(s).\n", failed);

@@ -71,8 +71,13 @@ static struct store_arg bits_key(
 	return (struct store_arg){ out->text, (size_t)n };
 }
 
+struct stander {
+	uint32_t number, attempt;
+	uint64_t not_before_ms;
+};
+
 /* The events of a head, by bit; a room of STORE_ENTRY_DELIVERIES. */
-static size_t unpack(struct sim *sim, struct store_arg head, uint32_t *numbers)
+static size_t unpack(struct sim *sim, struct store_arg head, struct stander *out)
 {
 	Pirn__JournalEntry *entry = pirn__journal_entry__unpack(NULL, head.size, head.data);
 	size_t n = 0;
@@ -84,20 +89,42 @@ static size_t unpack(struct sim *sim, struct store_arg head, uint32_t *numbers)
 		SIM_CHECK(sim, e->id.len == 16 && e->n_deliveries > 0, "an event without parts");
 		for (size_t k = 0; k < e->n_deliveries; k++) {
 			SIM_CHECK(sim, n < STORE_ENTRY_DELIVERIES, "an entry that is too long");
-			numbers[n++] = number_of(sim, e->id.data);
+			out[n++] = (struct stander){ number_of(sim, e->id.data),
+				e->deliveries[k]->has_attempt ? e->deliveries[k]->attempt : 1,
+				e->deliveries[k]->not_before_ms };
 		}
 	}
 	pirn__journal_entry__free_unpacked(entry, NULL);
 	return n;
 }
 
-static void add_one(struct sim *sim, enum sim_change_kind kind, uint32_t number)
+/* One Idempotency-Key, one event. */
+static void check_key(struct sim *sim, uint32_t number)
 {
+	const struct sim_event *e = &sim->events[number];
+	struct store_arg key = { "sim:keys", 8 }, before;
+	uint32_t field = e->key * SIM_SERVICES + e->service;
+
+	SIM_CHECK(sim,
+		e->key == 0 ||
+			!sim_keys_get(&sim->server.redis.keys, key, field_of(&field), &before),
+		"event %u is stored and is not the first of its key (DUP)", number);
+	if (e->key > 0)
+		sim_keys_set(&sim->server.redis.keys, key, field_of(&field), field_of(&number));
+}
+
+static void add_one(struct sim *sim, enum sim_change_kind kind, const struct stander *stander)
+{
+	uint32_t number = stander->number;
 	struct sim_note note = load(sim, number);
 
 	sim_trace(sim, "event %u stands in an entry (%d)", number, (int)kind);
 	note.live++;
 	note.stored += kind == SIM_ADDED;
+	note.attempt = stander->attempt;
+	note.not_before_ms = stander->not_before_ms;
+	if (kind == SIM_ADDED)
+		check_key(sim, number);
 	if (kind == SIM_REDRIVEN) {
 		SIM_CHECK(sim, note.end == END_LETTER, "event %u is redriven and was no letter",
 			number);
@@ -110,13 +137,16 @@ static void add_one(struct sim *sim, enum sim_change_kind kind, uint32_t number)
 
 static void added(struct sim *sim, const struct sim_change *c)
 {
+	static struct stander standers[STORE_ENTRY_DELIVERIES];
 	uint32_t numbers[STORE_ENTRY_DELIVERIES];
-	size_t n = unpack(sim, c->head, numbers);
+	size_t n = unpack(sim, c->head, standers);
 	struct bits_key room;
 
-	for (uint32_t i = 0; i < n; i++)
+	for (uint32_t i = 0; i < n; i++) {
+		numbers[i] = standers[i].number;
 		if (numbers[i] != FOREIGN && !store_entry_ended(c->ended.data, c->ended.size, i))
-			add_one(sim, c->kind, numbers[i]);
+			add_one(sim, c->kind, &standers[i]);
+	}
 	sim_keys_set(&sim->server.redis.keys, bits_key(&room, c->journal, c->epoch, c->turn),
 		(struct store_arg){ "", 0 }, (struct store_arg){ numbers, n * sizeof *numbers });
 }
@@ -241,6 +271,48 @@ static void purged(struct sim *sim, const struct sim_change *c)
 	store(sim, number, &note);
 }
 
+/* ---- beats */
+
+static void note_beat(struct sim *sim, uint32_t epoch)
+{
+	while (epoch >= sim->n_beats) {
+		sim->beats = realloc(sim->beats, (sim->n_beats + 64) * sizeof *sim->beats);
+		memset(sim->beats + sim->n_beats, 0, 64 * sizeof *sim->beats);
+		sim->n_beats += 64;
+	}
+	sim->beats[epoch] = sim_server_now(sim);
+}
+
+static uint32_t last_epoch(struct sim *sim)
+{
+	struct store_arg value;
+
+	if (!sim_keys_get(&sim->server.redis.keys, (struct store_arg){ "epoch", 5 },
+		    (struct store_arg){ "", 0 }, &value))
+		return 0;
+	return (uint32_t)strtoul(value.data, NULL, 10);
+}
+
+/* Step 7: who is adopted has not beaten for a while, or has left. */
+static void adopted(struct sim *sim, const struct sim_change *c)
+{
+	uint32_t victim = c->epoch;
+
+	SIM_CHECK(sim,
+		victim < sim->n_beats &&
+			(c->has_left || sim_server_now(sim) - sim->beats[victim] >= 1900),
+		"epoch %u is adopted %llu ms after its beat", victim,
+		(unsigned long long)(sim_server_now(sim) - sim->beats[victim]));
+}
+
+void sim_events_served(struct sim *sim, const struct brk_ask *ask, enum store_code code)
+{
+	if (code == STORE_DONE && ask->kind == BRK_ASK_BEAT)
+		note_beat(sim, ask->epoch);
+	if (code == STORE_DONE && ask->kind == BRK_ASK_OPEN)
+		note_beat(sim, last_epoch(sim));
+}
+
 void sim_events_watch(void *arg, struct sim_redis *redis, const struct sim_change *change)
 {
 	static void (*const handlers[])(struct sim * sim, const struct sim_change *c) = {
@@ -250,6 +322,7 @@ void sim_events_watch(void *arg, struct sim_redis *redis, const struct sim_chang
 		[SIM_BIT] = bit,
 		[SIM_APPLIED] = applied,
 		[SIM_PURGED] = purged,
+		[SIM_ADOPTED] = adopted,
 	};
 
 	(void)redis;
@@ -337,6 +410,23 @@ static void count_entry(struct sim *sim, uint32_t journal, struct store_arg id, 
 	}
 }
 
+static void check_letter(struct sim *sim, uint32_t number)
+{
+	struct store_arg head, id;
+	uint8_t bytes[16];
+	char key[80];
+
+	if (load(sim, number).end != END_LETTER)
+		return;
+	sim_event_id(number, bytes);
+	id = (struct store_arg){ bytes, 16 };
+	snprintf(key, sizeof key, "dead:%s", sim_services[sim->events[number].service]);
+	SIM_CHECK(sim,
+		sim_keys_get(
+			&sim->server.redis.keys, (struct store_arg){ key, strlen(key) }, id, &head),
+		"the letter of event %u is gone (LOST)", number);
+}
+
 static void check_streams(struct sim *sim)
 {
 	uint32_t *live = calloc(sim->n_events + 1, sizeof *live);
@@ -346,6 +436,7 @@ static void check_streams(struct sim *sim)
 			c = c->hh.next)
 			count_entry(sim, suffix(k, "journal:"), c->field, live);
 	for (uint32_t i = 0; i < sim->n_events; i++) {
+		check_letter(sim, i);
 		SIM_CHECK(sim, live[i] == load(sim, i).live,
 			"event %u lives %u times in the streams", i, live[i]);
 		check_event(sim, i);

@@ -310,6 +310,8 @@ struct sim {
 	uint32_t n_events, events_room;
 	uint32_t *touched; /* by the last step */
 	size_t n_touched, touched_room;
+	uint64_t *beats; /* by epoch: when it last beat, Redis's time */
+	size_t n_beats;
 	uint32_t max_events;
 	uint64_t max_event_bytes;
 	uint32_t decide_ms;

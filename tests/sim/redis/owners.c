@@ -171,6 +171,7 @@ void sim_do_adopt(struct sim_asking *a)
 {
 	struct store_adopted *out = &a->reply->adopted;
 	struct store_arg victim = number(a->arena, a->ask->adopt.victim), beat;
+	struct sim_change change = { .kind = SIM_ADOPTED, .epoch = a->ask->adopt.victim };
 
 	if (!sim_is_owner(a->r, a->arena, a->ask->epoch)) {
 		sim_fenced(a);
@@ -183,8 +184,11 @@ void sim_do_adopt(struct sim_asking *a)
 	if (!sim_keys_get(&a->r->keys, owners, victim, &beat) ||
 		(sim_number(beat) != a->ask->adopt.seen && !SIM_FAULTY(a->r, ADOPT_BLIND)))
 		return;
+	change.has_left = sim_number(beat) == 0;
 	out->journals = take_all(a, a->ask->adopt.victim, a->ask->epoch, &out->n);
 	sim_keys_delete(&a->r->keys, owners, victim);
+	if (a->r->watch)
+		a->r->watch(a->r->watch_arg, a->r, &change);
 }
 
 void sim_do_leave(struct sim_asking *a)

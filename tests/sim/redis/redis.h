@@ -21,14 +21,12 @@
 
 /* name, what this Redis does */
 #define SIM_REDIS_FAULTS(X) \
-	X(TURN_TWICE, "takes an entry whose id is not above the last one") \
 	X(FENCE_IGNORED, "does what an epoch asks that owns nothing any more") \
 	X(ADOPT_BLIND, "gives a broker's journals away though it beat meanwhile") \
 	X(ADOPT_HALF, "gives an adopter one journal of several") \
 	X(LANE_IGNORED, "stores a number of a lane twice") \
 	X(KEY_IGNORED, "stores two events of one Idempotency-Key") \
 	X(BITS_IGNORED, "ends a delivery that has ended") \
-	X(OWNER_IGNORED, "settles in a journal of another") \
 	X(LEASE_IGNORED, "applies operations after the run's lease") \
 	X(RUN_IGNORED, "applies operations of a run when a later one has begun") \
 	X(NO_REPLAY, "applies an operation again that an earlier run did") \
@@ -56,6 +54,7 @@ enum sim_change_kind {
 	SIM_BIT,      /* end: this delivery left its entry; what it says has been checked */
 	SIM_APPLIED,  /* a state operation was applied (and not replayed) */
 	SIM_PURGED,   /* a letter went */
+	SIM_ADOPTED,  /* epoch lost its journals to another */
 };
 struct sim_change {
 	enum sim_change_kind kind;
@@ -68,6 +67,7 @@ struct sim_change {
 	const char *service;
 	const struct store_run *run; /* APPLIED */
 	struct store_arg field;
+	bool has_left; /* ADOPTED: by itself */
 };
 typedef void sim_redis_watch_fn(
 	void *arg, struct sim_redis *redis, const struct sim_change *change);

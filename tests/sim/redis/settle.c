@@ -39,7 +39,7 @@ static enum store_code check_entry(struct sim_asking *a, const struct store_ends
 	bool adopted;
 
 	if (sim_owner_of(a->r, a->arena, e->journal, &adopted) != a->ask->settle.turn.epoch &&
-		!SIM_FAULTY(a->r, OWNER_IGNORED) && !SIM_FAULTY(a->r, FENCE_IGNORED))
+		!SIM_FAULTY(a->r, FENCE_IGNORED))
 		return STORE_FENCED;
 	if (!sim_keys_get(&a->r->keys, stream, sim_entry_id(a->arena, e->epoch, e->turn), &value) &&
 		!SIM_FAULTY(a->r, BITS_IGNORED))

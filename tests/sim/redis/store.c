@@ -56,7 +56,7 @@ bool sim_append(struct sim_asking *a, const struct store_turn *turn, struct stor
 	struct front front = { a->r->keys.now_ms, turn->turn, turn->epoch, (uint32_t)head.size };
 	uint8_t *value = sim_alloc(a->arena, sizeof front + head.size + body.size);
 
-	if (!is_above_top(a, turn) && !SIM_FAULTY(a->r, TURN_TWICE)) {
+	if (!is_above_top(a, turn)) {
 		sim_refuse(a, STORE_REPEATED);
 		return false;
 	}
@@ -214,9 +214,9 @@ static bool plan_twin(struct sim_asking *a, struct plan *p, size_t i)
 	const struct store_item *items = a->ask->store.items;
 	size_t k = 0;
 
-	while (k < i && !(items[k].has_lane && items[i].has_lane &&
-				items[k].lane == items[i].lane &&
-				items[k].number == items[i].number))
+	while (k < i &&
+		!(items[k].has_lane && items[i].has_lane && items[k].lane == items[i].lane &&
+			items[k].number == items[i].number))
 		k++;
 	if (k == i || SIM_FAULTY(a->r, LANE_IGNORED))
 		return false;
