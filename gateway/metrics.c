@@ -151,8 +151,6 @@ static void walk_events(
 		.def = &refused_def, .labels = labels, .value = (double)s->events_refused
 	};
 
-	if (s->events_accepted == 0 && s->events_refused == 0)
-		return;
 	sink(arg, &accepted);
 	sink(arg, &refused);
 }

@@ -38,8 +38,9 @@ static int once(struct pirn_request *req, struct pirn_response *res)
 	int err;
 
 	snprintf(pid, sizeof pid, "%ld", (long)getpid());
-	err = pirn_key_swap(req, key, NULL, 0, pid, strlen(pid), 0);
-	if (err == PIRN_ERR_MISMATCH)
+	err = pirn_key_set(
+		req, key, pid, strlen(pid), 0); /* a later run replays it: the first one's stays */
+	if (!err && pirn_request_attempt(req) > 1)
 		return pirn_respond_json(
 			res, 200, "{\"attempt\":%u,\"pid\":%s}", pirn_request_attempt(req), pid);
 	while (!err && pirn_request_left_ms(req) > 0)
