@@ -174,7 +174,11 @@ void brk_run_result(struct brk_core *core, struct brk_call *call, const Pirn__It
 
 void brk_run_unrun(struct brk_core *core, struct brk_call *call)
 {
-	brk_delivery_apply(core, part(core, call), BRK_DELIVERY_EV_UNRUN);
+	struct brk_delivery *delivery = part(core, call);
+
+	brk_delivery_apply(core, delivery, BRK_DELIVERY_EV_UNRUN);
+	if (!delivery->entry) /* Redis lost it: it is being stored anew */
+		brk_delivery_apply(core, delivery, BRK_DELIVERY_EV_MOVE);
 }
 
 /* A death is charged to what ran in the worker; a worker that went in order has not died. */

@@ -128,8 +128,11 @@ static void stands(
 		core->figures.accepted++;
 		delivery->service->events_accepted++;
 	}
-	if (delivery->state != BRK_DELIVERY_RUNNING && !come_home(core, delivery))
+	if (delivery->state != BRK_DELIVERY_RUNNING && !come_home(core, delivery)) {
 		brk_delivery_apply(core, delivery, BRK_DELIVERY_EV_STORED);
+		if (delivery->flags & BRK_DELIVERY_CANCEL)
+			brk_event_cancel(core, delivery);
+	}
 	brk_accept_yes(core, arrival, NULL);
 	base_block_unref(&arrival->guard);
 }

@@ -447,6 +447,199 @@ static void test_rewriting(void **state)
 	tiny_free(t);
 }
 
+/* ---- anything, in any order ----------------------------------------------------------------- */
+
+#define RANDOM_SEEDS 150
+#define RANDOM_STEPS 250
+#define RUNS         64
+
+struct chaos {
+	struct tiny *t;
+	struct base_rand rand;
+	Pirn__Item runs[RUNS]; /* dispatched, and not answered */
+	size_t n_runs;
+	uint32_t submitted;
+	uint64_t granted;
+};
+
+static uint32_t pick(struct chaos *c, uint32_t n)
+{
+	return (uint32_t)base_rand_below(&c->rand, n);
+}
+
+static void note_runs(struct chaos *c)
+{
+	const struct brk_action *a;
+
+	for (size_t i = 0; (a = rig_nth(c->t->rig, PIRN__KIND__DISPATCH, i)); i++)
+		if (c->n_runs < RUNS)
+			c->runs[c->n_runs++] = a->item;
+}
+
+static void submit_any(struct chaos *c)
+{
+	tiny_submit(c->t, CLIENT,
+		(struct tiny_event){ .slot = ++c->submitted,
+			.number = 1 + pick(c, c->submitted),
+			.flags = pick(c, 4) ? PIRN__ITEM_FLAG__WANT_RESULT
+					    : PIRN__ITEM_FLAG__ACK_MEMORY,
+			.left_ms = 1 + pick(c, 3000),
+			.delay_ms = pick(c, 3) ? 0 : pick(c, 2000) });
+}
+
+static void answer_any(struct chaos *c)
+{
+	static const uint32_t statuses[] = { 200, 200, 200, 404, 500, 503, 0 };
+	Pirn__Item run;
+
+	if (c->n_runs == 0)
+		return;
+	run = c->runs[pick(c, (uint32_t)c->n_runs)];
+	tiny_result(c->t, A, &run,
+		(struct rig_item){ .status = statuses[pick(c, 7)],
+			.reason = pick(c, 8) ? 0 : PIRN__REASON__DRAINING,
+			.flags = pick(c, 2) ? PIRN__ITEM_FLAG__RECORDED : 0 });
+}
+
+static void restart_worker(struct chaos *c)
+{
+	rig_look(c->t->rig, brk_core_gone(c->t->rig->core, c->t->rig->now_ms, A));
+	tiny_take(c->t);
+	rig_worker(c->t->rig, A, "hello", 0);
+	tiny_take(c->t);
+	c->granted = 0;
+	c->n_runs = 0;
+}
+
+static void grant(struct chaos *c)
+{
+	c->granted += pick(c, 4);
+	rig_credit(c->t->rig, A, "hello", c->granted);
+	tiny_take(c->t);
+}
+
+static void cut_and_come_back(struct chaos *c)
+{
+	if (pick(c, 2)) {
+		tiny_cut(c->t);
+	} else { /* told late: after the next connection was made */
+		tiny_connect(c->t, false);
+		while (c->t->first < c->t->last)
+			tiny_tell_as(c->t, STORE_LOST);
+	}
+	if (pick(c, 3))
+		tiny_tick(c->t, pick(c, 3000));
+	tiny_connect(c->t, true);
+}
+
+static void lose_data(struct chaos *c)
+{
+	struct tiny *t = c->t;
+
+	for (size_t i = 0; i < t->n; i++)
+		t->entries[i].journal = 0;
+	memset(t->beats, 0, sizeof t->beats);
+	memset(t->owner, 0, sizeof t->owner);
+	t->epoch = 0;
+	t->n_numbers = 0;
+}
+
+static void fence(struct chaos *c)
+{
+	memset(c->t->beats, 0, sizeof c->t->beats);
+	memset(c->t->owner, 0, sizeof c->t->owner);
+	c->t->epoch++;
+}
+
+static void cancel_any(struct chaos *c)
+{
+	uint8_t id[16] = { 1, 0, (uint8_t)(1 + pick(c, c->submitted + 1)) };
+	struct brk_delivery *d = brk_delivery_first(c->t->rig->core, id);
+
+	if (d)
+		brk_event_cancel(c->t->rig->core, d);
+	tiny_tick(c->t, 0);
+}
+
+static void one_step(struct chaos *c)
+{
+	struct tiny *t = c->t;
+
+	switch (pick(c, 40)) {
+	case 0:
+		cut_and_come_back(c);
+		break;
+	case 1:
+		t->next = STORE_LOST;
+		break;
+	case 2:
+		t->next = (enum store_code[]){ STORE_OOM, STORE_AWAY, STORE_REPEATED,
+			STORE_BROKEN }[pick(c, 4)];
+		break;
+	case 3:
+		if (pick(c, 4) == 0)
+			lose_data(c);
+		break;
+	case 4:
+		if (pick(c, 4) == 0)
+			fence(c);
+		break;
+	case 5:
+		restart_worker(c);
+		break;
+	case 6:
+		cancel_any(c);
+		break;
+	default:
+		if (pick(c, 4) == 0)
+			submit_any(c);
+		else if (pick(c, 3) == 0)
+			answer_any(c);
+		else if (pick(c, 3) == 0)
+			grant(c);
+		else
+			tiny_step(t);
+	}
+	note_runs(c);
+}
+
+/* Then everything goes well, until nothing is left: no record, no byte, no entry. */
+static void come_to_rest(struct chaos *c)
+{
+	struct rig *r = c->t->rig;
+
+	c->t->next = STORE_DONE;
+	tiny_cut(c->t);
+	tiny_connect(c->t, true);
+	restart_worker(c);
+	rig_credit(r, A, "hello", 1000);
+	tiny_take(c->t);
+	for (int i = 0; i < 200 && r->core->deliveries.n_used > 0; i++) {
+		finish(c->t);
+		tiny_tick(c->t, 1000);
+	}
+	assert_int_equal(r->core->deliveries.n_used, 0);
+	assert_int_equal(rig_figures(r).entries, 0);
+	assert_true(brk_ledger_is_empty(r->core));
+}
+
+static void test_anything(void **state)
+{
+	(void)state;
+	for (uint64_t seed = 1; seed <= RANDOM_SEEDS; seed++) {
+		struct rig r;
+		struct chaos c = { .t = new_tiny(&r, 0) };
+
+		base_rand_init(&c.rand, seed);
+		for (int i = 0; i < RANDOM_STEPS && c.t->epoch < 24 && c.t->n < 100 &&
+				c.submitted < 100 && c.t->last - c.t->first < 20;
+			i++)
+			one_step(&c);
+		come_to_rest(&c);
+		tiny_free(c.t);
+	}
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
@@ -466,6 +659,7 @@ int main(void)
 		cmocka_unit_test(test_an_entry_that_is_none),
 		cmocka_unit_test(test_leaving),
 		cmocka_unit_test(test_rewriting),
+		cmocka_unit_test(test_anything),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);
