@@ -240,10 +240,18 @@ static void begin(struct brk_core *core, uint64_t now_ms)
 	core->now_us = core->fine_us ? core->fine_us : core->now_ms * 1000;
 }
 
+/* Runs have ended, and Redis knows: now the others may have the journals. */
+static void leave_when_drained(struct brk_core *core)
+{
+	if (core->draining && core->slab.n_used == 0 && brk_ledger_is_empty(core))
+		brk_owner_leave(core);
+}
+
 static const struct brk_actions *finish(struct brk_core *core)
 {
 	struct brk_service *service;
 
+	leave_when_drained(core);
 	LL_FOREACH2(core->touched, service, touched_next)
 	brk_dispatch_wake(core, service);
 	brk_dispatch_run(core);
@@ -381,13 +389,6 @@ static void beat(struct brk_core *core)
 	core->beat_at = core->now_ms + core->conf.beat_ms;
 }
 
-/* Runs have ended, and Redis knows: now the others may have the journals. */
-static void leave_when_drained(struct brk_core *core)
-{
-	if (core->draining && core->slab.n_used == 0 && brk_ledger_is_empty(core))
-		brk_owner_leave(core);
-}
-
 const struct brk_actions *brk_core_tick(struct brk_core *core, uint64_t now_ms, uint64_t unix_ms)
 {
 	begin(core, now_ms);
@@ -399,7 +400,6 @@ const struct brk_actions *brk_core_tick(struct brk_core *core, uint64_t now_ms, 
 	brk_ledger_tick(core);
 	brk_owner_tick(core);
 	beat(core);
-	leave_when_drained(core);
 	brk_registry_tick(core);
 	brk_credit_tick(core);
 	return finish(core);

@@ -588,16 +588,39 @@ static void test_one_in_eight_is_an_event(void **state)
 	tiny_free(t);
 }
 
+static Pirn__Item call_with_id(struct tiny *t, uint32_t slot, uint32_t flags)
+{
+	Pirn__Item item = PIRN__ITEM__INIT, *list = &item;
+	Pirn__Head head = PIRN__HEAD__INIT;
+	uint8_t id[16] = { 9 };
+
+	item.service = (char *)(uintptr_t) "hello";
+	item.has_slot = item.has_generation = item.has_id = item.has_left_ms = true;
+	item.slot = slot;
+	item.flags = flags;
+	item.left_ms = 5000;
+	item.id = (ProtobufCBinaryData){ sizeof id, id };
+	head.kind = PIRN__KIND__SUBMIT;
+	head.items = &list;
+	head.n_items = 1;
+	rig_head(t->rig, CLIENT, &head, NULL, 0);
+	return rig_one(t->rig, PIRN__KIND__DISPATCH)->item;
+}
+
 static void test_calls_that_may_run_again_record(void **state)
 {
 	struct rig r;
 	struct tiny *t = new_tiny(&r, 10);
-	Pirn__Item run;
+	Pirn__Item run = call_with_id(t, 1, PIRN__ITEM_FLAG__IDEMPOTENT);
 
 	(void)state;
-	rig_submit(&r, CLIENT, 1, "hello", PIRN__ITEM_FLAG__IDEMPOTENT);
-	run = rig_one(&r, PIRN__KIND__DISPATCH)->item;
-	assert_false(run.flags & PIRN__ITEM_FLAG__RECORD); /* it has no id */
+	assert_int_equal(run.flags, PIRN__ITEM_FLAG__IDEMPOTENT | PIRN__ITEM_FLAG__RECORD);
+	assert_int_equal(run.epoch, 0);
+	assert_int_equal(run.attempt, 1);
+	assert_int_equal(run.lease_end_ms, tiny_ms(t) + 6000);
+	assert_int_equal(run.keep_until_ms, run.lease_end_ms + 60000);
+	run = call_with_id(t, 2, 0);
+	assert_false(run.has_lease_end_ms || run.has_flags);
 	tiny_free(t);
 }
 
@@ -632,11 +655,12 @@ static unsigned long allocs_of_a_turn(struct tiny *t, uint32_t first)
 static void test_a_steady_state_allocates_nothing(void **state)
 {
 	struct rig r;
-	struct tiny *t = new_tiny(&r, 100);
+	struct tiny *t;
 
 	(void)state;
 	if (!COUNT_ALLOC)
 		skip();
+	t = new_tiny(&r, 100);
 	allocs_of_a_turn(t, 1);
 	allocs_of_a_turn(t, 11);
 	assert_int_equal(allocs_of_a_turn(t, 21), 0);
