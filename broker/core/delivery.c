@@ -51,6 +51,8 @@ void brk_delivery_index_fini(struct brk_delivery_index *x)
 	x->buckets = NULL;
 }
 
+/* Ids of one millisecond count up in their last byte, which is b's highest: a product carries nothing
+ * down from there, so it is folded before. */
 static struct brk_delivery **chain_of(const struct brk_delivery_index *x, const uint8_t *id)
 {
 	uint64_t a, b, h;
@@ -58,7 +60,8 @@ static struct brk_delivery **chain_of(const struct brk_delivery_index *x, const 
 	memcpy(&a, id, sizeof a);
 	memcpy(&b, id + sizeof a, sizeof b);
 	h = (x->seed ^ a) * 0x9E3779B97F4A7C15u;
-	h = (h ^ h >> 29 ^ b) * 0xD6E8FEB86659FD93u;
+	h ^= h >> 29 ^ b;
+	h = (h ^ h >> 32) * 0xD6E8FEB86659FD93u;
 	return &x->buckets[(uint32_t)(h >> 32) & x->mask];
 }
 
