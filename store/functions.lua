@@ -19,9 +19,10 @@
 --
 -- Entries. Id <epoch>-<turn>; fields t (when it was written, Redis's time), h, b (store/entry.h). XADD is
 -- the first thing that is written: a turn that was there before is REPEATED, and nothing else happened.
--- done:<J> is entry → bitmap of ended deliveries. A delivery that must end is checked against it, and
--- where it has no field yet, against the stream (this reads the entry once in its life): SETTLED. An
--- entry whose bits are full goes, with its field.
+-- done:<J> is entry → bitmap of ended deliveries, '' while none has: an entry gets its field when it is
+-- written, because to look it up in the stream is to read it whole. A delivery that must end is checked
+-- against it; where there is no field (redrive writes none), against the stream: SETTLED. An entry whose
+-- bits are full goes, with its field.
 --
 -- Bounds. Dedupe keys (events' and calls') are counted in bytes, by the hour of their making, in
 -- `dedupe-size`; what does not fit is FULL. Results lie in a ring of 32 hashes, results:0 to results:31,
@@ -36,7 +37,7 @@
 -- compared in halves; ":size" bytes so far; "o" and a field: the record of one operation, which is a
 -- letter and a value: i number, s string, n nothing, o done, e code of a failure (TYPE, OVERFLOW), a
 -- strings, each behind its size in 4 bytes.
-local revision = 3
+local revision = 4
 
 -- Runs one command for its reply; an error comes back as a value, with Redis's own code in front.
 local function run(...)
@@ -166,30 +167,40 @@ end
 
 -- ---- bitmaps, as SETBIT counts: bit 0 is the highest of the first byte
 
-local function has_bit(bitmap, bit_number)
-	local byte = string.byte(bitmap, math.floor(bit_number / 8) + 1) or 0
-	return bit.band(byte, bit.rshift(128, bit_number % 8)) ~= 0
+local ones = {} -- how many bits of a byte are set
+for byte = 0, 255 do
+	ones[byte] = byte == 0 and 0 or byte % 2 + ones[(byte - byte % 2) / 2] -- math is not there yet
 end
 
--- The bitmap with those bits set, and how many are set in it.
-local function with_bits(bitmap, n, bits)
-	local bytes, count = {}, 0
-	for i = 1, math.ceil(n / 8) do
-		bytes[i] = string.byte(bitmap, i) or 0
-	end
-	for _, b in ipairs(bits) do
-		local at = math.floor(b / 8) + 1
-		bytes[at] = bit.bor(bytes[at], bit.rshift(128, b % 8))
-	end
-	for i = 1, #bytes do
-		local byte = bytes[i]
-		while byte > 0 do
-			count = count + byte % 2
-			byte = math.floor(byte / 2)
+-- Adds the bits from first to last to `bytes` (number of the byte, from 1 on → its bits). False when one
+-- of them is there already, or in the bitmap.
+local function take_bits(bytes, bitmap, first, last)
+	for at = math.floor(first / 8), math.floor(last / 8) do
+		local mask = 255
+		if at * 8 < first then
+			mask = bit.rshift(mask, first - at * 8)
 		end
-		bytes[i] = string.char(bytes[i])
+		if at * 8 + 7 > last then
+			mask = bit.band(mask, bit.lshift(255, at * 8 + 7 - last))
+		end
+		local mine = bytes[at + 1] or 0
+		if bit.band(bit.bor(mine, string.byte(bitmap, at + 1) or 0), mask) ~= 0 then
+			return false
+		end
+		bytes[at + 1] = bit.bor(mine, mask)
 	end
-	return table.concat(bytes), count
+	return true
+end
+
+-- The bitmap of n bits with those of `bytes`, and how many are set in it.
+local function with_bits(bitmap, n, bytes)
+	local all, count = {}, 0
+	for i = 1, math.ceil(n / 8) do
+		local byte = bit.bor(string.byte(bitmap, i) or 0, bytes[i] or 0)
+		count = count + ones[byte]
+		all[i] = string.char(byte)
+	end
+	return table.concat(all), count
 end
 
 -- ---- bounded keys: bytes of dedupe keys by the hour
@@ -564,8 +575,8 @@ local function store(keys, args)
 			reply[#reply + 1] = text(item.index)
 			reply[#reply + 1] = item.why
 			reply[#reply + 1] = item.value
-			for b = item.first, item.first + item.n - 1 do
-				ended[#ended + 1] = b
+			if item.n > 0 then
+				take_bits(ended, '', item.first, item.first + item.n - 1)
 			end
 		else
 			live = live + item.n
@@ -577,10 +588,8 @@ local function store(keys, args)
 			return refused
 		end
 		reply[2] = '1'
-		if #ended > 0 then
-			local bitmap = with_bits('', bits, ended)
-			redis.call('HSET', keys[5], epoch .. '-' .. args[3], bitmap)
-		end
+		local bitmap = next(ended) and with_bits('', bits, ended) or ''
+		redis.call('HSET', keys[5], epoch .. '-' .. args[3], bitmap)
 	end
 	store_marks(keys, items, args)
 	if budget.new > 0 then
@@ -702,18 +711,18 @@ local function settle_entries(keys, args, epoch, at)
 			owned[journal] = true
 		end
 		local entry = { stream = tonumber(args[at + 1]), done = tonumber(args[at + 2]), id = args[at + 3],
-			n = tonumber(args[at + 4]), bits = {}, ends = {} }
-		local ends, seen = tonumber(args[at + 5]), {}
+			n = tonumber(args[at + 4]), bits = {}, count = 0, ends = {} }
+		local ends = tonumber(args[at + 5])
 		if listed[journal .. ' ' .. entry.id] then
 			return nil, refuse('ARGS', 'entry')
 		end
 		listed[journal .. ' ' .. entry.id] = true
 		at = at + 6
-		local bitmap = redis.call('HGET', keys[entry.done], entry.id)
-		if not bitmap and #redis.call('XRANGE', keys[entry.stream], entry.id, entry.id) == 0 then
+		entry.field = redis.call('HGET', keys[entry.done], entry.id)
+		if not entry.field and #redis.call('XRANGE', keys[entry.stream], entry.id, entry.id) == 0 then
 			return nil, refuse('SETTLED', entry.id)
 		end
-		entry.bitmap = bitmap or ''
+		entry.bitmap = entry.field or ''
 		for _ = 1, ends do
 			local b, how, last = tonumber(args[at]), args[at + 1], nil
 			at = at + 2
@@ -725,13 +734,10 @@ local function settle_entries(keys, args, epoch, at)
 			if last >= entry.n then
 				return nil, refuse('ARGS', 'bit')
 			end
-			for i = b, last do
-				if seen[i] or (bitmap and has_bit(bitmap, i)) then
-					return nil, refuse('SETTLED', entry.id)
-				end
-				seen[i] = true
-				entry.bits[#entry.bits + 1] = i
+			if not take_bits(entry.bits, entry.bitmap, b, last) then
+				return nil, refuse('SETTLED', entry.id)
 			end
+			entry.count = entry.count + last - b + 1
 			local e_end = { how = how }
 			if how ~= '-' then
 				e_end.ops = tonumber(args[at])
@@ -788,14 +794,14 @@ local function settle_bits(keys, entries)
 	local full, gone, marks = {}, {}, {}
 	for _, entry in ipairs(entries) do
 		local bitmap, count
-		if entry.bitmap == '' and #entry.bits == entry.n then
+		if entry.count == entry.n then
 			count = entry.n
 		else
 			bitmap, count = with_bits(entry.bitmap, entry.n, entry.bits)
 		end
 		if count == entry.n then
 			add_to(full, entry.stream, entry.id)
-			if entry.bitmap ~= '' then
+			if entry.field then
 				add_to(gone, entry.done, entry.id)
 			end
 		else
@@ -840,6 +846,7 @@ local function settle(keys, args)
 		if refused then
 			return refused
 		end
+		redis.call('HSET', keys[5], epoch .. '-' .. args[3], '')
 	end
 	settle_bits(keys, entries)
 	for _, entry in ipairs(entries) do

@@ -83,7 +83,7 @@ static void a_lost_reply(void **state)
 	CHANGES_NOTHING(g = store_events(1, 1, 1, 10, 5));
 	assert_int_equal(g.n, 5);
 	unheard(send_settle);
-	while (!redis_is("1", "HLEN pirn:{0}:done:1"))
+	while (redis_is("", "HGET pirn:{0}:done:1 1-1"))
 		;
 	CHANGES_NOTHING(g = settle(1, 1, 2, two_ends(), 1));
 	assert_int_equal(g.code, STORE_SETTLED);

@@ -169,7 +169,7 @@ static const char script[] =
 	"  local left = call('HLEN', P..'done:'..j)\n"
 	"  for _, e in ipairs(call('XRANGE', P..'journal:'..j, '-', '+')) do\n"
 	"    local d = call('HGET', P..'done:'..j, e[1]) if d then left = left - 1 end\n"
-	"    say('E', j, e[1], e[2][6], d and hex(d) or '-')\n"
+	"    say('E', j, e[1], e[2][6], d and d ~= '' and hex(d) or '-')\n"
 	"  end\n"
 	"  if left ~= 0 then say('done without an entry', j) end\n"
 	"end\n"
