@@ -33,16 +33,20 @@ static struct brk_rival *rival_get(struct brk_owner *owner, uint32_t epoch)
 	return &owner->rivals[owner->n_rivals++];
 }
 
+/* Beats that follow one another faster (there is one after each OPEN) count as one. */
 static void look_at(struct brk_owner *owner, const struct store_owner *seen)
 {
 	struct brk_rival *rival = rival_get(owner, seen->epoch);
 
 	if (!rival)
 		return;
-	if (rival->beat == seen->beat)
-		rival->unchanged++;
-	else
+	if (rival->beat != seen->beat) {
 		rival->unchanged = 0;
+		rival->counted_ms = owner->trusted_ms;
+	} else if (owner->trusted_ms - rival->counted_ms >= BRK_BEAT_MS) {
+		rival->unchanged++;
+		rival->counted_ms = owner->trusted_ms;
+	}
 	rival->beat = seen->beat;
 	rival->seen = true;
 }
@@ -60,8 +64,9 @@ static void forget_unseen(struct brk_owner *owner)
 	owner->n_rivals = n;
 }
 
-/* A beat of 0: it left. Our beats are at least BRK_BEAT_MS apart, and each was answered after the one
- * before: a pause of Redis, or of this process, makes nobody look stalled. */
+/* A beat of 0: it left. The beats of ours that count are at least BRK_BEAT_MS apart, and each was
+ * answered before the next was asked: a pause of Redis, or of this process, makes nobody look
+ * stalled. */
 static bool is_stalled(const struct brk_core *core, const struct brk_rival *rival)
 {
 	return rival->beat == 0 || rival->unchanged >= BRK_STALLED || BRK_FAULTY(core, ADOPT_LIVE);

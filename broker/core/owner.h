@@ -38,8 +38,9 @@ enum brk_owner_state {
 struct brk_rival {
 	uint32_t epoch;
 	uint64_t beat;
-	uint32_t unchanged; /* answered beats of ours since its last change */
-	bool seen;          /* by the last one */
+	uint32_t unchanged;  /* answered beats of ours since its last change, a second apart */
+	uint64_t counted_ms; /* when the last of them was asked */
+	bool seen;           /* by the last one */
 };
 
 struct brk_own_read {

@@ -350,6 +350,25 @@ static void test_who_beats_is_not_adopted(void **state)
 	tiny_free(t);
 }
 
+/* Each reconnect has a beat of its own: those do not make another broker look stalled. */
+static void test_beats_in_a_row_count_once(void **state)
+{
+	struct rig r;
+	struct tiny *t = new_tiny(&r, 0);
+
+	(void)state;
+	leave_behind(t, 3);
+	for (int i = 0; i < 10; i++) {
+		tiny_cut(t);
+		tiny_connect(t, true);
+		tiny_pass(t, 200);
+	}
+	assert_int_equal(rig_figures(&r).adoptions, 0);
+	tiny_pass(t, 2000);
+	assert_int_equal(rig_figures(&r).adoptions, 1);
+	tiny_free(t);
+}
+
 /* A journal that is larger than what may be loaded is read as what was loaded ends. */
 static void test_paging(void **state)
 {
@@ -655,6 +674,7 @@ int main(void)
 		cmocka_unit_test(test_a_stalled_broker_is_adopted),
 		cmocka_unit_test(test_who_left_is_adopted_at_once),
 		cmocka_unit_test(test_who_beats_is_not_adopted),
+		cmocka_unit_test(test_beats_in_a_row_count_once),
 		cmocka_unit_test(test_paging),
 		cmocka_unit_test(test_an_entry_that_is_none),
 		cmocka_unit_test(test_leaving),
