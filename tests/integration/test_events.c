@@ -586,6 +586,46 @@ static void test_without_redis_events_are_refused_and_calls_go_on(void **state)
 	json_decref(outcome(id, "done"));
 }
 
+static void restart_brokers(void)
+{
+	for (unsigned i = 0; i < f.n_brokers; i++) {
+		harness_kill_hard(f.brokers[i]);
+		harness_again(f.brokers[i]);
+	}
+}
+
+static bool says_warnings(void)
+{
+	struct harness_answer a = harness_get(f.http, "/readyz");
+	json_t *d = json_loadb(a.body, a.size, 0, NULL);
+	bool is = a.status == 200 && json_array_size(json_object_get(d, "warnings")) > 0;
+
+	json_decref(d);
+	harness_answer_free(&a);
+	return is;
+}
+
+static void test_a_redis_that_forgets_is_not_relied_on(void **state)
+{
+	char out[4096];
+	struct harness_answer a;
+
+	(void)state;
+	assert_true(harness_redis_says(f.redis, "OK", "CONFIG SET appendfsync everysec"));
+	restart_brokers();
+	wait_until(PATIENCE_MS, says_warnings() && says_events(false));
+	a = request("POST", "/v1/invoke/hello", "", HEADERS(ASYNC));
+	assert_int_equal(a.status, 503);
+	assert_non_null(harness_answer_header(&a, "retry-after"));
+	harness_answer_free(&a);
+	wait_until(PATIENCE_MS, harness_status(f.http, "POST", "/v1/invoke/hello", "") == 200);
+	assert_int_equal(PIRN(out, "services", "--admin", f.admin), 0);
+	assert_non_null(strstr(out, "warning: "));
+	assert_true(harness_redis_says(f.redis, "OK", "CONFIG SET appendfsync always"));
+	restart_brokers();
+	wait_until(PATIENCE_MS, !says_warnings() && says_events(true));
+}
+
 /* A broker may still be on its way back to Redis: it says 503, and the same key may come again. */
 static struct harness_answer asked_until_served(
 	const char *target, const char *body, const char *const *headers)
@@ -676,6 +716,7 @@ int main(void)
 		cmocka_unit_test(test_the_commands),
 		cmocka_unit_test(test_events_are_counted),
 		cmocka_unit_test(test_without_redis_events_are_refused_and_calls_go_on),
+		cmocka_unit_test(test_a_redis_that_forgets_is_not_relied_on),
 		cmocka_unit_test(test_accepted_events_outlive_everything),
 	};
 
