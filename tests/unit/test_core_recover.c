@@ -364,7 +364,7 @@ static void test_beats_in_a_row_count_once(void **state)
 		tiny_pass(t, 200);
 	}
 	assert_int_equal(rig_figures(&r).adoptions, 0);
-	tiny_pass(t, 3000);
+	tiny_pass(t, 4000);
 	assert_int_equal(rig_figures(&r).adoptions, 1);
 	tiny_free(t);
 }
