@@ -12,6 +12,12 @@
  * (the protocol's two ways), settle (results, losses, deadlines), query, check.
  * parts.h is the inside; log_ids.h lists what BRK_LOG says.
  *
+ * Events: accept (taken in), delivery (one record: its states), run (an attempt, which is
+ * a call without a client), ending (what follows it), ledger (the books of what stands
+ * where: entry, commit with store and settling, recover, rewrite, pack), owner (epoch,
+ * beat, clock; adopt and load: what others leave), asks (what Redis was asked and has not
+ * told).
+ *
  * All memory of the steady state comes from slabs and pools that were grown
  * before: no malloc per item (tests/unit counts them).
  *

@@ -169,8 +169,7 @@ static void hand_back(struct brk_core *core, struct brk_call *call)
 }
 
 /* The worker drains, so nothing more goes there, whether its DRAIN was heard or not. */
-static void hand_back_for_good(
-	struct brk_core *core, struct brk_peer *peer, struct brk_call *call)
+static void hand_back_for_good(struct brk_core *core, struct brk_peer *peer, struct brk_call *call)
 {
 	struct brk_link *link;
 
