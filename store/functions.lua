@@ -1067,8 +1067,8 @@ local function claim(keys, args)
 end
 
 -- KEYS: key, dedupe-size, ops of the call. ARGV: id, run, has a response, response, dedupe_ms. A
--- response is kept, and the call's operation records go; without one the next claim runs again, and
--- they stay for it. Reply: 1. STALE: a later run has the key, or nobody.
+-- response is kept, and of the call's operation records a fence stays; without one the next claim runs
+-- again, and they stay for it. Reply: 1. STALE: a later run has the key, or nobody.
 local function answer(keys, args)
 	local r = redis.call('HMGET', keys[1], 'i', 'r', 'a')
 	if r[1] ~= args[1] or r[2] ~= args[2] then
@@ -1084,7 +1084,13 @@ local function answer(keys, args)
 	redis.call('HSET', keys[1], 'a', args[4], 'u', '0')
 	redis.call('PEXPIRE', keys[1], args[5])
 	dedupe_add(keys[2], now_ms(), #args[4], {})
-	redis.call('UNLINK', keys[3])
+	-- An earlier run may still go on under its lease: what it asks for from now on is refused, or it would
+	-- be done again.
+	if args[2] ~= '1' or redis.call('EXISTS', keys[3]) == 1 then
+		redis.call('UNLINK', keys[3])
+		redis.call('HSET', keys[3], ':run', string.rep('\255', 8))
+		redis.call('PEXPIRE', keys[3], args[5])
+	end
 	return 1
 end
 

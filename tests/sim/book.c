@@ -106,7 +106,9 @@ void sim_book_answered(struct sim *sim, struct sim_conn *conn, const struct brk_
 	if (conn->role == SIM_LIAR)
 		return;
 	SIM_CHECK(sim, conn->role == SIM_CLIENT, "an answer to a worker");
-	if (a->item.slot >= SIM_EVENT_SLOT && a->item.slot != UINT32_MAX) {
+	if (a->item.slot >= SIM_KEYED_SLOT)
+		return; /* its client looks at it; or a question's */
+	if (a->item.slot >= SIM_EVENT_SLOT) {
 		sim_event_decided(sim, a);
 		return;
 	}

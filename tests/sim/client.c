@@ -129,6 +129,8 @@ static void work_event(struct sim *sim, void *arg, uint64_t life)
 			cancel_one(sim, conn);
 		if (sim_chance(sim, 3))
 			ask(sim, conn);
+		if (sim->event_percent > 0 && sim_chance(sim, 10))
+			sim_keyed_submit(sim, conn);
 		if (sim->event_percent > 0 && sim_chance(sim, 6))
 			sim_send(sim, conn, TO_BROKER, sim_event_question(sim));
 	}
@@ -166,6 +168,10 @@ static void answered(struct sim *sim, struct sim_conn *conn, uint32_t kind, cons
 
 	if (item->slot == UINT32_MAX)
 		return; /* a question that was refused */
+	if (item->slot >= SIM_KEYED_SLOT) {
+		sim_keyed_answered(sim, conn, kind, item, payload);
+		return;
+	}
 	if (item->slot >= SIM_EVENT_SLOT) {
 		sim_event_answered(sim, conn, kind, item);
 		return;

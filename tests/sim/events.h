@@ -78,7 +78,7 @@ void sim_event_told(struct sim *sim, const Pirn__Answer *answer);
 bool sim_event_is(
 	const Pirn__Item *item, uint32_t *number); /* by id; false: a call's, or a liar's */
 void sim_event_dispatched(struct sim *sim, const struct brk_action *a);
-void sim_events_served(struct sim *sim, const struct brk_ask *ask, enum store_code code);
+void sim_events_served(struct sim *sim, const struct brk_ask *ask, const struct sim_reply *reply);
 void sim_event_decided(struct sim *sim, const struct brk_action *a); /* on the way out */
 
 /* ---- workers: run.c */

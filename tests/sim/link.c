@@ -195,7 +195,7 @@ static struct answer *execute(struct sim *sim, const struct request *q, const st
 		sim_trace(sim, "redis: %s of epoch %u%s: %d", brk_ask_name(q->ask.kind),
 			q->ask.epoch, link->broker ? "" : ", late", (int)answer->reply->says.code);
 	if (!q->is_op)
-		sim_events_served(sim, &q->ask, answer->reply->says.code);
+		sim_events_served(sim, &q->ask, answer->reply);
 	sim_events_check_step(sim);
 	if (error)
 		answer->reply->says.code = STORE_BROKEN;

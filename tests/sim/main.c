@@ -224,6 +224,7 @@ static void tear_down(struct sim *sim)
 	sim_server_fini(sim);
 	free(sim->events);
 	free(sim->touched);
+	free(sim->keyed);
 	free(sim->beats);
 	sim_drop_events(sim);
 	base_heap_fini(&sim->agenda);
@@ -246,6 +247,7 @@ void sim_run_seed(struct sim *sim)
 	check_rest(sim);
 	sim_book_end(sim);
 	sim_events_check_rest(sim);
+	sim_keyed_check_rest(sim);
 }
 
 /* ---- many ------------------------------------------------------------------------ */

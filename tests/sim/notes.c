@@ -244,10 +244,12 @@ static void bit(struct sim *sim, const struct sim_change *c)
 /* I4 */
 static void applied(struct sim *sim, const struct sim_change *c)
 {
-	uint32_t number = number_of(sim, c->id);
+	uint32_t number = number_of(sim, c->id), keyed;
 	unsigned op = (unsigned)(((const char *)c->field.data)[c->field.size - 1] - '0');
 	struct sim_note note;
 
+	if (sim_keyed_is(sim, c->id, 16, &keyed))
+		sim_keyed_applied(sim, keyed, op);
 	if (number == FOREIGN)
 		return;
 	note = load(sim, number);
@@ -283,16 +285,6 @@ static void note_beat(struct sim *sim, uint32_t epoch)
 	sim->beats[epoch] = sim_server_now(sim);
 }
 
-static uint32_t last_epoch(struct sim *sim)
-{
-	struct store_arg value;
-
-	if (!sim_keys_get(&sim->server.redis.keys, (struct store_arg){ "epoch", 5 },
-		    (struct store_arg){ "", 0 }, &value))
-		return 0;
-	return (uint32_t)strtoul(value.data, NULL, 10);
-}
-
 /* Step 7: who is adopted has not beaten for a while, or has left. */
 static void adopted(struct sim *sim, const struct sim_change *c)
 {
@@ -305,12 +297,15 @@ static void adopted(struct sim *sim, const struct sim_change *c)
 		(unsigned long long)(sim_server_now(sim) - sim->beats[victim]));
 }
 
-void sim_events_served(struct sim *sim, const struct brk_ask *ask, enum store_code code)
+void sim_events_served(struct sim *sim, const struct brk_ask *ask, const struct sim_reply *reply)
 {
-	if (code == STORE_DONE && ask->kind == BRK_ASK_BEAT)
+	if (reply->says.code != STORE_DONE)
+		return;
+	sim_keyed_served(sim, ask, reply);
+	if (ask->kind == BRK_ASK_BEAT)
 		note_beat(sim, ask->epoch);
-	if (code == STORE_DONE && ask->kind == BRK_ASK_OPEN)
-		note_beat(sim, last_epoch(sim));
+	if (ask->kind == BRK_ASK_OPEN)
+		note_beat(sim, reply->opened.epoch);
 }
 
 void sim_events_watch(void *arg, struct sim_redis *redis, const struct sim_change *change)

@@ -84,6 +84,7 @@ void sim_session_over(struct sim *sim, struct sim_conn *conn)
 	if (conn->phase == SIM_UP && conn->proc->role == SIM_CLIENT) {
 		sim_client_lost(sim, conn);
 		sim_event_lost(sim, conn);
+		sim_keyed_lost(sim, conn);
 	}
 	if (conn->phase == SIM_UP && conn->proc->role == SIM_WORKER)
 		sim_worker_lost(sim, conn);

@@ -37,7 +37,7 @@ static void build(const struct sim_run *run, struct sim_op *op, char *key, char 
 {
 	*op = (struct sim_op){ .run = run->run, .command = ops[run->step].command };
 	snprintf(field, 16, "op%u", run->step);
-	snprintf(key, 32, "e%u-%u", run->number, run->step);
+	snprintf(key, 32, "%c%u-%u", run->keyed ? 'k' : 'e', run->number, run->step);
 	op->field = (struct store_arg){ field, strlen(field) };
 	op->key = (struct store_arg){ key, strlen(key) };
 	if (strcmp(op->command, "HINCRBY") == 0)
@@ -158,18 +158,21 @@ static void poison_event(struct sim *sim, void *arg, uint64_t serial)
 
 void sim_run_begin(struct sim *sim, struct sim_run *run, const Pirn__Item *item)
 {
-	struct sim_event *e = &sim->events[run->number];
-
-	run->event = true;
 	memcpy(run->run.id, item->id.data, 16);
 	run->run.service = sim_services[run->service];
 	run->run.attempt = item->attempt;
 	run->run.epoch = item->epoch;
 	run->run.lease_end_ms = item->lease_end_ms;
 	run->run.keep_until_ms = item->keep_until_ms;
-	e->runs++;
-	if (e->poison)
-		sim_at(sim, sim->now_ms + sim_below(sim, 4), poison_event, run->proc, run->serial);
+	if (run->event)
+		sim->events[run->number].runs++;
+	if (run->event && sim->events[run->number].poison)
+		sim_at(sim, sim->now_ms, poison_event, run->proc, run->serial);
+	if (run->keyed)
+		sim_trace(sim, "call %u runs, attempt %u, lease until %llu", run->number,
+			item->attempt,
+			(unsigned long long)(item->lease_end_ms + sim->now_ms -
+					     sim_server_now(sim)));
 	go_on(sim, run);
 }
 
@@ -200,6 +203,6 @@ void sim_run_fill(struct sim *sim, struct sim_run *run, struct sim_item *result)
 		result->pb.has_retry_after_ms = true;
 		result->pb.retry_after_ms = (uint32_t)sim_mix(run->number, 4, 5) % 400;
 	}
-	if (status < 400 && run->run.attempt < 64)
+	if (run->event && status < 400 && run->run.attempt < 64)
 		sim->events[run->number].ok_attempts |= UINT64_C(1) << run->run.attempt;
 }

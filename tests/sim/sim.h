@@ -197,6 +197,7 @@ struct sim_run {
 	bool known; /* number is in the book (of calls, or of events) */
 	uint32_t number, size;
 	/* an event's: run.c */
+	bool keyed; /* a call's with an Idempotency-Key; number is that of the key's first */
 	bool event, asked, failed, recorded;
 	struct store_run run;
 	unsigned step;
@@ -277,6 +278,22 @@ void sim_book_dispatched(struct sim *sim, struct sim_conn *conn, const struct br
 void sim_book_answered(struct sim *sim, struct sim_conn *conn, const struct brk_action *a);
 void sim_book_end(struct sim *sim);
 
+/* ---- keyed.c: calls with an Idempotency-Key ----------------------------------- */
+
+#define SIM_KEYED_SLOT 0x60000000u /* slots from here on are theirs */
+
+struct sim_keyed;
+
+void sim_keyed_submit(struct sim *sim, struct sim_conn *conn);
+void sim_keyed_lost(struct sim *sim, struct sim_conn *conn); /* the session is over */
+void sim_keyed_answered(struct sim *sim, struct sim_conn *conn, uint32_t kind,
+	const Pirn__Item *item, const uint8_t *payload);
+bool sim_keyed_is(struct sim *sim, const uint8_t *id, size_t size, uint32_t *number);
+void sim_keyed_served(
+	struct sim *sim, const struct brk_ask *ask, const struct sim_reply *reply); /* DONE */
+void sim_keyed_applied(struct sim *sim, uint32_t number, unsigned op);
+void sim_keyed_check_rest(struct sim *sim);
+
 /* ---- trouble.c -------------------------------------------------------------- */
 
 void sim_trouble_start(struct sim *sim);
@@ -308,6 +325,8 @@ struct sim {
 	struct store_bounds bounds;
 	struct sim_event *events;
 	uint32_t n_events, events_room;
+	struct sim_keyed *keyed;
+	uint32_t n_keyed, keyed_room;
 	uint32_t *touched; /* by the last step */
 	size_t n_touched, touched_room;
 	uint64_t *beats; /* by epoch: when it last beat, Redis's time */

@@ -153,7 +153,7 @@ static void answer(struct sim *sim, struct sim_run *run)
 	struct sim_message *m = sim_message_new(PIRN__KIND__RESULT);
 	uint8_t payload[16384];
 	uint32_t size = run->known ? run->size : 0;
-	bool fails = !sim->calm && !run->event && sim_chance(sim, 5);
+	bool fails = !sim->calm && !run->event && !run->keyed && sim_chance(sim, 5);
 	struct sim_item *item;
 
 	if (run->known && !fails)
@@ -163,7 +163,7 @@ static void answer(struct sim *sim, struct sim_run *run)
 	item->pb.slot = run->slot;
 	item->pb.generation = run->generation;
 	item->pb.status = fails ? 500 : 200;
-	if (run->event)
+	if (run->event || run->keyed)
 		sim_run_fill(sim, run, item);
 	else if (fails && sim_chance(sim, 50)) {
 		item->pb.has_reason = true;
@@ -236,6 +236,14 @@ static void begin_run(struct sim *sim, struct sim_run *run, const Pirn__Item *it
 	if ((item->flags & PIRN__ITEM_FLAG__EVENT) && sim_event_is(item, &event) &&
 		event < sim->n_events) {
 		run->known = true;
+		run->number = event;
+		run->event = true;
+		sim_run_begin(sim, run, item);
+		return;
+	}
+	if ((item->flags & PIRN__ITEM_FLAG__RECORD) && item->has_id &&
+		sim_keyed_is(sim, item->id.data, item->id.len, &event)) {
+		run->known = run->keyed = true;
 		run->number = event;
 		sim_run_begin(sim, run, item);
 		return;

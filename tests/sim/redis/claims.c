@@ -119,6 +119,20 @@ void sim_do_claim(struct sim_asking *a)
 
 /* ---- answer */
 
+/* An earlier run may still go on under its lease. */
+static void close_records(struct sim_asking *a)
+{
+	struct store_arg ops = sim_ops_key(a->arena, a->ask->key.id, a->ask->key.scope);
+	struct sim_keys *keys = &a->r->keys;
+
+	if (!sim_keys_unlink(keys, ops) && a->ask->key.run == 1)
+		return;
+	if (SIM_FAULTY(a->r, NO_FENCE))
+		return;
+	sim_keys_set(keys, ops, sim_word(":run"), sim_token(a->arena, UINT32_MAX, UINT32_MAX));
+	sim_keys_expire(keys, ops, keys->now_ms + a->bounds->dedupe_ms);
+}
+
 void sim_do_answer(struct sim_asking *a)
 {
 	struct store_arg id, run, answer, key = my_key(a);
@@ -142,5 +156,5 @@ void sim_do_answer(struct sim_asking *a)
 	sim_keys_set(keys, key, sim_word("a"), a->ask->key.response);
 	sim_keys_expire(keys, key, keys->now_ms + a->bounds->dedupe_ms);
 	sim_dedupe_add(a, a->ask->key.response.size, false);
-	sim_keys_unlink(keys, sim_ops_key(a->arena, a->ask->key.id, a->ask->key.scope));
+	close_records(a);
 }
