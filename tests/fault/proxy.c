@@ -186,6 +186,16 @@ static void watch_line(const struct line *line, struct pollfd *at)
 	}
 }
 
+/* False: an end is gone. */
+static bool serve(const struct proxy *p, struct line *line, const struct pollfd *at)
+{
+	if (!at[0].revents && !at[1].revents)
+		return true;
+	if (!carry(line, 0))
+		return false;
+	return p->is == PROXY_DEAF ? !(at[1].revents & POLLHUP) : carry(line, 1);
+}
+
 static void turn(struct proxy *p)
 {
 	struct pollfd fds[2 * LINES + 1] = { { p->listener, POLLIN, 0 } };
@@ -194,12 +204,15 @@ static void turn(struct proxy *p)
 		watch_line(&p->lines[i], &fds[1 + 2 * i]);
 		if (p->is == PROXY_FROZEN)
 			fds[1 + 2 * i].fd = fds[2 + 2 * i].fd = -1;
+		if (p->is == PROXY_DEAF) {
+			fds[1 + 2 * i].events &= ~POLLOUT;
+			fds[2 + 2 * i].events &= ~POLLIN;
+		}
 	}
 	if (poll(fds, 2 * LINES + 1, TURN_MS) <= 0)
 		return;
 	for (unsigned i = 0; i < LINES; i++)
-		if ((fds[1 + 2 * i].revents || fds[2 + 2 * i].revents) &&
-			(!carry(&p->lines[i], 0) || !carry(&p->lines[i], 1)))
+		if (!serve(p, &p->lines[i], &fds[1 + 2 * i]))
 			hang_up(&p->lines[i]);
 	if (fds[0].revents)
 		take(p);

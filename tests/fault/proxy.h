@@ -5,6 +5,8 @@
  *   frozen   carries nothing, breaks nothing: what is sent waits in sockets, new
  *            connections are taken and lead nowhere. When it is whole again all that
  *            waited arrives, late
+ *   deaf     carries to the target, and nothing back: what is asked is done, and the answer
+ *            waits. Cut it then, and the answer is lost
  *   cut      what was there is broken, new connections are broken at once
  *
  * One thread each. Endpoints are tcp://HOST:PORT, ipc://PATH or unix://PATH.
@@ -14,7 +16,7 @@
 
 #include <stdint.h>
 
-enum proxy_mode { PROXY_WHOLE, PROXY_FROZEN, PROXY_CUT };
+enum proxy_mode { PROXY_WHOLE, PROXY_FROZEN, PROXY_DEAF, PROXY_CUT };
 
 struct proxy;
 

@@ -1,5 +1,5 @@
 /* Links that are cut or hang while both ends live: gateways and clients to a broker,
- * workers to a broker, a broker to Redis. Each stretch is a proxy's. */
+ * workers to a broker, a broker to Redis, workers to Redis. Each stretch is a proxy's. */
 #include <setjmp.h>
 #include <stdarg.h>
 #include <stddef.h>
@@ -15,7 +15,13 @@
 #define FLOW    100
 #define BROKERS 2
 
-enum stretch { GATEWAYS, WORKERS, REDIS, STRETCHES };
+enum stretch {
+	GATEWAYS,
+	WORKERS,
+	REDIS,
+	STATE,
+	STRETCHES
+}; /* STATE: workers to Redis, one for all */
 
 static struct proxy *proxies[STRETCHES][BROKERS];
 
@@ -28,15 +34,19 @@ static void add(char *list, size_t room, const char *endpoint)
 
 static void lay(struct fabric *f, enum stretch which, unsigned i, const char *target, char *out)
 {
-	static const char *const names[] = { "gateways", "workers", "redis" };
+	static const char *const names[] = { "gateways", "workers", "redis", "state" };
 
-	(void)snprintf(out, 200, "%s://%.150s/%s-%u.sock", which == REDIS ? "unix" : "ipc", f->dir,
+	(void)snprintf(out, 200, "%s://%.150s/%s-%u.sock", which >= REDIS ? "unix" : "ipc", f->dir,
 		names[which], i);
 	proxies[which][i] = proxy_start(out, target);
 }
 
 static void through_proxies(struct fabric *f)
 {
+	char state[200];
+
+	lay(f, STATE, 0, f->redis_url, state);
+	(void)snprintf(f->worker_redis, sizeof f->worker_redis, "%s", state);
 	f->gateway_list[0] = f->worker_list[0] = '\0';
 	for (unsigned i = 0; i < BROKERS; i++) {
 		char endpoint[200];
@@ -79,6 +89,8 @@ static unsigned noticed(const struct scene *s, enum stretch which, unsigned brok
 		return links_lost(s->f.gateways, broker);
 	case WORKERS:
 		return links_lost(s->f.workers, broker);
+	case STATE:
+		return scene_worker_lines(s, "redis_down");
 	default:
 		return harness_log_count(s->f.brokers[1 - broker], "journal_adopted", NULL, NULL);
 	}
@@ -90,7 +102,7 @@ static void without(struct scene *s, enum stretch which, enum proxy_mode mode)
 	s->f.reroute = through_proxies;
 	scene_begin(s);
 	for (unsigned i = 0; i < scene_rounds(); i++) {
-		unsigned broker = i % BROKERS;
+		unsigned broker = which == STATE ? 0 : i % BROKERS;
 		unsigned before = noticed(s, which, broker);
 		unsigned wanted = which == REDIS ? 1 : 2;
 
@@ -99,6 +111,8 @@ static void without(struct scene *s, enum stretch which, enum proxy_mode mode)
 		proxy_set(proxies[which][broker], mode);
 		wait_until(SCENE_MS, noticed(s, which, broker) >= before + wanted);
 		scene_flow(s, FLOW);
+		if (mode == PROXY_DEAF)
+			proxy_set(proxies[which][broker], PROXY_CUT);
 		proxy_set(proxies[which][broker], PROXY_WHOLE);
 		scene_recovered(s);
 		wait_until(SCENE_MS, fabric_workers_of(&s->f, EFFECTS_SERVICE) == 2);
@@ -157,6 +171,33 @@ static void test_redis_frozen(void **state)
 	without(&s, REDIS, PROXY_FROZEN);
 }
 
+/* It happened, and nobody told. */
+static void test_redis_deaf(void **state)
+{
+	static struct scene s = { .name = "broker --> Redis, answers lost" };
+
+	*state = &s;
+	without(&s, REDIS, PROXY_DEAF);
+}
+
+static void test_state_cut(void **state)
+{
+	static struct scene s = { .name = "workers -/- Redis, cut" };
+
+	*state = &s;
+	without(&s, STATE, PROXY_CUT);
+	assert_true(s.verdict.redelivered > 0);
+}
+
+static void test_state_deaf(void **state)
+{
+	static struct scene s = { .name = "workers --> Redis, answers lost" };
+
+	*state = &s;
+	without(&s, STATE, PROXY_DEAF);
+	assert_true(s.verdict.redelivered > 0);
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
@@ -166,6 +207,9 @@ int main(void)
 		cmocka_unit_test_teardown(test_workers_frozen, tear_down),
 		cmocka_unit_test_teardown(test_redis_cut, tear_down),
 		cmocka_unit_test_teardown(test_redis_frozen, tear_down),
+		cmocka_unit_test_teardown(test_redis_deaf, tear_down),
+		cmocka_unit_test_teardown(test_state_cut, tear_down),
+		cmocka_unit_test_teardown(test_state_deaf, tear_down),
 	};
 
 	return harness_main("cut", tests);

@@ -119,7 +119,7 @@ void fabric_add_worker(struct fabric *f, unsigned i)
 
 	(void)snprintf(name, sizeof name, "worker-%u", i + 1);
 	say_all(&w, (const char *const[]){ "pirn-worker", "--brokers", f->worker_list, "--redis",
-			    f->redis_url, "--services", f->services_dir, "--name", name, "--log",
+			    f->worker_redis, "--services", f->services_dir, "--name", name, "--log",
 			    "json", NULL });
 	say_all(&w, f->worker_flags);
 	f->workers[i] = harness_spawn(name, f->dir, w.items, NULL);
@@ -208,6 +208,7 @@ static void lay_routes(struct fabric *f)
 {
 	(void)snprintf(f->worker_list, sizeof f->worker_list, "%s", f->brokers_list);
 	(void)snprintf(f->gateway_list, sizeof f->gateway_list, "%s", f->brokers_list);
+	(void)snprintf(f->worker_redis, sizeof f->worker_redis, "%s", f->redis_url);
 	for (unsigned i = 0; i < f->n_brokers; i++)
 		(void)snprintf(f->broker_redis[i], sizeof f->broker_redis[i], "%s", f->redis_url);
 	if (f->reroute)

@@ -44,6 +44,7 @@ struct fabric {
 	char urls[FABRIC_MAX][64];       /* every gateway's */
 	char redis_url[PATH_MAX];
 	char broker_redis[FABRIC_MAX][PATH_MAX]; /* as each broker sees it */
+	char worker_redis[PATH_MAX];             /* as the workers do */
 	struct harness_redis *redis;
 	struct harness_process *brokers[FABRIC_MAX], *workers[FABRIC_MAX], *gateways[FABRIC_MAX];
 };
