@@ -44,7 +44,7 @@ struct base_manifest_pairs {
 	size_t n;
 };
 
-/* Retry and breaker are carried for the broker; see design.md, "The broker". */
+/* Retry and breaker are carried for the broker; the worker reads them and does nothing with them. */
 struct base_manifest_retry {
 	uint32_t attempts, base_ms, max_ms, age_ms;
 };

@@ -1,7 +1,7 @@
 /* Carries the core's asks (broker/core/ask.h) to Redis, in the words of store/journal.h
  * and store/ops.h, and each reply back as what the core is told. One connection and the
  * order of the calls: store, settle and beat stay in order, which the protocol leans on
- * (delivery.md, step 2); pages and questions ride along.
+ * (doc/delivery.md); pages and questions ride along.
  *
  * Every ask is told about exactly once, and never from within brk_carrier_ask, because
  * the core must not be entered while its actions are being carried out:

@@ -1,4 +1,4 @@
-/* A service that crashes takes its worker down (design.md, "The worker"). Before
+/* A service that crashes takes its worker down (doc/operations.md). Before
  * that, one line says which service and which run it was.
  */
 #ifndef WRK_CRASH_H
