@@ -281,105 +281,9 @@ static void query_cancel(struct brk_core *core, struct brk_question *q, const Pi
 		ask_result(core, q);
 }
 
-/* ---- many events --------------------------------------------------------------- */
-
-#define LIMIT_STANDARD 100u
-
-uint32_t brk_question_limit(const Pirn__Query *query)
-{
-	if (!query->has_limit || query->limit == 0)
-		return LIMIT_STANDARD;
-	return query->limit < BRK_MAX_LISTED ? query->limit : BRK_MAX_LISTED;
-}
-
-/* The first ones by id behind the cursor, in order; a later one makes room for an earlier one. */
-struct page {
-	struct brk_delivery **list;
-	size_t n, room;
-};
-
-static int by_id(const struct brk_delivery *a, const struct brk_delivery *b)
-{
-	int order = memcmp(a->id, b->id, sizeof a->id);
-
-	return order ? order : strcmp(a->service->name, b->service->name);
-}
-
-static void page_add(struct page *page, struct brk_delivery *d)
-{
-	size_t low = 0, high = page->n;
-
-	if (page->n == page->room && by_id(d, page->list[page->n - 1]) > 0)
-		return;
-	while (low < high) {
-		size_t middle = (low + high) / 2;
-
-		if (by_id(page->list[middle], d) < 0)
-			low = middle + 1;
-		else
-			high = middle;
-	}
-	if (page->n == page->room)
-		page->n--;
-	memmove(&page->list[low + 1], &page->list[low], (page->n - low) * sizeof *page->list);
-	page->list[low] = d;
-	page->n++;
-}
-
-static bool is_asked_for(
-	const struct brk_delivery *d, const Pirn__Query *query, const uint8_t after[16])
-{
-	if (d->state == BRK_DELIVERY_ARRIVING || memcmp(d->id, after, sizeof d->id) <= 0)
-		return false;
-	if (query->service && strcmp(d->service->name, query->service) != 0)
-		return false;
-	if (!query->has_state || query->state == 0)
-		return true;
-	return brk_answer_state(d) == query->state;
-}
-
-/* Walks all that is here: a list is for people, who ask seldom. */
-static void find_page(struct brk_core *core, const Pirn__Query *query, struct page *page)
-{
-	uint8_t after[16] = { 0 };
-
-	if (query->cursor && !base_ulid_parse(query->cursor, after))
-		memset(after, 0, sizeof after);
-	for (size_t i = 0; i <= core->by_id.mask; i++)
-		for (struct brk_delivery *d = core->by_id.buckets[i]; d; d = d->id_next)
-			if (is_asked_for(d, query, after))
-				page_add(page, d);
-}
-
-static void query_invocations(
-	struct brk_core *core, struct brk_question *q, const Pirn__Query *query)
-{
-	struct page page = { .room = brk_question_limit(query) };
-	Pirn__Answer answer;
-	bool fits;
-
-	page.list = calloc(page.room + 1, sizeof *page.list);
-	if (page.list)
-		find_page(core, query, &page);
-	brk_answer_init(core, &answer); /* query is no more */
-	fits = page.list != NULL;
-	for (size_t i = 0; i < page.n && fits; i++) {
-		Pirn__Invocation *one = brk_answer_invocation(core, &answer, page.n);
-
-		fits = one && brk_answer_live(core, page.list[i], one);
-	}
-	free(page.list);
-	brk_answer_horizon(core, &answer);
-	if (fits)
-		brk_answer_send(core, &q->asker, &answer);
-	else
-		brk_answer_refuse(core, &q->asker, PIRN__REASON__OVERLOADED);
-	brk_question_over(core, q);
-}
-
 /* ---- the seams ----------------------------------------------------------------- */
 
-enum need { NEED_ID = 1, NEED_SERVICE = 2, NEED_IDS = 4, NEED_REDIS = 8 };
+enum need { NEED_ID = 1, NEED_SERVICE = 2, NEED_IDS = 4, NEED_REDIS = 8, SCANS = 16 };
 
 static const struct row {
 	uint32_t what;
@@ -387,19 +291,32 @@ static const struct row {
 	void (*handle)(struct brk_core *, struct brk_question *, const Pirn__Query *);
 } rows[] = {
 	{ PIRN__QUERY_KIND__INVOCATION, NEED_ID, query_invocation },
-	{ PIRN__QUERY_KIND__INVOCATIONS, 0, query_invocations },
+	{ PIRN__QUERY_KIND__INVOCATIONS, 0, brk_page_list },
 	{ PIRN__QUERY_KIND__CANCEL_INVOCATION, NEED_ID, query_cancel },
-	{ PIRN__QUERY_KIND__DEAD_LIST, NEED_SERVICE | NEED_REDIS, brk_letters_list },
+	{ PIRN__QUERY_KIND__DEAD_LIST, NEED_SERVICE | NEED_REDIS | SCANS, brk_letters_list },
 	{ PIRN__QUERY_KIND__DEAD_GET, NEED_ID | NEED_SERVICE | NEED_REDIS, brk_letters_get },
 	{ PIRN__QUERY_KIND__DEAD_REDRIVE, NEED_SERVICE | NEED_IDS | NEED_REDIS,
 		brk_letters_redrive },
 	{ PIRN__QUERY_KIND__DEAD_PURGE, NEED_SERVICE | NEED_IDS | NEED_REDIS, brk_letters_purge },
 };
 
+/* UNTRUSTED. Redis's own cursor, or an id. */
+static bool is_cursor(const char *cursor, unsigned needs)
+{
+	uint8_t id[16];
+
+	if (needs & SCANS)
+		return strlen(cursor) <= 20 && cursor[0] &&
+		       cursor[strspn(cursor, "0123456789")] == '\0';
+	return base_ulid_parse(cursor, id);
+}
+
 /* UNTRUSTED */
 static bool has_needs(const Pirn__Query *query, unsigned needs)
 {
 	if (needs & NEED_ID && query->id.len != 16)
+		return false;
+	if (query->cursor && !is_cursor(query->cursor, needs))
 		return false;
 	if (needs & NEED_SERVICE && (!query->service || !base_manifest_is_service(query->service)))
 		return false;

@@ -59,7 +59,7 @@ void brk_query_ended(
 /* The delivery is not this broker's any more: another one will tell. */
 void brk_query_forgotten(struct brk_core *core, const struct brk_delivery *delivery);
 
-/* ---- between watch.c and letters.c */
+/* ---- between watch.c, page.c and letters.c */
 
 struct brk_asked;
 
@@ -72,6 +72,7 @@ uint32_t brk_question_limit(const Pirn__Query *query);
 
 typedef void brk_question_fn(
 	struct brk_core *core, struct brk_question *q, const Pirn__Query *query);
+brk_question_fn brk_page_list;
 brk_question_fn brk_letters_list, brk_letters_get, brk_letters_redrive, brk_letters_purge;
 void brk_letters_told(struct brk_core *core, struct brk_question *q, const struct brk_asked *asked,
 	const struct brk_told *told);

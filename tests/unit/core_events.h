@@ -34,7 +34,10 @@ struct tiny_told {
 		struct store_page page;
 		struct store_stored stored;
 		struct store_settled settled;
+		struct store_list list;
+		struct store_claimed claimed;
 	};
+	struct store_arg items[64]; /* of list */
 	uint32_t journals[8];
 	struct store_owner owners[8];
 	struct store_owned owned[8];
@@ -42,8 +45,13 @@ struct tiny_told {
 	struct store_duplicate duplicates[64];
 };
 
+struct tiny;
+typedef bool tiny_more(struct tiny *, const struct brk_ask *, struct tiny_told *);
+
 struct tiny {
 	struct rig *rig;
+	tiny_more *more; /* what a test knows beyond this; true: it did it */
+	void *arg;
 	uint32_t epoch;     /* the counter */
 	uint64_t beats[32]; /* by epoch; 0: not an owner */
 	uint32_t owner[32]; /* by journal; 0: none */
@@ -377,6 +385,8 @@ RIG void tiny_do(struct tiny *t, const struct brk_ask *ask, struct tiny_told *to
 		t->next = STORE_DONE;
 		return;
 	}
+	if (t->more && t->more(t, ask, told))
+		return;
 	switch (ask->kind) {
 	case BRK_ASK_OPEN:
 		tiny_open(t, ask, told);
