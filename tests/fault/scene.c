@@ -15,6 +15,7 @@
 #define PER_SECOND 200
 #define IN_FLIGHT  128
 #define SHOWN      5
+#define ERR_FAILED 1 /* PIRN_ERR_FAILED: the run was told to fail */
 
 unsigned scene_rounds(void)
 {
@@ -134,18 +135,26 @@ static void judge_one(struct scene *s, struct verdict *v, unsigned serial, const
 		print_error("e%u (%s, fate %d): %u effects\n", serial, e->id, e->fate, effects);
 }
 
+/* An adopter begins anew with the number of the run that it does not know of: so beginnings count, not
+ * their numbers. */
 static void count_runs(struct scene *s, struct verdict *v)
 {
 	size_t n;
 	struct run *runs = effects_runs(s->runs, &n);
-	uint64_t begun = 0, planned = 0;
+	bool *seen = calloc(n + v->sent + 1, 1);
+	uint64_t again = 0, planned = 0;
+	unsigned serial;
 
+	assert_non_null(seen);
 	for (size_t i = 0; i < n; i++) {
-		begun += runs[i].what == '+' && runs[i].attempt > 1;
-		planned += runs[i].what == '-' &&
-			   runs[i].err == 1; /* PIRN_ERR_FAILED: it was told to */
+		if (sscanf(runs[i].name, "e%u", &serial) != 1 || serial >= n + v->sent)
+			continue;
+		again += runs[i].what == '+' && seen[serial];
+		seen[serial] |= runs[i].what == '+';
+		planned += runs[i].what == '-' && runs[i].err == ERR_FAILED;
 	}
-	v->redelivered = begun > planned ? begun - planned : 0;
+	v->redelivered = again > planned ? again - planned : 0;
+	free(seen);
 	free(runs);
 }
 
