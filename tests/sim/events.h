@@ -50,6 +50,7 @@ struct sim_event {
 	uint64_t fence_ms;    /* the latest lease of its runs */
 	unsigned runs;        /* that a worker began */
 	uint64_t ok_attempts; /* a bit for each attempt whose run answered well */
+	unsigned died;        /* of those, in the middle, with their worker */
 	bool cancelled;       /* somebody wanted it to be */
 	uint32_t attempt;     /* the highest that was dispatched */
 };

@@ -105,6 +105,7 @@ void sim_keyed_lost(struct sim *sim, struct sim_conn *conn)
 /* Noted in Redis's keys, as everything that a crash may take back. */
 struct claim {
 	uint64_t until_ms;
+	uint32_t run;
 	bool over; /* its run gave it back */
 };
 
@@ -116,17 +117,36 @@ static void note_claim(struct sim *sim, uint32_t number, const struct claim *cla
 		(struct store_arg){ claim, sizeof *claim });
 }
 
-static void claimed(struct sim *sim, uint32_t number, uint64_t until_ms)
+static struct claim load_claim(struct sim *sim, uint32_t number)
 {
 	struct claim claim = { .over = true };
-	struct store_arg before;
+	struct store_arg value;
 
 	if (sim_keys_get(&sim->server.redis.keys, claims,
-		    (struct store_arg){ &number, sizeof number }, &before))
-		memcpy(&claim, before.data, sizeof claim);
+		    (struct store_arg){ &number, sizeof number }, &value))
+		memcpy(&claim, value.data, sizeof claim);
+	return claim;
+}
+
+static void claimed(struct sim *sim, uint32_t number, uint32_t run, uint64_t until_ms)
+{
+	struct claim claim = load_claim(sim, number);
+
 	SIM_CHECK(sim, claim.over || claim.until_ms <= sim_server_now(sim),
 		"a key is given away while its run goes on");
-	note_claim(sim, number, &(struct claim){ .until_ms = until_ms });
+	note_claim(sim, number, &(struct claim){ .until_ms = until_ms, .run = run });
+}
+
+static void answered(struct sim *sim, const struct brk_ask *ask, uint32_t number)
+{
+	struct claim claim = load_claim(sim, number);
+
+	sim_trace(sim, "call %u: run %u is answered%s", number, ask->key.run,
+		ask->key.response.data ? ", for good" : "");
+	SIM_CHECK(sim, ask->key.run == claim.run, "run %u of a key answers for run %u",
+		ask->key.run, claim.run);
+	claim.over = true;
+	note_claim(sim, number, &claim);
 }
 
 void sim_keyed_served(struct sim *sim, const struct brk_ask *ask, const struct sim_reply *reply)
@@ -135,12 +155,9 @@ void sim_keyed_served(struct sim *sim, const struct brk_ask *ask, const struct s
 
 	if (ask->kind == BRK_ASK_CLAIM && reply->claimed.kind == STORE_CLAIM_RUN &&
 		sim_keyed_is(sim, reply->claimed.id.data, reply->claimed.id.size, &number))
-		claimed(sim, number, ask->key.until_ms);
-	if (ask->kind != BRK_ASK_ANSWER || !sim_keyed_is(sim, ask->key.id, 16, &number))
-		return;
-	sim_trace(sim, "call %u: run %u is answered%s", number, ask->key.run,
-		ask->key.response.data ? ", for good" : "");
-	note_claim(sim, number, &(struct claim){ .over = true });
+		claimed(sim, number, reply->claimed.run, ask->key.until_ms);
+	if (ask->kind == BRK_ASK_ANSWER && sim_keyed_is(sim, ask->key.id, 16, &number))
+		answered(sim, ask, number);
 }
 
 static bool field_of(struct sim *sim, uint32_t key, const char *name, struct store_arg *value)

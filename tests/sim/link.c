@@ -522,6 +522,8 @@ void sim_link_ask(struct sim *sim, struct sim_broker *broker, const struct brk_a
 		sim_at(sim, sim->now_ms + 5, away_event, broker, ask->ticket);
 		return;
 	}
+	if (ask->kind == BRK_ASK_ADOPT && sim_chance(sim, 30))
+		sim_link_clog(broker, sim->now_ms + sim_below(sim, 2500)); /* the victim may wake */
 	q = new_request();
 	q->ask = *ask;
 	if (keepers[ask->kind])

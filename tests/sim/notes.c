@@ -7,6 +7,7 @@
 #include "tests/sim/events.h"
 #include "tests/sim/sim.h"
 
+#define CLOCK_LAG_MS 4000 /* how far a broker's idea of Redis's time may be behind: a trusted beat's age */
 #define FOREIGN UINT32_MAX /* a liar's event: it counts for the streams, and for nothing else */
 
 static const struct store_arg events_key = { "sim:event", 9 };
@@ -174,8 +175,8 @@ static void check_why(
 	struct sim *sim, uint32_t number, const struct sim_note *note, const struct store_end *end)
 {
 	const struct sim_event *e = &sim->events[number];
-	bool old = sim_server_now(sim) >=
-		   e->made_ms + (uint64_t)sim->manifests[e->service].retry->age_s * 1000;
+	uint64_t age_ms = (uint64_t)sim->retries[e->service].age_s * 1000;
+	bool old = sim_server_now(sim) + CLOCK_LAG_MS >= e->made_ms + age_ms;
 
 	SIM_CHECK(sim,
 		e->cancelled || old || note->redriven > 0 ||
@@ -199,6 +200,23 @@ static void check_fence(struct sim *sim, uint32_t number, const struct store_end
 			(unsigned long long)(e->fence_ms - end->fence_ms));
 }
 
+/* Step 11: each death of a worker is counted, where nothing but that can have gone wrong. */
+static void check_deaths(struct sim *sim, uint32_t number, const struct store_end *end)
+{
+	const struct sim_event *e = &sim->events[number];
+	Pirn__JournalEntry *letter =
+		pirn__journal_entry__unpack(NULL, end->head.size, end->head.data);
+	uint32_t deaths;
+
+	SIM_CHECK(sim, letter && letter->n_events == 1 && letter->events[0]->n_deliveries == 1,
+		"a letter that is none");
+	deaths = letter->events[0]->deliveries[0]->deaths;
+	pirn__journal_entry__free_unpacked(letter, NULL);
+	SIM_CHECK(sim, deaths >= e->died || !sim_trouble_is_of_workers(sim),
+		"event %u is dead after %u deaths of workers, and counts %u", number, e->died,
+		deaths);
+}
+
 static void left(struct sim *sim, uint32_t number, const struct store_end *end)
 {
 	struct sim_note note = load(sim, number);
@@ -212,6 +230,8 @@ static void left(struct sim *sim, uint32_t number, const struct store_end *end)
 		note.end = end->how == STORE_DEAD ? END_LETTER : END_OVER;
 		SIM_CHECK(sim, number == number_of(sim, end->id), "an end of another event");
 	}
+	if (end->how == STORE_DEAD)
+		check_deaths(sim, number, end);
 	if (end->how == STORE_ENDED) {
 		check_fence(sim, number, end);
 		check_done(sim, number, &note, end);

@@ -152,8 +152,10 @@ static void poison_event(struct sim *sim, void *arg, uint64_t serial)
 {
 	struct sim_proc *proc = arg;
 
-	if (proc->alive && find(proc, serial) && !sim->calm)
-		sim_proc_kill(sim, proc);
+	if (!proc->alive || !find(proc, serial) || sim->calm)
+		return;
+	sim->events[find(proc, serial)->number].died++;
+	sim_proc_kill(sim, proc);
 }
 
 void sim_run_begin(struct sim *sim, struct sim_run *run, const Pirn__Item *item)

@@ -297,6 +297,8 @@ void sim_keyed_check_rest(struct sim *sim);
 /* ---- trouble.c -------------------------------------------------------------- */
 
 void sim_trouble_start(struct sim *sim);
+bool sim_trouble_is_of_workers(
+	const struct sim *sim); /* all that it has: they die, drain, change */
 void sim_heal(struct sim *sim);
 
 /* ---- main.c ------------------------------------------------------------------ */

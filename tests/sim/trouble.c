@@ -211,6 +211,16 @@ static void trouble_event(struct sim *sim, void *arg, uint64_t number)
 	sim_at(sim, sim->now_ms + sim_between(sim, 1, sim->trouble_ms), trouble_event, arg, number);
 }
 
+bool sim_trouble_is_of_workers(const struct sim *sim)
+{
+	for (size_t i = 0; i < N_TROUBLES; i++)
+		if ((sim->troubles & 1u << i) && troubles[i] != kill_worker &&
+			troubles[i] != drain_worker && troubles[i] != change_manifests &&
+			troubles[i] != retract)
+			return false;
+	return true;
+}
+
 void sim_trouble_start(struct sim *sim)
 {
 	sim->troubles = (unsigned)sim_below(sim, 1u << N_TROUBLES);
@@ -221,6 +231,10 @@ void sim_trouble_start(struct sim *sim)
 		sim->troubles = 1u << 3;
 		sim->trouble_ms = sim_between(sim, 20, 100);
 		sim->slow_percent = 80;
+	}
+	if (sim_chance(sim, 5)) { /* brokers that sleep for about as long as they are waited for */
+		sim->troubles = 1u << 7 | 1u << 15;
+		sim->trouble_ms = sim_between(sim, 200, 1500);
 	}
 	sim_at(sim, sim->now_ms, trouble_event, NULL, 0);
 }
