@@ -6,7 +6,7 @@
  * turn, each on a connection of its own (libcurl would send a request again by itself
  * on a connection that it used before); half by the client library. Half of each have
  * an Idempotency-Key: when such an event is unknown it is sent again under it until it
- * is decided.
+ * is decided. A third of all are delayed, so that some always lie waiting.
  */
 #ifndef TESTS_FAULT_LOAD_H
 #define TESTS_FAULT_LOAD_H
