@@ -78,7 +78,7 @@ CLIENT_PKGS  := libzmq libprotobuf-c libuv libsodium
 CLIENT_LIBS  := $(call pkg_libs,$(CLIENT_PKGS)) -lm -pthread
 SERVICE_LIBS := $(call pkg_libs,jansson) -lm
 TEST_LIBS    := $(or $(call pkg_libs,cmocka),-lcmocka)
-GEARMAN_LIBS := $(call pkg_libs,gearmand)
+PEER_LIBS    := $(call pkg_libs,gearmand libnats)
 
 # -fPIC for all, so that programs, libpirn.so and the tests share their objects.
 COMMON_CFLAGS := -std=c17 -D_GNU_SOURCE -fPIC -fno-common \
@@ -168,7 +168,7 @@ test-compose:	## Run a real `docker compose up`, scale it, feed it, tear it down
 bench:	## Measure Pirn beside its peers (installs them)
 	@tools/setup bench
 	@+$(MAKE) --no-print-directory $(parallel) MODE=release all bench-programs
-	@exec bench/run $(ARGS)
+	@exec bench/run --build $(BUILD)/release $(ARGS)
 
 lint:	## Check formatting, floors, headers, the documentation, and run cppcheck
 	@tools/setup lint
@@ -310,11 +310,12 @@ $(B)/lib/libpirn.a: $(LIBRARY_OBJECTS)
 	$(Q)$(AR) rcs $@ $(B)/obj/libpirn.o
 
 # Its prefix is where the file lies, so that the tree can be moved; `make install` writes it anew.
+# No Requires.private: with it a program that takes libpirn.so would need the other libraries'
+# development packages, and --static what Debian's libzmq.pc lists and does not have.
 pc = printf '%s\n' 'prefix=$(1)' 'includedir=$${prefix}/include' 'libdir=$${prefix}/lib' \
 	'servicesdir=$${prefix}/share/pirn/services' '' 'Name: pirn' \
 	'Description: Send calls and events to Pirn, and write services for it' 'Version: $(VERSION)' \
-	'Requires.private: $(CLIENT_PKGS)' 'Cflags: -I$${includedir}' 'Libs: -L$${libdir} -lpirn' \
-	'Libs.private: -lm -pthread'
+	'Cflags: -I$${includedir}' 'Libs: -L$${libdir} -lpirn' 'Libs.private: $(strip $(CLIENT_LIBS))'
 $(B)/lib/pirn.pc: Makefile
 	@mkdir -p $(@D)
 	$(Q)$(call pc,$(PREFIX)) >$@
@@ -364,7 +365,7 @@ $(FUZZ_TARGETS): $(B)/tests/fuzz/%: $(B)/obj/tests/fuzz/%.o $(fuzz_driver) $(ALL
 $(BENCHES): $(B)/bench/%: $(B)/obj/bench/%.o $(call archives,gateway broker worker cli client core $(STORES))
 	$(call say,LINK,$@)
 	@mkdir -p $(@D)
-	$(Q)$(link) -o $@ $< $(group) $(LIBS) $(GEARMAN_LIBS)
+	$(Q)$(link) -o $@ $< $(group) $(LIBS) $(PEER_LIBS)
 
 # ---- Installing. DESTDIR for packagers; STRIP=1 leaves the symbols behind.
 

@@ -6,6 +6,9 @@
  * say (QUERY SERVICES, every 10 ms) is the settled truth, because they count an end
  * when Redis has it. Nobody else may send events to the service meanwhile.
  *
+ * With --accept-only it ends when all are accepted, however many wait then; for a
+ * service that nobody works for.
+ *
  * Prints key=value lines; exit 1 when any event was not accepted, did not end as
  * done, or nothing moved for PATIENCE_MS.
  */
@@ -32,6 +35,7 @@ struct load {
 	struct base_ulid_maker ulids;
 	struct client_request request;
 	uint64_t events, in_flight, backlog;
+	bool accept_only;
 	struct base_hist hist;
 	uint64_t started, ended, failed;
 	enum _Pirn__Reason last_reason;
@@ -72,7 +76,7 @@ static void start(struct load *l)
 static void start_more(struct load *l)
 {
 	while (l->started < l->events && l->started - l->ended < l->in_flight &&
-		l->ended - l->failed < l->settled + l->backlog)
+		(l->accept_only || l->ended - l->failed < l->settled + l->backlog))
 		start(l);
 }
 
@@ -90,6 +94,8 @@ static void on_reply(void *arg, const struct client_reply *reply)
 	}
 	if (l->ended == l->events)
 		l->accepted_us = base_clock_us();
+	if (l->ended == l->events && l->accept_only)
+		net_loop_stop(l->loop);
 	start_more(l);
 }
 
@@ -178,8 +184,8 @@ static int report(const struct load *l)
 {
 	uint64_t accept_us = l->accepted_us > l->started_us ? l->accepted_us - l->started_us : 0;
 	uint64_t settle_us = l->begun ? l->settled_us - l->started_us : 0;
-	bool whole =
-		l->ended == l->events && l->failed == 0 && l->done >= l->done_before + l->events;
+	bool whole = l->ended == l->events && l->failed == 0 &&
+		     (l->accept_only || l->done >= l->done_before + l->events);
 
 	printf("events=%llu\nfailed=%llu\nsettled=%llu\nin_flight=%llu\nbytes=%u\n",
 		(unsigned long long)l->ended, (unsigned long long)l->failed,
@@ -230,7 +236,7 @@ static bool read_number(const char *text, uint64_t *out)
 static int usage(void)
 {
 	fputs("usage: client_events --brokers ENDPOINTS [--service echo] [--events 100000] [--in-flight 512]"
-	      " [--backlog 50000] [--bytes 200]\n",
+	      " [--backlog 50000] [--bytes 200] [--accept-only]\n",
 		stderr);
 	return 2;
 }
@@ -244,6 +250,7 @@ int main(int argc, char **argv)
 		{ "in-flight", required_argument, NULL, 'k' },
 		{ "backlog", required_argument, NULL, 'l' },
 		{ "bytes", required_argument, NULL, 'z' },
+		{ "accept-only", no_argument, NULL, 'a' },
 		{ NULL, 0, NULL, 0 },
 	};
 	static struct load l = { .events = 100000, .in_flight = 512, .backlog = 50000 };
@@ -255,12 +262,14 @@ int main(int argc, char **argv)
 	l.request =
 		(struct client_request){ .service = "echo", .event = true, .timeout_ms = 60000 };
 	while ((option = getopt_long(argc, argv, "", options, NULL)) != -1) {
-		bool good = option == 'b' || option == 's';
+		bool good = option == 'b' || option == 's' || option == 'a';
 
 		if (option == 'b')
 			brokers = optarg;
 		else if (option == 's')
 			l.request.service = optarg;
+		else if (option == 'a')
+			l.accept_only = true;
 		else if (option == 'n')
 			good = read_number(optarg, &l.events);
 		else if (option == 'k')
