@@ -7,7 +7,8 @@
 #include "tests/sim/events.h"
 #include "tests/sim/sim.h"
 
-#define CLOCK_LAG_MS 4000 /* how far a broker's idea of Redis's time may be behind: a trusted beat's age */
+#define CLOCK_LAG_MS 4000 /* how far a broker's idea of Redis's time may be behind */
+
 #define FOREIGN UINT32_MAX /* a liar's event: it counts for the streams, and for nothing else */
 
 static const struct store_arg events_key = { "sim:event", 9 };
