@@ -117,6 +117,13 @@ static void refuse(
 	brk_call_apply(core, call, BRK_CALL_EV_END);
 }
 
+/* Nobody runs under it: the next one with the key may at once. */
+static void give_back(struct brk_core *core, struct brk_claim *claim)
+{
+	if (claim->open == 0 && claim->run > 0 && core->connected)
+		(void)ask(core, BRK_ASK_ANSWER, claim); /* no response */
+}
+
 static struct brk_action *reply(
 	struct brk_core *core, const struct brk_call *call, const struct brk_keyed_answer *answer)
 {
@@ -205,14 +212,26 @@ static uint32_t busy_ms(const struct brk_core *core, uint64_t until_ms)
 	return left < 30000 ? (uint32_t)left : 30000;
 }
 
+static void take(struct brk_claim *claim, const struct store_claimed *told)
+{
+	claim->run = told->run;
+	memcpy(claim->id, told->id.data, sizeof claim->id);
+}
+
+/* Its workers may have left meanwhile, and others may have filled the queue. */
 static void run(struct brk_core *core, struct brk_claim *claim, const struct store_claimed *told)
 {
 	struct brk_call *call = claim->call;
+	uint32_t reason = brk_submit_judge(core, call->service);
 
-	claim->run = told->run;
-	memcpy(claim->id, told->id.data, sizeof claim->id);
-	memcpy(call->id, told->id.data, sizeof call->id);
-	brk_submit_place(core, call);
+	take(claim, told);
+	if (reason == PIRN__REASON__NONE) {
+		memcpy(call->id, claim->id, sizeof call->id);
+		brk_submit_place(core, call);
+		return;
+	}
+	refuse(core, claim, reason, 1000);
+	give_back(core, claim);
 }
 
 static void claimed(
@@ -319,8 +338,7 @@ void brk_keyed_release(struct brk_core *core, struct brk_call *call)
 	if (!claim)
 		return;
 	let_go(claim);
-	if (claim->open == 0 && claim->run > 0 && core->connected)
-		(void)ask(core, BRK_ASK_ANSWER, claim); /* no response: free for the next one */
+	give_back(core, claim);
 	if (claim->open == 0)
 		claim_free(core, claim);
 }
@@ -337,9 +355,8 @@ void brk_keyed_told(
 		if (asked->kind == BRK_ASK_CLAIM && code == STORE_DONE &&
 			told->claimed->kind == STORE_CLAIM_RUN &&
 			told->claimed->id.size == sizeof claim->id) {
-			claim->run = told->claimed->run;
-			memcpy(claim->id, told->claimed->id.data, sizeof claim->id);
-			(void)ask(core, BRK_ASK_ANSWER, claim);
+			take(claim, told->claimed);
+			give_back(core, claim);
 		}
 	} else if (asked->kind == BRK_ASK_ANSWER) {
 		answered(core, claim, code);
@@ -354,13 +371,13 @@ void brk_keyed_told(
 
 /* ---- dispatch ------------------------------------------------------------------- */
 
-/* The key's run number and the call's attempt grow together: a later run supersedes an earlier one. The
- * records live as long as the key, so that whoever repeats it replays them. */
+/* Of two runs the later one has the larger number, whichever claims they belong to, and supersedes the
+ * other. The records live as long as the key, so that whoever repeats it replays them. */
 void brk_keyed_describe(const struct brk_core *core, const struct brk_call *call, Pirn__Item *item)
 {
 	if (!call->claim)
 		return;
-	item->attempt = call->claim->run + call->attempt - 1;
+	item->attempt = (call->claim->run - 1) * BRK_MAX_RUNS + call->attempt;
 	item->keep_until_ms = brk_owner_redis_ms(core) + core->conf.bounds.dedupe_ms;
 }
 

@@ -134,6 +134,8 @@ void brk_refuse(struct brk_core *core, const struct brk_peer *peer, const Pirn__
 struct brk_payload brk_payload_next(
 	const struct brk_message *m, const Pirn__Item *item, size_t *offset);
 
+/* Why it takes no more calls; NONE: it does. */
+uint32_t brk_submit_judge(const struct brk_core *core, const struct brk_service *service);
 /* A call whose claim was told: it is dispatched, or waits. */
 void brk_submit_place(struct brk_core *core, struct brk_call *call);
 

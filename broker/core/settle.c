@@ -23,6 +23,7 @@ uint32_t brk_reason_status(uint32_t reason)
 		[PIRN__REASON__BREAKER_OPEN] = 503,
 		[PIRN__REASON__CANCELLED] = 502,
 		[PIRN__REASON__CRASHED] = 502,
+		[PIRN__REASON__UNDECIDED] = 503,
 	};
 
 	return reason < sizeof status / sizeof status[0] ? status[reason] : 502;
@@ -299,6 +300,7 @@ void brk_settle_end(struct brk_core *core, struct brk_call *call)
 
 	if (call->state == BRK_CALL_RUNNING || call->attempt > 0) {
 		brk_settle_tell_worker(core, call);
+		brk_keyed_release(core, call); /* what Redis says of its key comes too late */
 		finish_for(core, call, PIRN__REASON__DRAINING);
 		return;
 	}

@@ -49,7 +49,7 @@ static uint32_t judge_item(const struct brk_core *core, const Pirn__Item *item)
 	return PIRN__REASON__NONE;
 }
 
-static uint32_t judge_service(const struct brk_core *core, const struct brk_service *service)
+uint32_t brk_submit_judge(const struct brk_core *core, const struct brk_service *service)
 {
 	if (!service)
 		return PIRN__REASON__UNKNOWN_SERVICE;
@@ -87,7 +87,7 @@ static void submit(struct brk_core *core, struct brk_peer *peer, struct brk_serv
 	struct brk_call *call;
 
 	if (reason == PIRN__REASON__NONE)
-		reason = judge_service(core, service);
+		reason = brk_submit_judge(core, service);
 	if (reason == PIRN__REASON__NONE && brk_call_new(core, peer, service, item, payload, &call))
 		reason = PIRN__REASON__OVERLOADED;
 	if (reason != PIRN__REASON__NONE) {
