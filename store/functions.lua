@@ -37,7 +37,7 @@
 -- compared in halves; ":size" bytes so far; "o" and a field: the record of one operation, which is a
 -- letter and a value: i number, s string, n nothing, o done, e code of a failure (TYPE, OVERFLOW), a
 -- strings, each behind its size in 4 bytes.
-local revision = 4
+local revision = 5
 
 -- Runs one command for its reply; an error comes back as a value, with Redis's own code in front.
 local function run(...)
@@ -600,6 +600,28 @@ end
 
 -- ---- results
 
+-- Adds to one group's hash: id → { service → bytes }, in as few commands as there can be.
+local function results_write(key, added, ttl)
+	local ids = {}
+	for id in pairs(added) do
+		ids[#ids + 1] = id
+	end
+	chunks(ids, 1000, function(...)
+		local some, words = { ... }, {}
+		for i, there in ipairs(redis.call('HMGET', key, ...)) do
+			local id = some[i]
+			local map = there and cmsgpack.unpack(there) or {}
+			for service, bytes in pairs(added[id]) do
+				map[service] = bytes
+			end
+			words[#words + 1] = id
+			words[#words + 1] = cmsgpack.pack(map)
+		end
+		redis.call('HSET', key, unpack(words))
+	end)
+	redis.call('PEXPIRE', key, text(ttl))
+end
+
 -- KEYS from `base` on: results, results:0 … results:31. list: { id, service, bytes }.
 local function results_add(keys, base, list, max, ttl, now)
 	local state = redis.call('GET', keys[base])
@@ -608,7 +630,9 @@ local function results_add(keys, base, list, max, ttl, now)
 	local function key_of(i)
 		return keys[base + 1 + (ring.first + i - 1) % RESULT_GROUPS]
 	end
+	local added = {} -- key → what results_write gets
 	local function drop_oldest()
+		added[key_of(1)] = nil
 		redis.call('UNLINK', key_of(1))
 		table.remove(groups, 1)
 		ring.first = ring.first + 1
@@ -620,7 +644,6 @@ local function results_add(keys, base, list, max, ttl, now)
 	for _, group in ipairs(groups) do
 		total = total + group[2]
 	end
-	local touched = {}
 	for _, result in ipairs(list) do
 		local bytes = #result[3] + #result[2] + #result[1] + 64
 		local last = groups[#groups]
@@ -641,18 +664,16 @@ local function results_add(keys, base, list, max, ttl, now)
 				table.insert(groups, { now, 0 })
 				last = groups[1]
 			end
-			local key = key_of(#groups)
-			local there = redis.call('HGET', key, result[1])
-			local map = there and cmsgpack.unpack(there) or {}
-			map[result[2]] = result[3]
-			redis.call('HSET', key, result[1], cmsgpack.pack(map))
+			local key, id = key_of(#groups), result[1]
+			added[key] = added[key] or {}
+			added[key][id] = added[key][id] or {}
+			added[key][id][result[2]] = result[3]
 			last[2] = last[2] + bytes
 			total = total + bytes
-			touched[key] = true
 		end
 	end
-	for key in pairs(touched) do
-		redis.call('PEXPIRE', key, text(ttl))
+	for key, results in pairs(added) do
+		results_write(key, results, ttl)
 	end
 	redis.call('SET', keys[base], cmsgpack.pack(ring), 'PX', text(ttl * 2))
 end
