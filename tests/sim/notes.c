@@ -142,7 +142,7 @@ static void added(struct sim *sim, const struct sim_change *c)
 	static struct stander standers[STORE_ENTRY_DELIVERIES];
 	uint32_t numbers[STORE_ENTRY_DELIVERIES];
 	size_t n = unpack(sim, c->head, standers);
-	struct bits_key room;
+	struct bits_key room = { "" };
 
 	for (uint32_t i = 0; i < n; i++) {
 		numbers[i] = standers[i].number;
@@ -244,7 +244,7 @@ static void left(struct sim *sim, uint32_t number, const struct store_end *end)
 
 static void bit(struct sim *sim, const struct sim_change *c)
 {
-	struct bits_key room;
+	struct bits_key room = { "" };
 	struct store_arg value;
 	uint32_t number;
 	bool there = sim_keys_get(&sim->server.redis.keys,
