@@ -412,6 +412,58 @@ static void test_an_entry_that_is_none(void **state)
 	tiny_free(t);
 }
 
+/* As large as a head can be: each event of a full entry has failed ten times, and every time at length. */
+static void make_long(struct tiny_entry *e, uint32_t n)
+{
+	Pirn__JournalEntry head = PIRN__JOURNAL_ENTRY__INIT;
+	Pirn__JournalEvent event = PIRN__JOURNAL_EVENT__INIT, *events[STORE_ENTRY_DELIVERIES];
+	Pirn__JournalDelivery delivery = PIRN__JOURNAL_DELIVERY__INIT, *deliveries = &delivery;
+	Pirn__JournalAttempt attempt = PIRN__JOURNAL_ATTEMPT__INIT, *history[STORE_HISTORY_MAX];
+	char error[STORE_HISTORY_TEXT];
+	uint8_t id[16] = { 9 };
+
+	memset(error, 'x', sizeof error - 1);
+	error[sizeof error - 1] = 0;
+	attempt.error = error;
+	attempt.has_started_ms = true;
+	attempt.started_ms = TINY_MS;
+	for (size_t i = 0; i < STORE_HISTORY_MAX; i++)
+		history[i] = &attempt;
+	delivery.service = (char *)(uintptr_t) "hello";
+	delivery.has_attempt = true;
+	delivery.attempt = STORE_HISTORY_MAX + 1;
+	delivery.history = history;
+	delivery.n_history = STORE_HISTORY_MAX;
+	event.has_id = true;
+	event.id = (ProtobufCBinaryData){ sizeof id, id };
+	event.deliveries = &deliveries;
+	event.n_deliveries = 1;
+	for (uint32_t i = 0; i < n; i++)
+		events[i] = &event;
+	head.events = events;
+	head.n_events = e->n = n;
+	free(e->head);
+	e->head_size = pirn__journal_entry__get_packed_size(&head);
+	e->head = malloc(e->head_size);
+	assert_non_null(e->head);
+	pirn__journal_entry__pack(&head, e->head);
+	e->body_size = 0;
+}
+
+static void test_the_longest_entry(void **state)
+{
+	struct rig r;
+	struct tiny *t = new_tiny(&r, 0);
+
+	(void)state;
+	leave_behind(t, 1);
+	make_long(&t->entries[0], STORE_ENTRY_DELIVERIES);
+	assert_true(t->entries[0].head_size > 2u << 20);
+	tiny_pass(t, 6000);
+	assert_int_equal(rig_figures(&r).events_ready, STORE_ENTRY_DELIVERIES);
+	tiny_free(t);
+}
+
 /* ---- leaving --------------------------------------------------------------------------- */
 
 static void test_leaving(void **state)
@@ -677,6 +729,7 @@ int main(void)
 		cmocka_unit_test(test_beats_in_a_row_count_once),
 		cmocka_unit_test(test_paging),
 		cmocka_unit_test(test_an_entry_that_is_none),
+		cmocka_unit_test(test_the_longest_entry),
 		cmocka_unit_test(test_leaving),
 		cmocka_unit_test(test_rewriting),
 		cmocka_unit_test(test_anything),
