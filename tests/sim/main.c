@@ -32,8 +32,8 @@
 #else
 #define DEFAULT_FAULTS true
 #endif
-#define SEED_SECONDS 20 /* one that takes longer runs in a circle */
-#define PATIENCE     60 /* times five seconds in which a backlog may end */
+#define SEED_SECONDS 20  /* one that takes longer runs in a circle */
+#define PATIENCE     240 /* times five seconds in which a backlog may end */
 
 /* What the child tells. */
 struct report {
@@ -257,6 +257,7 @@ void sim_run_seed(struct sim *sim)
 	run_until(sim, sim->now_ms + 21000);
 	for (int i = 0; i < PATIENCE && !sim_events_are_over(sim); i++)
 		run_until(sim, sim->now_ms + 5000);
+	run_until(sim, sim->now_ms + 5000); /* the last runs that nobody waits for */
 	check_rest(sim);
 	sim_book_end(sim);
 	sim_events_check_rest(sim);
