@@ -48,6 +48,9 @@ static bool has_service(const struct cli_fabric_conf *conf, const char *name)
 static void show_examples(const struct cli_fabric_conf *conf)
 {
 	const char *http = conf->http.text;
+	bool echo = has_service(conf, "echo");
+	const char *any = echo ? "echo" : conf->n_names ? conf->names[0] : NULL;
+	const char *body = echo ? "any bytes" : "{}";
 
 	printf("\nTry:\n\n");
 	if (has_service(conf, "hello"))
@@ -55,10 +58,11 @@ static void show_examples(const struct cli_fabric_conf *conf)
 	if (has_service(conf, "counter"))
 		printf("  curl -X POST http://%s/counter -H 'Content-Type: application/json' -d '{\"increment\":1}'\n",
 			http);
-	if (conf->n_names)
-		printf("  curl -X POST http://%s/v1/invoke/%s -d '%s'\n", http,
-			has_service(conf, "echo") ? "echo" : conf->names[0],
-			has_service(conf, "echo") ? "any bytes" : "{}");
+	if (conf->n_names == 0)
+		return;
+	printf("  curl -X POST http://%s/v1/invoke/%s -d '%s'\n", http, any, body);
+	printf("  curl -i -X POST http://%s/v1/invoke/%s -H 'Prefer: respond-async' -d '%s'\n",
+		http, any, body);
 }
 
 void cli_fabric_show_ready(const struct cli_fabric_conf *conf)
