@@ -50,7 +50,7 @@ static const char *read_times(const struct gw_request *r, struct gw_errand *e)
 	if (delay && !read_delay(delay->value, &e->delay_ms))
 		return "Pirn-Delay is not a duration such as 500ms, 10m or 1d, at most 366d.";
 	if (not_before && !read_not_before(not_before->value, &e->not_before_ms))
-		return "Pirn-Not-Before is not a time such as 2030-01-31T09:00:00Z, at most 366 days ahead.";
+		return "Pirn-Not-Before must be a time such as 2026-12-31T09:00:00Z, at most 366 days ahead.";
 	return NULL;
 }
 
