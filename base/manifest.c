@@ -38,7 +38,7 @@ static const struct base_manifest_key retry_keys[] = {
 	{ "attempts", BASE_MANIFEST_COUNT, FIELD(_retry, attempts), "10", 1, 100, false, NULL, "runs of an event before it is dead" },
 	{ "base", BASE_MANIFEST_DURATION, FIELD(_retry, base_ms), "1s", 1, HOUR, false, NULL, "the first pause, which doubles" },
 	{ "max", BASE_MANIFEST_DURATION, FIELD(_retry, max_ms), "5m", 1, DAY, false, NULL, "the longest pause" },
-	{ "age", BASE_MANIFEST_DURATION, FIELD(_retry, age_ms), "6h", 1000, 30 * (uint64_t)DAY, false, NULL, "an event older than this is dead" },
+	{ "age", BASE_MANIFEST_DURATION, FIELD(_retry, age_ms), "6h", 1000, 30 * (uint64_t)DAY, false, NULL, "an event older than this is not run again" },
 	{ 0 },
 };
 
