@@ -16,7 +16,8 @@
  * a call without a client), ending (what follows it), ledger (the books of what stands
  * where: entry, commit with store and settling, recover, rewrite, pack), owner (epoch,
  * beat, clock; adopt and load: what others leave), asks (what Redis was asked and has not
- * told).
+ * told). About them: watch (one event, who waits for its end), page (the list), letters
+ * (the dead ones), answer (what is said). keyed: calls with an Idempotency-Key.
  *
  * All memory of the steady state comes from slabs and pools that were grown
  * before: no malloc per item (tests/unit counts them).

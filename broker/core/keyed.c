@@ -163,7 +163,7 @@ static bool read_response(struct store_arg kept, struct brk_keyed_answer *out)
 }
 
 /* What is told, and the record, are gone before the action is carried out: both are copied. */
-static void send(struct brk_core *core, struct brk_claim *claim,
+static void tell(struct brk_core *core, struct brk_claim *claim,
 	const struct brk_keyed_answer *answer, bool replayed)
 {
 	struct brk_keyed_answer copy = *answer;
@@ -200,7 +200,7 @@ static void replay(struct brk_core *core, struct brk_claim *claim, const struct 
 		return;
 	}
 	memcpy(claim->call->id, told->id.data, sizeof claim->call->id);
-	send(core, claim, &answer, true);
+	tell(core, claim, &answer, true);
 }
 
 static uint32_t busy_ms(const struct brk_core *core, uint64_t until_ms)
@@ -328,7 +328,7 @@ static void answered(struct brk_core *core, struct brk_claim *claim, enum store_
 		answer = (struct brk_keyed_answer){ .reason = PIRN__REASON__UNDECIDED,
 			.status = brk_reason_status(PIRN__REASON__UNDECIDED),
 			.retry_after_ms = 1000 };
-	send(core, claim, &answer, false);
+	tell(core, claim, &answer, false);
 }
 
 void brk_keyed_release(struct brk_core *core, struct brk_call *call)
