@@ -13,10 +13,10 @@
 
 static void fold(const char *from, char out[GW_REASON_ROOM], int (*change)(int))
 {
-	size_t n = 0;
+	size_t n = strnlen(from, GW_REASON_ROOM - 1);
 
-	for (; n < GW_REASON_ROOM - 1 && from[n]; n++)
-		out[n] = (char)change((unsigned char)from[n]);
+	for (size_t i = 0; i < n; i++)
+		out[i] = (char)change((unsigned char)from[i]);
 	out[n] = '\0';
 }
 
