@@ -94,7 +94,7 @@ enum brk_delivery_flag {
 	BRK_DELIVERY_DOUBT = 4,  /* a run but the last may have left records, or may still go on */
 	BRK_DELIVERY_CANCEL = 8, /* to be cancelled as soon as its move is answered */
 	BRK_DELIVERY_REWRITTEN = 32, /* it keeps its place among the ready */
-	BRK_DELIVERY_FOREIGN = 16,   /* read from a journal: not counted as accepted here */
+	BRK_DELIVERY_FOREIGN = 16,   /* its owner before may have sent the run that comes next */
 };
 
 struct brk_delivery {

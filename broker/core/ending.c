@@ -178,6 +178,7 @@ void brk_ending_run(struct brk_core *core, struct brk_delivery *delivery, uint64
 {
 	bool failure = is_failure(outcome);
 
+	delivery->flags &= (uint8_t)~BRK_DELIVERY_FOREIGN;
 	note_attempt(core, delivery, started_us, outcome, !failure && outcome->status < 400);
 	if (failure)
 		fail(core, delivery, outcome);
@@ -189,14 +190,23 @@ void brk_ending_run(struct brk_core *core, struct brk_delivery *delivery, uint64
 
 /* ---- ends without a run ---------------------------------------------------- */
 
+/* A run that its owner before may have sent counts as one: its operations are to be refused, too. */
+static void count_unseen(struct brk_delivery *delivery)
+{
+	if ((delivery->flags & BRK_DELIVERY_FOREIGN) && delivery->state != BRK_DELIVERY_RUNNING)
+		delivery->attempt++;
+}
+
 /* One that ran has something to tell, so it becomes a letter; one that never could run is gone. */
 void brk_ending_expire(struct brk_core *core, struct brk_delivery *delivery)
 {
 	struct brk_end end = { .how = STORE_ENDED,
 		.end = PIRN__JOURNAL_END__END_EXPIRED,
 		.reason = PIRN__REASON__EXPIRED };
+	bool ran = delivery->attempt >= delivery->budget;
 
-	if (delivery->attempt >= delivery->budget) {
+	count_unseen(delivery);
+	if (ran) {
 		die(core, delivery, PIRN__REASON__EXPIRED, 0, &no_payload);
 		return;
 	}
@@ -210,6 +220,7 @@ static void cancel(struct brk_core *core, struct brk_delivery *delivery)
 		.end = PIRN__JOURNAL_END__END_CANCELLED,
 		.reason = PIRN__REASON__CANCELLED };
 
+	count_unseen(delivery);
 	if (delivery->state == BRK_DELIVERY_RUNNING) {
 		delivery->flags |= BRK_DELIVERY_DOUBT;
 		brk_run_drop(core, delivery);

@@ -125,7 +125,9 @@ static void fill(struct brk_core *core, struct brk_delivery *delivery, const str
 	const struct brk_service *service = delivery->service;
 	uint64_t written = load->from->written_ms;
 
-	delivery->flags = BRK_DELIVERY_DOUBT | BRK_DELIVERY_FOREIGN;
+	delivery->flags = BRK_DELIVERY_DOUBT;
+	if (load->journal->adopted)
+		delivery->flags |= BRK_DELIVERY_FOREIGN;
 	if (event->flags & PIRN__JOURNAL_FLAG__KEEP_RESULT)
 		delivery->flags |= BRK_DELIVERY_KEEP_RESULT;
 	if (event->has_trace) {

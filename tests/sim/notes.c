@@ -262,7 +262,7 @@ static void bit(struct sim *sim, const struct sim_change *c)
 
 /* ---- operations and letters */
 
-/* I4 */
+/* I4, and nothing after the lease */
 static void applied(struct sim *sim, const struct sim_change *c)
 {
 	uint32_t number = number_of(sim, c->id), keyed;
@@ -277,6 +277,8 @@ static void applied(struct sim *sim, const struct sim_change *c)
 	SIM_CHECK(sim, note.end == END_NONE,
 		"operation %u of event %u was applied after its end, by attempt %u of epoch %u", op,
 		number, c->run->attempt, c->run->epoch);
+	SIM_CHECK(sim, sim->server.redis.keys.now_ms <= c->run->lease_end_ms,
+		"operation %u of event %u was applied after its run's lease", op, number);
 	note.applied[op]++;
 	store(sim, number, &note);
 	touch(sim, number);

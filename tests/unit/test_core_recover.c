@@ -412,6 +412,25 @@ static void test_an_entry_that_is_none(void **state)
 	tiny_free(t);
 }
 
+/* The run that the broker before may have sent is fenced, too, when the event ends without another one. */
+static void test_a_run_that_nobody_saw(void **state)
+{
+	struct rig r;
+	struct tiny *t = new_tiny(&r, 0);
+
+	(void)state;
+	leave_behind(t, 1);
+	tiny_pass(t, 6000);
+	assert_int_equal(rig_figures(&r).events_ready, 1);
+	tiny_tick(t, 6u * 3600 * 1000);
+	tiny_run(t);
+	assert_int_equal(rig_figures(&r).events_expired, 1);
+	assert_int_equal(t->last_end.how, STORE_ENDED);
+	assert_int_equal(t->last_end.attempt, 1);
+	assert_false(t->last_end.no_records || t->last_end.only_run);
+	tiny_free(t);
+}
+
 /* As large as a head can be: each event of a full entry has failed ten times, and every time at length. */
 static void make_long(struct tiny_entry *e, uint32_t n)
 {
@@ -729,6 +748,7 @@ int main(void)
 		cmocka_unit_test(test_beats_in_a_row_count_once),
 		cmocka_unit_test(test_paging),
 		cmocka_unit_test(test_an_entry_that_is_none),
+		cmocka_unit_test(test_a_run_that_nobody_saw),
 		cmocka_unit_test(test_the_longest_entry),
 		cmocka_unit_test(test_leaving),
 		cmocka_unit_test(test_rewriting),
