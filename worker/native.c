@@ -370,6 +370,7 @@ static void seal_replay(struct pirn_request *req, struct wrk_run *run)
 	else if (req->state && run->reason == PIRN__REASON__NONE && run->status < 400)
 		run->diverged = ask_diverged(req);
 	run->recorded = req->replay.recorded;
+	run->doubted = req->replay.doubted;
 }
 
 void wrk_native_run(struct wrk_native *n, struct wrk_thread *t, struct wrk_run *run)
@@ -380,7 +381,7 @@ void wrk_native_run(struct wrk_native *n, struct wrk_thread *t, struct wrk_run *
 	run->reason = PIRN__REASON__NONE;
 	run->retry_after_ms = 0;
 	run->took_us = 0;
-	run->late = run->recorded = run->diverged = false;
+	run->late = run->recorded = run->diverged = run->doubted = false;
 	if (start_us >= run->deadline_us) {
 		answer_reason(run, 504, PIRN__REASON__DEADLINE);
 		return;

@@ -62,7 +62,7 @@ void wrk_replay_open(struct wrk_replay *r, const struct wrk_run *run, const char
 	memcpy(r->run.id, run->id, sizeof r->run.id);
 	r->reads = NULL;
 	r->n_reads = r->reads_room = r->reads_bytes = 0;
-	r->too_much = r->recorded = false;
+	r->too_much = r->recorded = r->doubted = false;
 	r->ended = STORE_DONE;
 }
 
@@ -234,6 +234,14 @@ static bool may_ask_again(enum base_err err)
 	return err == BASE_IO || err == BASE_UNAVAILABLE || err == BASE_FULL;
 }
 
+/* Even when a second try tells what came of it: the first one may be on its way, in a connection that was given
+ * up, and must find the record. */
+static void note_doubt(struct wrk_replay *r, const struct store_op *op)
+{
+	if (!store_op_reads(op->kind))
+		r->recorded = r->doubted = true;
+}
+
 /* Asks until it is known whether it happened. Only what may have happened is asked again. */
 static enum base_err ask(struct wrk_replay *r, struct wrk_state *s, struct wrk_state_call **call,
 	const struct wrk_state_record *record, const struct wrk_state_result **result)
@@ -244,7 +252,7 @@ static enum base_err ask(struct wrk_replay *r, struct wrk_state *s, struct wrk_s
 
 	if (err != BASE_IO)
 		return err;
-	r->recorded |= !store_op_reads(record->op->kind);
+	note_doubt(r, record->op);
 	while (may_ask_again(err)) {
 		block_again(r);
 		if (!at_once)
@@ -272,7 +280,7 @@ static void heed(struct wrk_replay *r, const struct store_op *op, struct wrk_use
 	bool reads = store_op_reads(op->kind);
 
 	if (is_doubt(err)) {
-		r->recorded |= !reads;
+		note_doubt(r, op);
 	} else if (!result || result->code != STORE_DONE) {
 		use->n--;
 	} else if (result->replayed) {

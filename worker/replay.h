@@ -41,6 +41,7 @@ struct wrk_replay {
 	size_t n_reads, reads_room, reads_bytes;
 	bool too_much;         /* read, to be recorded */
 	bool recorded;         /* the delivery has records, or may have */
+	bool doubted;          /* a write whose answer was lost may still come to Redis */
 	enum store_code ended; /* DONE, or why the run may do nothing any more */
 };
 

@@ -49,8 +49,8 @@ struct wrk_run {
 	uint32_t status, reason;
 	uint32_t retry_after_ms; /* 0: none */
 	uint32_t took_us;
-	bool late;               /* it ended after its deadline */
-	bool recorded, diverged; /* as the RESULT's flags */
+	bool late;                        /* it ended after its deadline */
+	bool recorded, diverged, doubted; /* as the RESULT's flags */
 	struct base_buf meta, body;
 };
 

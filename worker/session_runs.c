@@ -109,7 +109,8 @@ bool wrk_session_wants(const struct wrk_session *s, const struct wrk_run *run)
 static uint32_t flags_of(const struct wrk_run *run)
 {
 	return (run->recorded ? PIRN__ITEM_FLAG__RECORDED : 0u) |
-	       (run->diverged ? PIRN__ITEM_FLAG__DIVERGED : 0u);
+	       (run->diverged ? PIRN__ITEM_FLAG__DIVERGED : 0u) |
+	       (run->doubted ? PIRN__ITEM_FLAG__DOUBTED : 0u);
 }
 
 static enum base_err send_answer(
@@ -337,7 +338,7 @@ static bool run_fill(struct wrk_run *run, const Pirn__Item *item, const struct n
 	run->epoch = item->epoch;
 	run->lease_end_ms = item->lease_end_ms;
 	run->keep_until_ms = item->keep_until_ms;
-	run->held = run->late = run->recorded = run->diverged = false;
+	run->held = run->late = run->recorded = run->diverged = run->doubted = false;
 	atomic_store(&run->cancelled, false);
 	run->status = run->reason = run->retry_after_ms = run->took_us = 0;
 	copy_bytes(run->id, sizeof run->id, item->has_id, &item->id);

@@ -101,6 +101,8 @@ static void be_done(
 		.how = STORE_ENDED, .end = PIRN__JOURNAL_END__END_DONE, .status = outcome->status
 	};
 
+	if (outcome->doubt)
+		delivery->flags |= BRK_DELIVERY_DOUBT;
 	say_records(core, &end, delivery, outcome->recorded);
 	finish(core, delivery, &end, &outcome->payload);
 }

@@ -21,7 +21,7 @@
 struct brk_outcome {
 	uint32_t status, reason, retry_after_ms;
 	bool recorded; /* it left records, or nobody knows */
-	bool doubt;    /* it may still go on */
+	bool doubt;    /* it may still go on, or what it sent may still come to Redis */
 	const char *error, *worker;
 	struct brk_payload payload;
 };

@@ -162,6 +162,7 @@ void brk_run_result(struct brk_core *core, struct brk_call *call, const Pirn__It
 		.status = reason == PIRN__REASON__NONE ? item->status : 0,
 		.retry_after_ms = item->retry_after_ms,
 		.recorded = item->flags & PIRN__ITEM_FLAG__RECORDED,
+		.doubt = item->flags & PIRN__ITEM_FLAG__DOUBTED,
 		.error = item->error,
 		.worker = call->link->peer->name };
 	uint64_t started_us = call->dispatched_us;

@@ -431,6 +431,27 @@ static void test_a_run_that_nobody_saw(void **state)
 	tiny_free(t);
 }
 
+/* What was sent first may come to Redis when the run is long done: its record must be there. */
+static void test_a_doubted_write(void **state)
+{
+	struct rig r;
+	struct tiny *t = new_tiny(&r, 1);
+	Pirn__Item run;
+
+	(void)state;
+	submit(t, 1, 1);
+	run = run_next(t);
+	tiny_result(t, A, &run,
+		(struct rig_item){ .status = 200,
+			.flags = PIRN__ITEM_FLAG__RECORDED | PIRN__ITEM_FLAG__DOUBTED });
+	tiny_run(t);
+	assert_int_equal(t->ends, 1);
+	assert_false(t->last_end.no_records || t->last_end.only_run);
+	assert_int_equal(t->last_end.attempt, 1);
+	assert_int_equal(t->last_end.fence_ms, run.lease_end_ms);
+	tiny_free(t);
+}
+
 /* As large as a head can be: each event of a full entry has failed ten times, and every time at length. */
 static void make_long(struct tiny_entry *e, uint32_t n)
 {
@@ -749,6 +770,7 @@ int main(void)
 		cmocka_unit_test(test_paging),
 		cmocka_unit_test(test_an_entry_that_is_none),
 		cmocka_unit_test(test_a_run_that_nobody_saw),
+		cmocka_unit_test(test_a_doubted_write),
 		cmocka_unit_test(test_the_longest_entry),
 		cmocka_unit_test(test_leaving),
 		cmocka_unit_test(test_rewriting),

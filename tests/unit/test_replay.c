@@ -650,7 +650,11 @@ static void a_lost_reply_is_asked_for_again(void **state)
 	assert_int_equal(a.numbers[0], 1);
 	assert_int_equal(a.numbers[1], 2);
 	assert_int_equal(answers, 5);
+	assert_true(a.run.doubted);
 	REDIS("2", "GET pirn:{0}:state:shop:a");
+	attempt(&a, 2, adds_a_twice);
+	assert_true(a.run.recorded);
+	assert_false(a.run.doubted);
 }
 
 static void redis_dies_under_an_operation(void **state)
