@@ -37,7 +37,7 @@
 -- compared in halves; ":size" bytes so far; "o" and a field: the record of one operation, which is a
 -- letter and a value: i number, s string, n nothing, o done, e code of a failure (TYPE, OVERFLOW), a
 -- strings, each behind its size in 4 bytes.
-local revision = 5
+local revision = 6
 
 -- Runs one command for its reply; an error comes back as a value, with Redis's own code in front.
 local function run(...)
@@ -1055,7 +1055,9 @@ end
 
 -- ---- calls with an Idempotency-Key
 
--- The key is a hash: h body's hash, i id; a call's also r run, u until, a answer.
+-- The key is a hash: h body's hash, i id; a call's also r run, u until, l who has it: the id of that
+-- request, a answer. A request whose broker was lost comes again by another one, under the same id: it is
+-- not in its own way, but has the next run at once.
 -- KEYS: key, dedupe-size. ARGV: hash, id, until, dedupe_max, dedupe_ms. Reply: RUN id run | BUSY id until |
 -- ANSWER id response | EVENT id (an event had the key) | BODY id (with another body) | FULL.
 local function claim(keys, args)
@@ -1067,7 +1069,7 @@ local function claim(keys, args)
 		if used + bytes > tonumber(args[4]) then
 			return { 'FULL' }
 		end
-		redis.call('HSET', keys[1], 'h', args[1], 'i', args[2], 'r', '1', 'u', args[3])
+		redis.call('HSET', keys[1], 'h', args[1], 'i', args[2], 'r', '1', 'u', args[3], 'l', args[2])
 		redis.call('PEXPIRE', keys[1], args[5])
 		dedupe_add(keys[2], now, bytes, old)
 		return { 'RUN', args[2], '1' }
@@ -1078,11 +1080,11 @@ local function claim(keys, args)
 		return { 'ANSWER', r.i, r.a }
 	elseif not r.r then
 		return { 'EVENT', r.i }
-	elseif tonumber(r.u) > now then
+	elseif tonumber(r.u) > now and r.l ~= args[2] then
 		return { 'BUSY', r.i, r.u }
 	end
 	local next_run = text(tonumber(r.r) + 1)
-	redis.call('HSET', keys[1], 'r', next_run, 'u', args[3])
+	redis.call('HSET', keys[1], 'r', next_run, 'u', args[3], 'l', args[2])
 	redis.call('PEXPIRE', keys[1], args[5])
 	return { 'RUN', r.i, next_run }
 end

@@ -230,7 +230,8 @@ struct store_run {
 };
 
 enum store_claim_kind {
-	STORE_CLAIM_RUN,    /* run it, under this id and run number */
+	STORE_CLAIM_RUN, /* run it, under this id and run number; also when this very request (its id) has it:
+	                  * it came again, by another broker */
 	STORE_CLAIM_BUSY,   /* another run goes on until until_ms: 409 */
 	STORE_CLAIM_ANSWER, /* response is the first one's */
 	STORE_CLAIM_EVENT,  /* an event was accepted under this key: 202 with its id */

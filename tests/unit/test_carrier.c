@@ -243,7 +243,9 @@ static void keys(void **state)
 	assert_int_equal(g->kind, STORE_CLAIM_RUN);
 	assert_int_equal(g->run, 1);
 	assert_memory_equal(g->id, id_text(7), 16);
-	assert_int_equal(answer_to(ask(key_ask(BRK_ASK_CLAIM, soon)))->kind, STORE_CLAIM_BUSY);
+	struct brk_ask other = key_ask(BRK_ASK_CLAIM, soon);
+	memcpy(other.key.id, id_text(8), 16);
+	assert_int_equal(answer_to(ask(other))->kind, STORE_CLAIM_BUSY);
 	assert_done(answer_to(ask(key_ask(BRK_ASK_ANSWER, 0))));
 	g = answer_to(ask(key_ask(BRK_ASK_CLAIM, soon)));
 	assert_int_equal(g->kind, STORE_CLAIM_ANSWER);

@@ -268,6 +268,29 @@ static struct got answer_call(uint64_t number, uint32_t run, struct store_arg re
 		response, &bounds, on_count);
 }
 
+/* Its broker was lost, and it came by another one: it is not in its own way. */
+static void claimed_again_by_the_same_request(void **state)
+{
+	(void)state;
+	assert_int_equal(claim("h", 10, FAR).run, 1);
+	ADD(run_of(1, 0), "a", 1);
+	struct got g = claim("h", 10, FAR);
+	assert_int_equal(g.kind, STORE_CLAIM_RUN);
+	assert_int_equal(g.run, 2);
+	assert_true(ADD(run_of(2, 0), "a", 1).replayed);
+	CHANGES_NOTHING(g = answer_call(10, 1, (struct store_arg)TEXT("late")));
+	assert_int_equal(g.code, STORE_STALE);
+	CHANGES_NOTHING(g = claim("h", 11, FAR));
+	assert_int_equal(g.kind, STORE_CLAIM_BUSY);
+	/* Whoever has it now is meant, not whoever was the first. */
+	assert_int_equal(answer_call(10, 2, (struct store_arg){ NULL, 0 }).n, 1);
+	g = claim("h", 11, FAR);
+	assert_int_equal(g.run, 3);
+	CHANGES_NOTHING(g = claim("h", 10, FAR));
+	assert_int_equal(g.kind, STORE_CLAIM_BUSY);
+	assert_int_equal(claim("h", 11, FAR).run, 4);
+}
+
 static void claims(void **state)
 {
 	(void)state;
@@ -348,6 +371,7 @@ int main(void)
 		cmocka_unit_test_setup(a_letter_keeps_the_records_for_the_redrive, flush),
 		cmocka_unit_test_setup(bad_requests, flush),
 		cmocka_unit_test_setup(claims, flush),
+		cmocka_unit_test_setup(claimed_again_by_the_same_request, flush),
 		cmocka_unit_test_setup(claims_run_out, flush),
 		cmocka_unit_test_setup(a_key_that_an_event_has, flush),
 	};

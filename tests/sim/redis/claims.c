@@ -71,6 +71,7 @@ static void run_it(struct sim_asking *a, struct store_arg id, uint32_t run)
 
 	sim_set_number(a, my_key(a), sim_word("r"), run);
 	sim_set_number(a, my_key(a), sim_word("u"), a->ask->key.until_ms);
+	sim_keys_set(keys, my_key(a), sim_word("l"), (struct store_arg){ a->ask->key.id, 16 });
 	sim_keys_expire(keys, my_key(a), keys->now_ms + a->bounds->dedupe_ms);
 	a->reply->claimed.kind = STORE_CLAIM_RUN;
 	a->reply->claimed.id = id;
@@ -96,7 +97,7 @@ static void claim_new(struct sim_asking *a)
 void sim_do_claim(struct sim_asking *a)
 {
 	struct store_claimed *out = &a->reply->claimed;
-	struct store_arg hash, run, until;
+	struct store_arg hash, run, until, last;
 
 	if (!field(a, "h", &hash)) {
 		claim_new(a);
@@ -104,6 +105,7 @@ void sim_do_claim(struct sim_asking *a)
 	}
 	(void)field(a, "i", &out->id);
 	(void)field(a, "u", &until);
+	(void)field(a, "l", &last);
 	out->until_ms = sim_number(until);
 	if (!sim_same(hash, a->ask->key.hash))
 		out->kind = STORE_CLAIM_BODY;
@@ -111,7 +113,9 @@ void sim_do_claim(struct sim_asking *a)
 		out->kind = STORE_CLAIM_ANSWER;
 	else if (!field(a, "r", &run))
 		out->kind = STORE_CLAIM_EVENT;
-	else if (out->until_ms > a->r->keys.now_ms && !SIM_FAULTY(a->r, CLAIM_SHARED))
+	else if (out->until_ms > a->r->keys.now_ms &&
+		 !sim_same(last, (struct store_arg){ a->ask->key.id, 16 }) &&
+		 !SIM_FAULTY(a->r, CLAIM_SHARED))
 		out->kind = STORE_CLAIM_BUSY;
 	else
 		run_it(a, out->id, (uint32_t)sim_number(run) + 1);
