@@ -134,6 +134,8 @@ static enum base_err adopt(struct brk_core *core, struct brk_service *service, s
 	service->concurrency_total = manifest->concurrency_total;
 	service->timeout_ms =
 		manifest->has_timeout_ms ? manifest->timeout_ms : BRK_DEFAULT_TIMEOUT_MS;
+	if (service->timeout_ms > service->longest_ms)
+		service->longest_ms = service->timeout_ms;
 	brk_service_touch(core, service); /* more of it may run at once now */
 	brk_registry_changed(core);
 	brk_act_log(core, BRK_LOG_service_known, service->name, manifest->n_routes);

@@ -60,6 +60,7 @@ struct brk_service {
 	uint8_t *packed;   /* the manifest's bytes, to see a change */
 	size_t packed_size;
 	uint32_t queue_items, concurrency_total, timeout_ms; /* out of the manifest */
+	uint32_t longest_ms; /* the longest timeout of its manifests so far: runs may go on under it */
 
 	struct brk_link *links;
 	struct brk_link *
