@@ -600,81 +600,89 @@ end
 
 -- ---- results
 
--- Adds to one group's hash: id → { service → bytes }, in as few commands as there can be.
+-- Adds results to one group's hash, in as few commands as there can be. added: lists of ids, services and
+-- bytes; no id is there twice.
 local function results_write(key, added, ttl)
-	local ids = {}
-	for id in pairs(added) do
-		ids[#ids + 1] = id
-	end
-	chunks(ids, 1000, function(...)
-		local some, words = { ... }, {}
-		for i, there in ipairs(redis.call('HMGET', key, ...)) do
-			local id = some[i]
-			local map = there and cmsgpack.unpack(there) or {}
-			for service, bytes in pairs(added[id]) do
-				map[service] = bytes
-			end
-			words[#words + 1] = id
-			words[#words + 1] = cmsgpack.pack(map)
+	local from = 0
+	chunks(added.ids, 1000, function(...)
+		local there, words = redis.call('HMGET', key, ...), {}
+		for i = 1, #there do
+			local map = there[i] and cmsgpack.unpack(there[i]) or {}
+			map[added.services[from + i]] = added.bytes[from + i]
+			words[2 * i - 1] = added.ids[from + i]
+			words[2 * i] = cmsgpack.pack(map)
 		end
+		from = from + #there
 		redis.call('HSET', key, unpack(words))
 	end)
 	redis.call('PEXPIRE', key, text(ttl))
 end
 
--- KEYS from `base` on: results, results:0 … results:31. list: { id, service, bytes }.
-local function results_add(keys, base, list, max, ttl, now)
+-- KEYS from `base` on: results, results:0 … results:31. ARGV from `at` on: id, service, bytes of each.
+local function results_add(keys, base, args, at, max, ttl, now)
 	local state = redis.call('GET', keys[base])
 	local ring = state and cmsgpack.unpack(state) or { first = 0, groups = {} } -- groups: { at, bytes }, oldest first
 	local groups = ring.groups
+	local added, seen -- to the last group
 	local function key_of(i)
 		return keys[base + 1 + (ring.first + i - 1) % RESULT_GROUPS]
 	end
-	local added = {} -- key → what results_write gets
+	local function begin()
+		added, seen = { ids = {}, services = {}, bytes = {} }, {}
+	end
+	local function write()
+		if #added.ids > 0 then
+			results_write(key_of(#groups), added, ttl)
+			begin()
+		end
+	end
 	local function drop_oldest()
-		added[key_of(1)] = nil
 		redis.call('UNLINK', key_of(1))
 		table.remove(groups, 1)
 		ring.first = ring.first + 1
+		if #groups == 0 then
+			begin()
+		end
 	end
 	local total = 0
+	begin()
 	while groups[1] and groups[1][1] + ttl + ttl / 8 < now do
 		drop_oldest()
 	end
 	for _, group in ipairs(groups) do
 		total = total + group[2]
 	end
-	for _, result in ipairs(list) do
-		local bytes = #result[3] + #result[2] + #result[1] + 64
+	for i = at, #args, 3 do
+		local id, service, bytes = args[i], args[i + 1], args[i + 2]
+		local size = #id + #service + #bytes + 64
 		local last = groups[#groups]
-		if bytes <= max then
-			if not last or last[2] + bytes > max / 8 or last[1] + ttl / 8 < now then
+		if size <= max then
+			if not last or last[2] + size > max / 8 or last[1] + ttl / 8 < now then
+				write()
 				if #groups == RESULT_GROUPS then
 					total = total - groups[1][2]
 					drop_oldest()
 				end
 				table.insert(groups, { now, 0 })
-				last = groups[#groups]
 			end
-			while total + bytes > max do
+			while total + size > max do
 				total = total - groups[1][2]
 				drop_oldest()
 			end
 			if not groups[1] then
 				table.insert(groups, { now, 0 })
-				last = groups[1]
 			end
-			local key, id = key_of(#groups), result[1]
-			added[key] = added[key] or {}
-			added[key][id] = added[key][id] or {}
-			added[key][id][result[2]] = result[3]
-			last[2] = last[2] + bytes
-			total = total + bytes
+			if seen[id] then
+				write()
+			end
+			last = groups[#groups]
+			last[2] = last[2] + size
+			total = total + size
+			local n = #added.ids + 1
+			added.ids[n], added.services[n], added.bytes[n], seen[id] = id, service, bytes, true
 		end
 	end
-	for key, results in pairs(added) do
-		results_write(key, results, ttl)
-	end
+	write()
 	redis.call('SET', keys[base], cmsgpack.pack(ring), 'PX', text(ttl * 2))
 end
 
@@ -858,10 +866,7 @@ local function settle(keys, args)
 	if refused then
 		return refused
 	end
-	local now, base, results = now_ms(), tonumber(args[at]), {}
-	for i = at + 1, #args, 3 do
-		results[#results + 1] = { args[i], args[i + 1], args[i + 2] }
-	end
+	local now, base = now_ms(), tonumber(args[at])
 	if args[4] ~= '' then
 		refused = append(keys[4], epoch, args[3], now, args[4], args[5])
 		if refused then
@@ -875,8 +880,8 @@ local function settle(keys, args)
 			settle_end(keys, e)
 		end
 	end
-	if #results > 0 then
-		results_add(keys, base, results, tonumber(args[6]), tonumber(args[7]), now)
+	if at < #args then
+		results_add(keys, base, args, at + 1, tonumber(args[6]), tonumber(args[7]), now)
 	end
 	return text(now)
 end
