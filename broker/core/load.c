@@ -119,6 +119,14 @@ static void copy_history(
 		brk_pack_attempt(core, delivery, from->history[i]);
 }
 
+/* A letter that went back has its budget anew: not the next failure of any kind is to be called poison. */
+static uint16_t deaths_of(const Pirn__JournalDelivery *from)
+{
+	uint32_t most = from->end == PIRN__JOURNAL_END__END_DEAD ? BRK_DEATHS_ALONE : UINT16_MAX;
+
+	return (uint16_t)(from->deaths < most ? from->deaths : most);
+}
+
 static void fill(struct brk_core *core, struct brk_delivery *delivery, const struct load *load,
 	const Pirn__JournalEvent *event, const Pirn__JournalDelivery *from)
 {
@@ -136,7 +144,7 @@ static void fill(struct brk_core *core, struct brk_delivery *delivery, const str
 	}
 	delivery->attempt = from->attempt > 0 ? from->attempt - 1 : 0;
 	delivery->budget = from->budget > 0 ? from->budget : 1;
-	delivery->deaths = from->deaths < UINT16_MAX ? (uint16_t)from->deaths : UINT16_MAX;
+	delivery->deaths = deaths_of(from);
 	delivery->accepted_ms = event->accepted_ms ? event->accepted_ms : written;
 	delivery->not_before_ms = from->not_before_ms;
 	delivery->not_after_ms =

@@ -6,6 +6,8 @@
 
 #include "broker/core/parts.h"
 
+#define AGELESS_MS (30ull * 24 * 3600 * 1000) /* as old as a manifest lets an event grow */
+
 /* ---- before ---------------------------------------------------------------- */
 
 bool brk_run_is_wanted(const struct brk_core *core, const struct brk_service *service)
@@ -67,11 +69,13 @@ struct brk_call *brk_run_new(struct brk_core *core, struct brk_service *service)
 
 /* ---- DISPATCH -------------------------------------------------------------- */
 
-/* When its records may go at the latest, should nobody settle it: a margin after its last moment. */
+/* When its records may go at the latest, should nobody settle it: a margin after its last moment. One that
+ * has none may be run again much later. */
 static uint64_t keep_until(const struct brk_delivery *delivery, uint64_t lease)
 {
-	uint64_t last = delivery->not_after_ms + delivery->service->timeout_ms;
+	uint64_t last = delivery->not_after_ms ? delivery->not_after_ms : lease + AGELESS_MS;
 
+	last += delivery->service->timeout_ms;
 	return (last > lease ? last : lease) + BRK_KEEP_MS;
 }
 

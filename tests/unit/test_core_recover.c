@@ -431,6 +431,50 @@ static void test_a_run_that_nobody_saw(void **state)
 	tiny_free(t);
 }
 
+/* Its service lets it grow as old as it may: its next run can be far away, and replays all the same. */
+static void test_records_of_any_age(void **state)
+{
+	struct rig r;
+	struct tiny *t = new_tiny(&r, 1);
+	Pirn__Item run;
+
+	(void)state;
+	brk_service_find(r.core, "hello")->retry.age_ms = 0;
+	submit(t, 1, 1);
+	run = run_next(t);
+	assert_true(run.keep_until_ms > run.lease_end_ms + 24u * 3600 * 1000);
+	tiny_free(t);
+}
+
+/* A letter that went back: it may fail again as others may. Alone it runs still. */
+static void test_poison_that_was_redriven(void **state)
+{
+	struct rig r;
+	struct tiny *t = new_tiny(&r, 1);
+	Pirn__JournalEntry *head;
+	Pirn__Item run;
+
+	(void)state;
+	leave_behind(t, 1);
+	head = pirn__journal_entry__unpack(NULL, t->entries[0].head_size, t->entries[0].head);
+	head->events[0]->deliveries[0]->has_deaths = true;
+	head->events[0]->deliveries[0]->deaths = BRK_DEATHS_POISON;
+	head->events[0]->deliveries[0]->has_end = true;
+	head->events[0]->deliveries[0]->end = PIRN__JOURNAL_END__END_DEAD;
+	free(t->entries[0].head);
+	t->entries[0].head_size = pirn__journal_entry__get_packed_size(head);
+	t->entries[0].head = malloc(t->entries[0].head_size);
+	pirn__journal_entry__pack(head, t->entries[0].head);
+	pirn__journal_entry__free_unpacked(head, NULL);
+	run = run_next(t);
+	assert_true(run.flags & PIRN__ITEM_FLAG__ALONE);
+	tiny_result(t, A, &run, (struct rig_item){ .status = 503 });
+	tiny_run(t);
+	assert_int_equal(t->dead, 0);
+	assert_int_equal(t->moved, 1);
+	tiny_free(t);
+}
+
 /* What was sent first may come to Redis when the run is long done: its record must be there. */
 static void test_a_doubted_write(void **state)
 {
@@ -771,6 +815,8 @@ int main(void)
 		cmocka_unit_test(test_an_entry_that_is_none),
 		cmocka_unit_test(test_a_run_that_nobody_saw),
 		cmocka_unit_test(test_a_doubted_write),
+		cmocka_unit_test(test_records_of_any_age),
+		cmocka_unit_test(test_poison_that_was_redriven),
 		cmocka_unit_test(test_the_longest_entry),
 		cmocka_unit_test(test_leaving),
 		cmocka_unit_test(test_rewriting),
