@@ -6,7 +6,7 @@ from stand import (Process, free_port, key_values, listens, nginx_proxy, note, o
                    wrk, answers)
 
 BYTES = 200
-WINDOW = 512
+WINDOW = 4096
 POST = ("POST", "x" * BYTES)
 ASYNC = {"Prefer": "respond-async"}
 BACKLOG = 1000000
@@ -115,7 +115,8 @@ class Fabric:
 class EventRows:
     def nats(self, stack):
         """Ours: from the first submission until the brokers count as many ends. Theirs: from the first publish
-        until the stream is empty again, that is until the server has each acknowledgement. Both 512 undecided."""
+        until the stream is empty again, that is until the server has each acknowledgement. Both have 4,096 events
+        undecided at most: with few of them the disk is measured, which only one of the two waits for."""
         port, number = free_port(), 200000
         peers = [Process("nats-server", "-js", "-sd", self.work / "nats", "-a", "127.0.0.1", "-p", port)]
         wait_for(lambda: listens(port), "nats-server")
@@ -125,7 +126,7 @@ class EventRows:
         ours = lambda n: client_events(self.build, stack.broker, "--events", n)["events_per_s"]
         ours(number // 4), theirs(number // 4)
         a, b = (statistics.median(r) for r in self.rounds(lambda: ours(number), lambda: theirs(number)))
-        self.row("durable events 200 B, 512 undecided: against JetStream", a, b, a / b, ">= 3", a / b >= 3, "/s")
+        self.row("durable events 200 B, accepted to settled: against JetStream", a, b, a / b, ">= 3", a / b >= 3, "/s")
         for peer in reversed(peers):
             peer.stop()
 

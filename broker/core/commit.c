@@ -180,7 +180,22 @@ struct brk_entry *brk_commit_entry(
 
 /* ---- sending -------------------------------------------------------------- */
 
-static struct brk_commit *next_unsent(const struct brk_commits *commits)
+static bool is_full(const struct brk_commits *commits, const struct brk_commit *commit)
+{
+	return commit->state == BRK_COMMIT_SEALED || commit->n == STORE_ENTRY_DELIVERIES ||
+	       commit != commits->list->prev;
+}
+
+/* While one is unanswered the next gathers: Redis syncs once for all that comes meanwhile, and what left
+ * earlier would only be more calls. A full one has nothing to wait for. */
+static bool may_leave(const struct brk_core *core, const struct brk_commits *commits,
+	const struct brk_commit *commit)
+{
+	return commits->n_open == 0 || !core->conf.gather || is_full(commits, commit);
+}
+
+static struct brk_commit *next_unsent(
+	const struct brk_core *core, const struct brk_commits *commits)
 {
 	struct brk_commit *commit;
 
@@ -188,7 +203,7 @@ static struct brk_commit *next_unsent(const struct brk_commits *commits)
 		return NULL;
 	DL_FOREACH (commits->list, commit)
 		if (!is_open(commit))
-			return commit;
+			return may_leave(core, commits, commit) ? commit : NULL;
 	return NULL;
 }
 
@@ -227,24 +242,25 @@ static bool send_one(struct brk_core *core, struct brk_commit *commit)
 }
 
 /* A settle's arrays are one for all: one settle and one store a turn use them; what more there is goes
- * in the turn after, which is at once. */
+ * in the turn after, which is at once. The store goes first: it is so large that Redis reads it in parts,
+ * and a settle before it would be executed, and synced, while the rest is on its way. */
 void brk_ledger_turn(struct brk_core *core)
 {
-	struct brk_commit *settle = next_unsent(&core->ledger.settles);
-	struct brk_commit *store = next_unsent(&core->ledger.stores);
+	struct brk_commit *settle = next_unsent(core, &core->ledger.settles);
+	struct brk_commit *store = next_unsent(core, &core->ledger.stores);
 
 	if (!may_send(core))
 		return;
-	if (settle && !send_one(core, settle))
+	if (store && !send_one(core, store))
 		return;
-	if (store)
-		send_one(core, store);
+	if (settle)
+		send_one(core, settle);
 }
 
 bool brk_ledger_pending(const struct brk_core *core)
 {
-	return may_send(core) &&
-	       (next_unsent(&core->ledger.settles) || next_unsent(&core->ledger.stores));
+	return may_send(core) && (next_unsent(core, &core->ledger.settles) ||
+					 next_unsent(core, &core->ledger.stores));
 }
 
 bool brk_ledger_is_empty(const struct brk_core *core)

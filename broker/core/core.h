@@ -58,6 +58,7 @@ struct brk_conf {
 	uint32_t max_events;      /* deliveries; beyond: QUEUE_FULL */
 	uint64_t max_event_bytes; /* of their payloads; beyond: OVERLOADED */
 	uint32_t decide_ms;       /* 60,000: an event not stored by then is UNDECIDED */
+	bool gather;              /* a commit waits for the one before, unless it is full */
 	struct store_bounds bounds;
 };
 

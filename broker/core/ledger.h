@@ -2,9 +2,9 @@
  * delivery stands where; and the commits, by which they change.
  *
  * A commit is one STORE or one SETTLE. The newest of each kind collects what the inputs
- * bring; brk_ledger_turn sends them, under the next turn's number, as long as fewer than
- * BRK_COMMITS of the kind are unanswered; what comes meanwhile goes together, so that
- * commits grow with the load. A commit is kept until it was told what became of it: one
+ * bring; brk_ledger_turn sends it, under the next turn's number, when none of its kind is
+ * unanswered (conf.gather); what comes meanwhile goes together, so that commits grow with
+ * the load. A full one leaves as long as fewer than BRK_COMMITS of the kind are unanswered. A commit is kept until it was told what became of it: one
  * that went down with its connection is looked up under the next epoch (recover.c), and
  * what had not happened is collected again. Nothing is ever sent a second time as it was.
  *

@@ -429,6 +429,7 @@ void sim_broker_start(struct sim *sim, struct sim_broker *broker)
 		.max_events = sim->max_events,
 		.max_event_bytes = sim->max_event_bytes,
 		.decide_ms = sim->decide_ms,
+		.gather = sim->seed % 4 == 3,
 		.bounds = sim->bounds,
 		.max_calls = sim->max_calls,
 		.max_bytes = sim->max_bytes,

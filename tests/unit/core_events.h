@@ -525,6 +525,7 @@ RIG struct brk_conf tiny_conf(void)
 	conf.max_events = 2048;
 	conf.max_event_bytes = 1 << 20;
 	conf.decide_ms = 60000;
+	conf.gather = true;
 	conf.bounds.dedupe_ms = 60000;
 	conf.missed_beats = 1000000; /* peers need not beat */
 	return conf;

@@ -105,11 +105,31 @@ static void test_under_load_commits_grow(void **state)
 		tiny_submit(t, CLIENT, (struct tiny_event){ .slot = i });
 		tiny_turn(t);
 	}
-	assert_int_equal(t->n_asks[BRK_ASK_STORE], BRK_COMMITS);
+	assert_int_equal(t->n_asks[BRK_ASK_STORE], 1);
 	tiny_run(t);
-	assert_int_equal(t->n_asks[BRK_ASK_STORE], BRK_COMMITS + 1);
-	assert_int_equal(t->entries[BRK_COMMITS].n, 40 - BRK_COMMITS);
+	assert_int_equal(t->n_asks[BRK_ASK_STORE], 2);
+	assert_int_equal(t->entries[1].n, 39);
 	assert_int_equal(rig_figures(&r).accepted, 40);
+	tiny_free(t);
+}
+
+static void test_a_full_commit_does_not_wait(void **state)
+{
+	struct rig r;
+	struct tiny *t = new_tiny(&r, 0);
+
+	(void)state;
+	tiny_submit(t, CLIENT, (struct tiny_event){ .slot = 1 });
+	tiny_turn(t);
+	for (uint32_t i = 2; i <= STORE_ENTRY_DELIVERIES + 6; i++)
+		tiny_submit(t, CLIENT, (struct tiny_event){ .slot = i });
+	tiny_turn(t);
+	assert_int_equal(t->n_asks[BRK_ASK_STORE], 2);
+	assert_false(brk_core_pending(r.core));
+	tiny_run(t);
+	assert_int_equal(t->n_asks[BRK_ASK_STORE], 3);
+	assert_int_equal(t->entries[1].n, STORE_ENTRY_DELIVERIES);
+	assert_int_equal(t->entries[2].n, 5);
 	tiny_free(t);
 }
 
@@ -681,6 +701,7 @@ int main(void)
 		cmocka_unit_test(test_an_event),
 		cmocka_unit_test(test_a_turn_is_one_entry),
 		cmocka_unit_test(test_under_load_commits_grow),
+		cmocka_unit_test(test_a_full_commit_does_not_wait),
 		cmocka_unit_test(test_refusals),
 		cmocka_unit_test(test_bounds),
 		cmocka_unit_test(test_a_number_counts_once),
