@@ -77,13 +77,14 @@ static struct brk_commit *commit_new(struct brk_core *core)
 	return commit;
 }
 
-static void commit_begin(struct brk_commit *commit, enum brk_ask_kind kind)
+static void commit_begin(struct brk_core *core, struct brk_commit *commit, enum brk_ask_kind kind)
 {
 	commit->kind = kind;
 	commit->state = BRK_COMMIT_COLLECTING;
 	commit->n = commit->n_deliveries = 0;
 	commit->letters = 0;
 	commit->ticket = 0;
+	commit->leave_at = core->now_ms + core->conf.settle_ms;
 	commit->decide_at = UINT64_MAX;
 	base_buf_reset(&commit->head);
 	base_buf_reset(&commit->body);
@@ -109,7 +110,7 @@ struct brk_commit *brk_commit_get(struct brk_core *core, enum brk_ask_kind kind,
 	commit = commit_new(core);
 	if (!commit)
 		return NULL;
-	commit_begin(commit, kind);
+	commit_begin(core, commit, kind);
 	DL_APPEND(commits->list, commit);
 	return commit;
 }
@@ -207,6 +208,18 @@ static struct brk_commit *next_unsent(
 	return NULL;
 }
 
+/* An end can wait a moment, a sender should not: two calls that reach Redis together cost it one sync,
+ * and a store that comes while a settle is synced would wait for that first. */
+static struct brk_commit *next_settle(const struct brk_core *core)
+{
+	struct brk_commit *commit = next_unsent(core, &core->ledger.settles);
+
+	if (commit && core->now_ms < commit->leave_at && !is_full(&core->ledger.settles, commit) &&
+		!next_unsent(core, &core->ledger.stores))
+		return NULL;
+	return commit;
+}
+
 static bool may_send(const struct brk_core *core)
 {
 	return brk_owner_is_open(core) && core->now_ms >= core->ledger.retry_at;
@@ -246,7 +259,7 @@ static bool send_one(struct brk_core *core, struct brk_commit *commit)
  * and a settle before it would be executed, and synced, while the rest is on its way. */
 void brk_ledger_turn(struct brk_core *core)
 {
-	struct brk_commit *settle = next_unsent(core, &core->ledger.settles);
+	struct brk_commit *settle = next_settle(core);
 	struct brk_commit *store = next_unsent(core, &core->ledger.stores);
 
 	if (!may_send(core))
@@ -257,10 +270,19 @@ void brk_ledger_turn(struct brk_core *core)
 		send_one(core, settle);
 }
 
+bool brk_ledger_is_behind(const struct brk_core *core)
+{
+	const struct brk_commit *commit;
+	uint32_t n = 0;
+
+	DL_FOREACH (core->ledger.settles.list, commit)
+		n++;
+	return n > 2 * BRK_COMMITS;
+}
+
 bool brk_ledger_pending(const struct brk_core *core)
 {
-	return may_send(core) && (next_unsent(core, &core->ledger.settles) ||
-					 next_unsent(core, &core->ledger.stores));
+	return may_send(core) && (next_settle(core) || next_unsent(core, &core->ledger.stores));
 }
 
 bool brk_ledger_is_empty(const struct brk_core *core)
@@ -337,6 +359,9 @@ uint64_t brk_ledger_due(const struct brk_core *core)
 	DL_FOREACH (ledger->stores.list, commit)
 		if (commit->decide_at < due)
 			due = commit->decide_at;
+	commit = may_send(core) ? next_unsent(core, &ledger->settles) : NULL;
+	if (commit && commit->leave_at < due)
+		due = commit->leave_at;
 	if (core->now_ms < ledger->retry_at && ledger->retry_at < due && !brk_ledger_is_empty(core))
 		due = ledger->retry_at;
 	return due;

@@ -59,6 +59,7 @@ struct brk_conf {
 	uint64_t max_event_bytes; /* of their payloads; beyond: OVERLOADED */
 	uint32_t decide_ms;       /* 60,000: an event not stored by then is UNDECIDED */
 	bool gather;              /* a commit waits for the one before, unless it is full */
+	uint32_t settle_ms;       /* so long a settle waits for a store that it can go with */
 	struct store_bounds bounds;
 };
 

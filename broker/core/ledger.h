@@ -110,6 +110,7 @@ struct brk_commit {
 	};
 	uint32_t n;         /* of them */
 	uint64_t letters;   /* SETTLE: bytes of letters and results */
+	uint64_t leave_at;  /* SETTLE: then it goes without a STORE beside it */
 	uint64_t decide_at; /* STORE: the earliest of its arrivals; UINT64_MAX: nobody waits */
 };
 
@@ -150,6 +151,9 @@ BASE_MUSTUSE enum base_err brk_ledger_store(struct brk_core *core,
  * delivery is written as it is now. There must be memory. */
 void brk_ledger_settle(struct brk_core *core, const struct brk_end *end);
 
+/* So much waits to be settled that nobody should add to it by himself: a million events may grow too old
+ * at once. */
+bool brk_ledger_is_behind(const struct brk_core *core);
 bool brk_ledger_pending(const struct brk_core *core); /* a turn would send something */
 void brk_ledger_turn(struct brk_core *core);
 uint64_t brk_ledger_due(const struct brk_core *core);

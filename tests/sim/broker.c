@@ -430,6 +430,7 @@ void sim_broker_start(struct sim *sim, struct sim_broker *broker)
 		.max_event_bytes = sim->max_event_bytes,
 		.decide_ms = sim->decide_ms,
 		.gather = sim->seed % 4 == 3,
+		.settle_ms = sim->seed % 8 == 3 ? 2 : 0,
 		.bounds = sim->bounds,
 		.max_calls = sim->max_calls,
 		.max_bytes = sim->max_bytes,

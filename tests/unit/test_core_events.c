@@ -133,6 +133,36 @@ static void test_a_full_commit_does_not_wait(void **state)
 	tiny_free(t);
 }
 
+static void test_a_settle_waits_for_a_store(void **state)
+{
+	struct rig r;
+	struct tiny *t = new_tiny(&r, 5);
+	Pirn__Item run;
+
+	(void)state;
+	r.core->conf.settle_ms = 20;
+	for (uint32_t i = 1; i <= 2; i++) {
+		tiny_submit(t, CLIENT, (struct tiny_event){ .slot = i });
+		tiny_turn(t);
+		assert_int_equal(
+			t->n_asks[BRK_ASK_SETTLE], i - 1); /* the first goes with the second */
+		tiny_tell(t);
+		run = rig_one(&r, PIRN__KIND__DISPATCH)->item;
+		tiny_result(t, A, &run, (struct rig_item){ .status = 200 });
+		assert_false(brk_core_pending(r.core));
+		assert_in_range(brk_core_due(r.core), r.now_ms + 1, r.now_ms + 20);
+		if (i == 1)
+			continue;
+		tiny_tell(t); /* the first has ended */
+		tiny_tick(t, 20);
+		tiny_turn(t);
+		assert_int_equal(t->n_asks[BRK_ASK_SETTLE], 2);
+	}
+	tiny_run(t);
+	assert_int_equal(rig_figures(&r).events_done, 2);
+	tiny_free(t);
+}
+
 static void test_refusals(void **state)
 {
 	struct rig r;
@@ -702,6 +732,7 @@ int main(void)
 		cmocka_unit_test(test_a_turn_is_one_entry),
 		cmocka_unit_test(test_under_load_commits_grow),
 		cmocka_unit_test(test_a_full_commit_does_not_wait),
+		cmocka_unit_test(test_a_settle_waits_for_a_store),
 		cmocka_unit_test(test_refusals),
 		cmocka_unit_test(test_bounds),
 		cmocka_unit_test(test_a_number_counts_once),
