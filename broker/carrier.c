@@ -169,7 +169,7 @@ ASK(CLAIM)
 ASK(ANSWER)
 {
 	return store_answer(r, a->key.scope, a->key.key, a->key.id, a->key.run, a->key.scope,
-		a->key.response, bounds, on_count, o);
+		a->key.response, a->key.again, bounds, on_count, o);
 }
 
 static enum base_err (*const asks[BRK_ASK__N])(struct store_redis *r, const struct brk_ask *a,

@@ -37,7 +37,7 @@
 -- compared in halves; ":size" bytes so far; "o" and a field: the record of one operation, which is a
 -- letter and a value: i number, s string, n nothing, o done, e code of a failure (TYPE, OVERFLOW), a
 -- strings, each behind its size in 4 bytes.
-local revision = 6
+local revision = 7
 
 -- Runs one command for its reply; an error comes back as a value, with Redis's own code in front.
 local function run(...)
@@ -1094,7 +1094,8 @@ local function claim(keys, args)
 	return { 'RUN', r.i, next_run }
 end
 
--- KEYS: key, dedupe-size, ops of the call. ARGV: id, run, has a response, response, dedupe_ms. A
+-- KEYS: key, dedupe-size, ops of the call. ARGV: id, run, has a response (2: and it ran
+-- more than once), response, dedupe_ms. A
 -- response is kept, and of the call's operation records a fence stays; without one the next claim runs
 -- again, and they stay for it. Reply: 1. STALE: a later run has the key, or nobody.
 local function answer(keys, args)
@@ -1114,7 +1115,7 @@ local function answer(keys, args)
 	dedupe_add(keys[2], now_ms(), #args[4], {})
 	-- An earlier run may still go on under its lease: what it asks for from now on is refused, or it would
 	-- be done again.
-	if args[2] ~= '1' or redis.call('EXISTS', keys[3]) == 1 then
+	if args[2] ~= '1' or args[3] == '2' or redis.call('EXISTS', keys[3]) == 1 then
 		redis.call('UNLINK', keys[3])
 		redis.call('HSET', keys[3], ':run', string.rep('\255', 8))
 		redis.call('PEXPIRE', keys[3], args[5])

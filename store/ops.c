@@ -407,7 +407,7 @@ static void on_count(void *arg, const struct store_reply *reply)
 
 enum base_err store_answer(struct store_redis *r, const char *scope, struct store_arg key,
 	const uint8_t id[16], uint32_t run, const char *service, struct store_arg response,
-	const struct store_bounds *bounds, store_count_fn *fn, void *arg)
+	bool again, const struct store_bounds *bounds, store_count_fn *fn, void *arg)
 {
 	struct store_fcall c;
 	struct store_key name;
@@ -419,7 +419,7 @@ enum base_err store_answer(struct store_redis *r, const char *scope, struct stor
 	ops_key(&c, id, service);
 	store_fcall_bytes(&c, id, 16);
 	store_fcall_number(&c, run);
-	store_fcall_number(&c, response.data != NULL);
+	store_fcall_number(&c, response.data ? 1 + again : 0);
 	store_fcall_bytes(&c, response.data, response.data ? response.size : 0);
 	store_fcall_number(&c, bounds->dedupe_ms);
 	return start(

@@ -64,11 +64,11 @@ BASE_MUSTUSE enum base_err store_claim(struct store_redis *r, const char *scope,
 
 /* response data NULL: there is none (or a 5xx): the next claim runs again at once, and replays.
  * Otherwise it is kept for dedupe_ms, and so is a fence in the place of the call's records: no run of it
- * does anything any more. STALE: a later run
- * has the key. reply's n is 1. */
+ * does anything any more. again: this claim had more than one run, so that one may still go on which left no
+ * record. STALE: a later run has the key. reply's n is 1. */
 BASE_MUSTUSE enum base_err store_answer(struct store_redis *r, const char *scope,
 	struct store_arg key, const uint8_t id[16], uint32_t run, const char *service,
-	struct store_arg response, const struct store_bounds *bounds, store_count_fn *fn,
+	struct store_arg response, bool again, const struct store_bounds *bounds, store_count_fn *fn,
 	void *arg);
 
 #endif

@@ -83,6 +83,7 @@ struct brk_ask {
 			uint64_t until_ms;         /* CLAIM */
 			uint32_t run;              /* ANSWER */
 			struct store_arg response; /* ANSWER; data NULL: none to keep */
+			bool again; /* ANSWER: there was another run before, which may go on */
 		} key;
 	};
 };

@@ -311,6 +311,7 @@ bool brk_keyed_finish(
 	a = ask(core, BRK_ASK_ANSWER, claim);
 	if (!a)
 		return false; /* the claim runs out by itself; END lets go of it */
+	a->key.again = call->attempt > 1;
 	if (is_kept(answer))
 		a->key.response =
 			(struct store_arg){ claim->response->data, claim->response->size };

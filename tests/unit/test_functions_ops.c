@@ -262,10 +262,16 @@ static struct got claim(const char *hash, uint64_t number, uint64_t until)
 		until, &bounds, on_claimed);
 }
 
-static struct got answer_call(uint64_t number, uint32_t run, struct store_arg response)
+static struct got answer_call_again(
+	uint64_t number, uint32_t run, struct store_arg response, bool again)
 {
 	return CALL(store_answer, "post /pay", STORE_ARG("key"), id_text(number), run, "echo",
-		response, &bounds, on_count);
+		response, again, &bounds, on_count);
+}
+
+static struct got answer_call(uint64_t number, uint32_t run, struct store_arg response)
+{
+	return answer_call_again(number, run, response, false);
 }
 
 /* Its broker was lost, and it came by another one: it is not in its own way. */
@@ -324,6 +330,18 @@ static void claims(void **state)
 	assert_string_equal(g.value, "201");
 }
 
+/* Its first run was lost before it wrote anything, and may still be about to. */
+static void a_run_that_left_no_record_is_fenced(void **state)
+{
+	(void)state;
+	assert_int_equal(claim("h", 10, FAR).run, 1);
+	assert_int_equal(answer_call_again(10, 1, (struct store_arg)TEXT("200"), true).n, 1);
+	REDIS("1", "HLEN %s", ops_key());
+	struct got g;
+	CHANGES_NOTHING(g = ADD(run_of(1, 0), "a", 1));
+	assert_int_equal(g.code, STORE_SUPERSEDED);
+}
+
 static void claims_run_out(void **state)
 {
 	(void)state;
@@ -372,6 +390,7 @@ int main(void)
 		cmocka_unit_test_setup(bad_requests, flush),
 		cmocka_unit_test_setup(claims, flush),
 		cmocka_unit_test_setup(claimed_again_by_the_same_request, flush),
+		cmocka_unit_test_setup(a_run_that_left_no_record_is_fenced, flush),
 		cmocka_unit_test_setup(claims_run_out, flush),
 		cmocka_unit_test_setup(a_key_that_an_event_has, flush),
 	};

@@ -129,7 +129,7 @@ static void close_records(struct sim_asking *a)
 	struct store_arg ops = sim_ops_key(a->arena, a->ask->key.id, a->ask->key.scope);
 	struct sim_keys *keys = &a->r->keys;
 
-	if (!sim_keys_unlink(keys, ops) && a->ask->key.run == 1)
+	if (!sim_keys_unlink(keys, ops) && a->ask->key.run == 1 && !a->ask->key.again)
 		return;
 	if (SIM_FAULTY(a->r, NO_FENCE))
 		return;
