@@ -498,7 +498,6 @@ uint64_t brk_core_due(const struct brk_core *core)
 {
 	const struct base_heap_node *call = base_heap_first(&core->deadlines);
 	const struct base_heap_node *notice = base_heap_first(&core->notices);
-	const struct base_heap_node *timer = base_heap_first(&core->timers);
 	uint64_t due = earlier(core->beat_at, brk_registry_due(core));
 
 	if (core->turns)
@@ -506,8 +505,7 @@ uint64_t brk_core_due(const struct brk_core *core)
 	due = earlier(due, brk_owner_due(core));
 	due = earlier(due, brk_ledger_due(core));
 	due = earlier(due, brk_watch_due(core));
-	if (timer)
-		due = earlier(due, timer->due);
+	due = earlier(due, brk_delivery_due(core));
 	if (call)
 		due = earlier(due, call->due);
 	if (notice)

@@ -291,6 +291,14 @@ void brk_delivery_tick(struct brk_core *core)
 {
 	struct base_heap_node *node;
 
-	while ((node = base_heap_first(&core->timers)) && node->due <= core->now_ms)
+	while (!brk_ledger_is_behind(core) && (node = base_heap_first(&core->timers)) &&
+		node->due <= core->now_ms)
 		fall_due(core, base_heap_of(node, struct brk_delivery, timer));
+}
+
+uint64_t brk_delivery_due(const struct brk_core *core)
+{
+	const struct base_heap_node *node = base_heap_first(&core->timers);
+
+	return node && !brk_ledger_is_behind(core) ? node->due : UINT64_MAX;
 }

@@ -161,6 +161,7 @@ const char *brk_delivery_state_name(enum brk_delivery_state state);
 struct brk_payload brk_delivery_payload(const struct brk_delivery *delivery);
 /* What is due: WAITING becomes READY; what is too old ends. */
 void brk_delivery_tick(struct brk_core *core);
+uint64_t brk_delivery_due(const struct brk_core *core);
 
 static inline uint64_t brk_delivery_size(const struct brk_delivery *delivery)
 {

@@ -13,7 +13,8 @@
 
 /* Protobuf-c's structs against their packed bytes, in what brokers write. A full entry whose events all failed
  * often has a head of 3 MB. What is made to take more finds the arena full. */
-#define HEAD_AMPLIFIES 8
+#define HEAD_AMPLIFIES     8
+#define BRK_MAX_TIMEOUT_MS (3600u * 1000) /* the longest that a manifest may say */
 
 /* ---- judging -------------------------------------------------------------- */
 
@@ -127,6 +128,13 @@ static uint16_t deaths_of(const Pirn__JournalDelivery *from)
 	return (uint16_t)(from->deaths < most ? from->deaths : most);
 }
 
+/* What the owner before went by when it sent a run. Of a service that nobody has told us of it may be
+ * anything that a manifest may say. */
+static uint32_t longest_run(const struct brk_service *service)
+{
+	return service->entry.announced_ms > 0 ? service->longest_ms : BRK_MAX_TIMEOUT_MS;
+}
+
 static void fill(struct brk_core *core, struct brk_delivery *delivery, const struct load *load,
 	const Pirn__JournalEvent *event, const Pirn__JournalDelivery *from)
 {
@@ -152,7 +160,7 @@ static void fill(struct brk_core *core, struct brk_delivery *delivery, const str
 	/* A letter's last run was sent before the letter went back, by whomever. */
 	if (written < load->journal->fence_base_ms)
 		written = load->journal->fence_base_ms;
-	delivery->fence_ms = written + BRK_TRUST_MS + service->timeout_ms + 2 * BRK_LEASE_MS;
+	delivery->fence_ms = written + BRK_TRUST_MS + longest_run(service) + 2 * BRK_LEASE_MS;
 	copy_history(core, delivery, from);
 }
 

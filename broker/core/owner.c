@@ -185,6 +185,26 @@ void brk_owner_opened(
 	}
 }
 
+static void begin_anew(struct brk_core *core)
+{
+	struct brk_owner *owner = &core->owner;
+
+	owner->epoch = 0;
+	owner->beat = 0;
+	owner->n_rivals = owner->n_owners = owner->n_own_reads = 0;
+	if (core->connected)
+		ask_open(core);
+	else
+		set_state(core, BRK_OWNER_AWAY);
+}
+
+static void lost_data(struct brk_core *core)
+{
+	brk_act_log(core, BRK_LOG_redis_lost_data, core->name, core->deliveries.n_used);
+	brk_ledger_restore(core);
+	begin_anew(core);
+}
+
 /* Several replies may say so of one epoch: the first one counts. */
 void brk_owner_fenced(
 	struct brk_core *core, const struct brk_asked *asked, const struct store_says *says)
@@ -194,20 +214,14 @@ void brk_owner_fenced(
 	if (asked->epoch != owner->epoch || owner->epoch == 0 || is_over(core))
 		return;
 	if (says->number < owner->epoch) {
-		brk_act_log(core, BRK_LOG_redis_lost_data, core->name, core->deliveries.n_used);
-		brk_ledger_restore(core);
-	} else {
-		brk_act_log(core, BRK_LOG_fenced, core->name, core->deliveries.n_used);
-		core->figures.fenced++;
-		if (!BRK_FAULTY(core, KEEP_AFTER_FENCED))
-			brk_ledger_forget(core, PIRN__REASON__MOVED);
+		lost_data(core);
+		return;
 	}
-	owner->epoch = 0;
-	owner->n_rivals = owner->n_owners = owner->n_own_reads = 0;
-	if (core->connected)
-		ask_open(core);
-	else
-		set_state(core, BRK_OWNER_AWAY);
+	brk_act_log(core, BRK_LOG_fenced, core->name, core->deliveries.n_used);
+	core->figures.fenced++;
+	if (!BRK_FAULTY(core, KEEP_AFTER_FENCED))
+		brk_ledger_forget(core, PIRN__REASON__MOVED);
+	begin_anew(core);
 }
 
 /* ---- beats ---------------------------------------------------------------- */
@@ -246,6 +260,18 @@ static void note_owners(struct brk_core *core, const struct store_beat *beat)
 	}
 }
 
+/* An epoch of this number was handed out a second time: Redis began anew, and somebody else opened first.
+ * His beats are fewer than ours were. */
+static bool is_anothers(struct brk_core *core, const struct store_beat *told)
+{
+	uint64_t before = core->owner.beat;
+
+	for (size_t i = 0; i < told->n_owners; i++)
+		if (told->owners[i].epoch == core->owner.epoch)
+			core->owner.beat = told->owners[i].beat;
+	return core->owner.beat <= before && before > 0;
+}
+
 void brk_owner_beat(
 	struct brk_core *core, const struct brk_asked *asked, const struct brk_told *told)
 {
@@ -256,6 +282,10 @@ void brk_owner_beat(
 		return;
 	switch (told->says->code) {
 	case STORE_DONE:
+		if (is_anothers(core, told->beat)) {
+			lost_data(core);
+			break;
+		}
 		owner->trusted_ms = asked->number;
 		brk_owner_heard(core, told->beat->now_ms);
 		note_owners(core, told->beat);

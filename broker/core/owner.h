@@ -55,6 +55,7 @@ struct brk_owner {
 	uint64_t beat_asked_ms;         /* when the beat was asked that is under way */
 	uint64_t
 		trusted_ms; /* when the last answered one was asked; events run until BRK_TRUST_MS later */
+	uint64_t beat; /* our own, as the last answered one told; 0: none of this epoch yet */
 	bool opening, beating, adopting;
 	uint64_t beat_at, open_at;      /* the next one; open_at UINT64_MAX: none */
 	struct brk_own_read *own_reads; /* entries of ours that a Function wrote: to be read */
