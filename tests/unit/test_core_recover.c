@@ -269,6 +269,38 @@ static void test_redis_lost_its_data(void **state)
 	tiny_free(t);
 }
 
+/* Redis began anew, and another broker opened first: it has our epoch's number, and beats under it. */
+static void test_an_epoch_that_is_given_twice(void **state)
+{
+	struct rig r;
+	struct tiny *t = new_tiny(&r, 0);
+
+	(void)state;
+	submit(t, 1, 5);
+	tiny_run(t);
+	for (int i = 0; i < 4; i++) {
+		rig_tick(&r, 1000);
+		tiny_take(t);
+		tiny_run(t);
+	}
+	assert_true(t->beats[1] > 3);
+	for (size_t i = 0; i < t->n; i++)
+		t->entries[i].journal = 0;
+	t->beats[1] = 1;
+	t->epoch = 1;
+	t->n_numbers = 0;
+	rig_tick(&r, 1000);
+	tiny_take(t);
+	tiny_run(t);
+	assert_int_equal(r.core->owner.epoch, 2);
+	rig_credit(&r, A, "hello", 10);
+	tiny_take(t);
+	finish(t);
+	assert_int_equal(rig_figures(&r).events_done, 5);
+	assert_int_equal(rig_figures(&r).fenced, 0);
+	tiny_free(t);
+}
+
 /* ---- adoption ------------------------------------------------------------------------- */
 
 /* Another broker's journal, made by a core of its own. */
@@ -807,6 +839,7 @@ int main(void)
 		cmocka_unit_test(test_one_that_had_ended),
 		cmocka_unit_test(test_fenced),
 		cmocka_unit_test(test_redis_lost_its_data),
+		cmocka_unit_test(test_an_epoch_that_is_given_twice),
 		cmocka_unit_test(test_a_stalled_broker_is_adopted),
 		cmocka_unit_test(test_who_left_is_adopted_at_once),
 		cmocka_unit_test(test_who_beats_is_not_adopted),
