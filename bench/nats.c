@@ -8,9 +8,8 @@
  * server has taken its acknowledgement. The server is asked for that every 10 ms, as
  * client_events asks the brokers. It syncs no publish to the disk: that is its default.
  *
- * A worker fetches from the one durable consumer that all share, in batches as large as
- * the window; acknowledgements are not waited for. This was its fastest way: a push to a
- * queue group came to two thirds of it.
+ * A worker fetches from the one durable consumer that all share, in batches of BATCH;
+ * acknowledgements are not waited for.
  */
 #include <nats/nats.h>
 #include <stdio.h>
