@@ -111,21 +111,21 @@ static const struct function {
 	void (*run)(struct sim_asking *a);
 	bool takes;
 } functions[BRK_ASK__N] = {
-	[BRK_ASK_OPEN] = { sim_do_open },
-	[BRK_ASK_BEAT] = { sim_do_beat },
-	[BRK_ASK_ADOPT] = { sim_do_adopt },
-	[BRK_ASK_LEAVE] = { sim_do_leave },
-	[BRK_ASK_DROP] = { sim_do_drop },
-	[BRK_ASK_READ] = { sim_do_read },
+	[BRK_ASK_OPEN] = { sim_do_open, false },
+	[BRK_ASK_BEAT] = { sim_do_beat, false },
+	[BRK_ASK_ADOPT] = { sim_do_adopt, false },
+	[BRK_ASK_LEAVE] = { sim_do_leave, false },
+	[BRK_ASK_DROP] = { sim_do_drop, false },
+	[BRK_ASK_READ] = { sim_do_read, false },
 	[BRK_ASK_STORE] = { sim_do_store, true },
-	[BRK_ASK_SETTLE] = { sim_do_settle },
-	[BRK_ASK_RESULT] = { sim_do_result },
+	[BRK_ASK_SETTLE] = { sim_do_settle, false },
+	[BRK_ASK_RESULT] = { sim_do_result, false },
 	[BRK_ASK_REDRIVE] = { sim_do_redrive, true },
-	[BRK_ASK_PURGE] = { sim_do_purge },
-	[BRK_ASK_DEAD_LIST] = { sim_do_dead_list },
-	[BRK_ASK_DEAD_GET] = { sim_do_dead_get },
+	[BRK_ASK_PURGE] = { sim_do_purge, false },
+	[BRK_ASK_DEAD_LIST] = { sim_do_dead_list, false },
+	[BRK_ASK_DEAD_GET] = { sim_do_dead_get, false },
 	[BRK_ASK_CLAIM] = { sim_do_claim, true },
-	[BRK_ASK_ANSWER] = { sim_do_answer },
+	[BRK_ASK_ANSWER] = { sim_do_answer, false },
 };
 
 struct sim_reply *sim_redis_say(enum brk_ask_kind kind, uint64_t ticket, enum store_code code)
