@@ -58,7 +58,7 @@ struct tiny {
 	bool adopted[32], left[32];
 	struct tiny_entry entries[TINY_ENTRIES];
 	size_t n;
-	uint64_t numbers[256]; /* of one lane */
+	uint64_t numbers[4096]; /* of one lane */
 	size_t n_numbers;
 	uint8_t key_id[16]; /* of the one key; */
 	bool has_key;
