@@ -48,6 +48,22 @@ static const struct base_manifest_key breaker_keys[] = {
 	{ "failures", BASE_MANIFEST_PERCENT, FIELD(_breaker, failure_percent), "50%", 1, 100, false, NULL, "the share of failed runs that opens it" },
 	{ "consecutive", BASE_MANIFEST_COUNT, FIELD(_breaker, consecutive), "5", 1, 1000000, false, NULL, "failures in a row that open it" },
 	{ "open", BASE_MANIFEST_DURATION, FIELD(_breaker, open_ms), "5s", 100, HOUR, false, NULL, "how long it stays open the first time" },
+	{ "max", BASE_MANIFEST_DURATION, FIELD(_breaker, open_max_ms), "60s", 100, DAY, false, NULL, "how long at most, as it doubles" },
+	{ "probes", BASE_MANIFEST_COUNT, FIELD(_breaker, probes), "3", 1, 8, false, NULL, "runs at a time while it is half-open" },
+	{ "successes", BASE_MANIFEST_COUNT, FIELD(_breaker, successes), "5", 1, 1000, false, NULL, "of them in a row close it" },
+	{ "slow", BASE_MANIFEST_PERCENT, FIELD(_breaker, slow_percent), "80%", 1, 100, false, NULL, "a run that takes more of its timeout counts as failed" },
+	{ 0 },
+};
+
+static const struct base_manifest_key queue_keys[] = {
+	{ "items", BASE_MANIFEST_COUNT, FIELD(_queue, items), "0", 0, 10000000, false, NULL, "how many calls may wait in a broker; 0: the broker's own bound" },
+	{ "bytes", BASE_MANIFEST_BYTES, FIELD(_queue, bytes), "0", 0, 1u << 30, false, NULL, "how many bytes of calls may wait in a broker; 0: the broker's own bound" },
+	{ "age", BASE_MANIFEST_DURATION, FIELD(_queue, age_ms), "0ms", 0, HOUR, false, NULL, "the longest that a call waits; 0: to its deadline" },
+	{ "target", BASE_MANIFEST_DURATION, FIELD(_queue, target_ms), "5ms", 1, HOUR, false, NULL, "the longest that a call waits while the service is overloaded" },
+	{ "interval", BASE_MANIFEST_DURATION, FIELD(_queue, interval_ms), "100ms", 1, HOUR, false, NULL, "it is overloaded when calls have waited without a break for so long" },
+	{ "events", BASE_MANIFEST_COUNT, FIELD(_queue, events), "0", 0, 10000000, false, NULL, "how many accepted events may be open in a broker; 0: the broker's own bound" },
+	{ "event_bytes", BASE_MANIFEST_BYTES, FIELD(_queue, event_bytes), "0", 0, 1u << 30, false, NULL, "how many bytes they may have; 0: the broker's own bound" },
+	{ "event_age", BASE_MANIFEST_DURATION, FIELD(_queue, event_age_ms), "0ms", 0, DAY, false, NULL, "no more are accepted when the oldest that could run is older; 0: however old" },
 	{ 0 },
 };
 
@@ -60,10 +76,10 @@ static const struct base_manifest_key schema[] = {
 	{ "timeout", BASE_MANIFEST_DURATION, FIELD(, timeout_ms), "5s", 1, HOUR, false, NULL, "how long one run may take" },
 	{ "concurrency", BASE_MANIFEST_COUNT, FIELD(, concurrency), "32", 1, 10000, false, NULL, "runs at once in one worker" },
 	{ "concurrency_total", BASE_MANIFEST_COUNT, FIELD(, concurrency_total), "0", 0, 1000000, false, NULL, "runs at once over all workers; 0: no bound" },
-	{ "queue_items", BASE_MANIFEST_COUNT, FIELD(, queue_items), "0", 0, 10000000, false, NULL, "how many may wait in a broker; 0: the broker's own bound" },
 	{ "max_body", BASE_MANIFEST_BYTES, FIELD(, max_body_bytes), "0", 0, 64u << 20, false, NULL, "the largest request body; 0: the gateway's own bound" },
 	{ "retry", BASE_MANIFEST_MAP, FIELD(, retry), NULL, 0, 0, false, retry_keys, "how failed events are run again" },
 	{ "breaker", BASE_MANIFEST_MAP, FIELD(, breaker), NULL, 0, 0, false, breaker_keys, "when the circuit breaker opens" },
+	{ "queue", BASE_MANIFEST_MAP, FIELD(, queue), NULL, 0, 0, false, queue_keys, "how much may wait" },
 	{ "env", BASE_MANIFEST_PAIRS, FIELD(, env), NULL, 0, 0, false, NULL, "NAME: text, for the service to read" },
 	{ "secrets", BASE_MANIFEST_PAIRS, FIELD(, secrets), NULL, 0, 0, false, NULL, "NAME: path of the file that holds the value" },
 	{ 0 },

@@ -44,13 +44,21 @@ struct base_manifest_pairs {
 	size_t n;
 };
 
-/* Retry and breaker are carried for the broker; the worker reads them and does nothing with them. */
+/* Retry, breaker and queue are carried for the broker; the worker reads them and does nothing with them. */
 struct base_manifest_retry {
 	uint32_t attempts, base_ms, max_ms, age_ms;
 };
 
 struct base_manifest_breaker {
-	uint32_t window_ms, calls, failure_percent, consecutive, open_ms;
+	uint32_t window_ms, calls, failure_percent, consecutive, open_ms, open_max_ms, probes, successes,
+		slow_percent;
+};
+
+/* Of what waits in one broker. 0: no bound but the broker's own. */
+struct base_manifest_queue {
+	uint32_t items, bytes, age_ms; /* calls */
+	uint32_t target_ms, interval_ms; /* controlled delay */
+	uint32_t events, event_bytes, event_age_ms; /* accepted, not ended; the oldest one's age */
 };
 
 struct base_manifest {
@@ -63,10 +71,10 @@ struct base_manifest {
 	uint32_t timeout_ms;        /* of one run, from dispatch */
 	uint32_t concurrency;       /* runs at once in one worker */
 	uint32_t concurrency_total; /* over all workers; 0: no bound */
-	uint32_t queue_items;       /* 0: the broker's own bound */
 	uint32_t max_body_bytes;    /* 0: the gateway's own bound */
 	struct base_manifest_retry retry;
 	struct base_manifest_breaker breaker;
+	struct base_manifest_queue queue;
 	/* What the service reads by name through its API. env holds the values themselves; a secret's
 	 * value is a file's path (a relative one starts at the manifest's folder), whose content the
 	 * worker reads at start. A name stands in one of the two only. */

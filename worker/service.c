@@ -111,6 +111,25 @@ static void wire_breaker(Pirn__BreakerConf *out, const struct base_manifest_brea
 	out->failure_percent = from->failure_percent;
 	out->consecutive = from->consecutive;
 	out->open_ms = from->open_ms;
+	out->has_open_max_ms = out->has_probes = out->has_successes = out->has_slow_percent = true;
+	out->open_max_ms = from->open_max_ms;
+	out->probes = from->probes;
+	out->successes = from->successes;
+	out->slow_percent = from->slow_percent;
+}
+
+static void wire_queue(Pirn__QueueConf *out, const struct base_manifest_queue *from)
+{
+	pirn__queue_conf__init(out);
+	out->has_bytes = out->has_age_ms = out->has_target_ms = out->has_interval_ms =
+		out->has_events = out->has_event_bytes = out->has_event_age_ms = true;
+	out->bytes = from->bytes;
+	out->age_ms = from->age_ms;
+	out->target_ms = from->target_ms;
+	out->interval_ms = from->interval_ms;
+	out->events = from->events;
+	out->event_bytes = from->event_bytes;
+	out->event_age_ms = from->event_age_ms;
 }
 
 static void wire_numbers(Pirn__Manifest *w, const struct base_manifest *m)
@@ -122,7 +141,7 @@ static void wire_numbers(Pirn__Manifest *w, const struct base_manifest *m)
 	w->timeout_ms = m->timeout_ms;
 	w->concurrency = m->concurrency;
 	w->concurrency_total = m->concurrency_total;
-	w->queue_items = m->queue_items;
+	w->queue_items = m->queue.items;
 	w->max_body_bytes = m->max_body_bytes;
 }
 
@@ -131,8 +150,9 @@ static enum base_err make_wire(struct wrk_service *s, const char *version)
 	Pirn__Manifest *w = base_arena_alloc(&s->arena, sizeof *w);
 	Pirn__Retry *retry = base_arena_alloc(&s->arena, sizeof *retry);
 	Pirn__BreakerConf *breaker = base_arena_alloc(&s->arena, sizeof *breaker);
+	Pirn__QueueConf *queue = base_arena_alloc(&s->arena, sizeof *queue);
 
-	if (!w || !retry || !breaker)
+	if (!w || !retry || !breaker || !queue)
 		return BASE_NOMEM;
 	pirn__manifest__init(w);
 	wire_numbers(w, s->manifest);
@@ -140,6 +160,8 @@ static enum base_err make_wire(struct wrk_service *s, const char *version)
 	wire_breaker(breaker, &s->manifest->breaker);
 	w->retry = retry;
 	w->breaker = breaker;
+	wire_queue(queue, &s->manifest->queue);
+	w->queue = queue;
 	w->n_routes = s->manifest->n_routes;
 	w->routes = wire_routes(&s->arena, s->manifest);
 	w->version = base_arena_dup(&s->arena, version, strlen(version));

@@ -56,7 +56,9 @@ static uint32_t judge(
 	/* Its moment is one of Redis's clock. */
 	if ((item->delay_ms > 0 || item->not_before_ms > 0) && brk_owner_redis_ms(core) == 0)
 		return PIRN__REASON__NOT_DURABLE;
-	return judge_room(core, size);
+	if (judge_room(core, size) != PIRN__REASON__NONE)
+		return judge_room(core, size);
+	return brk_overload_judge_event(core, service, size);
 }
 
 static uint32_t retry_after(uint32_t reason)

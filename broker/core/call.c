@@ -237,6 +237,7 @@ static void leave(struct brk_core *core, struct brk_call *call)
 	switch (call->state) {
 	case BRK_CALL_WAITING:
 		brk_queue_remove(&call->service->queue, call);
+		brk_overload_left(core, call);
 		core->n_waiting--;
 		break;
 	case BRK_CALL_RUNNING:
@@ -274,6 +275,8 @@ static void wait_turn(struct brk_core *core, struct brk_call *call, enum brk_cal
 		brk_queue_push(&call->service->queue, call);
 	else
 		brk_queue_push_front(&call->service->queue, call);
+	call->queued_ms = core->now_ms;
+	brk_overload_came(core, call);
 	core->n_waiting++;
 }
 

@@ -25,6 +25,7 @@
 #include <stdbool.h>
 #include <stdint.h>
 
+#include "base/breaker.h"
 #include "base/heap.h"
 #include "base/pool.h"
 #include "broker/core/core.h"
@@ -97,6 +98,9 @@ struct brk_call {
 	struct brk_call *client_prev, *client_next;
 	struct brk_call *index_next;
 	uint64_t arrived_us, dispatched_us; /* the latter: the last time */
+	uint64_t queued_ms;                 /* WAITING: since when */
+	base_breaker_pass pass;             /* RUNNING: of the service's breaker */
+	uint32_t shunned; /* the peer that failed it last: not there, if there is another; 0: none */
 	struct base_block *block;           /* who owns payload's bytes; NULL: there are none */
 	struct brk_payload payload;
 	bool has_id, has_trace;

@@ -133,6 +133,9 @@ static void init_parts(struct brk_core *core, const struct brk_conf *conf)
 	base_pool_init(&core->pool, POOL_KEPT_BYTES);
 	base_heap_init(&core->deadlines);
 	base_heap_init(&core->notices);
+	base_heap_init(&core->guards);
+	base_heap_init(&core->overloads);
+	base_heap_init(&core->ejected);
 	base_arena_init(&core->arena, ARENA_FIRST, ARENA_MAX);
 	for (size_t i = 0; i < 2; i++)
 		base_buf_init(&core->answers[i]);
@@ -215,6 +218,9 @@ void brk_core_free(struct brk_core **corep)
 	base_pool_fini(&core->pool);
 	base_heap_fini(&core->deadlines);
 	base_heap_fini(&core->notices);
+	base_heap_fini(&core->guards);
+	base_heap_fini(&core->overloads);
+	base_heap_fini(&core->ejected);
 	base_arena_fini(&core->arena);
 	for (size_t i = 0; i < 2; i++)
 		base_buf_fini(&core->answers[i]);
@@ -395,6 +401,9 @@ const struct brk_actions *brk_core_tick(struct brk_core *core, uint64_t now_ms, 
 	core->unix_ms = unix_ms;
 	core->unix_at_ms = core->now_ms;
 	brk_settle_expire(core);
+	brk_breaker_tick(core);
+	brk_eject_tick(core);
+	brk_overload_tick(core);
 	brk_delivery_tick(core);
 	brk_watch_tick(core);
 	brk_ledger_tick(core);
@@ -506,6 +515,9 @@ uint64_t brk_core_due(const struct brk_core *core)
 	due = earlier(due, brk_ledger_due(core));
 	due = earlier(due, brk_watch_due(core));
 	due = earlier(due, brk_delivery_due(core));
+	due = earlier(due, brk_breaker_due(core));
+	due = earlier(due, brk_eject_due(core));
+	due = earlier(due, brk_overload_due(core));
 	if (call)
 		due = earlier(due, call->due);
 	if (notice)

@@ -28,6 +28,8 @@ bool brk_dispatch_is_possible(const struct brk_core *core, const struct brk_serv
 {
 	if (brk_service_is_full(service))
 		return false;
+	if (!brk_breaker_lets(core, service))
+		return false;
 	if (BRK_FAULTY(core, OVER_CREDIT) && service->n_ready > 0)
 		return true;
 	return brk_service_has_credit(service);
@@ -110,6 +112,7 @@ void brk_dispatch_one(struct brk_core *core, struct brk_call *call)
 {
 	call->service->calls_in_row = call->delivery ? 0 : call->service->calls_in_row + 1;
 	call->link = choose(core, call->service);
+	brk_breaker_take(core, call);
 	call->dispatched_us = core->now_us;
 	brk_call_apply(core, call, BRK_CALL_EV_DISPATCH);
 	send(core, call);
@@ -140,11 +143,12 @@ static uint64_t cost_of(uint64_t size)
 	return cost < COST_MAX ? cost : COST_MAX;
 }
 
-static uint64_t cost_of_next(const struct brk_service *service, bool event)
+static uint64_t cost_of_next(
+	const struct brk_core *core, const struct brk_service *service, bool event)
 {
 	if (event)
 		return cost_of(brk_delivery_size(service->events[BRK_DELIVERY_READY].head));
-	return cost_of(brk_call_size(brk_queue_first(&service->queue)));
+	return cost_of(brk_call_size(brk_overload_next(core, service)));
 }
 
 /* False: there is no memory for a run. */
@@ -168,7 +172,7 @@ static bool dispatch_next(struct brk_core *core, struct brk_service *service, bo
 
 	if (event)
 		return dispatch_event(core, service);
-	call = brk_queue_first(&service->queue);
+	call = brk_overload_next(core, service);
 	if (call->deadline.due <= core->now_ms)
 		brk_settle_expired(core, call);
 	else
@@ -182,7 +186,7 @@ static bool take_turn(struct brk_core *core, struct brk_service *service)
 	service->deficit += QUANTUM;
 	while (brk_dispatch_is_wanted(core, service) && brk_dispatch_is_possible(core, service)) {
 		bool event = brk_dispatch_event_first(core, service);
-		uint64_t cost = cost_of_next(service, event);
+		uint64_t cost = cost_of_next(core, service, event);
 
 		if (service->deficit < cost || !brk_act_has_room(core))
 			return true;

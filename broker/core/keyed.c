@@ -222,7 +222,8 @@ static void take(struct brk_claim *claim, const struct store_claimed *told)
 static void run(struct brk_core *core, struct brk_claim *claim, const struct store_claimed *told)
 {
 	struct brk_call *call = claim->call;
-	uint32_t reason = brk_submit_judge(core, call->service);
+	uint32_t wait_ms = 1000;
+	uint32_t reason = brk_submit_judge(core, call->service, brk_call_size(call), &wait_ms);
 
 	take(claim, told);
 	if (reason == PIRN__REASON__NONE) {
@@ -230,7 +231,7 @@ static void run(struct brk_core *core, struct brk_claim *claim, const struct sto
 		brk_submit_place(core, call);
 		return;
 	}
-	refuse(core, claim, reason, 1000);
+	refuse(core, claim, reason, wait_ms);
 	give_back(core, claim);
 }
 

@@ -16,16 +16,20 @@
 #include "base/rand.h"
 #include "base/slab.h"
 #include "broker/core/accept.h"
+#include "broker/core/again.h"
 #include "broker/core/answer.h"
 #include "broker/core/asks.h"
+#include "broker/core/breaker.h"
 #include "broker/core/call.h"
 #include "broker/core/core.h"
 #include "broker/core/delivery.h"
+#include "broker/core/eject.h"
 #include "broker/core/ending.h"
 #include "broker/core/fault.h"
 #include "broker/core/keyed.h"
 #include "broker/core/ledger.h"
 #include "broker/core/log_ids.h"
+#include "broker/core/overload.h"
 #include "broker/core/owner.h"
 #include "broker/core/queue.h"
 #include "broker/core/roster.h"
@@ -68,6 +72,7 @@ struct brk_core {
 	struct brk_service *touched;
 	struct brk_service *turns; /* a ring: who may dispatch now */
 	struct base_heap notices;
+	struct base_heap guards, overloads, ejected;
 
 	struct base_slab slab;
 	struct base_pool pool;
@@ -134,8 +139,10 @@ void brk_refuse(struct brk_core *core, const struct brk_peer *peer, const Pirn__
 struct brk_payload brk_payload_next(
 	const struct brk_message *m, const Pirn__Item *item, size_t *offset);
 
-/* Why it takes no more calls; NONE: it does. */
-uint32_t brk_submit_judge(const struct brk_core *core, const struct brk_service *service);
+/* Why it takes no more calls of that size, and when to ask again (untouched: the reason's usual time);
+ * NONE: it does. */
+uint32_t brk_submit_judge(struct brk_core *core, struct brk_service *service, uint64_t size,
+	uint32_t *retry_after_ms);
 /* A call whose claim was told: it is dispatched, or waits. */
 void brk_submit_place(struct brk_core *core, struct brk_call *call);
 
@@ -145,7 +152,7 @@ void brk_submit_place(struct brk_core *core, struct brk_call *call);
 bool brk_dispatch_is_wanted(const struct brk_core *core, const struct brk_service *service);
 /* Of both, an event is next. */
 bool brk_dispatch_event_first(const struct brk_core *core, const struct brk_service *service);
-/* A worker has credit, and concurrency_total is not reached. */
+/* A worker has credit, concurrency_total is not reached, and the breaker lets it through. */
 bool brk_dispatch_is_possible(const struct brk_core *core, const struct brk_service *service);
 void brk_dispatch_one(struct brk_core *core,
 	struct brk_call *call); /* to the worker with the most credit, or the row's */
@@ -173,6 +180,9 @@ void brk_settle_dropped(
 	struct brk_core *core, struct brk_call *call); /* its client does not want it any more */
 void brk_settle_expire(struct brk_core *core);         /* all that is due */
 void brk_settle_expired(struct brk_core *core, struct brk_call *call);
+/* Answers a call that waits: it will not run. */
+void brk_settle_refused(
+	struct brk_core *core, struct brk_call *call, uint32_t reason, uint32_t retry_after_ms);
 void brk_settle_end(struct brk_core *core, struct brk_call *call); /* the broker goes: DRAINING */
 uint32_t brk_reason_status(uint32_t reason);
 

@@ -131,6 +131,8 @@ static enum base_err adopt(struct brk_core *core, struct brk_service *service, s
 	service->entry.manifest = manifest;
 	service->queue_items = manifest->queue_items;
 	set_retry(service, manifest->retry);
+	brk_breaker_configure(core, service, manifest->breaker);
+	brk_overload_configure(core, service, manifest->queue);
 	service->concurrency_total = manifest->concurrency_total;
 	service->timeout_ms =
 		manifest->has_timeout_ms ? manifest->timeout_ms : BRK_DEFAULT_TIMEOUT_MS;

@@ -171,6 +171,7 @@ void brk_run_result(struct brk_core *core, struct brk_call *call, const Pirn__It
 		.worker = call->link->peer->name };
 	uint64_t started_us = call->dispatched_us;
 
+	brk_breaker_ran(core, call, brk_breaker_verdict(core, call, reason, item->status));
 	if (reason == PIRN__REASON__NONE)
 		outcome.payload = *payload;
 	core->figures.events_diverged += (item->flags & PIRN__ITEM_FLAG__DIVERGED) != 0;
@@ -196,7 +197,11 @@ void brk_run_lost(struct brk_core *core, struct brk_call *call)
 		.worker = worker->name };
 	uint64_t started_us = call->dispatched_us;
 	bool died = !worker->orderly && !BRK_FAULTY(core, FORGET_DEATHS);
-	struct brk_delivery *delivery = part(core, call);
+	struct brk_delivery *delivery;
+
+	brk_breaker_ran(
+		core, call, brk_breaker_verdict(core, call, PIRN__REASON__WORKER_LOST, 0));
+	delivery = part(core, call);
 
 	if (died && delivery->deaths < UINT16_MAX)
 		delivery->deaths++;
@@ -213,6 +218,7 @@ void brk_run_expired(struct brk_core *core, struct brk_call *call)
 	uint64_t started_us = call->dispatched_us;
 
 	brk_settle_tell_worker(core, call);
+	brk_breaker_ran(core, call, brk_breaker_verdict(core, call, PIRN__REASON__DEADLINE, 0));
 	brk_ending_run(core, part(core, call), started_us, &outcome);
 }
 
@@ -220,5 +226,6 @@ void brk_run_drop(struct brk_core *core, struct brk_delivery *delivery)
 {
 	assert(delivery->call);
 	brk_settle_tell_worker(core, delivery->call);
+	brk_breaker_ran(core, delivery->call, BASE_BREAKER_UNKNOWN);
 	part(core, delivery->call);
 }

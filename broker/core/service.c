@@ -26,7 +26,9 @@ struct brk_service *brk_service_new(struct brk_core *core, const char *name)
 	assert(strlen(name) < sizeof service->name);
 	if (HASH_COUNT(core->services) >= core->conf.max_services)
 		return NULL;
-	if (base_heap_reserve(&core->notices, HASH_COUNT(core->services) + 1))
+	if (base_heap_reserve(&core->notices, HASH_COUNT(core->services) + 1) ||
+		base_heap_reserve(&core->guards, HASH_COUNT(core->services) + 1) ||
+		base_heap_reserve(&core->overloads, HASH_COUNT(core->services) + 1))
 		return NULL;
 	service = calloc(1, sizeof *service);
 	if (!service)
@@ -39,6 +41,9 @@ struct brk_service *brk_service_new(struct brk_core *core, const char *name)
 		free(service);
 		return NULL;
 	}
+	service->budget = (struct base_budget){ BRK_AGAIN_FIRST * BASE_BUDGET_ONE,
+		BRK_AGAIN_SAVED * BASE_BUDGET_ONE, BRK_AGAIN_SHARE };
+	brk_breaker_init(core, service);
 	return service;
 }
 
@@ -48,6 +53,8 @@ void brk_service_bury(struct brk_core *core, struct brk_service *service)
 		!service->touched && !brk_service_has_events(service));
 	brk_dispatch_forget(core, service);
 	base_heap_remove(&core->notices, &service->notice);
+	brk_breaker_forget(core, service);
+	brk_overload_forget(core, service);
 	HASH_DEL(core->services, service);
 	LL_PREPEND2(core->buried_services, service, touched_next);
 }
@@ -225,7 +232,7 @@ void brk_link_remove(struct brk_core *core, struct brk_link *link)
 void brk_link_refresh(struct brk_core *core, struct brk_link *link)
 {
 	struct brk_service *service = link->service;
-	bool wanted = link->announced && !link->peer->draining;
+	bool wanted = link->announced && !link->peer->draining && !brk_eject_is_out(link);
 	size_t before = service->n_ready;
 
 	if (wanted == (link->place > 0))

@@ -21,8 +21,12 @@
 
 #include "base/heap.h"
 #include "base/hist.h"
+#include "base/budget.h"
+#include "broker/core/breaker.h"
 #include "broker/core/core.h"
 #include "broker/core/delivery.h"
+#include "broker/core/eject.h"
+#include "broker/core/overload.h"
 #include "broker/core/queue.h"
 
 #define BRK_NAME_SIZE     64 /* of services and peers, NUL included */
@@ -45,6 +49,7 @@ struct brk_link {
 	size_t place;          /* 1-based, in service->ready; 0: gets no work */
 	uint64_t announcement; /* what it said last in this session; 0: nothing yet */
 	uint32_t told_waiting;
+	struct brk_ejection ejection;
 };
 
 /* How failed events run again: out of the manifest, with the defaults of base/manifest.c. */
@@ -68,6 +73,9 @@ struct brk_service {
 	size_t n_ready, ready_capacity;
 
 	struct brk_queue queue;
+	struct brk_guard guard;
+	struct brk_overload overload;
+	struct base_budget budget; /* of retries */
 	struct brk_delivery_list events[BRK_DELIVERY_STATE__N];
 	uint32_t calls_in_row; /* dispatched since the last event */
 	struct brk_retry retry;

@@ -76,14 +76,21 @@ static void finish(struct brk_core *core, struct brk_call *call, const struct an
 {
 	struct brk_service *service = call->service;
 
-	if (call->state == BRK_CALL_RUNNING)
+	if (call->state == BRK_CALL_RUNNING) {
 		brk_dispatch_ran(core, call);
+		brk_breaker_ran(core, call,
+			brk_breaker_verdict(core, call, answer->reason, answer->status));
+		if (brk_again_try(core, call, answer->reason, answer->status,
+			    answer->retry_after_ms))
+			return;
+	}
 	base_hist_add(&service->latency,
 		core->now_us > call->arrived_us ? core->now_us - call->arrived_us : 0);
 	if (is_failure(answer))
 		service->failed++;
 	else
 		service->done++;
+	core->figures.lost += answer->reason == PIRN__REASON__WORKER_LOST;
 	if (brk_keyed_finish(core, call,
 		    &(struct brk_keyed_answer){ answer->status, answer->reason,
 			    answer->retry_after_ms, answer->payload }))
@@ -98,6 +105,16 @@ static void finish(struct brk_core *core, struct brk_call *call, const struct an
 static void finish_for(struct brk_core *core, struct brk_call *call, uint32_t reason)
 {
 	struct answer answer = { .reason = reason, .status = brk_reason_status(reason) };
+
+	finish(core, call, &answer);
+}
+
+void brk_settle_refused(
+	struct brk_core *core, struct brk_call *call, uint32_t reason, uint32_t retry_after_ms)
+{
+	struct answer answer = { .reason = reason,
+		.status = brk_reason_status(reason),
+		.retry_after_ms = retry_after_ms };
 
 	finish(core, call, &answer);
 }
@@ -163,6 +180,7 @@ static struct brk_call *find_run(
 /* Unrun. */
 static void hand_back(struct brk_core *core, struct brk_call *call)
 {
+	brk_breaker_ran(core, call, BASE_BREAKER_UNKNOWN);
 	if (call->delivery)
 		brk_run_unrun(core, call);
 	else
@@ -223,36 +241,25 @@ void brk_settle_result(struct brk_core *core, struct brk_peer *peer, const struc
 
 /* ---- other ends ----------------------------------------------------------- */
 
-static bool may_run_again(const struct brk_core *core, const struct brk_call *call)
-{
-	if (call->deadline.due <= core->now_ms)
-		return false;
-	if (!(call->flags & PIRN__ITEM_FLAG__IDEMPOTENT) && !BRK_FAULTY(core, RERUN_UNSAFE))
-		return false;
-	return call->attempt < BRK_MAX_RUNS || BRK_FAULTY(core, RERUN_FOREVER);
-}
-
 void brk_settle_lost(struct brk_core *core, struct brk_call *call)
 {
 	if (call->delivery) {
 		brk_run_lost(core, call);
 		return;
 	}
-	if (may_run_again(core, call)) {
-		core->figures.retried++;
-		brk_call_apply(core, call, BRK_CALL_EV_LOSE);
+	if (BRK_FAULTY(core, SWALLOW_LOST)) {
+		brk_breaker_ran(core, call, BASE_BREAKER_UNKNOWN);
+		brk_call_apply(core, call, BRK_CALL_EV_END);
 		return;
 	}
-	core->figures.lost++;
-	if (BRK_FAULTY(core, SWALLOW_LOST))
-		brk_call_apply(core, call, BRK_CALL_EV_END);
-	else
-		finish_for(core, call, PIRN__REASON__WORKER_LOST);
+	finish_for(core, call, PIRN__REASON__WORKER_LOST);
 }
 
 void brk_settle_dropped(struct brk_core *core, struct brk_call *call)
 {
 	brk_settle_tell_worker(core, call);
+	if (call->state == BRK_CALL_RUNNING)
+		brk_breaker_ran(core, call, BASE_BREAKER_UNKNOWN);
 	brk_call_apply(core, call, BRK_CALL_EV_END);
 }
 

@@ -49,17 +49,25 @@ static uint32_t judge_item(const struct brk_core *core, const Pirn__Item *item)
 	return PIRN__REASON__NONE;
 }
 
-uint32_t brk_submit_judge(const struct brk_core *core, const struct brk_service *service)
+/* Somebody waits before it, or no worker is free. */
+static bool must_wait(const struct brk_core *core, const struct brk_service *service)
 {
+	return service->queue.n > 0 || !brk_dispatch_is_possible(core, service);
+}
+
+uint32_t brk_submit_judge(struct brk_core *core, struct brk_service *service, uint64_t size,
+	uint32_t *retry_after_ms)
+{
+	uint32_t reason;
+
 	if (!service)
 		return PIRN__REASON__UNKNOWN_SERVICE;
 	if (service->n_ready == 0)
 		return PIRN__REASON__NO_WORKER;
-	if (service->queue_items == 0 || service->queue.n < service->queue_items)
-		return PIRN__REASON__NONE;
-	if (service->queue.n == 0 && brk_dispatch_is_possible(core, service))
-		return PIRN__REASON__NONE;
-	return PIRN__REASON__QUEUE_FULL;
+	reason = brk_breaker_judge(core, service, retry_after_ms);
+	if (reason == PIRN__REASON__NONE && must_wait(core, service))
+		reason = brk_overload_judge(core, service, size);
+	return reason;
 }
 
 static uint32_t retry_after(uint32_t reason)
@@ -85,15 +93,18 @@ static void submit(struct brk_core *core, struct brk_peer *peer, struct brk_serv
 {
 	uint32_t reason = judge_item(core, item);
 	struct brk_call *call;
+	uint32_t wait_ms = 0;
 
 	if (reason == PIRN__REASON__NONE)
-		reason = brk_submit_judge(core, service);
+		reason = brk_submit_judge(core, service,
+			(uint64_t)payload->meta_size + payload->data_size, &wait_ms);
 	if (reason == PIRN__REASON__NONE && brk_call_new(core, peer, service, item, payload, &call))
 		reason = PIRN__REASON__OVERLOADED;
 	if (reason != PIRN__REASON__NONE) {
-		brk_refuse(core, peer, item, reason, retry_after(reason));
+		brk_refuse(core, peer, item, reason, wait_ms ? wait_ms : retry_after(reason));
 		return;
 	}
+	brk_again_earn(core, call);
 	if (item->has_key)
 		reason = brk_keyed_claim(core, call, item);
 	if (reason != PIRN__REASON__NONE) {

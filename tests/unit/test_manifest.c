@@ -31,7 +31,7 @@ static void defaults_are_the_designs(void **state)
 	assert_int_equal(m->timeout_ms, 5000);
 	assert_int_equal(m->concurrency, 32);
 	assert_int_equal(m->concurrency_total, 0);
-	assert_int_equal(m->queue_items, 0);
+	assert_int_equal(m->queue.items, 0);
 	assert_int_equal(m->max_body_bytes, 0);
 	assert_int_equal(m->retry.attempts, 10);
 	assert_int_equal(m->retry.base_ms, 1000);

@@ -55,7 +55,7 @@ static void the_designs_manifest_without_its_timer(void **state)
 			"timeout: 7s\n"
 			"concurrency: 3\n"
 			"concurrency_total: 12\n"
-			"queue_items: 99\n"
+			"queue: {items: 99}\n"
 			"max_body: 64k\n"
 			"retry:   { attempts: 9, base: 2s, max: 6m, age: 7h }\n"
 			"breaker: { window: 11s, calls: 21, failures: 51%, consecutive: 6, open: 4s }\n"
@@ -82,7 +82,7 @@ static void the_designs_manifest_without_its_timer(void **state)
 	assert_int_equal(m->timeout_ms, 7000);
 	assert_int_equal(m->concurrency, 3);
 	assert_int_equal(m->concurrency_total, 12);
-	assert_int_equal(m->queue_items, 99);
+	assert_int_equal(m->queue.items, 99);
 	assert_int_equal(m->max_body_bytes, 65536);
 	assert_int_equal(m->retry.attempts, 9);
 	assert_int_equal(m->retry.base_ms, 2000);
@@ -155,7 +155,7 @@ static const struct {
 	/* keys */
 	{ MINIMAL "timeot: 5s\n", "3:1: there is no key \"timeot\"; did you mean timeout?" },
 	{ MINIMAL "concurrency-total: 5\n", "3:1: there is no key \"concurrency-total\"; did you mean concurrency_total?" },
-	{ MINIMAL "colour: red\n", "3:1: there is no key \"colour\"; expected one of service, handler, description, version, events, timeout, concurrency, concurrency_total, queue_items, max_body, retry, breaker, env, secrets" },
+	{ MINIMAL "colour: red\n", "3:1: there is no key \"colour\"; expected one of service, handler, description, version, events, timeout, concurrency, concurrency_total, max_body, retry, breaker, queue, env, secrets" },
 	{ MINIMAL "retry: { atempts: 3 }\n", "3:10: retry: there is no key \"atempts\"; did you mean attempts?" },
 	{ MINIMAL "retry: { jitter: no }\n", "3:10: retry: there is no key \"jitter\"; expected one of attempts, base, max, age" },
 	{ MINIMAL "service: y\n", "3:1: service: is given twice, first in line 1" },
@@ -164,8 +164,8 @@ static const struct {
 	{ MINIMAL "? [a]\n: b\n", "3:3: expected a key, got a list" },
 	{ MINIMAL "? {a: b}\n: b\n", "3:3: expected a key, got a mapping" },
 	{ MINIMAL "\"a\\0b\": c\n", "3:1: expected a key of at most 127 bytes, without NUL, got \"a\\u0000b\"" },
-	{ MINIMAL "\"a\\nb\": c\n", "3:1: there is no key \"a\\nb\"; expected one of service, handler, description, version, events, timeout, concurrency, concurrency_total, queue_items, max_body, retry, breaker, env, secrets" },
-	{ MINIMAL "<<: {a: b}\n", "3:1: there is no key \"<<\"; expected one of service, handler, description, version, events, timeout, concurrency, concurrency_total, queue_items, max_body, retry, breaker, env, secrets" },
+	{ MINIMAL "\"a\\nb\": c\n", "3:1: there is no key \"a\\nb\"; expected one of service, handler, description, version, events, timeout, concurrency, concurrency_total, max_body, retry, breaker, queue, env, secrets" },
+	{ MINIMAL "<<: {a: b}\n", "3:1: there is no key \"<<\"; expected one of service, handler, description, version, events, timeout, concurrency, concurrency_total, max_body, retry, breaker, queue, env, secrets" },
 	/* values */
 	{ "service: x\nhandler: x.so\nversion: 1\ntimeout: 5 parsecs\n", "4:10: timeout: expected a duration such as 5s, from 1ms to 1h, got \"5 parsecs\"" },
 	{ MINIMAL "timeout: 5\n", "3:10: timeout: expected a duration such as 5s, from 1ms to 1h, got \"5\"" },

@@ -1,0 +1,64 @@
+/* A service's circuit breaker in this broker (G4): who asks it, what counts against it,
+ * and how brokers tell one another. The machine itself is base/breaker.h.
+ *
+ * Asked in two places: a call that is submitted is refused while it is open (BREAKER_OPEN,
+ * with the time left as Retry-After), and nothing is dispatched beyond what it lets
+ * through. So an event waits and burns no attempt. The calls that wait when it opens are
+ * answered at once. While it is half-open, the probes are whatever would be dispatched
+ * next; a call that finds no place among them, and nobody waiting, is refused.
+ *
+ * Every dispatch takes a pass (call->pass) and every end of a run gives it back, exactly
+ * once: what the run's answer means is decided in brk_breaker_verdict and nowhere else.
+ * A worker's ejection (eject.h) goes by the same verdict.
+ *
+ * Every opening of our own is noted in the service's registry entry (BreakerNote), and so
+ * is what was forced; what another broker noted is adopted when it is read. Openings
+ * that were adopted are not noted again.
+ */
+#ifndef BROKER_CORE_BREAKER_H
+#define BROKER_CORE_BREAKER_H
+
+#include "base/breaker.h"
+#include "broker/core/core.h"
+
+struct brk_call;
+struct brk_service;
+
+/* In each service. */
+struct brk_guard {
+	struct base_breaker breaker;
+	struct base_heap_node due;  /* in core->guards */
+	uint32_t slow_percent;
+	uint64_t refused;           /* calls, for it being open */
+	Pirn__BreakerNote note;     /* what the registry's entry points to */
+};
+
+void brk_breaker_init(struct brk_core *core, struct brk_service *service);
+void brk_breaker_forget(struct brk_core *core, struct brk_service *service);
+/* The manifest's settings from now on. */
+void brk_breaker_configure(
+	struct brk_core *core, struct brk_service *service, const Pirn__BreakerConf *conf);
+/* What the registry has of it. UNTRUSTED; may be NULL. */
+void brk_breaker_noted(
+	struct brk_core *core, struct brk_service *service, const Pirn__BreakerNote *note);
+
+/* NONE, or BREAKER_OPEN with *retry_after_ms: of a call that was submitted. */
+uint32_t brk_breaker_judge(
+	struct brk_core *core, struct brk_service *service, uint32_t *retry_after_ms);
+/* Whether one more may be dispatched. */
+bool brk_breaker_lets(const struct brk_core *core, const struct brk_service *service);
+void brk_breaker_take(struct brk_core *core, struct brk_call *call);
+
+/* What the end of a run says of its service; reason NONE: it answered with status. Asked while the call
+ * is RUNNING (slow ones count as failed). */
+enum base_breaker_end brk_breaker_verdict(
+	const struct brk_core *core, const struct brk_call *call, uint32_t reason, uint32_t status);
+/* The run of a RUNNING call is over; before its state changes, so that call->link is still there. */
+void brk_breaker_ran(struct brk_core *core, struct brk_call *call, enum base_breaker_end end);
+
+void brk_breaker_force(
+	struct brk_core *core, struct brk_service *service, enum base_breaker_force force);
+void brk_breaker_tick(struct brk_core *core);
+uint64_t brk_breaker_due(const struct brk_core *core);
+
+#endif
