@@ -8,12 +8,14 @@
 
 const struct cli_command *const cli_commands[] = {
 	&cli_up,
+	&cli_restart,
 	&cli_new,
 	&cli_build,
 	&cli_invoke,
 	&cli_status,
 	&cli_queue,
 	&cli_dead,
+	&cli_breaker,
 	&cli_services,
 	&cli_health,
 	&cli_version,

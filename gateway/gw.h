@@ -110,6 +110,8 @@ void gw_serve_show_events(const struct gw *gw, struct gw_json *j);
 void gw_serve_target(struct gw *gw, const struct gw_request *r);
 /* "Somebody else cannot answer now": 503, and Retry-After. */
 void gw_answer_later(struct gw_request *r, const char *detail);
+/* 404; 503 as long as no broker has said what is served. */
+void gw_answer_not_found(struct gw *gw, struct gw_request *r, const char *detail);
 /* The broker or the engine answered in the service's place: a problem with the reason's status. */
 void gw_answer_reason(
 	struct gw_request *r, enum _Pirn__Reason reason, unsigned status, uint32_t retry_after_ms);
@@ -117,6 +119,8 @@ void gw_answer_reason(
 /* api/ */
 void gw_api_invocation(struct gw *gw, struct gw_request *r);
 void gw_api_invocations(struct gw *gw, struct gw_request *r);
+void gw_api_breakers(struct gw *gw, struct gw_request *r);
+void gw_api_breaker(struct gw *gw, struct gw_request *r);
 void gw_api_dead(struct gw *gw, struct gw_request *r);
 void gw_api_dead_of(struct gw *gw, struct gw_request *r);
 void gw_api_dead_letter(struct gw *gw, struct gw_request *r);

@@ -248,25 +248,49 @@ static unsigned seconds_up(uint32_t ms)
 	return ms / 1000 + (ms % 1000 != 0);
 }
 
+/* A sentence out of "no worker is there for the service". */
+static void write_sentence(char *out, size_t room, const char *text)
+{
+	char *end;
+
+	if (!text || !*text)
+		return;
+	end = stpncpy(out, text, room - 2);
+	if (out[0] >= 'a' && out[0] <= 'z')
+		out[0] = (char)(out[0] - 'a' + 'A');
+	if (end[-1] != '.')
+		*end = '.';
+}
+
+/* Where a client can do something, the detail says what; NULL: the reason's own text is enough. */
+static const char *advice(enum _Pirn__Reason reason)
+{
+	switch (reason) {
+	case PIRN__REASON__BREAKER_OPEN:
+		return "The service fails too often: its circuit breaker is open, and calls do not reach it. Ask again after Retry-After.";
+	case PIRN__REASON__OVERLOADED:
+		return "There is more work than can be done in time. Ask again after Retry-After, and less often.";
+	case PIRN__REASON__QUEUE_FULL:
+		return "As much waits for the service as may. Ask again after Retry-After, and less often.";
+	default:
+		return NULL;
+	}
+}
+
 void gw_answer_reason(
 	struct gw_request *r, enum _Pirn__Reason reason, unsigned status, uint32_t retry_after_ms)
 {
-	const char *text = client_reason_text(reason);
 	struct gw_problem p = {
 		.status = status >= 400 && status <= 599 ? status : client_reason_status(reason),
+		.detail = advice(reason),
 		.retry_after_s = seconds_up(retry_after_ms)
 	};
 	char detail[160] = "";
 
-	/* A sentence out of "no worker is there for the service". */
-	if (text && *text) {
-		char *end = stpncpy(detail, text, sizeof detail - 2);
-		if (detail[0] >= 'a' && detail[0] <= 'z')
-			detail[0] = (char)(detail[0] - 'a' + 'A');
-		if (end[-1] != '.')
-			*end = '.';
+	if (!p.detail) {
+		write_sentence(detail, sizeof detail, client_reason_text(reason));
+		p.detail = detail;
 	}
-	p.detail = detail;
 	if (p.retry_after_s == 0 && (p.status == 503 || p.status == 429 || p.status == 409))
 		p.retry_after_s = 1;
 	gw_http_problem(r, &p);

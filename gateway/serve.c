@@ -22,6 +22,8 @@ static const struct gw_resource admin_resources[] = {
 	{ { "/healthz", 8 }, GET_ONLY, gw_api_healthz },
 	{ { "/readyz", 7 }, GET_ONLY, gw_api_readyz },
 	{ { "/v1/services", 12 }, GET_ONLY, gw_api_services },
+	{ { "/v1/breakers", 12 }, GET_ONLY, gw_api_breakers },
+	{ { "/v1/breakers/*", 14 }, GET_ONLY | GW_ALLOW(POST), gw_api_breaker },
 	{ { "/v1/dead", 8 }, GET_ONLY, gw_api_dead },
 	{ { "/v1/dead/*", 10 }, GET_ONLY, gw_api_dead_of },
 	{ { "/v1/dead/*/redrive", 18 }, GW_ALLOW(POST), gw_api_dead_redrive },
@@ -54,7 +56,7 @@ void gw_answer_later(struct gw_request *r, const char *detail)
 }
 
 /* A gateway that has just started knows nothing yet: that is no reason to call a path unknown. */
-static void answer_not_found(struct gw *gw, struct gw_request *r, const char *detail)
+void gw_answer_not_found(struct gw *gw, struct gw_request *r, const char *detail)
 {
 	if (gw->informed)
 		gw_http_refuse(r, 404, detail);
@@ -144,7 +146,7 @@ static bool serve_invoke(struct gw *gw, struct gw_request *r)
 	if (s)
 		gw_invoke_head(gw, r, s, NULL);
 	else
-		answer_not_found(gw, r, "No service of this name is known.");
+		gw_answer_not_found(gw, r, "No service of this name is known.");
 	return true;
 }
 
@@ -161,7 +163,7 @@ static void serve_route(struct gw *gw, struct gw_request *r)
 		(void)refuse_method(r, match.allow);
 		break;
 	case GW_NO_PATH:
-		answer_not_found(gw, r, "Nothing is at this path.");
+		gw_answer_not_found(gw, r, "Nothing is at this path.");
 		break;
 	}
 }

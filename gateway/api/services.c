@@ -86,6 +86,24 @@ static void add_events(struct tally *t, const Pirn__ServiceState *from)
 	t->events.retried += from->events_retried;
 }
 
+/* Each broker has a breaker of its own: the worst is shown. */
+static unsigned badness(const char *breaker)
+{
+	if (*breaker == '\0')
+		return 0;
+	if (strstr(breaker, "half"))
+		return 2;
+	return strstr(breaker, "open") ? 3 : 1;
+}
+
+static void add_breaker(struct tally *t, const char *breaker)
+{
+	if (!breaker || badness(breaker) <= badness(t->breaker))
+		return;
+	memset(t->breaker, 0, sizeof t->breaker);
+	(void)stpncpy(t->breaker, breaker, sizeof t->breaker - 1);
+}
+
 static void add_state(struct survey *s, const Pirn__ServiceState *from)
 {
 	struct tally *t = tally_for(s, from->service);
@@ -98,8 +116,7 @@ static void add_state(struct survey *s, const Pirn__ServiceState *from)
 	t->failed += from->failed;
 	add_events(t, from);
 	base_hist_merge(&t->latency, from->latency, from->n_latency);
-	if (from->breaker && *from->breaker)
-		(void)stpncpy(t->breaker, from->breaker, sizeof t->breaker - 1);
+	add_breaker(t, from->breaker);
 	for (size_t i = 0; i < from->n_workers; i++)
 		if (!add_worker(t, from->workers[i]))
 			s->failed = true;

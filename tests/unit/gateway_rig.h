@@ -59,7 +59,8 @@ static struct {
 	size_t n_answers;
 	client_answer_fn *answer_fn;
 	void *answer_arg;
-	uint32_t asked_what;
+	uint32_t asked_what, asked_force;
+	char asked_service[64];
 	struct client_question question;
 	unsigned n_questions, n_forgotten;
 	struct probed probe;
@@ -100,7 +101,12 @@ enum base_err client_engine_query(struct client_engine *e, const Pirn__Query *qu
 {
 	(void)e;
 	(void)timeout_ms;
+	if (engine.next)
+		return engine.next;
 	engine.asked_what = query->what;
+	engine.asked_force = query->has_force ? query->force : UINT32_MAX;
+	snprintf(engine.asked_service, sizeof engine.asked_service, "%s",
+		query->service ? query->service : "");
 	engine.answer_fn = fn;
 	engine.answer_arg = arg;
 	return BASE_OK;

@@ -297,6 +297,9 @@ static void reasons_have_their_statuses(void **state)
 		{ PIRN__REASON__NO_WORKER, 0, 503, "1" },
 		{ PIRN__REASON__NO_WORKER, 2001, 503, "3" },
 		{ PIRN__REASON__QUEUE_FULL, 500, 429, "1" },
+		{ PIRN__REASON__BREAKER_OPEN, 4001, 503, "5" },
+		{ PIRN__REASON__BREAKER_OPEN, 5000, 503, "5" },
+		{ PIRN__REASON__OVERLOADED, 0, 503, "1" },
 		{ PIRN__REASON__DEADLINE, 0, 504, NULL },
 		{ PIRN__REASON__WORKER_LOST, 0, 502, NULL },
 		{ PIRN__REASON__CRASHED, 0, 502, NULL },
@@ -313,6 +316,28 @@ static void reasons_have_their_statuses(void **state)
 			expect_retry_after(&c, cases[i].seconds);
 		else
 			assert_false(response_header(&c, "Retry-After", value, sizeof value));
+		client_close(&c);
+	}
+}
+
+/* What a client can do about it stands in the detail. */
+static void a_refusal_says_what_to_do(void **state)
+{
+	static const struct {
+		enum _Pirn__Reason reason;
+		const char *says;
+	} cases[] = {
+		{ PIRN__REASON__BREAKER_OPEN, "circuit breaker is open" },
+		{ PIRN__REASON__OVERLOADED, "more work than can be done in time" },
+		{ PIRN__REASON__QUEUE_FULL, "As much waits for the service as may" },
+	};
+
+	(void)state;
+	for (size_t i = 0; i < sizeof cases / sizeof *cases; i++) {
+		struct client c = ask("GET /u/1/x HTTP/1.1\r\nHost: x\r\n\r\n");
+		reply_reason(&c, cases[i].reason, 1000);
+		assert_non_null(strstr(response_body(&c), cases[i].says));
+		assert_non_null(strstr(response_body(&c), "Retry-After"));
 		client_close(&c);
 	}
 }
@@ -418,6 +443,8 @@ static void services_are_united_over_brokers(void **state)
 
 	(void)state;
 	assert_int_equal(engine.asked_what, PIRN__QUERY_KIND__SERVICES);
+	a.breaker = (char *)(uintptr_t) "open";
+	b.breaker = (char *)(uintptr_t) "half-open"; /* the worst is shown */
 	answers[0].n_services = 2;
 	answers[0].services = lists[0];
 	answers[1].n_services = 1;
@@ -443,7 +470,8 @@ static void services_are_united_over_brokers(void **state)
 	assert_int_equal(json_integer_value(json_object_get(service, "done")), 20);
 	assert_int_equal(json_integer_value(json_object_get(service, "failed")), 6);
 	assert_true(json_number_value(json_object_get(service, "p50_ms")) > 0);
-	assert_true(json_is_null(json_object_get(service, "breaker")));
+	assert_string_equal(json_string_value(json_object_get(service, "breaker")), "open");
+	assert_true(json_is_null(json_object_get(json_array_get(list, 0), "breaker")));
 	assert_string_equal(json_string_value(json_object_get(service, "version")), "v1");
 	assert_int_equal(json_array_size(json_object_get(service, "routes")), 1);
 	json_decref(root);
@@ -664,6 +692,7 @@ int main(void)
 		TEST(what_http_cannot_carry_is_502),
 		TEST(a_response_over_the_limit_is_502),
 		TEST(reasons_have_their_statuses),
+		TEST(a_refusal_says_what_to_do),
 		TEST(the_engines_own_refusals),
 		TEST(the_registry_changes_under_a_request),
 		TEST(health_and_readiness),
