@@ -125,17 +125,34 @@ void base_breaker_init(
 	empty(b, now_ms);
 }
 
+static uint32_t within(uint32_t value, uint32_t least, uint32_t most)
+{
+	if (value < least)
+		return least;
+	return value < most ? value : most;
+}
+
+/* What is in a row already may be enough by the new settings: the next one decides. */
+static void trim_row(struct base_breaker *b)
+{
+	uint32_t enough = b->state == BASE_BREAKER_HALF_OPEN ? b->conf.successes : b->conf.consecutive;
+
+	if (enough > 0 && b->in_row >= enough)
+		b->in_row = enough - 1;
+}
+
 void base_breaker_set(struct base_breaker *b, const struct base_breaker_conf *conf)
 {
 	uint32_t window_ms = b->conf.window_ms;
 
 	b->conf = *conf;
-	if (b->conf.probes == 0)
-		b->conf.probes = 1;
-	if (b->conf.probes > BASE_BREAKER_PROBES)
-		b->conf.probes = BASE_BREAKER_PROBES;
-	if (b->conf.open_max_ms < b->conf.open_ms)
-		b->conf.open_max_ms = b->conf.open_ms;
+	b->conf.probes = within(conf->probes, 1, BASE_BREAKER_PROBES);
+	b->conf.calls = within(conf->calls, 1, UINT32_MAX);
+	b->conf.failure_percent = within(conf->failure_percent, 1, 100);
+	b->conf.successes = within(conf->successes, 1, UINT32_MAX);
+	b->conf.open_ms = within(conf->open_ms, 1, UINT32_MAX);
+	b->conf.open_max_ms = within(conf->open_max_ms, b->conf.open_ms, UINT32_MAX);
+	trim_row(b);
 	if (b->conf.window_ms != window_ms) { /* its buckets have another width now */
 		memset(b->buckets, 0, sizeof b->buckets);
 		b->bucket = 0;
@@ -189,12 +206,13 @@ base_breaker_pass base_breaker_take(struct base_breaker *b, uint64_t now_ms)
 	return (base_breaker_pass)b->generation << 32 | probe;
 }
 
-/* False: it expired before, or there never was such a one. */
-static bool end_probe(struct base_breaker *b, uint32_t number)
+/* False: there is no such one. *late: its lease is over, which nobody has looked at yet. */
+static bool end_probe(struct base_breaker *b, uint64_t now_ms, uint32_t number, bool *late)
 {
 	for (uint32_t i = 0; i < BASE_BREAKER_PROBES; i++)
 		if (number != 0 && b->probes[i].number == number) {
 			b->probes[i].number = 0;
+			*late = now_ms >= b->probes[i].until_ms;
 			return true;
 		}
 	return false;
@@ -203,9 +221,11 @@ static bool end_probe(struct base_breaker *b, uint32_t number)
 static bool give_probe(struct base_breaker *b, uint64_t now_ms, uint32_t number,
 	enum base_breaker_end end, uint32_t chance)
 {
-	if (!end_probe(b, number))
+	bool late;
+
+	if (!end_probe(b, now_ms, number, &late))
 		return false;
-	if (end == BASE_BREAKER_FAILED) {
+	if (late || end == BASE_BREAKER_FAILED) {
 		open_it(b, now_ms, chance);
 		return true;
 	}
@@ -239,7 +259,7 @@ bool base_breaker_give(struct base_breaker *b, uint64_t now_ms, base_breaker_pas
 		return false;
 	if (b->state == BASE_BREAKER_HALF_OPEN)
 		return give_probe(b, now_ms, (uint32_t)pass, end, chance);
-	if (end == BASE_BREAKER_UNKNOWN)
+	if (b->state == BASE_BREAKER_OPEN || end == BASE_BREAKER_UNKNOWN)
 		return false;
 	return give_counted(b, now_ms, end, chance);
 }
@@ -286,6 +306,8 @@ bool base_breaker_adopt(
 		until_ms = now_ms + b->conf.open_max_ms + b->conf.open_max_ms / 10;
 	if (openings > b->openings)
 		b->openings = openings;
+	if (b->openings == 0)
+		b->openings = 1;
 	if (is_open && until_ms > b->until_ms)
 		b->until_ms = until_ms;
 	if (is_open)
@@ -324,7 +346,7 @@ void base_breaker_check(const struct base_breaker *b)
 	assert(b->state < BASE_BREAKER_STATE__N && b->generation > 0);
 	assert(b->force == BASE_BREAKER_AUTO || b->state == BASE_BREAKER_CLOSED);
 	assert(b->state == BASE_BREAKER_HALF_OPEN || base_breaker_probing(b) == 0);
-	assert(base_breaker_probing(b) <= b->conf.probes);
+	assert(b->conf.probes >= 1 && b->conf.probes <= BASE_BREAKER_PROBES);
 	assert((b->openings == 0) == (b->state == BASE_BREAKER_CLOSED));
 	if (b->state == BASE_BREAKER_CLOSED)
 		assert(b->conf.consecutive == 0 || b->in_row < b->conf.consecutive);

@@ -10,7 +10,8 @@
  *      └────────────────────────── enough probes succeeded ────────────────────┘
  *
  * It opens when, over the last window_ms, at least `calls` ended and failure_percent of
- * them failed, or when `consecutive` in a row failed. It stays open for open_ms, twice as
+ * them failed, or when `consecutive` in a row failed; that is looked at when one has failed,
+ * so a success never opens it. It stays open for open_ms, twice as
  * long each time it opens again before it was closed, at most open_max_ms, a tenth more
  * or less by chance, so that breakers that opened together do not probe together.
  *
@@ -75,7 +76,8 @@ struct base_breaker {
 };
 
 void base_breaker_init(struct base_breaker *b, const struct base_breaker_conf *conf, uint64_t now_ms);
-/* Other settings from now on; state and counts stay. */
+/* Other settings from now on; state and counts stay, but the window's when its width is another.
+ * What is out of bounds becomes what is next to it. Probes beyond a number that is lowered go on. */
 void base_breaker_set(struct base_breaker *b, const struct base_breaker_conf *conf);
 
 /* Whether a pass could be had; changes nothing, so a breaker whose time is up says no until the
@@ -83,8 +85,8 @@ void base_breaker_set(struct base_breaker *b, const struct base_breaker_conf *co
 bool base_breaker_lets(const struct base_breaker *b);
 /* 0: none now. */
 base_breaker_pass base_breaker_take(struct base_breaker *b, uint64_t now_ms);
-/* Each pass once, at any time. chance: 32 random bits, for the length of an opening. Returns whether
- * the state changed. */
+/* Each pass once, at any time; a probe's after its lease counts as failed. chance: 32 random bits, for
+ * the length of an opening. Returns whether the state changed. */
 bool base_breaker_give(struct base_breaker *b, uint64_t now_ms, base_breaker_pass pass,
 	enum base_breaker_end end, uint32_t chance);
 

@@ -28,6 +28,12 @@ static const struct {
 	[BRK_LOG_redis_lost_data] = { "broker", "events" },
 	[BRK_LOG_ended_before] = { "service", "how" },
 	[BRK_LOG_event_dead] = { "service", "reason" },
+	[BRK_LOG_breaker_opened] = { "service", "ms" },
+	[BRK_LOG_breaker_half_open] = { "service", "openings" },
+	[BRK_LOG_breaker_closed] = { "service", "number" },
+	[BRK_LOG_breaker_forced] = { "service", "force" },
+	[BRK_LOG_worker_ejected] = { "worker", "ms" },
+	[BRK_LOG_worker_readmitted] = { "worker", "ejections" },
 };
 
 static void log_action(const struct brk_action *a)

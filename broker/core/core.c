@@ -259,7 +259,10 @@ static const struct brk_actions *finish(struct brk_core *core)
 
 	leave_when_drained(core);
 	LL_FOREACH2(core->touched, service, touched_next)
-	brk_dispatch_wake(core, service);
+	{
+		brk_breaker_look(core, service);
+		brk_dispatch_wake(core, service);
+	}
 	brk_dispatch_run(core);
 	while ((service = core->touched)) {
 		core->touched = service->touched_next;

@@ -58,13 +58,15 @@ void brk_credit_message(struct brk_core *core, struct brk_peer *peer, const stru
 }
 
 /* What the workers should know. More credit is of no use to a service that is at its
- * concurrency_total. */
+ * concurrency_total, or whose breaker lets nothing through. */
 static uint32_t backlog_of(const struct brk_core *core, const struct brk_service *service)
 {
 	uint32_t events =
 		brk_run_is_wanted(core, service) ? service->events[BRK_DELIVERY_READY].n : 0;
 
-	return brk_service_is_full(service) ? 0 : service->queue.n + events;
+	if (brk_service_is_full(service) || !brk_breaker_lets(core, service))
+		return 0;
+	return service->queue.n + events;
 }
 
 void brk_credit_notice(struct brk_core *core, struct brk_service *service)

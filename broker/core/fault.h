@@ -42,7 +42,15 @@ struct brk_core;
 	X(SKIP_PAGE, "reads only the first entry of each page of an adopted journal") \
 	X(FORGET_NOT_BEFORE, "does not let a delayed event, or a retry, wait") \
 	X(RETRY_FOREVER, "does not count an event's attempts") \
-	X(FORGET_FENCE, "lets the records of a run go that may still write")
+	X(FORGET_FENCE, "lets the records of a run go that may still write") \
+	X(RETRY_BUDGET_IGNORED, "runs failed calls again beyond the service's budget") \
+	X(SHED_NOBODY, "lets calls wait past the target though the service is overloaded") \
+	X(SHED_HANDED_BACK, "gives up calls that came back from a worker for their delay") \
+	X(BREAKER_IGNORED, "takes calls and dispatches while the breaker is open") \
+	X(PROBES_UNBOUNDED, "lets everything through a half-open breaker") \
+	X(OPEN_QUEUE_KEPT, "lets the calls wait that wait when the breaker opens") \
+	X(PASS_FORGOTTEN, "does not free a probe's place when the run came back unrun") \
+	X(EJECT_ALL, "ejects however many workers of a service")
 
 enum brk_fault {
 #define X(name, text) BRK_FAULT_##name,

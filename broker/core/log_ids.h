@@ -43,7 +43,23 @@
 	X(ended_before, ERROR, \
 		"A delivery had ended in Redis before this broker ended it. text: its service; " \
 		"number: 0 moved, 1 ended, 2 dead.") \
-	X(event_dead, WARN, "An event is dead. text: its service; number: the reason.")
+	X(event_dead, WARN, "An event is dead. text: its service; number: the reason.") \
+	X(breaker_opened, WARN, \
+		"A circuit breaker opened, here or at another broker. text: the service; " \
+		"number: ms until it probes.") \
+	X(breaker_half_open, INFO, \
+		"A circuit breaker probes. text: the service; number: how often in a row it was " \
+		"open.") \
+	X(breaker_closed, INFO, "A circuit breaker closed. text: the service; number: 0.") \
+	X(breaker_forced, WARN, \
+		"A circuit breaker was forced, or is left to itself again. text: the service; " \
+		"number: 0 itself, 1 open, 2 closed.") \
+	X(worker_ejected, WARN, \
+		"A worker failed a service too often in a row and gets none of it for a while. " \
+		"text: the worker and the service; number: ms.") \
+	X(worker_readmitted, INFO, \
+		"An ejected worker gets work again. text: the worker and the service; number: its " \
+		"ejections so far.")
 
 enum brk_log_id {
 #define X(id, level, meaning) BRK_LOG_##id,

@@ -131,11 +131,11 @@ static enum base_err adopt(struct brk_core *core, struct brk_service *service, s
 	service->entry.manifest = manifest;
 	service->queue_items = manifest->queue_items;
 	set_retry(service, manifest->retry);
-	brk_breaker_configure(core, service, manifest->breaker);
-	brk_overload_configure(core, service, manifest->queue);
 	service->concurrency_total = manifest->concurrency_total;
 	service->timeout_ms =
 		manifest->has_timeout_ms ? manifest->timeout_ms : BRK_DEFAULT_TIMEOUT_MS;
+	brk_breaker_configure(core, service, manifest->breaker);
+	brk_overload_configure(core, service, manifest->queue);
 	if (service->timeout_ms > service->longest_ms)
 		service->longest_ms = service->timeout_ms;
 	brk_service_touch(core, service); /* more of it may run at once now */
@@ -260,6 +260,8 @@ void brk_registry_entry(struct brk_core *core, const Pirn__Entry *entry)
 				entry->announced_ms);
 	}
 	free(p.bytes);
+	if (service && service->entry.manifest)
+		brk_breaker_noted(core, service, entry->breaker);
 }
 
 /* ---- telling -------------------------------------------------------------- */

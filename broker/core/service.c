@@ -232,18 +232,22 @@ void brk_link_remove(struct brk_core *core, struct brk_link *link)
 void brk_link_refresh(struct brk_core *core, struct brk_link *link)
 {
 	struct brk_service *service = link->service;
-	bool wanted = link->announced && !link->peer->draining && !brk_eject_is_out(link);
 	size_t before = service->n_ready;
+	bool wanted;
 
+	brk_eject_refresh(core, link);
+	service->entry.has_workers = true;
+	service->entry.workers = (uint32_t)service->n_ready + service->n_out;
+	wanted = link->announced && !link->peer->draining && !brk_eject_is_out(link);
 	if (wanted == (link->place > 0))
 		return;
 	if (wanted)
 		ready_add(service, link);
 	else
 		ready_remove(service, link);
+	brk_eject_look(core, service);
 	service->told_some = true;
-	service->entry.has_workers = true;
-	service->entry.workers = (uint32_t)service->n_ready;
+	service->entry.workers = (uint32_t)service->n_ready + service->n_out;
 	brk_service_touch(core, service);
 	if (service->n_ready == 0)
 		service->workerless_ms = core->now_ms;

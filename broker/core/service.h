@@ -71,6 +71,7 @@ struct brk_service {
 	struct brk_link *
 		*ready; /* a heap by free credit: announced, and the worker does not drain */
 	size_t n_ready, ready_capacity;
+	uint32_t n_out; /* links that would be ready, were they not ejected */
 
 	struct brk_queue queue;
 	struct brk_guard guard;
@@ -103,6 +104,7 @@ struct brk_service {
 	uint32_t n_announcements;
 
 	uint64_t done, failed;
+	uint64_t retries, retries_refused; /* runs of calls; the latter for want of budget */
 	uint64_t events_accepted, events_done, events_dead, events_expired, events_cancelled,
 		events_retried;
 	struct base_hist latency;
