@@ -17,7 +17,7 @@ static const struct base_conf_row rows[] = {
 		"payloads of open calls that may be kept at once; more are refused with 503" },
 	{ "max-item", BASE_CONF_BYTES, AT(max_item), "16m", 4096, 16 << 20, NULL,
 		"the largest request or response" },
-	{ "max-peers", BASE_CONF_U32, AT(max_peers), "4096", 1, 4096, NULL,
+	{ "max-peers", BASE_CONF_U32, AT(max_peers), "8192", 1, 16000, NULL,
 		"gateways, clients and workers that may be linked at once" },
 	{ "max-services", BASE_CONF_U32, AT(max_services), "4096", 1, 65536, NULL,
 		"services that may be known at once" },

@@ -3,7 +3,7 @@
 #include <stdlib.h>
 #include <string.h>
 
-#define SLOT_BITS      12
+#define SLOT_BITS      14
 #define MAX_GENERATION ((UINT32_MAX >> SLOT_BITS) - 1)
 
 _Static_assert(NET_MAX_PEERS == 1 << SLOT_BITS, "a slot fits its bits");

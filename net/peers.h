@@ -11,7 +11,8 @@
 
 #include "net/outbox.h"
 
-#define NET_MAX_PEERS 4096
+/* More than a broker takes (--max-peers), so that those beyond it can be told so. */
+#define NET_MAX_PEERS 16384
 
 struct net_peer {
 	UT_hash_handle hh; /* by id */
