@@ -1,9 +1,22 @@
 /* A failed call that runs again, here in the broker, before its client hears of it. Only an
  * idempotent one (GET, HEAD, PUT, DELETE, OPTIONS, or with an Idempotency-Key), whose worker
- * was lost, or which was answered 502, 503 or 504 without a Retry-After; at most BRK_MAX_RUNS
- * runs in all, within its deadline, never while the breaker is open, and under the service's
- * budget: retries are at most a tenth of its calls (base/budget.h; BRK_AGAIN_SAVED may have
- * been saved up). A run that follows a failed one goes to another worker where there is one.
+ * was lost, whose run took longer than the service's timeout or could not be run, or which was
+ * answered 502, 503 or 504; a Retry-After says that it is of no use now. At most BRK_MAX_RUNS
+ * runs in all, and only while more of its time is left than a run takes on average.
+ *
+ * Never while the breaker lets nobody through. Never, after an answer, while the service is
+ * overloaded or its queue is full: such a run again stands at the tail as a new call does, and
+ * is given up like one. (A run that was lost with its worker goes to the head: it was let in.)
+ *
+ * And under the service's budget (base/budget.h): retries are at most a tenth of its calls.
+ * BRK_AGAIN_SAVED of them may have been saved up, for the moment at which a worker dies with
+ * all its runs; with BRK_AGAIN_FIRST a service begins. A run that follows a failed one goes to
+ * another worker where one has a place.
+ *
+ * A call that records (run.h) is sent with the next attempt's number under the same id: what
+ * its first run did is replayed, and what that may still do is refused from the second one's
+ * first write on. One with a key still holds its claim, which lasts to its deadline: it needs
+ * no other.
  */
 #ifndef BROKER_CORE_AGAIN_H
 #define BROKER_CORE_AGAIN_H
@@ -11,9 +24,9 @@
 #include "base/budget.h"
 #include "broker/core/core.h"
 
-#define BRK_AGAIN_SHARE 100u  /* thousandths of a retry that a call earns */
-#define BRK_AGAIN_FIRST 10u   /* retries that a new service has */
-#define BRK_AGAIN_SAVED 1000u /* and that it may save up */
+#define BRK_AGAIN_SHARE 100u /* thousandths of a retry that a call earns */
+#define BRK_AGAIN_FIRST 32u  /* retries that a new service has: as many as run at once in a worker */
+#define BRK_AGAIN_SAVED 200u /* and that it may save up */
 
 struct brk_call;
 

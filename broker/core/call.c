@@ -232,12 +232,12 @@ struct brk_call *brk_call_new_run(
 
 /* ---- changes -------------------------------------------------------------- */
 
-static void leave(struct brk_core *core, struct brk_call *call)
+static void leave(struct brk_core *core, struct brk_call *call, enum brk_call_state to)
 {
 	switch (call->state) {
 	case BRK_CALL_WAITING:
 		brk_queue_remove(&call->service->queue, call);
-		brk_overload_left(core, call);
+		brk_overload_left(core, call, to == BRK_CALL_RUNNING);
 		core->n_waiting--;
 		break;
 	case BRK_CALL_RUNNING:
@@ -271,7 +271,7 @@ static void wait_turn(struct brk_core *core, struct brk_call *call, enum brk_cal
 {
 	if (event == BRK_CALL_EV_HAND_BACK)
 		call->attempt--;
-	if (event == BRK_CALL_EV_QUEUE)
+	if (event == BRK_CALL_EV_QUEUE || event == BRK_CALL_EV_RETRY)
 		brk_queue_push(&call->service->queue, call);
 	else
 		brk_queue_push_front(&call->service->queue, call);
@@ -309,7 +309,7 @@ void brk_call_apply(struct brk_core *core, struct brk_call *call, enum brk_call_
 
 	assert(to != BRK_CALL_ILLEGAL);
 	brk_service_touch(core, call->service);
-	leave(core, call);
+	leave(core, call, to);
 	call->state = to;
 	if (to == BRK_CALL_RUNNING) {
 		call->link = link;

@@ -47,6 +47,7 @@ struct brk_service;
 	X(DISPATCH)  /* to call->link, which has credit */ \
 	X(HAND_BACK) /* not run: to the head, and the attempt does not count */ \
 	X(LOSE)      /* its worker is gone: to the head */ \
+	X(RETRY)     /* its run failed: to the tail, as if it had just come */ \
 	X(END)       /* answered, dropped or cancelled: the record is given back */
 
 /* from, event, to */
@@ -65,6 +66,7 @@ struct brk_service;
 	X(ANSWERING, END, ENDED) \
 	X(RUNNING, HAND_BACK, WAITING) \
 	X(RUNNING, LOSE, WAITING) \
+	X(RUNNING, RETRY, WAITING) \
 	X(RUNNING, END, ENDED)
 
 enum brk_call_state {

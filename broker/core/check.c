@@ -14,7 +14,7 @@ struct totals {
 	uint64_t bytes;
 	uint32_t runs;
 	uint32_t events[BRK_DELIVERY_STATE__N];
-	uint32_t deliveries, timers, standing, entries;
+	uint32_t deliveries, timers, standing, entries, overloads;
 	uint64_t event_bytes;
 };
 
@@ -39,16 +39,39 @@ static void check_queue(
 	const struct brk_core *core, const struct brk_service *service, struct totals *t)
 {
 	const struct brk_call *call;
+	bool own = false; /* from queue.oldest on */
+	uint64_t bytes = 0;
 	uint32_t n = 0;
 
 	DL_FOREACH (service->queue.calls, call) {
 		check_call(core, call, BRK_CALL_WAITING);
 		assert(call->service == service && !call->link && !call->delivery);
-		assert(call->attempt < BRK_MAX_RUNS);
+		assert(call->attempt < BRK_MAX_RUNS && call->queued_ms <= core->now_ms);
+		if (call == service->queue.oldest)
+			own = true;
+		else if (n > 0 && own)
+			assert(call->queued_ms >= call->prev->queued_ms);
+		else if (n > 0)
+			assert(call->queued_ms <= call->prev->queued_ms);
+		bytes += brk_call_size(call);
 		n++;
 	}
-	assert(n == service->queue.n);
+	assert(n == service->queue.n && own == (service->queue.oldest != NULL));
+	assert(bytes == service->overload.waiting_bytes);
 	t->waiting += n;
+}
+
+/* Whoever may have waited for too long is looked at in time. */
+static void check_overload(const struct brk_core *core, const struct brk_service *service)
+{
+	const struct brk_overload *o = &service->overload;
+	bool timed = o->is_on || service->queue.oldest || (service->queue.n > 0 && o->age_ms > 0);
+
+	assert(o->target_ms > 0 && o->interval_ms > 0 && o->since_ms <= core->now_ms);
+	assert(o->due.place > 0 || !timed);
+	assert(o->due.place == 0 || core->overloads.nodes[o->due.place - 1] == &o->due);
+	if (o->due.place > 0 && o->is_on)
+		assert(o->due.due <= o->until_ms || o->until_ms <= core->now_ms);
 }
 
 static void check_link(const struct brk_core *core, const struct brk_link *link, struct totals *t)
@@ -111,6 +134,7 @@ static void check_events(
 	const struct brk_core *core, const struct brk_service *service, struct totals *t)
 {
 	const struct brk_delivery *d;
+	uint64_t before = t->event_bytes;
 
 	for (int state = BRK_DELIVERY_ARRIVING; state < BRK_DELIVERY_GONE; state++) {
 		uint32_t n = 0;
@@ -124,6 +148,7 @@ static void check_events(
 		t->events[state] += n;
 		t->deliveries += n;
 	}
+	assert(t->event_bytes - before == service->overload.open_event_bytes);
 }
 
 static uint32_t count_live(const struct brk_entry *entry)
@@ -212,6 +237,8 @@ static void check_service(
 	uint32_t running = 0, ready = 0;
 
 	check_queue(core, service, t);
+	check_overload(core, service);
+	t->overloads += service->overload.due.place > 0;
 	DL_FOREACH2(service->links, link, service_next)
 	{
 		check_link(core, link, t);
@@ -302,6 +329,7 @@ void brk_core_check(const struct brk_core *core)
 	assert(t.calls + t.runs == core->deadlines.n + t.answering);
 	check_all_events(core, &t);
 	brk_watch_check(core);
+	assert(t.overloads == core->overloads.n);
 	assert(t.bytes == core->kept_bytes && t.bytes <= core->conf.max_bytes);
 	assert(t.clients == core->n_clients && t.workers == core->n_workers &&
 		t.asked == core->n_asked);

@@ -167,6 +167,7 @@ struct brk_delivery *brk_delivery_new(struct brk_core *core, struct brk_service 
 	memcpy(delivery->id, id, sizeof delivery->id);
 	index_add(&core->by_id, delivery);
 	core->event_bytes += brk_delivery_size(delivery);
+	service->overload.open_event_bytes += brk_delivery_size(delivery);
 	DL_APPEND(service->events[delivery->state].head, delivery);
 	service->events[delivery->state].n++;
 	core->n_events[delivery->state]++;
@@ -191,6 +192,7 @@ static void give_back(struct brk_core *core, struct brk_delivery *delivery)
 		brk_entry_leave(core, delivery);
 	index_remove(&core->by_id, delivery);
 	core->event_bytes -= brk_delivery_size(delivery);
+	delivery->service->overload.open_event_bytes -= brk_delivery_size(delivery);
 	base_block_unref(&delivery->past);
 	base_slab_give(&core->deliveries, delivery->slot);
 }

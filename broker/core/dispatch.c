@@ -12,7 +12,8 @@
  * times what they cost in a batch, on both sides. A row is worth ROW_US of run time
  * at most, going by the mean of the service's last runs as they look from here. So
  * runs of milliseconds, or short ones that queue up in their workers, are spread,
- * and so are those of a service of which nothing is known yet.
+ * and so are those of a service of which nothing is known yet. A run that follows a
+ * failed one goes to another worker, whoever's row it is.
  */
 #include <assert.h>
 #include <utlist.h>
@@ -68,7 +69,23 @@ void brk_dispatch_ran(const struct brk_core *core, const struct brk_call *call)
 		service->run_us = 1;
 }
 
-static struct brk_link *choose(struct brk_core *core, struct brk_service *service)
+/* The one with the most free credit but that one, which is at the heap's top or hides behind none. NULL: no
+ * other has any. */
+static struct brk_link *another(const struct brk_service *service, uint32_t shunned)
+{
+	struct brk_link *best = NULL;
+
+	for (size_t i = 0; i < 3 && i < service->n_ready; i++) {
+		struct brk_link *link = service->ready[i];
+
+		if (link->peer->id != shunned && link->free > (best ? best->free : 0))
+			best = link;
+	}
+	return best;
+}
+
+static struct brk_link *choose(
+	struct brk_core *core, struct brk_service *service, uint32_t shunned)
 {
 	struct brk_link *link;
 
@@ -79,6 +96,8 @@ static struct brk_link *choose(struct brk_core *core, struct brk_service *servic
 				return link;
 		}
 	}
+	if (shunned && (link = another(service, shunned)))
+		return link;
 	if (!service->row || service->row_input != core->input || service->row_left == 0 ||
 		service->row->free == 0)
 		row_start(core, service);
@@ -111,7 +130,7 @@ static void send(struct brk_core *core, struct brk_call *call)
 void brk_dispatch_one(struct brk_core *core, struct brk_call *call)
 {
 	call->service->calls_in_row = call->delivery ? 0 : call->service->calls_in_row + 1;
-	call->link = choose(core, call->service);
+	call->link = choose(core, call->service, call->shunned);
 	brk_breaker_take(core, call);
 	call->dispatched_us = core->now_us;
 	brk_call_apply(core, call, BRK_CALL_EV_DISPATCH);

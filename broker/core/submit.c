@@ -70,13 +70,14 @@ uint32_t brk_submit_judge(struct brk_core *core, struct brk_service *service, ui
 	return reason;
 }
 
-static uint32_t retry_after(uint32_t reason)
+static uint32_t retry_after(struct brk_core *core, uint32_t reason)
 {
 	switch (reason) {
 	case PIRN__REASON__NO_WORKER:
+		return RETRY_AFTER_MS;
 	case PIRN__REASON__OVERLOADED:
 	case PIRN__REASON__QUEUE_FULL:
-		return RETRY_AFTER_MS;
+		return brk_overload_retry_ms(core);
 	default:
 		return 0;
 	}
@@ -101,7 +102,7 @@ static void submit(struct brk_core *core, struct brk_peer *peer, struct brk_serv
 	if (reason == PIRN__REASON__NONE && brk_call_new(core, peer, service, item, payload, &call))
 		reason = PIRN__REASON__OVERLOADED;
 	if (reason != PIRN__REASON__NONE) {
-		brk_refuse(core, peer, item, reason, wait_ms ? wait_ms : retry_after(reason));
+		brk_refuse(core, peer, item, reason, wait_ms ? wait_ms : retry_after(core, reason));
 		return;
 	}
 	brk_again_earn(core, call);

@@ -32,7 +32,8 @@ static enum brk_call_state expected(enum brk_call_state from, enum brk_call_even
 	case BRK_CALL_RUNNING:
 		if (event == BRK_CALL_EV_ANSWER)
 			return BRK_CALL_ANSWERING;
-		if (event == BRK_CALL_EV_HAND_BACK || event == BRK_CALL_EV_LOSE)
+		if (event == BRK_CALL_EV_HAND_BACK || event == BRK_CALL_EV_LOSE ||
+			event == BRK_CALL_EV_RETRY)
 			return BRK_CALL_WAITING;
 		break;
 	default:

@@ -364,7 +364,8 @@ static void test_services_take_turns(void **state)
 	size_t larges = 0;
 
 	(void)state;
-	conf.max_bytes = 1000000;
+	conf.max_bytes = 2000000;
+	conf.max_calls = 200;
 	r = rig_new(&conf);
 	rig_client(&r, CLIENT);
 	rig_hello(&r, A, A, PIRN__ROLE__WORKER, m, 2);
@@ -404,7 +405,7 @@ static void test_a_full_list_goes_on_at_the_next_tick(void **state)
 	struct rig r;
 
 	(void)state;
-	conf.max_calls = 6000;
+	conf.max_calls = 8000;
 	r = rig_new(&conf);
 	rig_client(&r, CLIENT);
 	rig_worker(&r, A, "hello", 0);
