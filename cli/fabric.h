@@ -7,8 +7,12 @@
  * children run there, too.
  *
  * Several gateways share one listening socket: it is opened before anything is
- * started, and stays open while a gateway is started again, so that no connection
- * is refused meanwhile.
+ * started, and stays open while a gateway is started again or replaced, so that no
+ * connection is refused meanwhile: it waits in the backlog.
+ *
+ * Children say when they are ready and when they are going to end (fabric_notes.h);
+ * `pirn restart` asks for all to be replaced (fabric_control.h). Who started us is
+ * told the same of the whole, if it asked for it.
  */
 #ifndef CLI_FABRIC_H
 #define CLI_FABRIC_H
@@ -40,6 +44,8 @@ struct cli_fabric_conf {
 	/* Administration of each gateway: the first one's is for people, unless it is off. The others'
 	 * are private, in the data directory, and serve to ask them whether they are ready. */
 	struct cli_fabric_listener admins[CLI_GATEWAYS_MAX];
+	struct cli_fabric_listener control;    /* for `pirn restart` */
+	char notify[PATH_MAX + 32];            /* "NOTIFY_SOCKET=…", for the children */
 	int lock_fd;
 	unsigned counts[CLI_GROUP__N];
 	uint64_t drain_ms;

@@ -130,8 +130,10 @@ void cli_fabric_words(const struct cli_fabric_conf *conf, const struct cli_child
 	case CLI_GROUP__N:
 		break;
 	}
-	if (child->group != CLI_REDIS)
+	if (child->group != CLI_REDIS) {
 		pirn_words(w, conf, child);
+		w->process.notify = conf->notify;
+	}
 	w->process.path = conf->programs[child->group];
 	w->process.argv = w->argv;
 }

@@ -12,6 +12,7 @@
 #define CLI_RUN_FOLDER "run"
 #define CLI_REDIS_FOLDER "redis"
 #define CLI_REDIS_SOCKET "run/redis.sock"
+#define CLI_NOTIFY_SOCKET "run/notify.sock"
 #define CLI_REDIS_LOG "redis/redis.log"
 #define CLI_BROKER_SOCKET "run/broker-%u.sock"
 #define CLI_ADMIN_SOCKET  "run/gateway-%u.sock"

@@ -4,14 +4,19 @@
 #include <fcntl.h>
 #include <signal.h>
 #include <stdbool.h>
+#include <stdint.h>
+#include <stdlib.h>
+#include <string.h>
 #include <sys/prctl.h>
 #include <sys/wait.h>
 #include <unistd.h>
 
+#include "net/notify.h"
+
 #define SAFE_FD 32 /* above all that the child is given */
 
 /* Between fork and exec: only what is safe after fork. Returns on failure, with errno. */
-static void become(const struct cli_process *p, pid_t parent)
+static void become(const struct cli_process *p, char *const *environment, pid_t parent)
 {
 	int copies[CLI_FDS_MAX];
 	sigset_t none;
@@ -35,7 +40,7 @@ static void become(const struct cli_process *p, pid_t parent)
 	null = open("/dev/null", O_RDONLY | O_CLOEXEC);
 	if (null < 0 || dup2(null, STDIN_FILENO) < 0)
 		return;
-	(void)execv(p->path, (char *const *)p->argv);
+	(void)execve(p->path, (char *const *)p->argv, environment);
 }
 
 /* What went wrong in the child, or 0: the pipe closes when exec has worked. */
@@ -58,7 +63,28 @@ static _Noreturn void report(int fd)
 	_exit(n == (ssize_t)sizeof failure ? 126 : 127);
 }
 
-enum base_err cli_process_spawn(const struct cli_process *p, pid_t *out)
+/* Ours, with another NOTIFY_SOCKET; NULL without memory. */
+static char **make_environment(const char *notify)
+{
+	const size_t name = strlen(NET_NOTIFY_VARIABLE);
+	size_t n = 0;
+	char **out;
+
+	while (environ[n])
+		n++;
+	out = calloc(n + 2, sizeof *out);
+	if (!out)
+		return NULL;
+	n = 0;
+	for (char **line = environ; *line; line++)
+		if (strncmp(*line, NET_NOTIFY_VARIABLE, name) != 0 || (*line)[name] != '=')
+			out[n++] = *line;
+	if (notify)
+		out[n] = (char *)(uintptr_t)notify;
+	return out;
+}
+
+static enum base_err spawn_with(const struct cli_process *p, char *const *environment, pid_t *out)
 {
 	pid_t parent = getpid();
 	sigset_t all;
@@ -81,7 +107,7 @@ enum base_err cli_process_spawn(const struct cli_process *p, pid_t *out)
 	sigprocmask(SIG_SETMASK, &all, &before);
 	pid = fork();
 	if (pid == 0) {
-		become(p, parent);
+		become(p, environment, parent);
 		report(far);
 	}
 	failure = pid < 0 ? errno : 0;
@@ -98,4 +124,13 @@ enum base_err cli_process_spawn(const struct cli_process *p, pid_t *out)
 	}
 	*out = pid;
 	return BASE_OK;
+}
+
+enum base_err cli_process_spawn(const struct cli_process *p, pid_t *out)
+{
+	char **environment = make_environment(p->notify);
+	enum base_err err = environment ? spawn_with(p, environment, out) : BASE_NOMEM;
+
+	free(environment);
+	return err;
 }

@@ -1,6 +1,7 @@
 /* Starting a child of `pirn up`: in its own process group (Ctrl-C at the terminal
  * is for the supervisor alone), with a death signal, so that no child outlives a
- * supervisor that was killed, and with nothing inherited but what is listed.
+ * supervisor that was killed, and with nothing inherited but what is listed, and the
+ * environment; in that only NOTIFY_SOCKET is its own.
  */
 #ifndef CLI_PROCESS_H
 #define CLI_PROCESS_H
@@ -17,6 +18,7 @@ struct cli_process {
 	const char *path;        /* of the executable */
 	const char *const *argv; /* argv[0] is what it is called */
 	const char *folder;      /* to run in; NULL: ours */
+	const char *notify;      /* "NOTIFY_SOCKET=…"; NULL: it has none */
 	int fds[CLI_FDS_MAX];
 	size_t n_fds;
 };

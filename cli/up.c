@@ -12,11 +12,13 @@
 #include "base/log.h"
 #include "cli/cli.h"
 #include "cli/fabric.h"
+#include "cli/fabric_control.h"
 #include "cli/fabric_words.h"
 #include "cli/layout.h"
 #include "cli/listen.h"
 #include "cli/services_in.h"
 #include "net/loop.h"
+#include "net/notify.h"
 #include "store/redis.h"
 
 #define SOCKET_PATH_MAX 107
@@ -158,18 +160,29 @@ static bool redis_answers(const char *url)
 	return c.up;
 }
 
+/* Children are told two of them with their whole path. */
+static bool sockets_fit(struct cli_fabric_conf *conf)
+{
+	const size_t longest = sizeof "/" CLI_NOTIFY_SOCKET - 1;
+
+	_Static_assert(sizeof CLI_NOTIFY_SOCKET >= sizeof CLI_REDIS_SOCKET, "the longest name");
+	if (strlen(conf->data) + longest > SOCKET_PATH_MAX) {
+		cli_complain(
+			"the path of the data directory is too long for a socket in it: %s (%zu bytes are possible); give a shorter --data",
+			conf->data, SOCKET_PATH_MAX - longest);
+		return false;
+	}
+	(void)snprintf(conf->notify, sizeof conf->notify, NET_NOTIFY_VARIABLE "=%s/" CLI_NOTIFY_SOCKET,
+		conf->data);
+	return true;
+}
+
 static bool settle_redis(
 	struct cli_fabric_conf *conf, const struct settings *s, char *url, size_t room)
 {
 	if (s->redis) {
 		conf->redis = s->redis;
 		return redis_answers(s->redis);
-	}
-	if (strlen(conf->data) + strlen("/" CLI_REDIS_SOCKET) > SOCKET_PATH_MAX) {
-		cli_complain(
-			"the path of the data directory is too long for a socket in it: %s (%zu bytes are possible); give a shorter --data",
-			conf->data, SOCKET_PATH_MAX - strlen("/" CLI_REDIS_SOCKET));
-		return false;
 	}
 	(void)snprintf(url, room, "unix://%s/%s", conf->data, CLI_REDIS_SOCKET);
 	conf->redis = url;
@@ -186,11 +199,10 @@ static bool listens(const char *flag, const char *address, struct cli_fabric_lis
 	return false;
 }
 
-static bool listens_privately(unsigned index, struct cli_fabric_listener *out)
+static bool listens_privately(const char *path, struct cli_fabric_listener *out)
 {
-	char path[sizeof out->path], why[256];
+	char why[256];
 
-	(void)snprintf(path, sizeof path, CLI_ADMIN_SOCKET, index + 1);
 	if (cli_listen_private(path, out, why, sizeof why) == BASE_OK)
 		return true;
 	cli_complain("%s: %s", path, why);
@@ -200,12 +212,15 @@ static bool listens_privately(unsigned index, struct cli_fabric_listener *out)
 static bool open_admins(struct cli_fabric_conf *conf, const struct settings *s)
 {
 	bool off = strcmp(s->admin, "off") == 0;
+	char path[64];
 
 	if (!off && !listens("--admin", s->admin, &conf->admins[0]))
 		return false;
-	for (unsigned i = !off; i < s->gateways; i++)
-		if (!listens_privately(i, &conf->admins[i]))
+	for (unsigned i = !off; i < s->gateways; i++) {
+		(void)snprintf(path, sizeof path, CLI_ADMIN_SOCKET, i + 1);
+		if (!listens_privately(path, &conf->admins[i]))
 			return false;
+	}
 	return true;
 }
 
@@ -229,7 +244,8 @@ static int run(const void *settings, int n_operands, char **operands)
 	if (!find_programs(&conf, s) || !find_services(&conf, s) || !enter_data(&conf, s))
 		goto fail;
 	clear_sockets();
-	if (!listens("--http", s->http, &conf.http) || !open_admins(&conf, s) ||
+	if (!sockets_fit(&conf) || !listens("--http", s->http, &conf.http) || !open_admins(&conf, s) ||
+		!listens_privately(CLI_CONTROL_SOCKET, &conf.control) ||
 		!settle_redis(&conf, s, url, sizeof url))
 		goto fail;
 	status = cli_fabric_run(&conf);
@@ -265,7 +281,7 @@ static const struct base_conf_row rows[] = {
 	{ "durability", BASE_CONF_CHOICE, offsetof(struct settings, durability), "always", 0, 0,
 		DURABILITIES,
 		"what --redis must promise before events are accepted; everysec: whatever it does" },
-	ROW("drain", BASE_CONF_MS, drain_ms, "8s", 100, 3600000,
+	ROW("drain", BASE_CONF_MS, drain_ms, "30s", 100, 3600000,
 		"how long stopping may take before the rest is killed"),
 	{ 0 },
 };
