@@ -173,7 +173,7 @@ void brk_core_extra(struct brk_core *core, Pirn__Metric *const *metrics, size_t 
 
 struct brk_figures {
 	uint64_t submitted, refused, dispatched, replied, retried, expired, lost, cancelled, stale,
-		malformed, resyncs;
+		malformed, resyncs, peers_refused;
 	uint64_t peers, clients, workers, services, waiting, running, waiting_bytes;
 	/* events */
 	uint64_t accepted, duplicates, events_refused, events_done, events_dead, events_expired,

@@ -123,6 +123,7 @@ static void refuse(struct brk_core *core, uint32_t id, struct brk_peer *peer, co
 {
 	welcome(core, id, why);
 	brk_act_log(core, BRK_LOG_peer_refused, why, id);
+	core->figures.peers_refused++;
 	if (peer)
 		brk_roster_leave(core, peer);
 	brk_act(core, BRK_FORGET, id);
