@@ -12,7 +12,7 @@
 struct totals {
 	uint32_t waiting, running, claiming, answering, calls, clients, workers, asked;
 	uint64_t bytes;
-	uint32_t runs;
+	uint32_t runs, out;
 	uint32_t events[BRK_DELIVERY_STATE__N];
 	uint32_t deliveries, timers, standing, entries, overloads;
 	uint64_t event_bytes;
@@ -89,7 +89,8 @@ static void check_link(const struct brk_core *core, const struct brk_link *link,
 	assert(n == link->n_running);
 	assert(link->used <= link->granted_peak && n <= link->used);
 	assert(link->free == (link->granted > link->used ? link->granted - link->used : 0));
-	assert((link->place > 0) == (link->announced && !link->peer->draining));
+	assert((link->place > 0) ==
+		(link->announced && !link->peer->draining && !brk_eject_is_out(link)));
 	assert(link->place == 0 || service->ready[link->place - 1] == link);
 	assert(link->place <= 1 || service->ready[link->place / 2 - 1]->free >= link->free);
 	assert(brk_roster_find(core, link->peer->id) == link->peer);
@@ -248,7 +249,10 @@ static void check_service(
 	assert(running == service->n_running && ready == service->n_ready);
 	assert(service->entry.manifest &&
 		strcmp(service->entry.manifest->service, service->name) == 0);
-	assert(service->entry.workers == ready);
+	assert(service->entry.workers == ready + service->n_out);
+	brk_breaker_check(core, service);
+	brk_eject_check(core, service);
+	t->out += service->n_out;
 	assert(!service->touched);
 	assert(!service->row || service->row->place > 0);
 	/* Nothing that could run waits, unless the list of actions was full. */
@@ -327,6 +331,7 @@ void brk_core_check(const struct brk_core *core)
 	assert(t.calls + t.runs == t.waiting + t.running + t.claiming + t.answering);
 	assert(t.calls + t.runs == core->slab.n_used && t.calls <= core->conf.max_calls);
 	assert(t.calls + t.runs == core->deadlines.n + t.answering);
+	assert(t.out == core->ejected.n);
 	check_all_events(core, &t);
 	brk_watch_check(core);
 	assert(t.overloads == core->overloads.n);

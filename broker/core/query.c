@@ -1,6 +1,7 @@
 /* QUERY → ANSWER: what this broker knows, for /metrics and `pirn services`. An
  * answer is built once an input however often it is asked for in it, in an arena,
- * and packed into a buffer of the core's.
+ * and packed into a buffer of the core's. Breakers are answered each time: forcing one
+ * changes what the next question is told.
  */
 #include <stdio.h>
 #include <stdlib.h>
@@ -24,6 +25,8 @@
 	X("pirn_broker_stale_total", COUNTER, stale, "Results of runs that nobody waits for.") \
 	X("pirn_broker_malformed_total", COUNTER, malformed, \
 		"Messages or parts that broke the protocol.") \
+	X("pirn_broker_peers_refused_total", COUNTER, peers_refused, \
+		"HELLOs that were refused.") \
 	X("pirn_broker_resyncs_total", COUNTER, resyncs, \
 		"Unknown peers that were asked for HELLO.") \
 	X("pirn_broker_clients", GAUGE, clients, "Clients that are linked.") \
@@ -81,7 +84,7 @@ static const struct figure {
 
 #define N_FIGURES   (sizeof figures / sizeof figures[0])
 #define MAX_QUERY   (64u * 1024) /* a thousand ids */
-#define PER_SERVICE 6
+#define PER_SERVICE 12
 
 /* ---- memory --------------------------------------------------------------- */
 
@@ -144,7 +147,7 @@ static bool list_workers(
 		return false;
 	DL_FOREACH2(service->links, link, service_next)
 	{
-		if (link->place > 0)
+		if (link->place > 0 || brk_eject_is_out(link))
 			state->workers[state->n_workers++] =
 				(ProtobufCBinaryData){ sizeof link->peer->boot, link->peer->boot };
 	}
@@ -202,6 +205,7 @@ static bool fill_service(
 	state->has_first_ms = state->has_announced_ms = true;
 	state->first_ms = service->entry.first_ms;
 	state->announced_ms = service->entry.announced_ms;
+	state->breaker = text_of(brk_breaker_text(service));
 	fill_events(core, service, state);
 	return list_workers(core, service, state);
 }
@@ -246,6 +250,43 @@ static Pirn__Metric *add(
 	return m;
 }
 
+/* One for each state that it can come into, apart by a label. */
+static bool add_transitions(
+	struct brk_core *core, struct metrics *to, const struct base_breaker *b, const char *service)
+{
+	size_t room = sizeof "service=\"\",to=\"half-open\"" + BRK_NAME_SIZE;
+
+	for (int state = 0; state < BASE_BREAKER_STATE__N; state++) {
+		char *labels = get(core, 1, room);
+
+		if (!labels)
+			return false;
+		snprintf(labels, room, "service=\"%s\",to=\"%s\"", service,
+			base_breaker_state_name((enum base_breaker_state)state));
+		add(to, "pirn_service_breaker_transitions_total",
+			"Times that the service's breaker came into that state.", BASE_STAT_COUNTER,
+			(double)b->transitions[state])
+			->labels = labels;
+	}
+	return true;
+}
+
+static bool add_guard(struct brk_core *core, struct metrics *to, const struct brk_service *s)
+{
+	const struct brk_guard *guard = &s->guard;
+
+	add(to, "pirn_service_breaker_state",
+		"The service's breaker: 0 closed, 1 open, 2 half-open.", BASE_STAT_GAUGE,
+		guard->breaker.state);
+	add(to, "pirn_service_breaker_forced", "Whether it is forced: 0 not, 1 open, 2 closed.",
+		BASE_STAT_GAUGE, guard->breaker.force);
+	add(to, "pirn_service_breaker_refused_total", "Calls that the service's breaker refused.",
+		BASE_STAT_COUNTER, (double)guard->refused);
+	add(to, "pirn_service_ejected_workers",
+		"Workers that get none of the service for a while.", BASE_STAT_GAUGE, s->n_out);
+	return add_transitions(core, to, &guard->breaker, s->name);
+}
+
 static bool add_service(struct brk_core *core, struct metrics *to, struct brk_service *s)
 {
 	size_t room = sizeof "service=\"\"" + BRK_NAME_SIZE, first = to->n;
@@ -256,7 +297,7 @@ static bool add_service(struct brk_core *core, struct metrics *to, struct brk_se
 		return false;
 	snprintf(labels, room, "service=\"%s\"", s->name); /* a name needs no escapes */
 	add(to, "pirn_service_workers", "Workers of the service, linked to this broker.",
-		BASE_STAT_GAUGE, (double)s->n_ready);
+		BASE_STAT_GAUGE, s->entry.workers);
 	add(to, "pirn_service_waiting", "Calls of the service that wait.", BASE_STAT_GAUGE,
 		s->queue.n);
 	add(to, "pirn_service_running", "Calls of the service that run.", BASE_STAT_GAUGE,
@@ -272,8 +313,11 @@ static bool add_service(struct brk_core *core, struct metrics *to, struct brk_se
 	m->sum = (double)s->latency.sum_us / 1e6;
 	m->n_buckets = used_buckets(&s->latency);
 	m->buckets = s->latency.counts;
+	if (!add_guard(core, to, s))
+		return false;
 	for (size_t i = first; i < to->n; i++)
-		to->list[i]->labels = labels;
+		if (!to->list[i]->labels)
+			to->list[i]->labels = labels;
 	return true;
 }
 
@@ -342,6 +386,94 @@ static bool fill_metrics(struct brk_core *core, Pirn__Answer *answer)
 		if (peer->beat_size > 0 &&
 			!add_worker(core, peer, &instances[answer->n_instances++]))
 			return false;
+	return true;
+}
+
+/* ---- BREAKERS ------------------------------------------------------------- */
+
+static bool list_ejected(
+	struct brk_core *core, const struct brk_service *service, Pirn__Breaker *breaker)
+{
+	struct brk_link *link;
+
+	breaker->ejected = get(core, service->n_out, sizeof *breaker->ejected);
+	if (!breaker->ejected)
+		return false;
+	DL_FOREACH2(service->links, link, service_next)
+	{
+		if (brk_eject_is_out(link))
+			breaker->ejected[breaker->n_ejected++] = link->peer->name;
+	}
+	return true;
+}
+
+static bool fill_breaker(
+	struct brk_core *core, struct brk_service *service, Pirn__Breaker *breaker)
+{
+	const struct base_breaker *b = &service->guard.breaker;
+
+	pirn__breaker__init(breaker);
+	breaker->service = service->name;
+	breaker->state = b->state;
+	breaker->has_force = breaker->has_wait_ms = breaker->has_openings = breaker->has_ok =
+		breaker->has_failed = breaker->has_probing = breaker->has_opened_total =
+			breaker->has_refused_total = true;
+	breaker->force = b->force;
+	if (b->state == BASE_BREAKER_OPEN)
+		breaker->wait_ms = (uint32_t)base_breaker_wait_ms(b, core->now_ms);
+	breaker->openings = b->openings;
+	base_breaker_window(b, core->now_ms, &breaker->ok, &breaker->failed);
+	breaker->probing = base_breaker_probing(b);
+	breaker->opened_total = b->transitions[BASE_BREAKER_OPEN];
+	breaker->refused_total = service->guard.refused;
+	return list_ejected(core, service, breaker);
+}
+
+/* Of one service, or of all: NULL. */
+static bool fill_breakers(struct brk_core *core, struct brk_service *only, Pirn__Answer *answer)
+{
+	size_t n = only ? 1 : HASH_COUNT(core->services);
+	Pirn__Breaker *breakers = get(core, n, sizeof *breakers);
+	struct brk_service *service, *next;
+
+	answer->breakers = get(core, n, sizeof *answer->breakers);
+	if (!breakers || !answer->breakers)
+		return false;
+	HASH_ITER (hh, core->services, service, next) {
+		if (only && service != only)
+			continue;
+		answer->breakers[answer->n_breakers] = &breakers[answer->n_breakers];
+		if (!fill_breaker(core, service, &breakers[answer->n_breakers++]))
+			return false;
+	}
+	return true;
+}
+
+static bool is_forcing(const Pirn__Query *query)
+{
+	return query->service && query->has_force &&
+	       query->force <= PIRN__BREAKER_FORCE__FORCED_CLOSED;
+}
+
+/* True: it was one of these. query lies in the arena, which the answer empties. */
+static bool answer_breakers(struct brk_core *core, const struct brk_peer *peer,
+	const Pirn__Item *item, const Pirn__Query *query)
+{
+	const struct brk_asker asker = { peer->id, item->slot, item->generation };
+	struct brk_service *service = brk_service_find(core, query->service);
+	bool sets = query->what == PIRN__QUERY_KIND__BREAKER_SET;
+	bool nobody = query->service && !service;
+	Pirn__Answer answer;
+
+	if (query->what != PIRN__QUERY_KIND__BREAKERS && (!sets || !is_forcing(query)))
+		return false;
+	if (sets && service)
+		brk_breaker_force(core, service, (enum base_breaker_force)query->force);
+	brk_answer_init(core, &answer);
+	if (nobody || fill_breakers(core, service, &answer))
+		brk_answer_send(core, &asker, &answer);
+	else
+		brk_answer_refuse(core, &asker, PIRN__REASON__OVERLOADED);
 	return true;
 }
 
@@ -417,7 +549,8 @@ void brk_query(struct brk_core *core, struct brk_peer *peer, const struct brk_me
 
 		if (what == PIRN__QUERY_KIND__SERVICES || what == PIRN__QUERY_KIND__METRICS)
 			answer_one(core, peer, item, what);
-		else if (!query || !brk_watch_query(core, peer, item, query))
+		else if (!query || !(answer_breakers(core, peer, item, query) ||
+					   brk_watch_query(core, peer, item, query)))
 			brk_refuse(core, peer, item, PIRN__REASON__MALFORMED, 0);
 	}
 }
