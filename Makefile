@@ -124,7 +124,7 @@ SERVICE_FILES := $(SERVICES:%=$(B)/services/%/service.yaml) \
 
 LIBRARY := $(if $(SRC_client),$(addprefix $(B)/lib/,libpirn.a libpirn.so pirn.pc))
 
-UNIT_TESTS        := $(patsubst %.c,$(B)/%,$(wildcard tests/unit/test_*.c))
+UNIT_TESTS        := $(patsubst %.c,$(B)/%,$(wildcard tests/unit/test_*.c tests/oom/test_*.c))
 INTEGRATION_TESTS := $(patsubst %.c,$(B)/%,$(wildcard tests/integration/test_*.c))
 SIMULATION        := $(if $(wildcard tests/sim/*.c),$(B)/tests/sim)
 FAULT_TESTS       := $(patsubst %.c,$(B)/%,$(wildcard tests/fault/test_*.c))
@@ -362,7 +362,7 @@ $(FUZZ_TARGETS): $(B)/tests/fuzz/%: $(B)/obj/tests/fuzz/%.o $(fuzz_driver) $(ALL
 	@mkdir -p $(@D)
 	$(Q)$(link) $(if $(fuzz_driver),,-fsanitize=fuzzer) -o $@ $(filter %.o,$^) $(group) $(TEST_LIBS) $(LIBS)
 
-$(BENCHES): $(B)/bench/%: $(B)/obj/bench/%.o $(call archives,gateway broker worker cli client core $(STORES))
+$(BENCHES): $(B)/bench/%: $(B)/obj/bench/%.o $(call archives,harness gateway broker worker cli client core $(STORES))
 	$(call say,LINK,$@)
 	@mkdir -p $(@D)
 	$(Q)$(link) -o $@ $< $(group) $(LIBS) $(PEER_LIBS)
