@@ -6,11 +6,12 @@
 
 #include "base/log.h"
 #include "base/manifest.h"
+#include "broker/core/note.h"
 #include "net/frame.h"
 #include "net/hash.h"
 #include "store/keys.h"
 
-#define POLL_MS     3000
+#define POLL_MS     1000
 #define MAX_ENTRY   (128u * 1024)
 #define ARENA_FIRST (16u * 1024)
 #define ARENA_MAX   (4u * 1024 * 1024)
@@ -21,6 +22,7 @@ struct kept {
 	uint8_t *bytes; /* NULL: dropped, and Redis does not know it yet */
 	size_t size;
 	uint64_t first_ms, announced_ms;
+	Pirn__BreakerNote note; /* as it stands in bytes */
 	uint64_t generation; /* of what stands here; an acknowledgement names the one it is for */
 	uint64_t seen;       /* the reading that found it in Redis */
 	bool unsaved, sending;
@@ -86,6 +88,8 @@ static enum base_err pack(
 	copy.has_first_ms = copy.has_announced_ms = true;
 	copy.first_ms = first_ms;
 	copy.announced_ms = entry->announced_ms;
+	brk_note_merge(&out->note, entry->breaker);
+	copy.breaker = out->note.has_force_ms || out->note.has_opened_ms ? &out->note : NULL;
 	size_t size = pirn__entry__get_packed_size(&copy);
 	if (size > MAX_ENTRY)
 		return BASE_TOO_LARGE;
@@ -111,6 +115,8 @@ static enum base_err take(
 		return BASE_FULL;
 	if (is_new && !(k = calloc(1, sizeof *k)))
 		return BASE_NOMEM;
+	if (is_new)
+		pirn__breaker_note__init(&k->note);
 	enum base_err err = pack(c, entry, first_ms, k);
 	if (err) {
 		if (is_new)
@@ -207,17 +213,45 @@ static Pirn__Entry *unpack(
 	return entry;
 }
 
+/* What is said of the breaker is merged apart from the rest: its news are in notes of older manifests,
+ * too. *behind: Redis lacks something of ours. Returns whether ours lacked something. */
+static bool merge_note(struct kept *k, const Pirn__Entry *entry, bool *behind)
+{
+	Pirn__BreakerNote theirs = PIRN__BREAKER_NOTE__INIT;
+	unsigned news;
+	brk_note_merge(&theirs, entry->breaker);
+	news = brk_note_merge(&k->note, &theirs);
+	*behind = brk_note_merge(&theirs, &k->note) != 0;
+	return news != 0;
+}
+
+/* The note changed, and nothing else. */
+static enum base_err pack_again(struct brk_catalog *c, struct kept *k)
+{
+	Pirn__Entry *entry = pirn__entry__unpack(NULL, k->size, k->bytes);
+	if (!entry)
+		return BASE_NOMEM;
+	enum base_err err = pack(c, entry, k->first_ms, k);
+	pirn__entry__free_unpacked(entry, NULL);
+	return err;
+}
+
 static void merge(struct brk_catalog *c, const Pirn__Entry *entry)
 {
 	struct kept *k = find(c, entry->manifest->service);
+	bool behind = false, news;
 	if (k)
 		k->seen = c->reading;
 	if (k && !k->bytes && k->announced_ms >= entry->announced_ms)
 		return; /* dropped here; the drop is on its way */
+	news = k && k->bytes && merge_note(k, entry, &behind);
 	if (k && k->announced_ms >= entry->announced_ms) {
-		if (k->announced_ms > entry->announced_ms || k->first_ms < entry->first_ms)
+		if (news && pack_again(c, k))
+			return;
+		if (k->announced_ms > entry->announced_ms || k->first_ms < entry->first_ms ||
+			behind)
 			mark(c, k, true);
-		if (entry->first_ms < k->first_ms)
+		if (entry->first_ms < k->first_ms || news)
 			c->on_entry(c->arg,
 				entry); /* the core takes the older first sight, and says KEEP */
 		return;
@@ -225,7 +259,7 @@ static void merge(struct brk_catalog *c, const Pirn__Entry *entry)
 	bool ours_is_older = k && k->first_ms < entry->first_ms;
 	if (take(c, entry, ours_is_older ? k->first_ms : entry->first_ms, &k) == BASE_OK) {
 		k->seen = c->reading;
-		mark(c, k, ours_is_older);
+		mark(c, k, ours_is_older || behind);
 	}
 	c->on_entry(c->arg, entry);
 }
@@ -282,6 +316,8 @@ static void on_all(void *arg, const struct store_reply *reply)
 		base_log(BASE_WARN, "registry_entries_broken", LOG_U64("entries", broken));
 	sweep_missing(c);
 	write_unsaved(c);
+	if (c->conf.on_read)
+		c->conf.on_read(c->arg);
 	if (c->read_again)
 		read_all(c);
 }
@@ -413,6 +449,7 @@ void brk_catalog_drop(struct brk_catalog *c, const char *service)
 		return;
 	free(k->bytes);
 	k->bytes = NULL;
+	pirn__breaker_note__init(&k->note);
 	k->generation = ++c->generations;
 	mark(c, k, true);
 	write_unsaved(c);

@@ -3,10 +3,11 @@
  * decides what is true; this keeps a copy of it where it lasts.)
  *
  * A hash, service → packed Entry without the number of workers, and a version that
- * grows with each change. Every few seconds the version is read; when it is not the
+ * grows with each change. Every second the version is read; when it is not the
  * one we know, the whole hash is. Of two entries for a service the one that was
- * announced last counts, and the first sight that is older; what is better here than
- * in Redis is written back.
+ * announced last counts, the first sight that is older, and of what they say of its
+ * breaker whatever was said later (broker/core/note.h), each for itself; what is better
+ * here than in Redis is written back.
  *
  * Without Redis everything goes on from memory; what changed meanwhile is written
  * when it is back. A version that went down, or an entry that is gone after a new
@@ -31,7 +32,8 @@ struct brk_catalog;
 
 struct brk_catalog_conf {
 	uint32_t max_services;
-	uint32_t poll_ms; /* 0: 3,000 */
+	uint32_t poll_ms; /* 0: 1,000: another broker's opening is worth little later */
+	void (*on_read)(void *arg); /* the whole hash was read, its entries are told; NULL: nobody asks */
 };
 
 /* An entry of Redis that is new, or better than ours; borrowed. May call brk_catalog_keep and

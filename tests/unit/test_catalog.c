@@ -14,6 +14,7 @@ struct broker {
 	size_t n_told;
 	char told[MAX_SEEN][64];
 	uint64_t told_ms[MAX_SEEN], told_first[MAX_SEEN];
+	Pirn__BreakerNote note; /* what it was told last of a breaker */
 };
 
 static struct harness_redis *server;
@@ -26,6 +27,8 @@ static void on_entry(void *arg, const Pirn__Entry *entry)
 	assert_true(broker->n_told < MAX_SEEN);
 	snprintf(broker->told[broker->n_told], sizeof broker->told[0], "%s", entry->manifest->service);
 	broker->told_first[broker->n_told] = entry->first_ms;
+	if (entry->breaker)
+		broker->note = *entry->breaker;
 	broker->told_ms[broker->n_told++] = entry->announced_ms;
 }
 
@@ -94,7 +97,8 @@ static int close_both(void **state)
 	return 0;
 }
 
-static void keep(struct broker *broker, const char *service, uint64_t first_ms, uint64_t announced_ms)
+static void keep_noted(struct broker *broker, const char *service, uint64_t first_ms,
+	uint64_t announced_ms, Pirn__BreakerNote *note)
 {
 	char name[64];
 	Pirn__Manifest manifest = PIRN__MANIFEST__INIT;
@@ -106,7 +110,27 @@ static void keep(struct broker *broker, const char *service, uint64_t first_ms, 
 	entry.first_ms = first_ms;
 	entry.announced_ms = announced_ms;
 	entry.workers = 3;
+	entry.breaker = note;
 	assert_int_equal(brk_catalog_keep(broker->catalog, &entry), BASE_OK);
+}
+
+static void keep(struct broker *broker, const char *service, uint64_t first_ms, uint64_t announced_ms)
+{
+	keep_noted(broker, service, first_ms, announced_ms, NULL);
+}
+
+/* 0: it says nothing of that. */
+static Pirn__BreakerNote note_of(uint32_t force, uint64_t force_ms, uint64_t opened_ms)
+{
+	Pirn__BreakerNote note = PIRN__BREAKER_NOTE__INIT;
+	note.has_force = note.has_force_ms = force_ms > 0;
+	note.force = force;
+	note.force_ms = force_ms;
+	note.has_opened_ms = note.has_open_ms = note.has_openings = opened_ms > 0;
+	note.opened_ms = opened_ms;
+	note.open_ms = opened_ms > 0 ? 5000 : 0;
+	note.openings = opened_ms > 0 ? 2 : 0;
+	return note;
 }
 
 #define SAVED(broker) (brk_catalog_unsaved((broker)->catalog) == 0)
@@ -278,6 +302,97 @@ static void it_is_bounded(void **state)
 	WAIT_FOR(&f, SAVED(&a));
 }
 
+/* ---- what is said of breakers */
+
+static bool says(const Pirn__BreakerNote *note, uint32_t force, uint64_t force_ms, uint64_t opened_ms)
+{
+	return note->force == force && note->force_ms == force_ms && note->opened_ms == opened_ms;
+}
+
+/* What Redis says of hello's breaker: a third broker reads it. */
+static Pirn__BreakerNote stored_note(void)
+{
+	Pirn__BreakerNote note;
+	struct broker reader;
+	open_broker(&reader);
+	WAIT_FOR(&f, reader.n_told > 0);
+	note = reader.note;
+	close_broker(&reader);
+	return note;
+}
+
+static void a_note_goes_to_the_others(void **state)
+{
+	(void)state;
+	Pirn__BreakerNote note = note_of(0, 0, 1000), told;
+	keep(&a, "hello", 5, 10);
+	WAIT_FOR(&f, SAVED(&a) && b.n_told == 1);
+	keep_noted(&a, "hello", 5, 10, &note); /* the same announcement */
+	WAIT_FOR(&f, SAVED(&a) && b.n_told == 2);
+	assert_true(says(&b.note, 0, 0, 1000));
+	assert_int_equal(b.note.open_ms, 5000);
+	assert_int_equal(b.note.openings, 2);
+	assert_int_equal(a.n_told, 0); /* its own */
+	told = stored_note();
+	assert_true(says(&told, 0, 0, 1000));
+}
+
+static void each_part_of_a_note_goes_by_its_own_time(void **state)
+{
+	(void)state;
+	Pirn__BreakerNote forced = note_of(1, 900, 1000), opened = note_of(2, 800, 2000), told;
+	keep_noted(&a, "hello", 5, 10, &forced);
+	WAIT_FOR(&f, SAVED(&a) && b.n_told == 1);
+	keep_noted(&b, "hello", 5, 10, &opened); /* its forcing is older, its opening newer */
+	WAIT_FOR(&f, SAVED(&a) && SAVED(&b) && a.n_told == 1);
+	assert_true(says(&a.note, 1, 900, 2000));
+	told = stored_note();
+	assert_true(says(&told, 1, 900, 2000));
+	keep(&b, "hello", 5, 11); /* a new manifest that says nothing of it forgets nothing */
+	WAIT_FOR(&f, SAVED(&b) && a.n_told == 2);
+	told = stored_note();
+	assert_true(says(&told, 1, 900, 2000));
+	assert_int_equal(stored_ms("hello"), 11);
+}
+
+static void a_note_that_is_not_newer_is_written_over(void **state)
+{
+	(void)state;
+	Pirn__BreakerNote newer = note_of(1, 900, 2000), older = note_of(2, 800, 1000), told;
+	keep_noted(&a, "hello", 5, 10, &newer);
+	WAIT_FOR(&f, SAVED(&a) && b.n_told == 1);
+	brk_catalog_down(b.catalog);
+	brk_catalog_down(a.catalog);
+	struct broker third;
+	open_broker(&third);
+	WAIT_FOR(&f, third.n_told == 1);
+	free(harness_redis_command(server, "DEL %s %s", STORE_KEY_REGISTRY, STORE_KEY_REGISTRY_VERSION));
+	close_broker(&third);
+	open_broker(&third);
+	keep_noted(&third, "hello", 5, 10, &older); /* it knows of nothing else */
+	WAIT_FOR(&f, SAVED(&third));
+	brk_catalog_up(a.catalog, a.redis);
+	WAIT_FOR(&f, third.n_told == 1 && SAVED(&a));
+	assert_true(says(&third.note, 1, 900, 2000));
+	assert_int_equal(a.n_told, 0);
+	close_broker(&third);
+	told = stored_note();
+	assert_true(says(&told, 1, 900, 2000));
+}
+
+static void a_note_that_cannot_be_is_none(void **state)
+{
+	(void)state;
+	Pirn__BreakerNote wild = note_of(77, 900, UINT64_MAX), good = note_of(1, 800, 1000), told;
+	keep_noted(&a, "hello", 5, 10, &wild);
+	WAIT_FOR(&f, SAVED(&a) && b.n_told == 1);
+	told = stored_note();
+	assert_true(says(&told, 0, 0, 0));
+	keep_noted(&b, "hello", 5, 10, &good);
+	WAIT_FOR(&f, SAVED(&b) && a.n_told == 1);
+	assert_true(says(&a.note, 1, 800, 1000));
+}
+
 #define TEST(name) cmocka_unit_test_setup_teardown(name, open_both, close_both)
 
 int main(void)
@@ -293,6 +408,10 @@ int main(void)
 		TEST(garbage_is_written_over_or_left_alone),
 		TEST(an_entry_under_another_name_is_garbage),
 		TEST(it_is_bounded),
+		TEST(a_note_goes_to_the_others),
+		TEST(each_part_of_a_note_goes_by_its_own_time),
+		TEST(a_note_that_is_not_newer_is_written_over),
+		TEST(a_note_that_cannot_be_is_none),
 	};
 	return cmocka_run_group_tests(tests, start, stop);
 }
