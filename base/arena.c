@@ -39,6 +39,7 @@ void base_arena_reset(struct base_arena *a)
 	}
 	open_chunk(a, chunk);
 	a->used = 0;
+	a->starved = false;
 }
 
 void base_arena_fini(struct base_arena *a)
@@ -65,8 +66,10 @@ static struct base_arena_chunk *add_chunk(struct base_arena *a, size_t bytes)
 {
 	struct base_arena_chunk *chunk = malloc(sizeof *chunk + bytes);
 
-	if (!chunk)
+	if (!chunk) {
+		a->starved = true;
 		return NULL;
+	}
 	chunk->bytes = bytes;
 	chunk->next = a->chunks;
 	open_chunk(a, chunk);

@@ -6,6 +6,7 @@
 #ifndef BASE_ARENA_H
 #define BASE_ARENA_H
 
+#include <stdbool.h>
 #include <stddef.h>
 #include <stdint.h>
 
@@ -15,6 +16,7 @@ struct base_arena {
 	struct base_arena_chunk *chunks; /* newest first */
 	uint8_t *at, *end;
 	size_t used, first_bytes, max_bytes;
+	bool starved; /* since the last reset the system refused memory: what could not be read may be sound */
 };
 
 void base_arena_init(struct base_arena *a, size_t first_bytes, size_t max_bytes); /* allocates on first use */

@@ -2,6 +2,11 @@
 
 #include <errno.h>
 #include <stddef.h>
+#include <stdint.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/uio.h>
+#include <unistd.h>
 
 static const struct {
 	const char *name;
@@ -95,4 +100,15 @@ enum base_err base_err_from_errno(int errnum)
 		if (errnos[i].errnum == errnum)
 			return errnos[i].err;
 	return BASE_IO;
+}
+
+_Noreturn void base_no_memory(const char *what)
+{
+	static const char text[] = "out of memory: ";
+	struct iovec parts[] = { { (char *)(uintptr_t)text, sizeof text - 1 },
+		{ (char *)(uintptr_t)what, strlen(what) }, { (char *)(uintptr_t) "\n", 1 } };
+	ssize_t said = writev(STDERR_FILENO, parts, 3);
+
+	(void)said;
+	abort();
 }

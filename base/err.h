@@ -51,4 +51,9 @@ enum base_err_class base_err_class(enum base_err err);
 /* errno at the boundary to the system: ENOENT is NOT_FOUND, ENOMEM is NOMEM, … ; the rest is IO. */
 enum base_err base_err_from_errno(int errnum);
 
+/* The end where memory is out and going on would break a promise: one line on stderr that says what there
+ * was no memory for, then abort(). A supervisor starts the process again, and others take over what it had:
+ * as after a crash. Allocates nothing. */
+_Noreturn void base_no_memory(const char *what);
+
 #endif

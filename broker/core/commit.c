@@ -170,11 +170,11 @@ struct brk_entry *brk_commit_entry(
 		return NULL;
 	body = brk_body_new(core, commit->body.data, commit->body.size);
 	if (!body || !journal)
-		abort();
+		base_no_memory("the payloads of what was stored");
 	entry = brk_entry_new(
 		core, journal, commit->epoch, commit->turn, written_ms, commit->n_deliveries, body);
 	if (!entry)
-		abort();
+		base_no_memory("the entry of what was stored");
 	base_block_unref(&body);
 	return entry;
 }

@@ -15,6 +15,7 @@
 #define SAID_MAX        (1024u * 1024)
 #define PAGES_FIRST     (256u * 1024)
 #define PAGES_MAX       (64u * 1024 * 1024)
+#define STARVED_MS      20 /* until memory is asked for again */
 
 /* ---- actions -------------------------------------------------------------- */
 
@@ -43,7 +44,7 @@ struct brk_action *brk_act(struct brk_core *core, enum brk_action_kind kind, uin
 	struct brk_action *a;
 
 	if (core->out.n == core->out.capacity && !grow_actions(core, core->out.capacity * 2))
-		abort();
+		base_no_memory("an answer that is owed");
 	a = &core->out.list[core->out.n++];
 	a->kind = kind;
 	a->peer = peer;
@@ -512,8 +513,10 @@ uint64_t brk_core_due(const struct brk_core *core)
 	const struct base_heap_node *notice = base_heap_first(&core->notices);
 	uint64_t due = earlier(core->beat_at, brk_registry_due(core));
 
-	if (core->turns)
+	if (core->turns && !core->starved)
 		return core->now_ms;
+	if (core->turns)
+		due = earlier(due, core->now_ms + STARVED_MS);
 	due = earlier(due, brk_owner_due(core));
 	due = earlier(due, brk_ledger_due(core));
 	due = earlier(due, brk_watch_due(core));

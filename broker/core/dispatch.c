@@ -199,7 +199,8 @@ static bool dispatch_next(struct brk_core *core, struct brk_service *service, bo
 	return true;
 }
 
-/* Spends the service's deficit; false when it has nothing more to dispatch. */
+/* Spends the service's deficit; false when it has nothing more to dispatch. One that lacks memory for a run
+ * keeps its turn: nothing else would wake it. */
 static bool take_turn(struct brk_core *core, struct brk_service *service)
 {
 	service->deficit += QUANTUM;
@@ -210,15 +211,18 @@ static bool take_turn(struct brk_core *core, struct brk_service *service)
 		if (service->deficit < cost || !brk_act_has_room(core))
 			return true;
 		service->deficit -= cost;
-		if (!dispatch_next(core, service, event))
-			break;
+		if (!dispatch_next(core, service, event)) {
+			core->starved = true;
+			return true;
+		}
 	}
 	return false;
 }
 
 void brk_dispatch_run(struct brk_core *core)
 {
-	while (core->turns && brk_act_has_room(core)) {
+	core->starved = false;
+	while (core->turns && !core->starved && brk_act_has_room(core)) {
 		struct brk_service *service = core->turns;
 
 		if (!take_turn(core, service)) {

@@ -54,18 +54,22 @@ static void drop_blocks(struct brk_end *end)
 	base_block_unref(&end->result);
 }
 
-/* A letter that cannot be made would be an event lost; then it is better to die and be adopted. */
+/* A letter that cannot be made would be an event lost, and a result would be missed: then it is better to
+ * die and be adopted. */
 static void finish(struct brk_core *core, struct brk_delivery *delivery, struct brk_end *end,
 	const struct brk_payload *payload)
 {
 	end->delivery = delivery;
 	end->ended_ms = brk_owner_redis_ms(core);
-	if (delivery->flags & BRK_DELIVERY_KEEP_RESULT)
+	if (delivery->flags & BRK_DELIVERY_KEEP_RESULT) {
 		end->result = brk_pack_result(core, delivery, end, payload);
+		if (!end->result)
+			base_no_memory("a result that is to be kept");
+	}
 	if (end->how == STORE_DEAD) {
 		end->letter = brk_pack_letter(core, delivery, end);
 		if (!end->letter)
-			abort();
+			base_no_memory("a dead letter");
 	}
 	brk_delivery_apply(core, delivery, BRK_DELIVERY_EV_END);
 	if (BRK_FAULTY(core, TELL_END_EARLY))

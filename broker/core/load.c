@@ -4,7 +4,6 @@
  * Whoever owned them may have sent a run that still goes on: so such a delivery's end is
  * fenced by the last moment at which a lease of that owner's can be open.
  */
-#include <stdlib.h>
 #include <string.h>
 
 #include "base/manifest.h"
@@ -188,7 +187,7 @@ static void take_one(struct brk_core *core, struct load *load, const Pirn__Journ
 		brk_delivery_new(core, service, event->id.data, event->meta_size, event->data_size);
 
 	if (!delivery)
-		abort(); /* half an entry would be lost: better that all of it is adopted */
+		base_no_memory("adopted events"); /* half an entry would be lost: better that all of it is adopted */
 	fill(core, delivery, load, event, from);
 	brk_entry_enter(load->entry, delivery, bit, body_at);
 	brk_delivery_apply(core, delivery, BRK_DELIVERY_EV_STORED);
@@ -236,6 +235,8 @@ bool brk_load_entry(
 	struct load load = { .journal = journal, .from = from };
 	Pirn__JournalEntry *head = unpack(core, from);
 
+	if (!head && core->pages.starved)
+		return false; /* it may be sound: to pass it over would lose it */
 	load.n = head ? judge(head, from->body.size) : 0;
 	if (load.n == 0) {
 		brk_act_log(core, BRK_LOG_entry_unreadable, core->name, from->turn);

@@ -132,7 +132,7 @@ static void set_journals(struct brk_core *core, const struct store_opened *reply
 
 	core->ledger.own = journal ? journal : brk_journal_new(core, reply->journal, false);
 	if (!core->ledger.own)
-		abort();
+		base_no_memory("our own journal");
 	for (size_t i = 0; i < reply->n_adopted; i++)
 		brk_adopt_take(core, reply->adopted[i]);
 	LL_FOREACH_SAFE (core->ledger.journals, journal, next) {

@@ -193,13 +193,13 @@ void brk_pack_attempt(
 	base_buf_add(out, past->data ? past->data + skip : NULL, past->size - skip);
 	at = base_buf_room(out, size + 4);
 	if (!at || base_buf_check(out))
-		return;
+		base_no_memory("what an attempt came to");
 	*at++ = HISTORY;
 	at = put_varint(at, size);
 	at += pirn__journal_attempt__pack(attempt, at);
 	longer = base_pool_copy(&core->pool, out->data, (uint32_t)(at - out->data));
 	if (!longer)
-		return;
+		base_no_memory("what an attempt came to");
 	base_block_unref(&delivery->past);
 	delivery->past = longer;
 }

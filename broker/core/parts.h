@@ -71,6 +71,7 @@ struct brk_core {
 	struct brk_service *buried_services;
 	struct brk_service *touched;
 	struct brk_service *turns; /* a ring: who may dispatch now */
+	bool starved;              /* there was no memory for it: a moment later */
 	struct base_heap notices;
 	struct base_heap guards, overloads, ejected;
 

@@ -549,6 +549,8 @@ void brk_query(struct brk_core *core, struct brk_peer *peer, const struct brk_me
 
 		if (what == PIRN__QUERY_KIND__SERVICES || what == PIRN__QUERY_KIND__METRICS)
 			answer_one(core, peer, item, what);
+		else if (!query && core->arena.starved)
+			brk_refuse(core, peer, item, PIRN__REASON__OVERLOADED, 0);
 		else if (!query || !(answer_breakers(core, peer, item, query) ||
 					   brk_watch_query(core, peer, item, query)))
 			brk_refuse(core, peer, item, PIRN__REASON__MALFORMED, 0);

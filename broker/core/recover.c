@@ -6,7 +6,6 @@
  * delivery out of one. Only what did not happen is collected again, as what it is now.
  */
 #include <assert.h>
-#include <stdlib.h>
 #include <string.h>
 #include <utlist.h>
 
@@ -243,7 +242,7 @@ static void restore_delivery(struct brk_core *core, struct brk_delivery *deliver
 	if (delivery->state == BRK_DELIVERY_READY || delivery->state == BRK_DELIVERY_WAITING)
 		brk_delivery_apply(core, delivery, BRK_DELIVERY_EV_MOVE);
 	if (brk_ledger_store(core, &arrival, &payload))
-		abort();
+		base_no_memory("an event that moves");
 	brk_entry_leave(core, delivery);
 }
 

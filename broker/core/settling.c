@@ -23,7 +23,7 @@ static struct brk_commit *get(struct brk_core *core, uint64_t size)
 	struct brk_commit *commit = brk_commit_get(core, BRK_ASK_SETTLE, size);
 
 	if (!commit)
-		abort();
+		base_no_memory("ends");
 	return commit;
 }
 
@@ -37,7 +37,7 @@ void brk_ledger_keep(struct brk_core *core, const struct brk_end *end)
 
 		more = realloc(ledger->homeless, capacity * sizeof *more);
 		if (!more)
-			abort();
+			base_no_memory("ends without an entry");
 		ledger->homeless = more;
 		ledger->homeless_capacity = capacity;
 	}
@@ -51,7 +51,7 @@ static void settle(struct brk_core *core, const struct brk_end *end)
 	struct brk_commit *commit = get(core, moves ? brk_delivery_size(end->delivery) : 0);
 
 	if (moves && brk_commit_write(commit, end->delivery, NULL, &payload))
-		abort();
+		base_no_memory("an attempt that goes on");
 	commit->ends[commit->n++] = *end;
 	commit->letters += letters_of(end);
 }

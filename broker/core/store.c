@@ -1,6 +1,5 @@
 /* STORE: what came in goes into Redis, and who sent it hears of it. */
 #include <assert.h>
-#include <stdlib.h>
 #include <string.h>
 #include <utlist.h>
 
@@ -80,7 +79,7 @@ static void again(struct brk_core *core, const struct brk_commit *commit, uint32
 	else if (!brk_ledger_store(core, &arrival, &payload))
 		return;
 	else if (arrival.promised)
-		abort();
+		base_no_memory("an event that was promised");
 	else
 		brk_accept_drop(core, &arrival, PIRN__REASON__NOT_DURABLE);
 }

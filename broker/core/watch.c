@@ -188,9 +188,13 @@ static void ask_letters(struct brk_core *core, struct brk_question *q)
 	HASH_ITER (hh, core->services, service, next) {
 		struct brk_ask *a;
 
-		if (q->open == BRK_DEAD_PLACES ||
-			!(a = brk_question_ask(core, BRK_ASK_DEAD_GET, q, 0)))
+		if (q->open == BRK_DEAD_PLACES)
 			break;
+		a = brk_question_ask(core, BRK_ASK_DEAD_GET, q, 0);
+		if (!a) { /* the letter may lie just there */
+			q->unsure = true;
+			break;
+		}
 		a->dead.service = service->name;
 		a->dead.ids = (const uint8_t(*)[16]) & q->id;
 		a->dead.n = 1;
@@ -242,6 +246,7 @@ static void told_letter(
 			brk_question_over(core, q);
 			return;
 		}
+		q->unsure = q->unsure || core->arena.starved;
 	}
 	if (q->open == 0)
 		answer_nothing(core, q);
