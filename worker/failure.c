@@ -81,6 +81,8 @@ static void say_reason(const struct wrk_run *run, char *out)
 	const char *text =
 		run->reason < sizeof reasons / sizeof *reasons ? reasons[run->reason] : NULL;
 
+	if (run->reason == PIRN__REASON__DEADLINE && run->late)
+		text = "timed out, and the handler had not returned";
 	(void)snprintf(out, WRK_FAILURE_SIZE, "%s", text ? text : "the run failed");
 }
 

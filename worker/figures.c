@@ -4,6 +4,9 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "base/clock.h"
+#include "worker/breakers.h"
+
 const struct base_stat_def wrk_figure_defs[WRK_FIGURE__N] = {
 #define X(name, type, help) [WRK_FIGURE_##name] = { "pirn_worker_" #name, BASE_STAT_##type, help },
 	WRK_FIGURES(X)
@@ -25,6 +28,19 @@ static void say(const struct walk *w, enum wrk_figure figure, double value)
 	w->sink(w->arg, &sample);
 }
 
+/* Names need no escapes, a breaker's neither. */
+static void say_breaker(void *arg, const struct wrk_breaker_figures *f)
+{
+	const struct walk *of = arg;
+	char labels[BASE_MANIFEST_NAME_MAX + WRK_BREAKER_NAME_MAX + 32];
+	struct walk w = { of->sink, of->arg, labels };
+
+	snprintf(labels, sizeof labels, "%s,breaker=\"%s\"", of->labels, f->name);
+	say(&w, WRK_FIGURE_breaker_state, f->state);
+	say(&w, WRK_FIGURE_breaker_opened_total, (double)f->opened);
+	say(&w, WRK_FIGURE_breaker_refused_total, (double)f->refused);
+}
+
 static void walk_service(struct walk *w, const struct wrk_service *service)
 {
 	struct base_stat_sample took = { &wrk_figure_defs[WRK_FIGURE_run_seconds], NULL, 0,
@@ -37,7 +53,12 @@ static void walk_service(struct walk *w, const struct wrk_service *service)
 	say(w, WRK_FIGURE_runs_total, (double)service->runs);
 	say(w, WRK_FIGURE_failures_total, (double)service->failures);
 	say(w, WRK_FIGURE_running, service->credit.running);
+	say(w, WRK_FIGURE_overdue, service->overdue);
+	say(w, WRK_FIGURE_given_up_total, (double)service->given_up);
 	w->sink(w->arg, &took);
+	if (service->native)
+		wrk_breakers_walk(
+			wrk_native_breakers(service->native), base_clock_ms(), say_breaker, w);
 	w->labels = "";
 }
 
@@ -72,6 +93,7 @@ static void walk_state(const struct walk *w, const struct wrk_sources *from)
 	say(w, WRK_FIGURE_state_operations_total, (double)f.operations);
 	say(w, WRK_FIGURE_state_failures_total, (double)f.failures);
 	say(w, WRK_FIGURE_redis_up, store_redis_up(from->redis));
+	say(w, WRK_FIGURE_redis_breaker_state, f.breaker);
 }
 
 void wrk_figures_walk(const struct wrk_sources *from, base_stat_sink *sink, void *arg)

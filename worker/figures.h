@@ -13,7 +13,7 @@
 
 /* name, type, help */
 #define WRK_FIGURES(X) \
-	X(runs_total, COUNTER, "Runs that ended, by service") \
+	X(runs_total, COUNTER, "Runs that were answered, by service") \
 	X(failures_total, COUNTER, \
 		"Runs that failed: 408, 425, 429, 5xx, past their deadline, broken answers") \
 	X(run_seconds, HISTOGRAM, "How long a handler ran") \
@@ -30,7 +30,16 @@
 	X(queue, GAUGE, "Runs that wait for a thread") \
 	X(state_operations_total, COUNTER, "Operations on services' state") \
 	X(state_failures_total, COUNTER, "Operations that Redis did not answer") \
-	X(redis_up, GAUGE, "1 while Redis is connected")
+	X(redis_up, GAUGE, "1 while Redis is connected") \
+	X(redis_breaker_state, GAUGE, \
+		"The breaker before Redis: 0 closed, 1 open (operations fail at once), 2 half-open") \
+	X(overdue, GAUGE, \
+		"Runs that were given up at their deadline and whose handler has not returned, by service") \
+	X(given_up_total, COUNTER, "Runs that were given up at their deadline, by service") \
+	X(breaker_state, GAUGE, \
+		"A service's own breaker: 0 closed, 1 open, 2 half-open; by service and breaker") \
+	X(breaker_opened_total, COUNTER, "Times that a service's own breaker opened") \
+	X(breaker_refused_total, COUNTER, "Passes that a service's own breaker refused")
 
 enum wrk_figure {
 #define X(name, type, help) WRK_FIGURE_##name,

@@ -22,6 +22,7 @@ struct wrk_native {
 	const struct pirn_service *service;
 	const struct base_manifest *manifest;
 	char **secrets; /* contents, in the manifest's order */
+	struct wrk_breakers *breakers;
 	size_t max_response;
 	bool initialized;
 };
@@ -132,6 +133,11 @@ enum base_err wrk_native_adopt(const char *folder, const struct base_manifest *m
 	n->service = service;
 	n->manifest = manifest;
 	n->max_response = max_response;
+	n->breakers = wrk_breakers_new(manifest->service);
+	if (!n->breakers) {
+		free(n);
+		return refuse(BASE_NOMEM, why, why_room, "out of memory");
+	}
 	err = check_service(service, path, why, why_room);
 	if (!err)
 		err = read_secrets(n, folder, why, why_room);
@@ -204,6 +210,7 @@ void wrk_native_free(struct wrk_native **np)
 		free(n->secrets[i]);
 	}
 	free(n->secrets);
+	wrk_breakers_free(&n->breakers);
 	if (n->library)
 		dlclose(n->library);
 	free(n);
@@ -213,6 +220,11 @@ void wrk_native_free(struct wrk_native **np)
 const char *wrk_native_name(const struct wrk_native *n)
 {
 	return n->manifest->service;
+}
+
+struct wrk_breakers *wrk_native_breakers(const struct wrk_native *n)
+{
+	return n->breakers;
 }
 
 const char *wrk_native_env(const struct wrk_native *n, const char *name)
@@ -271,6 +283,16 @@ static const struct {
 #undef X
 };
 
+/* When it may be tried again: a breaker knows for how long it will be open. */
+static void say_when(struct pirn_response *res, const struct pirn_request *req, int err)
+{
+	uint64_t seconds = err == PIRN_ERR_OPEN ? (req->open_ms + 999) / 1000 : 1;
+	char text[24];
+
+	(void)snprintf(text, sizeof text, "%u", seconds > 1 ? (unsigned)seconds : 1u);
+	pirn_respond_header(res, "Retry-After", text);
+}
+
 /* The handler said that it failed. */
 static void answer_error(struct pirn_response *res, const struct wrk_native *n,
 	const struct pirn_request *req, int err)
@@ -286,7 +308,7 @@ static void answer_error(struct pirn_response *res, const struct wrk_native *n,
 	pirn_respond_problem(
 		res, status, NULL, "%s", known ? pirn_err_text(err) : "the service failed");
 	if (status == 503)
-		pirn_respond_header(res, "Retry-After", "1");
+		say_when(res, req, err);
 }
 
 static void answer_fault(struct wrk_run *run, const struct wrk_native *n, enum wrk_fault fault)
@@ -337,6 +359,7 @@ static void run_handler(struct wrk_native *n, struct wrk_thread *t, struct wrk_r
 	where = (struct wrk_where){ n, &t->req };
 	rc = n->service->handler(&t->req, &t->res);
 	where = (struct wrk_where){ 0 };
+	wrk_request_leave_breakers(&t->req);
 	if (t->req.failed)
 		t->res.fault = WRK_FAULT_NOMEM;
 	else if (rc != 0)

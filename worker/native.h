@@ -57,6 +57,8 @@ void wrk_thread_free(struct wrk_thread **t);
 void wrk_native_run(struct wrk_native *n, struct wrk_thread *thread, struct wrk_run *run);
 
 const char *wrk_native_name(const struct wrk_native *n);
+struct wrk_breakers;
+struct wrk_breakers *wrk_native_breakers(const struct wrk_native *n); /* the service's own */
 const char *wrk_native_env(const struct wrk_native *n, const char *name); /* NULL: none */
 
 /* Which service and which run this thread is in; NULL: none. For log lines, also that of a crash. */

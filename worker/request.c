@@ -59,6 +59,7 @@ enum base_err wrk_request_open(
 	req->query = NULL;
 	req->n_query = 0;
 	req->failed = false;
+	req->open_ms = 0;
 	req->id[0] = req->trace[0] = '\0';
 	if (run->flags & PIRN__ITEM_FLAG__RECORD)
 		wrk_replay_open(&req->replay, run, wrk_native_name(native));

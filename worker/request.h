@@ -9,6 +9,7 @@
 #include "base/arena.h"
 #include "proto/pirn.pb-c.h"
 #include "pirn/service.h"
+#include "worker/breakers.h"
 #include "worker/native.h"
 #include "worker/replay.h"
 #include "worker/run.h"
@@ -16,6 +17,7 @@
 
 #define WRK_ARENA_FIRST  ((size_t)16 * 1024)
 #define WRK_ARENA_MAX    ((size_t)32 * 1024 * 1024)
+#define WRK_PASSES       16                  /* breakers that a run may be in at once */
 #define WRK_HEADERS_MAX  128                 /* of a response */
 #define WRK_HEADER_BYTES ((size_t)32 * 1024) /* of a response, all names and values */
 
@@ -35,12 +37,16 @@ struct pirn_request {
 	struct wrk_executor *executor;
 	struct wrk_state_call *call;
 	struct wrk_replay replay; /* open while a run records */
+	struct wrk_pass passes[WRK_PASSES];
+	uint64_t open_ms; /* how long the breaker that refused the run last will be open; 0: none did */
 };
 
 /* Opens the run's meta. PROTOCOL: it is not a request. UNTRUSTED. */
 BASE_MUSTUSE enum base_err wrk_request_open(
 	struct pirn_request *req, const struct wrk_run *run, struct wrk_native *native);
 void wrk_request_close(struct pirn_request *req); /* what was handed out is gone */
+/* The handler has returned: what it entered and did not leave has failed. */
+void wrk_request_leave_breakers(struct pirn_request *req);
 
 /* The first thing a handler did that its contract forbids, or that went wrong; the later ones win nothing. */
 enum wrk_fault {

@@ -11,6 +11,7 @@
 #include <stdatomic.h>
 
 #include "base/buf.h"
+#include "base/heap.h"
 #include "base/ulid.h"
 #include "worker/executor.h"
 
@@ -37,10 +38,12 @@ struct wrk_run {
 	uint32_t epoch;                /* these three: with RECORD, store/ops.h */
 	uint64_t lease_end_ms, keep_until_ms;
 	uint64_t deadline_us; /* monotonic */
+	struct base_heap_node due; /* the session's, by the deadline */
 	uint8_t id[BASE_ULID_SIZE];
 	uint8_t trace[WRK_TRACE_SIZE];
 	bool has_trace;
-	bool held;             /* not with the executor yet: beyond the service's concurrency */
+	bool held;             /* not with the executor yet: beyond what the service may run at once */
+	bool given_up;         /* answered at its deadline; the handler has not returned */
 	atomic_bool cancelled; /* nobody wants the answer; the thread looks at it too */
 	struct base_buf in;    /* meta and data, adjacent; NUL-terminated */
 	size_t meta_size, data_size;
@@ -49,7 +52,7 @@ struct wrk_run {
 	uint32_t status, reason;
 	uint32_t retry_after_ms; /* 0: none */
 	uint32_t took_us;
-	bool late;                        /* it ended after its deadline */
+	bool late;                        /* it ended after its deadline, or has not yet */
 	bool recorded, diverged, doubted; /* as the RESULT's flags */
 	struct base_buf meta, body;
 };

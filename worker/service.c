@@ -214,7 +214,8 @@ enum base_err wrk_service_read(
 		wrk_service_free(&s);
 		return err;
 	}
-	wrk_credit_init(&s->credit, s->manifest->concurrency);
+	s->slots = s->manifest->concurrency;
+	wrk_credit_init(&s->credit, s->slots);
 	*out = s;
 	return BASE_OK;
 }

@@ -30,14 +30,18 @@ struct wrk_service {
 	Pirn__Manifest *wire;    /* as HELLO carries it */
 
 	struct wrk_credit credit;
+	uint32_t slots;   /* runs at once: its concurrency, or what the threads leave it */
 	uint32_t started; /* runs that the executor has */
+	uint32_t overdue; /* those of them that were given up */
+	uint64_t stuck_at_us; /* since when all slots are held by such; 0: they are not */
 	struct wrk_run *held,
-		**held_end; /* beyond concurrency, which a correct broker never sends */
+		**held_end; /* beyond the slots, which a correct broker hardly ever sends */
 	bool credit_due;    /* credit changed in this turn */
 	bool leaving;       /* not announced any more */
 	struct wrk_service *next_due;
 
-	uint64_t runs, failures; /* ended; those of them that count as failed */
+	uint64_t runs, failures; /* answered; those of them that count as failed */
+	uint64_t given_up;
 	struct base_hist took;
 };
 

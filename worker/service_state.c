@@ -1,6 +1,7 @@
 /* The state of include/pirn/service.h, on worker/state.h. */
 #include <string.h>
 
+#include "base/clock.h"
 #include "worker/request.h"
 
 static int code_of(enum base_err err)
@@ -61,6 +62,9 @@ static int state_do(
 
 	if (!req->state)
 		return PIRN_ERR_UNAVAILABLE;
+	/* Waiting would end at once, but the loop might have started it by then. */
+	if (base_clock_us() >= req->run->deadline_us)
+		return PIRN_ERR_TIMEOUT;
 	op->service = wrk_native_name(req->native);
 	if (req->executor)
 		wrk_executor_block(req->executor);

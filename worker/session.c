@@ -188,7 +188,7 @@ static bool is_drained(const struct wrk_session *s)
 	for (size_t i = 0; i < WRK_CREDIT_LINKS; i++)
 		if (s->brokers[i].link && !s->brokers[i].drained)
 			return false;
-	return s->runs == NULL;
+	return s->figures.under_way == s->figures.overdue;
 }
 
 static bool turn(void *arg)
@@ -201,8 +201,10 @@ static bool turn(void *arg)
 		return false;
 	}
 	collect(s);
+	wrk_session_look_late(s);
 	wrk_session_open_gate(s);
 	wrk_session_tell_credits(s);
+	wrk_session_set_clock(s);
 	watch(s);
 	s->drained = s->draining && (s->cut || is_drained(s));
 	return s->drained;
@@ -224,6 +226,10 @@ enum base_err wrk_session_new(const struct wrk_session_conf *conf, struct wrk_se
 		return err;
 	}
 	uv_timer_init(net_loop_uv(conf->loop), &s->watch);
+	uv_timer_init(net_loop_uv(conf->loop), &s->clock);
+	s->watch.data = s->clock.data = s;
+	s->clock_at_us = UINT64_MAX;
+	base_heap_init(&s->deadlines);
 	*out = s;
 	return BASE_OK;
 }
@@ -240,7 +246,10 @@ static void services_free(struct wrk_session *s)
 
 static void on_closed(uv_handle_t *handle)
 {
-	free(handle->data);
+	struct wrk_session *s = handle->data;
+
+	if (--s->closing == 0)
+		free(s);
 }
 
 void wrk_session_leave(struct wrk_session *s)
@@ -260,8 +269,10 @@ void wrk_session_free(struct wrk_session **sp)
 	wrk_session_free_runs(s);
 	services_free(s);
 	free(s->manifests);
-	s->watch.data = s;
+	base_heap_fini(&s->deadlines);
+	s->closing = 2;
 	uv_close((uv_handle_t *)&s->watch, on_closed);
+	uv_close((uv_handle_t *)&s->clock, on_closed);
 }
 
 static void announce(struct wrk_session *s)
@@ -286,6 +297,7 @@ enum base_err wrk_session_add(struct wrk_session *s, struct wrk_service **servic
 	HASH_ADD_KEYPTR(hh, s->services, service->manifest->service,
 		strlen(service->manifest->service), service);
 	*servicep = NULL;
+	wrk_session_share_threads(s);
 	if (!s->links)
 		return BASE_OK;
 	if (s->draining)

@@ -9,12 +9,27 @@
  * (RUN) all that is done becomes RESULT items, and what changed of the credit
  * rides with them, one number a service and broker however many runs it sums up.
  *
- * A run with the flag ALONE waits until all runs that came before it have ended. What
+ * A run ends at its deadline, whatever its handler does. One that has not started is
+ * answered DEADLINE unrun. One whose handler runs on is *given up*: it is answered
+ * DEADLINE, and nothing that the handler says later is heard; but its unit of
+ * concurrency stays taken until the handler returns, because the thread is. It may have
+ * an operation on its way to Redis, so its answer says RECORDED and DOUBTED when it
+ * records (the broker keeps its fence), and later ones fail (worker/service_state.c).
+ *
+ * When given-up runs hold all that a service may run at once, or all threads, or the
+ * one that is to be alone is such a run, the worker can do less than it promises. After
+ * stuck_ms of that on_stuck is called, once; what has not started of what is stuck is
+ * handed back. Only a new process helps: a thread cannot be ended.
+ *
+ * No service may hold all threads: each other one has at least one left. So what is
+ * called `slots` is a service's concurrency, or less where there are few threads.
+ *
+ * A run with the flag ALONE waits until all runs that came before it have ended or were given up. What
  * comes while it waits or runs is handed back unrun, and no credit is told until it has
  * ended. Cancelling and the end go on as ever.
  *
  * The end: wrk_session_drain tells the brokers and grants nothing any more. When
- * each has answered and every run's result has left, on_drained is called. When
+ * each has answered and every run's result has left (given-up ones' have), on_drained is called. When
  * the time for that is over, wrk_session_cut hands back what has not started.
  */
 #ifndef WRK_SESSION_H
@@ -38,6 +53,10 @@ struct wrk_session_conf {
 		struct wrk_run
 			*run); /* a task of the executor's that is not a run of ours is done */
 	const Pirn__Beat *(*on_beat)(void *arg);
+	uint32_t max_threads; /* that the executor may have at most; 0: as many as services want */
+	uint32_t stuck_ms;    /* 0: never */
+	/* All slots of a service (NULL: all threads) have been held by given-up runs for so long. */
+	void (*on_stuck)(void *arg, const char *service);
 	void *arg;
 };
 
@@ -64,7 +83,8 @@ void wrk_session_cut(struct wrk_session *s);
 
 struct wrk_session_figures {
 	uint64_t dispatched, results, cancelled, expired, lost, refused, diverged;
-	size_t brokers, under_way;
+	size_t brokers, under_way; /* overdue ones are under way, too */
+	size_t overdue;            /* given up, and the handler has not returned */
 };
 void wrk_session_figures(const struct wrk_session *s, struct wrk_session_figures *out);
 

@@ -1,5 +1,5 @@
-/* The session from within: what session.c (links, messages, turns) and
- * session_runs.c (a run's life) share.
+/* The session from within: what session.c (links, messages, turns), session_runs.c (a
+ * run's life) and session_late.c (deadlines, and what is stuck) share.
  */
 #ifndef WRK_SESSION_PARTS_H
 #define WRK_SESSION_PARTS_H
@@ -16,8 +16,14 @@ struct wrk_session {
 	struct wrk_session_conf conf;
 	struct net_links *links;
 	struct net_hook *hook;
-	uv_timer_t watch;
+	uv_timer_t watch, clock; /* looks after the executor; deadlines */
 	bool watch_runs;
+	int closing;            /* of the two, at the end */
+	struct base_heap deadlines; /* of the runs */
+	uint64_t clock_at_us;   /* what the clock is set to */
+	bool clock_rang;        /* in this turn */
+	uint64_t threads_stuck_at_us, alone_stuck_at_us; /* 0: they are not */
+	bool stuck;             /* was told */
 	struct wrk_broker brokers[WRK_CREDIT_LINKS];
 	struct wrk_service *services;
 	Pirn__Manifest **manifests; /* what HELLO carries */
@@ -51,6 +57,19 @@ void wrk_session_done(struct wrk_session *s, struct wrk_run *run);
 /* Ends a run that has not started; false: it has, and will end by itself. */
 bool wrk_session_withdraw(
 	struct wrk_session *s, struct wrk_run *run, uint32_t status, uint32_t reason);
+
+/* What is over is over: answers what has not started, gives up what has. Once a turn; looks only when
+ * the clock rang. */
+void wrk_session_look_late(struct wrk_session *s);
+/* Somebody's deadline may be the first one now. Once a turn. */
+void wrk_session_set_clock(struct wrk_session *s);
+/* A given-up run came to its end after all. */
+void wrk_session_returned(struct wrk_session *s, struct wrk_run *run);
+/* Sends what stands for the run's answer, which is its thread's own still. */
+void wrk_session_send_instead(
+	struct wrk_session *s, const struct wrk_run *run, const struct wrk_run *answer);
+/* How many runs at once each service may have now. */
+void wrk_session_share_threads(struct wrk_session *s);
 
 /* The broker is gone: nobody waits for what it sent, and what has not started will not. */
 void wrk_session_forget(struct wrk_session *s, uint32_t broker, uint32_t epoch);

@@ -134,6 +134,22 @@ static enum base_err send_answer(
 	return net_link_item(link, PIRN__KIND__RESULT, &item, payload);
 }
 
+void wrk_session_send_instead(
+	struct wrk_session *s, const struct wrk_run *run, const struct wrk_run *answer)
+{
+	enum base_err err;
+
+	if (!wrk_session_wants(s, run)) {
+		s->figures.lost++;
+		return;
+	}
+	err = send_answer(s->brokers[run->broker].link, answer, NULL);
+	if (!err)
+		s->figures.results++;
+	else if (err != BASE_GONE)
+		base_log(BASE_ERROR, "result_not_sent", LOG_ERR(err));
+}
+
 static void send_result(struct wrk_session *s, struct wrk_run *run)
 {
 	struct net_link *link = s->brokers[run->broker].link;
@@ -172,15 +188,13 @@ static void count_end(struct wrk_session *s, struct wrk_run *run)
 	assert(run->service->started > 0 && s->started > 0);
 	run->service->started--;
 	s->started--;
-	if (s->alone == run)
-		s->alone = NULL;
 }
 
 static void held_start(struct wrk_session *s, struct wrk_service *service)
 {
 	struct wrk_run *run = service->held;
 
-	if (!run || service->started >= service->manifest->concurrency)
+	if (!run || service->started >= service->slots)
 		return;
 	service->held = (struct wrk_run *)run->task.next;
 	if (!service->held)
@@ -191,19 +205,28 @@ static void held_start(struct wrk_session *s, struct wrk_service *service)
 	wrk_executor_push(s->conf.executor, &run->task, base_clock_us());
 }
 
-/* The run is over, one way or another: its result leaves, its unit of credit comes back. */
-static void run_end(struct wrk_session *s, struct wrk_run *run)
+/* Nothing of it runs any more: its unit of credit comes back. */
+static void run_close(struct wrk_session *s, struct wrk_run *run)
 {
 	struct wrk_service *service = run->service;
 
 	DL_DELETE(s->runs, run);
+	base_heap_remove(&s->deadlines, &run->due);
 	s->figures.under_way--;
-	send_result(s, run);
+	if (s->alone == run)
+		s->alone = NULL;
 	wrk_credit_result(
 		&service->credit, wrk_session_wants(s, run) ? run->broker : WRK_CREDIT_NONE);
 	wrk_session_credit_due(s, service);
 	run_give_back(s, run);
 	held_start(s, service);
+}
+
+/* The run is over, one way or another: its result leaves. */
+static void run_end(struct wrk_session *s, struct wrk_run *run)
+{
+	send_result(s, run);
+	run_close(s, run);
 }
 
 static void run_answer_reason(struct wrk_run *run, uint32_t status, uint32_t reason)
@@ -226,11 +249,16 @@ void wrk_session_done(struct wrk_session *s, struct wrk_run *run)
 	struct wrk_service *service = run->service;
 
 	count_end(s, run);
+	base_hist_add(&service->took, run->took_us);
+	if (run->given_up) {
+		wrk_session_returned(s, run);
+		run_close(s, run);
+		return;
+	}
 	service->runs++;
 	service->failures += is_failure(run);
 	s->figures.expired += run->reason == PIRN__REASON__DEADLINE;
 	s->figures.diverged += run->diverged;
-	base_hist_add(&service->took, run->took_us);
 	if (run->cancelled && (run->flags & PIRN__ITEM_FLAG__EVENT))
 		run_answer_reason(run, 502, PIRN__REASON__CANCELLED);
 	run_end(s, run);
@@ -239,7 +267,8 @@ void wrk_session_done(struct wrk_session *s, struct wrk_run *run)
 /* ---- the gate: runs that wait because one is to be alone ------------------- */
 
 /* A run that killed workers must not take others along with it, so it runs alone: it waits here until
- * all that came before it have ended. What comes later is handed back, unrun and free of charge: if it
+ * all that came before it have ended, or were given up: those were answered, and it can do nothing to
+ * them. What comes later is handed back, unrun and free of charge: if it
  * waited here it would die with the worker, be charged with that death, and some day pass for poison
  * itself. No credit is told meanwhile, so that it does not come again at once. */
 
@@ -339,6 +368,7 @@ static bool run_fill(struct wrk_run *run, const Pirn__Item *item, const struct n
 	run->lease_end_ms = item->lease_end_ms;
 	run->keep_until_ms = item->keep_until_ms;
 	run->held = run->late = run->recorded = run->diverged = run->doubted = false;
+	run->given_up = false;
 	atomic_store(&run->cancelled, false);
 	run->status = run->reason = run->retry_after_ms = run->took_us = 0;
 	copy_bytes(run->id, sizeof run->id, item->has_id, &item->id);
@@ -366,7 +396,8 @@ static struct wrk_run *run_open(struct wrk_session *s, uint32_t broker, const Pi
 	if (!wrk_credit_dispatch(&service->credit, broker))
 		base_log(BASE_DEBUG, "dispatch_beyond_credit", LOG_STR("service", item->service));
 	run = run_new(s);
-	if (!run || !run_fill(run, item, payload)) {
+	if (!run || !run_fill(run, item, payload) ||
+		base_heap_push(&s->deadlines, &run->due, deadline_of(service, item, now_us))) {
 		if (run)
 			run_give_back(s, run);
 		refuse_item(s, broker, item, 503, PIRN__REASON__OVERLOADED);
@@ -378,7 +409,7 @@ static struct wrk_run *run_open(struct wrk_session *s, uint32_t broker, const Pi
 	run->service = service;
 	run->broker = broker;
 	run->broker_epoch = s->brokers[broker].epoch;
-	run->deadline_us = deadline_of(service, item, now_us);
+	run->deadline_us = run->due.due;
 	DL_APPEND(s->runs, run);
 	s->figures.under_way++;
 	s->figures.dispatched++;
@@ -393,7 +424,7 @@ static void run_queue(struct wrk_session *s, struct wrk_run *run, struct wrk_tas
 	if (is_alone(run))
 		s->alone = run;
 	run->task.next = NULL;
-	if (service->started < service->manifest->concurrency) {
+	if (service->started < service->slots) {
 		count_start(s, service);
 		**end = &run->task;
 		*end = &run->task.next;
@@ -409,7 +440,7 @@ void wrk_session_open_gate(struct wrk_session *s)
 	struct wrk_task *first = NULL, **end = &first;
 	struct wrk_run *run = s->gate;
 
-	if (!run || s->started > 0)
+	if (!run || s->started > s->figures.overdue)
 		return;
 	s->gate = NULL;
 	run_queue(s, run, &end);
@@ -430,7 +461,7 @@ void wrk_session_dispatch(struct wrk_session *s, uint32_t broker, const struct n
 
 		if (run && (s->gate || s->alone))
 			hand_back(s, run);
-		else if (run && is_alone(run) && s->started > 0)
+		else if (run && is_alone(run) && s->started > s->figures.overdue)
 			s->gate = run;
 		else if (run)
 			run_queue(s, run, &end);

@@ -30,6 +30,10 @@ static const struct base_conf_row rows[] = {
 		"a response's body at most; a larger one is answered 502"),
 	ROW("drain", BASE_CONF_MS, drain_ms, "30s", 1, 3600000,
 		"how long runs may take to end after SIGTERM"),
+	ROW("stuck-after", BASE_CONF_MS, stuck_ms, "30s", 0, 3600000,
+		"how long runs that do not end at their deadline may hold all that a service may run at once, or all threads, until the worker ends to be replaced; 0: for ever"),
+	ROW("max-memory", BASE_CONF_BYTES, max_memory, "0", 0, 0,
+		"resident memory from which the worker drains and starts itself anew; 0: four fifths of its cgroup's bound, if that has one"),
 	{ 0 },
 };
 

@@ -8,8 +8,8 @@
 
 struct wrk_settings {
 	char *brokers, *redis, *services, *carry, *name;
-	uint32_t threads, max_threads, drain_ms;
-	uint64_t max_response;
+	uint32_t threads, max_threads, drain_ms, stuck_ms;
+	uint64_t max_response, max_memory;
 };
 
 extern const struct base_conf_program wrk_settings_program;

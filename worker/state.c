@@ -19,9 +19,25 @@
 #include <string.h>
 #include <time.h>
 
+#include "base/clock.h"
+#include "base/log.h"
+#include "base/rand.h"
 #include "worker/executor.h"
 
 #define KEPT_BYTES 65536u /* a call whose result was larger gives the memory back */
+
+/* Short: what it guards against is answered within a second or two of Redis's coming back. */
+static const struct base_breaker_conf breaker_conf = {
+	.window_ms = 10000,
+	.calls = 20,
+	.failure_percent = 50,
+	.consecutive = 5,
+	.open_ms = 1000,
+	.open_max_ms = 10000,
+	.probes = 3,
+	.successes = 3,
+	.probe_ms = 10000, /* every operation ends before, store/redis.h sees to it */
+};
 
 enum phase {
 	IDLE,
@@ -40,6 +56,8 @@ struct wrk_state_call {
 	struct wrk_runner *thread; /* the executor's name for it, or NULL */
 	const struct store_op *op;
 	const struct wrk_state_record *record; /* NULL: a plain operation */
+	base_breaker_pass pass;                /* 0: it was not started */
+	uint64_t started_ms;
 	enum base_err err;
 	struct wrk_state_result result;
 };
@@ -52,8 +70,21 @@ struct wrk_state {
 	struct wrk_state_call *ended, **ended_last; /* their threads are still to be woken */
 	struct wrk_executor *executor;
 	atomic_bool up;
-	struct wrk_state_figures figures; /* the loop's */
+	_Atomic(uint64_t) open_until_ms; /* nobody need come before; 0: come */
+	/* The loop's: */
+	struct base_breaker breaker;
+	struct base_rand rand;
+	struct wrk_state_figures figures;
 };
+
+static void init_breaker(struct wrk_state *s)
+{
+	uint64_t seed;
+
+	base_rand_system(&seed, sizeof seed);
+	base_rand_init(&s->rand, seed);
+	base_breaker_init(&s->breaker, &breaker_conf, s->conf.now_ms());
+}
 
 enum base_err wrk_state_new(const struct wrk_state_conf *conf, struct wrk_state **out)
 {
@@ -62,6 +93,11 @@ enum base_err wrk_state_new(const struct wrk_state_conf *conf, struct wrk_state 
 	if (!s)
 		return BASE_NOMEM;
 	s->conf = *conf;
+	if (!s->conf.now_ms)
+		s->conf.now_ms = base_clock_ms;
+	if (s->conf.vain_ms == 0)
+		s->conf.vain_ms = 1000;
+	init_breaker(s);
 	s->last = &s->first;
 	s->ended_last = &s->ended;
 	pthread_mutex_init(&s->lock, NULL);
@@ -102,6 +138,7 @@ void wrk_state_set_executor(struct wrk_state *s, struct wrk_executor *executor)
 void wrk_state_figures(const struct wrk_state *s, struct wrk_state_figures *out)
 {
 	*out = s->figures;
+	out->breaker = s->breaker.state;
 }
 
 /* ---- calls ----------------------------------------------------------------- */
@@ -148,6 +185,40 @@ static void result_reset(struct wrk_state_result *r)
 	r->number = 0;
 	r->code = STORE_CODE__N;
 	r->replayed = false;
+}
+
+/* ---- the breaker ----------------------------------------------------------- */
+
+static void note_breaker(struct wrk_state *s)
+{
+	const struct base_breaker *b = &s->breaker;
+
+	atomic_store(&s->open_until_ms, b->state == BASE_BREAKER_OPEN ? b->until_ms : 0);
+	base_log(b->state == BASE_BREAKER_OPEN ? BASE_WARN : BASE_INFO, "redis_breaker",
+		LOG_STR("state", base_breaker_state_name(b->state)));
+}
+
+static void tick_breaker(struct wrk_state *s)
+{
+	if (s->breaker.state != BASE_BREAKER_CLOSED &&
+		base_breaker_tick(&s->breaker, s->conf.now_ms(), (uint32_t)base_rand_next(&s->rand)))
+		note_breaker(s);
+}
+
+static enum base_breaker_end verdict(const struct wrk_state *s, const struct wrk_state_call *c)
+{
+	if (c->err != BASE_IO && c->err != BASE_UNAVAILABLE)
+		return BASE_BREAKER_OK; /* it answered */
+	return s->conf.now_ms() - c->started_ms >= s->conf.vain_ms ? BASE_BREAKER_FAILED
+							 : BASE_BREAKER_UNKNOWN;
+}
+
+static void give_pass(struct wrk_state *s, struct wrk_state_call *c, enum base_breaker_end end)
+{
+	if (c->pass != 0 && base_breaker_give(&s->breaker, s->conf.now_ms(), c->pass, end,
+				    (uint32_t)base_rand_next(&s->rand)))
+		note_breaker(s);
+	c->pass = 0;
 }
 
 /* ---- the loop's side ------------------------------------------------------- */
@@ -199,6 +270,7 @@ static void call_end(struct wrk_state_call *c)
 {
 	c->state->figures.operations++;
 	c->state->figures.failures += is_failure(c->err);
+	give_pass(c->state, c, verdict(c->state, c));
 	if (atomic_exchange(&c->phase, ENDED) == DESERTED) {
 		wrk_state_call_free(&c);
 		return;
@@ -241,6 +313,10 @@ static void on_record(void *arg, const struct store_run_result *result)
 
 static enum base_err start(struct wrk_state *s, struct wrk_state_call *c)
 {
+	c->started_ms = s->conf.now_ms();
+	c->pass = base_breaker_take(&s->breaker, c->started_ms);
+	if (c->pass == 0)
+		return BASE_UNAVAILABLE;
 	if (c->record)
 		return s->conf.record(s->conf.arg, c->record, on_record, c);
 	return s->conf.start(s->conf.arg, c->op, on_result, c);
@@ -258,6 +334,7 @@ static void call_start(struct wrk_state *s, struct wrk_state_call *c)
 	}
 	if (err == BASE_OK)
 		return;
+	give_pass(s, c, BASE_BREAKER_UNKNOWN); /* it never got to Redis */
 	c->err = err;
 	call_end(c);
 }
@@ -266,6 +343,7 @@ void wrk_state_turn(struct wrk_state *s)
 {
 	struct wrk_state_call *first;
 
+	tick_breaker(s);
 	pthread_mutex_lock(&s->lock);
 	first = s->first;
 	s->first = NULL;
@@ -345,7 +423,11 @@ static enum base_err do_call(struct wrk_state *s, struct wrk_state_call **call,
 /* The thread's call, made when there is none. */
 static enum base_err call_get(struct wrk_state *s, struct wrk_state_call **call)
 {
+	uint64_t open_until_ms = atomic_load(&s->open_until_ms);
+
 	if (!atomic_load(&s->up))
+		return BASE_UNAVAILABLE;
+	if (open_until_ms > 0 && s->conf.now_ms() < open_until_ms)
 		return BASE_UNAVAILABLE;
 	if (!*call)
 		*call = call_new(s);

@@ -9,6 +9,13 @@
  * Operations of runs that record (store/ops.h) go the same way, by another function; what is
  * theirs alone stands in replay.h and state_record.c.
  *
+ * A breaker stands before Redis, for the time in which the connection is there and nothing
+ * comes back: after a few operations that were waited for in vain the others fail at once,
+ * like those while Redis is down, until a few probes were answered. An operation that was
+ * sent is not touched by it: what was in doubt stays in doubt. One that is lost soon says
+ * nothing of Redis (the connection broke, which is told at once), and a reply that refuses
+ * costs nobody time. The breaker is the loop's; the threads look at one number.
+ *
  * A call whose time is up is left behind: its record then belongs to the loop,
  * which frees it when the reply comes, or store/redis.h gives it up.
  */
@@ -18,6 +25,7 @@
 #include <stdbool.h>
 #include <stdint.h>
 
+#include "base/breaker.h"
 #include "base/buf.h"
 #include "store/ops.h"
 
@@ -47,6 +55,8 @@ struct wrk_state_conf {
 	wrk_state_record_fn *record; /* the same */
 	void (*wake)(void *arg);     /* from any thread: call wrk_state_turn */
 	void *arg;
+	uint64_t (*now_ms)(void);    /* NULL: the monotonic clock. From any thread */
+	uint32_t vain_ms;            /* lost after so long: it was waited for in vain; 0: 1,000 */
 };
 
 struct wrk_state_result {
@@ -77,11 +87,12 @@ void wrk_state_flush(
 
 struct wrk_state_figures {
 	uint64_t operations, failures; /* a failure: not answered by Redis */
+	enum base_breaker_state breaker;
 };
 void wrk_state_figures(const struct wrk_state *s, struct wrk_state_figures *out);
 
 /* A thread's side. Blocks until the result is there, or deadline_us (monotonic): TIMEOUT. UNAVAILABLE
- * at once when Redis is down. *call is NULL at first and kept by the thread between its operations;
+ * at once when Redis is down, or the breaker open. *call is NULL at first and kept by the thread between its operations;
  * the result is good until the next one. What op points at is only read while this blocks. */
 BASE_MUSTUSE enum base_err wrk_state_do(struct wrk_state *s, struct wrk_state_call **call,
 	const struct store_op *op, uint64_t deadline_us, const struct wrk_state_result **result);

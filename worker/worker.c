@@ -7,16 +7,20 @@
 #include <string.h>
 #include <unistd.h>
 
+#include "base/clock.h"
 #include "base/log.h"
 #include "base/rand.h"
 #include "base/version.h"
+#include "net/notify.h"
 #include "store/functions_lua.h"
 #include "worker/figures.h"
 #include "worker/loader.h"
+#include "worker/memory.h"
 #include "worker/request.h"
 #include "worker/session.h"
 
 #define AGAIN "PIRN_WORKER_AGAIN" /* set by a worker that starts itself anew */
+#define MEMORY_AT "PIRN_WORKER_MEMORY_AT" /* and by one that does so for its memory: when, monotonic, ms */
 
 /* Well under the 5 s that a run has by default: a Redis that hangs is answered 503, not 504. */
 #define REDIS_MS 2000
@@ -31,6 +35,7 @@ struct worker {
 	struct wrk_session *session;
 	struct wrk_loader *loader;
 	struct wrk_beat *beat;
+	struct wrk_memory memory;
 	uv_async_t wake;
 	uv_timer_t end;
 	bool handles;
@@ -183,11 +188,9 @@ static void on_drained(void *arg)
 	struct wrk_session_figures f;
 
 	wrk_session_figures(w->session, &f);
-	if (f.under_way > 0) {
-		base_log(BASE_WARN, "drain_cut", LOG_U64("runs", f.under_way));
-		w->cut = true;
-		w->code = WRK_EXIT_FAILED;
-	}
+	if (f.under_way > f.overdue)
+		base_log(BASE_WARN, "drain_cut", LOG_U64("runs", f.under_way - f.overdue));
+	w->cut = w->cut || f.under_way > 0;
 	net_loop_stop(w->loop);
 }
 
@@ -205,6 +208,8 @@ static void drain(struct worker *w, const char *why)
 	wrk_session_figures(w->session, &f);
 	base_log(BASE_INFO, "worker_drains", LOG_STR("for", why), LOG_U64("runs", f.under_way));
 	w->draining = true;
+	if (!w->anew)
+		net_notify_stopping();
 	wrk_loader_stop(w->loader);
 	uv_timer_start(&w->end, on_end, w->settings->drain_ms, 0);
 	wrk_session_drain(w->session);
@@ -218,11 +223,53 @@ static void on_change(void *arg, const char *name)
 	drain(w, name);
 }
 
+/* It ends rather than starts anew: what hangs may be outside of it, and its supervisor knows how to
+ * wait longer each time. */
+static void on_stuck(void *arg, const char *service)
+{
+	struct worker *w = arg;
+	struct wrk_session_figures f;
+
+	wrk_session_figures(w->session, &f);
+	base_log(BASE_ERROR, "worker_stuck", LOG_STR("service", service),
+		LOG_U64("overdue", f.overdue));
+	if (w->draining)
+		return;
+	w->code = WRK_EXIT_STUCK;
+	drain(w, "stuck");
+}
+
+static void look_at_memory(struct worker *w)
+{
+	uint64_t resident = w->memory.bound > 0 ? wrk_memory_resident() : 0;
+	uint64_t now_ms = base_clock_ms();
+	char at[32];
+
+	switch (wrk_memory_look(&w->memory, resident, now_ms)) {
+	case WRK_MEMORY_FINE:
+		return;
+	case WRK_MEMORY_TOO_LOW:
+		base_log(BASE_ERROR, "worker_memory_low", LOG_U64("resident", resident),
+			LOG_U64("bound", w->memory.bound));
+		return;
+	case WRK_MEMORY_ANEW:
+		break;
+	}
+	base_log(BASE_WARN, "worker_memory", LOG_U64("resident", resident),
+		LOG_U64("bound", w->memory.bound));
+	w->anew = true;
+	(void)snprintf(at, sizeof at, "%llu", (unsigned long long)now_ms);
+	(void)setenv(MEMORY_AT, at, 1);
+	drain(w, "memory");
+}
+
 static void on_terminate(void *arg, unsigned times)
 {
 	struct worker *w = arg;
 
 	if (times == 1) {
+		if (w->draining && w->anew)
+			net_notify_stopping();
 		w->anew = false;
 		if (!w->draining)
 			drain(w, "signal");
@@ -242,6 +289,7 @@ static void on_ready(void *arg)
 
 	base_log(BASE_INFO, "worker_ready", LOG_STR("name", w->settings->name),
 		LOG_U64("services", HASH_COUNT(wrk_session_services(w->session))));
+	net_notify_ready();
 }
 
 static const Pirn__Beat *on_beat(void *arg)
@@ -249,6 +297,8 @@ static const Pirn__Beat *on_beat(void *arg)
 	struct worker *w = arg;
 	struct wrk_sources sources = { w->session, w->executor, w->state, w->redis };
 
+	if (!w->draining)
+		look_at_memory(w);
 	return wrk_beat_fill(w->beat, &sources);
 }
 
@@ -308,7 +358,11 @@ static enum base_err make_loop(struct worker *w)
 
 static enum base_err make_redis(struct worker *w)
 {
-	struct wrk_state_conf state = { start_op, start_record, wake, w };
+	struct wrk_state_conf state = { .start = start_op,
+		.record = start_record,
+		.wake = wake,
+		.arg = w,
+		.vain_ms = REDIS_MS / 2 };
 	struct store_redis_conf conf = {
 		.url = w->settings->redis,
 		.name = w->settings->name,
@@ -359,6 +413,9 @@ static enum base_err make_session(struct worker *w)
 		.on_drained = on_drained,
 		.on_job = on_job,
 		.on_beat = on_beat,
+		.max_threads = w->settings->max_threads,
+		.stuck_ms = w->settings->stuck_ms,
+		.on_stuck = on_stuck,
 		.arg = w,
 	};
 
@@ -440,12 +497,24 @@ static void start_anew(char **argv)
 	base_log(BASE_ERROR, "restart_failed", LOG_STR("program", path));
 }
 
+/* What the one before left, who was this very process. */
+static void take_over(struct worker *w)
+{
+	const char *at = getenv(MEMORY_AT);
+
+	w->forgiving = getenv(AGAIN) != NULL;
+	w->memory.last_ms = at && w->forgiving ? strtoull(at, NULL, 10) : 0;
+	w->memory.bound =
+		wrk_memory_bound(w->settings->max_memory, "", wrk_memory_machine());
+	(void)unsetenv(AGAIN);
+}
+
 enum wrk_exit wrk_worker_run(struct wrk_settings *settings, char **argv)
 {
-	struct worker w = { .settings = settings, .forgiving = getenv(AGAIN) != NULL };
+	struct worker w = { .settings = settings };
 	enum base_err err;
 
-	(void)unsetenv(AGAIN);
+	take_over(&w);
 	/* A thread in a handler holds little; an arena for each would hold much. */
 	(void)mallopt(M_ARENA_MAX, 2);
 	err = make(&w);

@@ -10,7 +10,13 @@
  * provided that the new manifest reads and the new object is whole.
  *
  * End: SIGTERM drains, for at most the time of the settings; a second one ends at
- * once. Threads that are still in a handler then are left where they are.
+ * once. Threads that are still in a handler then are left where they are, and the
+ * process ends around them (_exit). What did not end in a drain's time is no failure of
+ * the worker's: brokers run it again where they may.
+ *
+ * A worker that is stuck (session.h) drains, too, and ends with a status of its own, so
+ * that its supervisor starts another. One that has more memory than it should
+ * (memory.h) drains and starts itself anew.
  */
 #ifndef WRK_WORKER_H
 #define WRK_WORKER_H
@@ -19,8 +25,9 @@
 
 enum wrk_exit {
 	WRK_EXIT_OK = 0,
-	WRK_EXIT_FAILED = 1, /* could not start, or runs were cut off */
+	WRK_EXIT_FAILED = 1, /* could not start, or a second signal cut runs off */
 	WRK_EXIT_USAGE = 2,
+	WRK_EXIT_STUCK = 4, /* handlers did not return in time and held what it has */
 };
 
 /* Returns when the worker has ended. argv as main got it, NULL at its end: for starting anew. */

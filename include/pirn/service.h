@@ -22,7 +22,10 @@
  * in different threads. What the service keeps in static variables it must guard itself, or set
  * up in init and only read afterwards. A request and its response belong to the thread that runs
  * the handler. A handler may block; it must not exit the process, and should not run on when
- * pirn_request_left_ms() is 0: nobody waits any more.
+ * pirn_request_left_ms() is 0: nobody waits any more. The worker then answers 504 in its place, but
+ * its thread and its place among `concurrency` stay taken until it returns; when such runs hold all
+ * of a service's places for long, the worker ends, to be started anew. So give what a handler waits
+ * for (a connection, a query) the time that is left.
  *
  * Memory: what a function returns lives until the handler returns, unless it says otherwise, and
  * is never freed by the service. Texts are NUL-terminated. When memory is out, functions that may
@@ -76,7 +79,8 @@ extern "C" {
 	X(ERR_TIMEOUT, 10, true, 504, "the time of the run is over") \
 	X(ERR_NOMEM, 11, true, 503, "out of memory") \
 	X(ERR_LIMIT, 12, false, 500, "more operations than one event may have") \
-	X(ERR_LEASE, 13, false, 503, "another run has this event now, or nobody waits for this one")
+	X(ERR_LEASE, 13, false, 503, "another run has this event now, or nobody waits for this one") \
+	X(ERR_OPEN, 14, true, 503, "a breaker is open: what it guards keeps failing")
 
 enum pirn_err {
 #define X(name, number, retryable, status, text) PIRN_##name = number,
@@ -210,11 +214,58 @@ void pirn_log(enum pirn_level level, const char *format, ...) PIRN_PRINTF(2, 3);
  * its last line break); NULL: neither. Lives as long as the service. In handler and init only. */
 const char *pirn_env(const char *name);
 
+/* ---- breakers --------------------------------------------------------------- */
+
+/* For what the service depends on: a database, another service. A breaker stops it from asking something
+ * that keeps failing, and so from waiting for it with all its threads; a few probes find out when that has
+ * healed. Between enter and leave stands the asking, nothing else:
+ *
+ *	int err = pirn_breaker_enter(req, "bank");
+ *
+ *	if (err)
+ *		return err;
+ *	err = ask_the_bank(pirn_request_left_ms(req), &balance);
+ *	pirn_breaker_leave(req, "bank", err == 0);
+ *
+ * Each name is one breaker, shared by all runs of the service in this worker. It opens when 5 in a row
+ * failed, or half of at least 20 within 10 s; it is open for 5 s, twice as long each time until it was
+ * closed, at most 60 s; then 3 runs at a time may probe, and 5 successes in a row close it, one failure
+ * opens it again. A run whose handler returns without having left has failed there, and so has one whose
+ * time is over in it: so a dependency that hangs opens its breaker, too. Of the handler's own thread only. */
+
+/* Other numbers than those; 0 leaves one as it is. Later versions may use what is called later. */
+struct pirn_breaker_options {
+	uint32_t window_ms, calls, failure_percent; /* within the window at least so many, so many of them failed */
+	uint32_t consecutive;
+	uint32_t open_ms, open_max_ms;
+	uint32_t probes; /* at a time; at most 8 */
+	uint32_t successes;
+	uint32_t probe_ms; /* a probe that has not left after so long has failed: 30 s */
+	uint32_t later[7]; /* 0 */
+};
+
+/* In init only, and only where a breaker is to be otherwise than above. options NULL: as above. ERR_INVALID:
+ * a name that is not 1 to 63 of A-Z a-z 0-9 . _ -, a number that cannot be, or not in init; ERR_LIMIT: more
+ * than 64 names in a service. */
+int pirn_breaker_set(const char *name, const struct pirn_breaker_options *options);
+
+/* 0: go on, and leave whatever happens. ERR_OPEN: do without, or return it: that answers 503 with a
+ * Retry-After of the time that the breaker is still open (an event is then tried again). ERR_TIMEOUT: the
+ * run's time is over. ERR_INVALID, ERR_LIMIT as above; also when this run is in it already, or in 16. */
+int pirn_breaker_enter(struct pirn_request *req, const char *name);
+
+/* ok: it answered, and in good time; that it said "not found" is no failure of its. A name that this run
+ * has not entered is logged (breaker_not_entered) and does nothing. */
+void pirn_breaker_leave(struct pirn_request *req, const char *name, bool ok);
+
+/* How long it will still refuse; 0: it may let this run through now. */
+uint64_t pirn_breaker_wait_ms(struct pirn_request *req, const char *name);
+
 /* ---- state ----------------------------------------------------------------- */
 
 /* Kept in Redis under the service's name, shared by all workers, and by nobody else. Each operation
  * is atomic and blocks this thread until Redis answered, the run's time is over (ERR_TIMEOUT), or at
- * once when Redis is down (ERR_UNAVAILABLE: nothing happened). All workers' runs of a service may do the same at the
+ * once when Redis is down or has been silent of late (ERR_UNAVAILABLE: nothing happened). All workers' runs of a service may do the same at the
  * same time: add, and swap, rather than get and set. Beside those named below all can return
  * ERR_UNAVAILABLE, ERR_UNKNOWN, ERR_TIMEOUT, ERR_NOMEM, ERR_LIMIT, ERR_LEASE, and ERR_INVALID or ERR_TOO_LARGE for a key
  * that is not 1 to 512 bytes, or a value over 1 MiB. Outputs are written on success only. One name

@@ -1,12 +1,14 @@
 /* worker/session*.c with a broker that does as the test says, a real executor, and runs
- * that end when the test lets them: runs that are to be alone, and what a RESULT tells.
+ * that end when the test lets them: runs that are to be alone, what a RESULT tells, and
+ * runs that outlive their deadlines.
  */
 #include "tests/unit/net_fixture.h"
 
 #include <semaphore.h>
 #include <stdatomic.h>
+#include <utlist.h>
 
-#include "worker/session.h"
+#include "worker/session_parts.h"
 
 #define RUNS  32
 #define EVENT PIRN__ITEM_FLAG__EVENT
@@ -35,6 +37,11 @@ static struct wrk_session *session;
 static uv_async_t wake_up;
 static atomic_uint together; /* runs that are in their handler */
 static unsigned drained, credits; /* credits: notices of the service's credit */
+static unsigned stuck;
+static char stuck_service[64];
+static uint32_t stuck_ms;
+
+#define THREADS 8
 
 /* ---- the worker's side ------------------------------------------------------- */
 
@@ -87,6 +94,14 @@ static void on_drained(void *arg)
 	drained++;
 }
 
+static void on_stuck(void *arg, const char *service)
+{
+	(void)arg;
+	stuck++;
+	snprintf(stuck_service, sizeof stuck_service, "%s", service ? service : "-");
+	wrk_session_drain(session); /* as the worker does */
+}
+
 static const Pirn__Beat *on_beat(void *arg)
 {
 	static Pirn__Beat beat = PIRN__BEAT__INIT;
@@ -98,7 +113,7 @@ static const Pirn__Beat *on_beat(void *arg)
 static void new_worker(void)
 {
 	struct wrk_executor_conf e = {
-		.min_threads = 8, .max_threads = 8, .run = run_task, .wake = wake
+		.min_threads = THREADS, .max_threads = THREADS, .run = run_task, .wake = wake
 	};
 	struct wrk_session_conf s = { .loop = f.loop,
 		.brokers = fixture_ipc(&f, "broker"),
@@ -107,7 +122,10 @@ static void new_worker(void)
 		.run = run_it,
 		.on_ready = on_ready,
 		.on_drained = on_drained,
-		.on_beat = on_beat };
+		.on_beat = on_beat,
+		.max_threads = THREADS,
+		.stuck_ms = stuck_ms,
+		.on_stuck = on_stuck };
 	struct wrk_service *service;
 	char why[WRK_SERVICE_WHY], *wrong = NULL;
 
@@ -231,11 +249,20 @@ static int setup(void **state)
 		runs[i].status = 200;
 		runs[i].body = "done";
 	}
-	drained = credits = 0;
+	drained = credits = stuck = 0;
+	stuck_service[0] = '\0';
 	fixture_init(&f);
 	new_broker();
 	new_worker();
 	UNTIL(&f, broker->n_peers == 1 && figures().brokers == 1);
+	return 0;
+}
+
+static int setup_impatient(void **state)
+{
+	stuck_ms = 1;
+	setup(state);
+	stuck_ms = 0;
 	return 0;
 }
 
@@ -425,7 +452,238 @@ static void a_cancelled_event_has_no_answer(void **state)
 	assert_int_equal(told[2].reason, PIRN__REASON__NONE);
 }
 
-#define WITH(name) cmocka_unit_test_setup_teardown(name, setup, teardown)
+/* ---- runs that outlive their deadline --------------------------------------------- */
+
+static struct wrk_service *service(void)
+{
+	return wrk_session_services(session);
+}
+
+/* Its deadline is now. */
+static void time_is_up(uint32_t slot)
+{
+	struct wrk_run *run;
+
+	DL_FOREACH (session->runs, run)
+		if (run->slot == slot)
+			break;
+	assert_non_null(run);
+	base_heap_remove(&session->deadlines, &run->due);
+	assert_int_equal(base_heap_push(&session->deadlines, &run->due, 1), BASE_OK);
+	net_loop_again(f.loop);
+	UNTIL(&f, told[slot].times == 1);
+}
+
+/* A run whose handler goes on after its time is over. */
+static void give_up(uint32_t slot, uint32_t flags)
+{
+	dispatch(slot, flags);
+	STARTS(slot);
+	time_is_up(slot);
+}
+
+static void returns(uint32_t slot)
+{
+	size_t before = figures().overdue;
+
+	sem_post(&runs[slot].go);
+	UNTIL(&f, figures().overdue == before - 1);
+}
+
+static void a_handler_that_goes_on_is_given_up(void **state)
+{
+	(void)state;
+	runs[1].body = "too late";
+	give_up(1, EVENT | PIRN__ITEM_FLAG__RECORD);
+	assert_int_equal(told[1].status, 504);
+	assert_int_equal(told[1].reason, PIRN__REASON__DEADLINE);
+	assert_int_equal(told[1].data_size, 0);
+	/* Something of it may still come to Redis. */
+	assert_int_equal(told[1].flags, PIRN__ITEM_FLAG__RECORDED | PIRN__ITEM_FLAG__DOUBTED);
+	assert_string_equal(told[1].error, "timed out, and the handler had not returned");
+	assert_int_equal(figures().overdue, 1);
+	assert_int_equal(service()->given_up, 1);
+	assert_int_equal(service()->runs, 1);
+	assert_int_equal(service()->failures, 1);
+	/* Its place is taken until it returns. */
+	assert_int_equal(service()->credit.running, 1);
+	assert_int_equal(service()->started, 1);
+	returns(1);
+	assert_int_equal(service()->credit.running, 0);
+	assert_int_equal(service()->started, 0);
+	assert_int_equal(figures().under_way, 0);
+	/* Its own answer is not heard. */
+	dispatch(2, 0);
+	ends(2);
+	assert_int_equal(told[1].times, 1);
+	assert_int_equal(service()->runs, 2);
+	assert_int_equal(service()->failures, 1);
+}
+
+static void a_call_that_records_nothing_leaves_no_doubt(void **state)
+{
+	(void)state;
+	give_up(1, 0);
+	assert_int_equal(told[1].reason, PIRN__REASON__DEADLINE);
+	assert_int_equal(told[1].flags, 0);
+	returns(1);
+}
+
+/* All threads are taken; what waits does not start once its time is over. */
+static void nothing_starts_after_its_deadline(void **state)
+{
+	(void)state;
+	for (uint32_t i = 0; i < THREADS; i++) {
+		dispatch(i, 0);
+		STARTS(i);
+	}
+	dispatch(9, EVENT | PIRN__ITEM_FLAG__RECORD);
+	time_is_up(9);
+	assert_int_equal(told[9].reason, PIRN__REASON__DEADLINE);
+	assert_int_equal(told[9].flags, 0);
+	assert_int_equal(figures().expired, 1);
+	assert_int_equal(figures().overdue, 0);
+	assert_int_equal(figures().under_way, THREADS);
+	for (uint32_t i = 0; i < THREADS; i++)
+		ends(i);
+	assert_false(started(9));
+	assert_int_equal(figures().under_way, 0);
+}
+
+/* One run's end leaves the place to the next, before and after others are given up. */
+static void its_place_is_not_used_before_it_returns(void **state)
+{
+	(void)state;
+	for (uint32_t i = 0; i < THREADS; i++)
+		give_up(i, 0);
+	dispatch(9, 0);
+	dispatch(10, 0);
+	executor_has(0);
+	returns(3);
+	STARTS(9);
+	assert_false(started(10));
+	ends(9);
+	STARTS(10);
+	ends(10);
+	for (uint32_t i = 0; i < THREADS; i++)
+		if (i != 3)
+			returns(i);
+}
+
+static void a_drain_does_not_wait_for_what_was_given_up(void **state)
+{
+	(void)state;
+	give_up(1, 0);
+	dispatch(2, 0);
+	STARTS(2);
+	wrk_session_drain(session);
+	ends(2);
+	UNTIL(&f, drained > 0);
+	assert_int_equal(figures().overdue, 1);
+	assert_int_equal(figures().under_way, 1);
+}
+
+/* Nor does one that is to be alone: nothing can happen to them. */
+static void who_is_to_be_alone_does_not_either(void **state)
+{
+	(void)state;
+	give_up(1, 0);
+	dispatch(2, 0);
+	dispatch(3, EVENT);
+	atomic_fetch_sub(&together, 1); /* run_it() would call it company */
+	STARTS(2);
+	STARTS(3);
+	dispatch(4, ALONE);
+	ends(2);
+	assert_false(started(4));
+	ends(3);
+	STARTS(4);
+	ends(4);
+	atomic_fetch_add(&together, 1);
+	returns(1);
+}
+
+/* ---- what is stuck ------------------------------------------------------------------ */
+
+static void a_worker_that_is_stuck_says_so(void **state)
+{
+	(void)state;
+	for (uint32_t i = 0; i < THREADS - 1; i++)
+		give_up(i, 0);
+	dispatch(9, 0);
+	STARTS(9);
+	dispatch(10, 0);
+	assert_int_equal(service()->stuck_at_us, 0);
+	assert_int_equal(stuck, 0);
+	ends(9);
+	STARTS(10);
+	ends(10);
+	assert_int_equal(stuck, 0);
+	dispatch(THREADS, 0);
+	STARTS(THREADS);
+	dispatch(11, 0); /* waits behind it */
+	time_is_up(THREADS);
+	UNTIL(&f, stuck > 0);
+	assert_string_equal(stuck_service, "state");
+	UNTIL(&f, told[11].times == 1 && drained > 0);
+	assert_int_equal(told[11].reason, PIRN__REASON__DRAINING);
+	assert_false(started(11));
+	assert_int_equal(told[THREADS].reason, PIRN__REASON__DEADLINE);
+	assert_int_equal(stuck, 1);
+}
+
+static void one_that_returns_ends_it(void **state)
+{
+	(void)state;
+	for (uint32_t i = 0; i < THREADS; i++)
+		give_up(i, 0);
+	assert_true(service()->stuck_at_us > 0);
+	returns(0);
+	assert_int_equal(service()->stuck_at_us, 0);
+	for (uint32_t i = 1; i < THREADS; i++)
+		returns(i);
+	assert_int_equal(stuck, 0);
+}
+
+static void one_that_is_alone_and_stuck_is_told(void **state)
+{
+	(void)state;
+	give_up(1, ALONE);
+	UNTIL(&f, stuck > 0);
+	assert_string_equal(stuck_service, "state");
+}
+
+/* ---- threads that are few ------------------------------------------------------------- */
+
+static void no_service_may_have_all_threads(void **state)
+{
+	struct wrk_service *other;
+	char why[WRK_SERVICE_WHY];
+
+	(void)state;
+	assert_int_equal(service()->manifest->concurrency, 64);
+	assert_int_equal(service()->slots, THREADS);
+	assert_int_equal(service()->credit.total, THREADS);
+	for (uint32_t i = 0; i < 2; i++) {
+		assert_int_equal(wrk_service_read(i ? "tests/services/flaky" : "tests/services/effect",
+					 &other, why, sizeof why),
+			BASE_OK);
+		assert_int_equal(wrk_session_add(session, &other), BASE_OK);
+	}
+	for (struct wrk_service *s = service(); s; s = s->hh.next)
+		assert_int_equal(s->slots, THREADS - 2);
+	for (uint32_t i = 0; i < THREADS - 2; i++)
+		dispatch(i, 0);
+	for (uint32_t i = 0; i < THREADS - 2; i++)
+		STARTS(i);
+	dispatch(9, 0);
+	executor_has(THREADS - 2);
+	ends(0);
+	STARTS(9);
+}
+
+#define WITH(name)      cmocka_unit_test_setup_teardown(name, setup, teardown)
+#define IMPATIENT(name) cmocka_unit_test_setup_teardown(name, setup_impatient, teardown)
 
 int main(void)
 {
@@ -440,6 +698,16 @@ int main(void)
 		WITH(records_are_told),
 		WITH(why_an_event_failed_is_told),
 		WITH(a_cancelled_event_has_no_answer),
+		WITH(a_handler_that_goes_on_is_given_up),
+		WITH(a_call_that_records_nothing_leaves_no_doubt),
+		WITH(nothing_starts_after_its_deadline),
+		WITH(its_place_is_not_used_before_it_returns),
+		WITH(a_drain_does_not_wait_for_what_was_given_up),
+		WITH(who_is_to_be_alone_does_not_either),
+		IMPATIENT(a_worker_that_is_stuck_says_so),
+		WITH(one_that_returns_ends_it),
+		IMPATIENT(one_that_is_alone_and_stuck_is_told),
+		WITH(no_service_may_have_all_threads),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);
