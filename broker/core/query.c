@@ -84,7 +84,7 @@ static const struct figure {
 
 #define N_FIGURES   (sizeof figures / sizeof figures[0])
 #define MAX_QUERY   (64u * 1024) /* a thousand ids */
-#define PER_SERVICE 12
+#define PER_SERVICE 13
 
 /* ---- memory --------------------------------------------------------------- */
 
