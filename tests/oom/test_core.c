@@ -50,7 +50,7 @@ struct run {
 };
 
 static struct asked *k;
-static bool has_redis;
+static bool sick; /* calls fail */
 static struct run runs[RUNS];
 static size_t n_runs;
 static struct fate {
@@ -182,7 +182,7 @@ static void begin(uint64_t granted)
 	k = asked_new(&conf, granted);
 	k->t->more = count_ends;
 	rig_worker(&k->rig, B, "other", granted);
-	has_redis = true;
+	sick = false;
 }
 
 static void end(void)
@@ -199,7 +199,7 @@ static void work(void)
 	struct run run = runs[0];
 	struct fate *f = run.event ? &events[run.event] : NULL;
 	Pirn__Item item = PIRN__ITEM__INIT;
-	bool fails = f && f->tries <= f->fails;
+	bool fails = f ? f->tries <= f->fails : sick;
 
 	memmove(runs, runs + 1, --n_runs * sizeof runs[0]);
 	item.slot = run.slot;
@@ -207,7 +207,7 @@ static void work(void)
 	if (f && !fails)
 		f->effects++;
 	tiny_result(k->t, run.peer, &item,
-		(struct rig_item){ .status = fails ? (f->fails > 9 ? 404 : 500) : 200,
+		(struct rig_item){ .status = !fails ? 200 : f && f->fails > 9 ? 404 : 500,
 			.data = "response" });
 }
 
@@ -398,6 +398,31 @@ static void calls_path(void)
 	end();
 }
 
+/* A service fails until its breaker opens and its worker is left out, and heals. */
+static void sick_path(void)
+{
+	begin(50);
+	sick = true;
+	armed = true;
+	for (uint32_t i = 0; i < 40; i += 2) {
+		submit_calls(1 + i, 2, "hello");
+		if (i == 30) {
+			sick = false;
+			tiny_pass(k->t, 6000);
+		}
+		go_on(10);
+	}
+	rest();
+	expect_answers(1, 40);
+	for (uint32_t i = 41; i < 60 && calls[i - 1].status != 200; i++) {
+		tiny_pass(k->t, 30000);
+		submit_calls(i, 1, "hello");
+		rest();
+	}
+	expect_life();
+	end();
+}
+
 static void submit_events(uint32_t first)
 {
 	static const struct tiny_event kinds[] = {
@@ -449,6 +474,7 @@ static void recovery_path(void)
 	go_on(40);
 	k->t->next = STORE_LOST;
 	go_on(6);
+	k->t->next = STORE_DONE;
 	tiny_cut(k->t);
 	tiny_connect(k->t, true);
 	go_on(300);
@@ -658,6 +684,7 @@ static void drain_path(void)
 SWEEP("core: birth", birth, 0)
 SWEEP("core: a worker says HELLO", a_worker_says_hello, 0)
 SWEEP("core: calls", calls_path, OOM_MAY_ABORT)
+SWEEP("core: a breaker opens", sick_path, OOM_MAY_ABORT)
 SWEEP("core: events", events_path, OOM_MAY_ABORT)
 SWEEP("core: Redis goes and comes", recovery_path, OOM_MAY_ABORT)
 SWEEP("core: adoption", adoption_path, OOM_MAY_ABORT)
@@ -672,6 +699,7 @@ int main(void)
 		cmocka_unit_test(test_birth),
 		cmocka_unit_test(test_a_worker_says_hello),
 		cmocka_unit_test(test_calls_path),
+		cmocka_unit_test(test_sick_path),
 		cmocka_unit_test(test_events_path),
 		cmocka_unit_test(test_recovery_path),
 		cmocka_unit_test(test_adoption_path),
