@@ -29,7 +29,7 @@ void up_spawn(struct up *u, const char *const *flags)
 	}
 	for (; flags && *flags && n < WORDS; flags++)
 		argv[n++] = *flags;
-	u->process = harness_spawn("up", NULL, argv, NULL);
+	u->process = harness_spawn("up", NULL, argv, u->environment);
 }
 
 void up_wait_ready(struct up *u, unsigned times)

@@ -13,6 +13,7 @@
 struct up {
 	char data[PATH_MAX];     /* made when it is "" */
 	char services[PATH_MAX]; /* "": the program's own */
+	const char *const *environment; /* as harness_spawn's */
 	char http[128], admin[128];
 	struct harness_process *process;
 };
