@@ -61,11 +61,12 @@ static uint32_t judge(
 	return brk_overload_judge_event(core, service, size);
 }
 
-static uint32_t retry_after(uint32_t reason)
+static uint32_t retry_after(struct brk_core *core, uint32_t reason)
 {
 	switch (reason) {
 	case PIRN__REASON__OVERLOADED:
 	case PIRN__REASON__QUEUE_FULL:
+		return brk_overload_retry_ms(core);
 	case PIRN__REASON__NOT_DURABLE:
 	case PIRN__REASON__KEYS_FULL:
 	case PIRN__REASON__UNDECIDED:
@@ -120,7 +121,7 @@ void brk_accept_no(struct brk_core *core, struct brk_arrival *arrival, uint32_t 
 		return;
 	item.slot = arrival->slot;
 	item.generation = arrival->generation;
-	brk_refuse(core, peer, &item, reason, retry_after(reason));
+	brk_refuse(core, peer, &item, reason, retry_after(core, reason));
 }
 
 void brk_accept_drop(struct brk_core *core, struct brk_arrival *arrival, uint32_t reason)
@@ -229,5 +230,5 @@ void brk_accept_submit(struct brk_core *core, struct brk_peer *peer, struct brk_
 	if (reason == PIRN__REASON__NONE)
 		return;
 	core->figures.events_refused++;
-	brk_refuse(core, peer, item, reason, retry_after(reason));
+	brk_refuse(core, peer, item, reason, retry_after(core, reason));
 }

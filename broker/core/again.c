@@ -26,7 +26,8 @@ static bool is_worth_it(uint32_t reason, uint32_t status, uint32_t retry_after_m
 /* More than the last runs took on average: what will not end in time is not begun. */
 static bool has_time(const struct brk_core *core, const struct brk_call *call)
 {
-	uint64_t left_ms = call->deadline.due > core->now_ms ? call->deadline.due - core->now_ms : 0;
+	uint64_t left_ms =
+		call->deadline.due > core->now_ms ? call->deadline.due - core->now_ms : 0;
 
 	return left_ms * 1000 > call->service->run_us;
 }
@@ -42,16 +43,15 @@ static bool may_run_again(const struct brk_core *core, const struct brk_call *ca
 
 /* Lost with its worker it says nothing of the service. Otherwise a sick service, or one that has more than
  * it can do, is not asked more. */
-static bool may_bear_it(
-	const struct brk_core *core, const struct brk_call *call, uint32_t reason)
+static bool may_bear_it(const struct brk_core *core, const struct brk_call *call, uint32_t reason)
 {
 	const struct brk_service *service = call->service;
 
 	if (!brk_breaker_lets(core, service))
 		return false;
 	return reason == PIRN__REASON__WORKER_LOST ||
-	       (!service->overload.is_on &&
-		       brk_overload_judge(core, service, brk_call_size(call)) == PIRN__REASON__NONE);
+	       (!service->overload.is_on && brk_overload_judge(core, service,
+						    brk_call_size(call)) == PIRN__REASON__NONE);
 }
 
 static bool spend(struct brk_core *core, struct brk_service *service)

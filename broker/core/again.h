@@ -25,7 +25,7 @@
 #include "broker/core/core.h"
 
 #define BRK_AGAIN_SHARE 100u /* thousandths of a retry that a call earns */
-#define BRK_AGAIN_FIRST 32u  /* retries that a new service has: as many as run at once in a worker */
+#define BRK_AGAIN_FIRST 32u /* retries that a new service has: as many as run at once in a worker */
 #define BRK_AGAIN_SAVED 200u /* and that it may save up */
 
 struct brk_call;

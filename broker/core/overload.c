@@ -52,8 +52,8 @@ uint32_t brk_overload_judge(
 		return PIRN__REASON__QUEUE_FULL;
 	if (o->bytes > 0 && o->waiting_bytes + size > o->bytes)
 		return PIRN__REASON__QUEUE_FULL;
-	if (has_its_share(service->queue.n, core->slab.n_used - core->n_runs,
-		    core->conf.max_calls) ||
+	if (has_its_share(
+		    service->queue.n, core->slab.n_used - core->n_runs, core->conf.max_calls) ||
 		has_its_share(o->waiting_bytes, core->kept_bytes, core->conf.max_bytes))
 		return PIRN__REASON__OVERLOADED;
 	return PIRN__REASON__NONE;
@@ -128,6 +128,14 @@ static uint64_t target_ms(const struct brk_service *service)
 	return (target_us(service) + 999) / 1000;
 }
 
+/* How long a call may wait now that the service is overloaded. */
+static uint64_t limit_ms(const struct brk_service *service)
+{
+	const struct brk_overload *o = &service->overload;
+
+	return smaller(target_ms(service), larger(o->target_ms, o->limit_ms));
+}
+
 static uint64_t interval_ms(const struct brk_service *service)
 {
 	return larger(service->overload.interval_ms, 2 * target_ms(service));
@@ -167,7 +175,7 @@ static uint64_t due_of(const struct brk_core *core, const struct brk_service *se
 		due = smaller(due, o->until_ms);
 	else if (service->queue.oldest)
 		due = smaller(due, o->since_ms + interval_ms(service));
-	return call ? smaller(due, call->queued_ms + target_ms(service)) : due;
+	return call ? smaller(due, call->queued_ms + limit_ms(service)) : due;
 }
 
 /* There is room: brk_service_new reserved it. */
@@ -199,10 +207,15 @@ void brk_overload_left(struct brk_core *core, struct brk_call *call, bool runs)
 {
 	struct brk_service *service = call->service;
 	struct brk_overload *o = &service->overload;
+	uint64_t waited_ms = core->now_ms - call->queued_ms;
 
 	o->waiting_bytes -= brk_call_size(call);
-	if (runs && (core->now_ms - call->queued_ms) * 1000 < target_us(service))
+	if (!runs)
+		return;
+	if (waited_ms * 1000 < target_us(service))
 		o->since_ms = core->now_ms;
+	if (waited_ms > o->longest_ms)
+		o->longest_ms = waited_ms;
 }
 
 struct brk_call *brk_overload_next(const struct brk_core *core, const struct brk_service *service)
@@ -227,7 +240,7 @@ static bool give_up_late(struct brk_core *core, struct brk_service *service)
 	struct brk_call *call;
 
 	while ((call = first_to_go(core, service)) &&
-		call->queued_ms + target_ms(service) <= core->now_ms) {
+		call->queued_ms + limit_ms(service) <= core->now_ms) {
 		if (BRK_FAULTY(core, SHED_NOBODY))
 			return true;
 		if (!brk_act_has_room(core))
@@ -258,6 +271,7 @@ static void begin_interval(const struct brk_core *core, struct brk_service *serv
 	struct brk_overload *o = &service->overload;
 
 	o->until_ms = core->now_ms + interval_ms(service);
+	o->longest_ms = 0;
 	o->given_up = o->shed;
 	o->ended = service->done + service->failed;
 }
@@ -288,12 +302,15 @@ static void judge(const struct brk_core *core, struct brk_service *service, uint
 		if (!service->queue.oldest || core->now_ms < o->since_ms + interval_ms(service))
 			return;
 		o->is_on = true;
+		o->limit_ms = UINT64_MAX;
 		begin_interval(core, service);
 	} else if (core->now_ms >= o->until_ms) {
-		if (is_still_overloaded(service))
-			begin_interval(core, service);
-		else
+		if (!is_still_overloaded(service)) {
 			stop(core, service);
+			return;
+		}
+		o->limit_ms = 2 * o->longest_ms;
+		begin_interval(core, service);
 	}
 }
 

@@ -24,7 +24,9 @@
  * Runs that are longer than the limits would starve their workers that way: a slot would
  * mostly become free while nobody is allowed to wait. So target is at least the mean of the
  * service's last runs (of its timeout, as long as none has ended) and interval at least twice
- * that; and the newest call is never given up for its delay alone.
+ * that; and the newest call is never given up for its delay alone. Where many run at once that
+ * is longer than need be: from its second interval on an overload lets nobody wait for more
+ * than twice what the longest wait of those was who were dispatched in the interval before.
  *
  * Not given up for their delay either: calls that came back from a worker (handed back by one
  * that drains, or lost with it). They were let in before, are no more than the workers'
@@ -54,14 +56,17 @@ struct brk_service;
 struct brk_overload {
 	uint64_t bytes, event_bytes; /* bounds out of the manifest; 0: none */
 	uint32_t age_ms, target_ms, interval_ms, events, event_age_ms;
-	uint64_t waiting_bytes;      /* of calls in the queue */
-	uint64_t open_event_bytes;   /* of deliveries that have not ended */
-	uint64_t since_ms;           /* calls wait: since when none waited for less than target */
+	uint64_t waiting_bytes;    /* of calls in the queue */
+	uint64_t open_event_bytes; /* of deliveries that have not ended */
+	uint64_t since_ms;         /* calls wait: since when none waited for less than target */
 	bool is_on;
-	uint64_t until_ms;           /* is_on: when this interval's balance is drawn … */
-	uint64_t ended, given_up;    /* … and what both were when it began */
-	struct base_heap_node due;   /* in core->overloads: not later than when something is to be done */
-	uint64_t shed;               /* calls given up for their delay or age, ever */
+	uint64_t until_ms;        /* is_on: when this interval's balance is drawn … */
+	uint64_t ended, given_up; /* … and what both were when it began */
+	uint64_t longest_ms;      /* the longest wait of those that were dispatched in it */
+	uint64_t limit_ms;        /* what that of the interval before allows */
+	struct base_heap_node
+		due;   /* in core->overloads: not later than when something is to be done */
+	uint64_t shed; /* calls given up for their delay or age, ever */
 };
 
 void brk_overload_configure(

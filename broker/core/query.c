@@ -3,6 +3,8 @@
  * and packed into a buffer of the core's. Breakers are answered each time: forcing one
  * changes what the next question is told.
  */
+#undef NDEBUG
+#include <assert.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -17,7 +19,7 @@
 	X("pirn_broker_refused_total", COUNTER, refused, "Calls that were refused.") \
 	X("pirn_broker_dispatched_total", COUNTER, dispatched, "Runs that were sent to workers.") \
 	X("pirn_broker_replied_total", COUNTER, replied, "Calls that were answered.") \
-	X("pirn_broker_retried_total", COUNTER, retried, "Runs again after a worker was lost.") \
+	X("pirn_broker_retried_total", COUNTER, retried, "Calls that ran again after a run had failed.") \
 	X("pirn_broker_expired_total", COUNTER, expired, "Calls whose deadline passed.") \
 	X("pirn_broker_lost_total", COUNTER, lost, "Calls that were lost with their worker.") \
 	X("pirn_broker_cancelled_total", COUNTER, cancelled, \
@@ -84,7 +86,7 @@ static const struct figure {
 
 #define N_FIGURES   (sizeof figures / sizeof figures[0])
 #define MAX_QUERY   (64u * 1024) /* a thousand ids */
-#define PER_SERVICE 13
+#define PER_SERVICE 17
 
 /* ---- memory --------------------------------------------------------------- */
 
@@ -313,8 +315,20 @@ static bool add_service(struct brk_core *core, struct metrics *to, struct brk_se
 	m->sum = (double)s->latency.sum_us / 1e6;
 	m->n_buckets = used_buckets(&s->latency);
 	m->buckets = s->latency.counts;
+	add(to, "pirn_service_overloaded",
+		"Whether calls of the service wait for too long, and the newest go first.",
+		BASE_STAT_GAUGE, s->overload.is_on);
+	add(to, "pirn_service_shed_total",
+		"Calls of the service that were given up because they had waited for too long.",
+		BASE_STAT_COUNTER, (double)s->overload.shed);
+	add(to, "pirn_service_call_retries_total", "Calls of the service that ran again.",
+		BASE_STAT_COUNTER, (double)s->retries);
+	add(to, "pirn_service_retry_refused_total",
+		"Failed calls of the service that did not run again, because its budget of retries was spent.",
+		BASE_STAT_COUNTER, (double)s->retries_refused);
 	if (!add_guard(core, to, s))
 		return false;
+	assert(to->n - first <= PER_SERVICE);
 	for (size_t i = first; i < to->n; i++)
 		if (!to->list[i]->labels)
 			to->list[i]->labels = labels;
