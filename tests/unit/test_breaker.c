@@ -455,6 +455,27 @@ static void what_was_begun_before_says_nothing_after(void **state)
 	count(&b, now, 0, 0);
 }
 
+/* Passes that nobody was given, with the generation of now. */
+static void what_is_no_pass_does_nothing(void **state)
+{
+	uint64_t now;
+	struct base_breaker b = fresh(NULL);
+	uint64_t until;
+
+	(void)state;
+	open_it(&b, START_MS);
+	until = b.until_ms;
+	for (uint64_t i = 0; i < 20; i++)
+		assert_false(give(&b, START_MS, (uint64_t)b.generation << 32 | i, BASE_BREAKER_FAILED));
+	assert_int_equal(b.openings, 1);
+	assert_int_equal(b.until_ms, until);
+	count(&b, START_MS, 0, 0);
+	b = half_open(NULL, &now);
+	for (int i = 0; i < 20; i++)
+		assert_false(give(&b, now, (uint64_t)b.generation << 32, BASE_BREAKER_OK));
+	assert_int_equal(b.in_row, 0);
+}
+
 /* ---- others' openings, other settings ---------------------------------------------- */
 
 static void others_openings(void **state)
@@ -820,6 +841,7 @@ int main(void)
 		cmocka_unit_test(so_many_probes_at_a_time),
 		cmocka_unit_test(a_lost_probe_expires),
 		cmocka_unit_test(what_was_begun_before_says_nothing_after),
+		cmocka_unit_test(what_is_no_pass_does_nothing),
 		cmocka_unit_test(others_openings),
 		cmocka_unit_test(other_settings_keep_the_state),
 		cmocka_unit_test(settings_out_of_bounds),
