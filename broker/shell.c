@@ -11,10 +11,13 @@
 #include "base/rand.h"
 #include "broker/endpoints.h"
 #include "broker/shell_parts.h"
+#include "net/notify.h"
 
 #define ARENA_FIRST (64u * 1024)
 #define ARENA_MAX   (16u * 1024 * 1024) /* what a hostile HELLO may make protobuf-c take */
 #define LEAVE_MS    1000                /* how long the end waits for what was asked of Redis */
+#define START_MS    2000                /* how long the beginning waits for Redis */
+#define HOPE_MS     2000                /* that long a service without workers is one whose worker restarts */
 #define MAX_FILES   65536
 
 /* ---- the router's events */
@@ -115,6 +118,7 @@ static void on_terminate(void *arg, unsigned times)
 	}
 	base_log(BASE_INFO, "broker_drain", LOG_STR("name", s->name),
 		LOG_U64("at_most_ms", s->settings->drain_ms));
+	net_notify_stopping();
 	s->draining = true;
 	uv_timer_start(&s->drain, on_drain_over, s->settings->drain_ms, 0);
 	brk_shell_execute(s, brk_core_drain(s->core, brk_shell_now_ms(s)));
@@ -198,6 +202,7 @@ static enum base_err make_core(struct brk_shell *s)
 		.max_peers = set->max_peers,
 		.max_services = set->max_services,
 		.forget_ms = set->forget_ms,
+		.hope_ms = HOPE_MS,
 		.events = brk_shell_has_redis(set),
 		.max_events = set->max_events,
 		.max_event_bytes = set->max_event_bytes,
@@ -213,22 +218,58 @@ static enum base_err make_core(struct brk_shell *s)
 	return brk_core_new(&conf, &s->core);
 }
 
-static enum base_err make_all(struct brk_shell *s, char **endpoints, char **why)
+static enum brk_exit fail_with(enum base_err err, const char *why)
+{
+	base_log(BASE_ERROR, "broker_failed", LOG_STR("why", why ? why : base_err_text(err)));
+	switch (err) {
+	case BASE_EXISTS:
+		return BRK_EXIT_UNAVAILABLE;
+	case BASE_CONFIG:
+		return BRK_EXIT_CONFIG;
+	default:
+		return BRK_EXIT_SOFTWARE;
+	}
+}
+
+void brk_shell_listen(struct brk_shell *s)
 {
 	const struct net_router_events events = {
 		.on_message = on_message, .on_gone = on_gone, .arg = s
 	};
+	char *why = NULL;
+	enum base_err err;
+	if (s->router || s->ended || s->code != BRK_EXIT_OK)
+		return;
+	uv_timer_stop(&s->start);
+	err = net_router_new(s->loop, s->endpoints, &events, &s->router, &why);
+	if (err) {
+		s->code = fail_with(err, why);
+		net_loop_stop(s->loop);
+	} else {
+		base_log(BASE_INFO, "broker_ready", LOG_STR("endpoint", s->endpoints),
+			LOG_STR("name", s->name), LOG_STR("boot", s->boot_text));
+		net_notify_ready();
+	}
+	free(why);
+}
+
+static void on_start_over(uv_timer_t *timer)
+{
+	brk_shell_listen(timer->data);
+}
+
+static enum base_err make_all(struct brk_shell *s, char **why)
+{
 	enum base_err err = net_loop_new(&s->loop);
 	if (err)
 		return err;
 	uv_timer_init(net_loop_uv(s->loop), &s->wake);
 	uv_timer_init(net_loop_uv(s->loop), &s->drain);
-	s->wake.data = s->drain.data = s;
+	uv_timer_init(net_loop_uv(s->loop), &s->start);
+	s->wake.data = s->drain.data = s->start.data = s;
 	if ((err = make_core(s)) || (err = brk_shell_store_new(s, why)))
 		return err;
-	if ((err = brk_endpoints_make(s->settings->bind, endpoints, why)))
-		return err;
-	if ((err = net_router_new(s->loop, *endpoints, &events, &s->router, why)))
+	if ((err = brk_endpoints_make(s->settings->bind, &s->endpoints, why)))
 		return err;
 	brk_shell_execute(s, brk_core_tick(s->core, brk_shell_now_ms(s),
 				     base_clock_unix_ms())); /* tells it the time */
@@ -247,41 +288,28 @@ static void fini(struct brk_shell *s)
 	if (s->loop) {
 		uv_close((uv_handle_t *)&s->wake, NULL);
 		uv_close((uv_handle_t *)&s->drain, NULL);
+		uv_close((uv_handle_t *)&s->start, NULL);
 	}
 	net_loop_free(&s->loop);
-}
-
-static enum brk_exit fail_with(enum base_err err, const char *why)
-{
-	base_log(BASE_ERROR, "broker_failed", LOG_STR("why", why ? why : base_err_text(err)));
-	switch (err) {
-	case BASE_EXISTS:
-		return BRK_EXIT_UNAVAILABLE;
-	case BASE_CONFIG:
-		return BRK_EXIT_CONFIG;
-	default:
-		return BRK_EXIT_SOFTWARE;
-	}
 }
 
 enum brk_exit brk_shell_run(const struct brk_settings *settings)
 {
 	struct brk_shell s = { .settings = settings, .wake_at = UINT64_MAX };
-	enum brk_exit code = BRK_EXIT_OK;
-	char *endpoints = NULL, *why = NULL;
+	char *why = NULL;
 	raise_files();
 	make_name(&s);
 	base_arena_init(&s.arena, ARENA_FIRST, ARENA_MAX);
-	enum base_err err = make_all(&s, &endpoints, &why);
+	enum base_err err = make_all(&s, &why);
 	if (err) {
-		code = fail_with(err, why);
+		s.code = fail_with(err, why);
 	} else {
-		base_log(BASE_INFO, "broker_ready", LOG_STR("endpoint", endpoints),
-			LOG_STR("name", s.name), LOG_STR("boot", s.boot_text));
+		/* From the loop, so that what goes wrong ends it. */
+		uv_timer_start(&s.start, on_start_over, s.redis ? START_MS : 0, 0);
 		net_loop_run(s.loop);
 	}
 	fini(&s);
-	free(endpoints);
+	free(s.endpoints);
 	free(why);
-	return code;
+	return s.code;
 }

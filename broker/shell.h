@@ -13,7 +13,9 @@
  *   SIGTERM         → brk_core_drain, then brk_core_end
  *
  * Redis is not needed for calls: a broker starts without it, says so once, and says
- * so again when it is there.
+ * so again when it is there. But one that could ask Redis and has not yet knows of no
+ * service, and would tell its peers so: it listens when it has read the registry, or
+ * found that there is no Redis, or has waited for 2 s.
  */
 #ifndef BROKER_SHELL_H
 #define BROKER_SHELL_H

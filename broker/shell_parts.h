@@ -20,6 +20,7 @@
 #include "broker/core/core.h"
 #include "broker/metrics.h"
 #include "broker/settings.h"
+#include "broker/shell.h"
 #include "net/router.h"
 #include "store/check.h"
 
@@ -28,13 +29,14 @@
 struct brk_shell {
 	const struct brk_settings *settings;
 	struct net_loop *loop;
-	struct net_router *router;
+	struct net_router *router; /* NULL: we do not listen yet */
 	struct net_hook *hook;
 	struct brk_core *core;
 	struct store_redis *redis; /* NULL: told to have none */
 	struct brk_catalog *catalog;
 	struct brk_carrier *carrier;
-	uv_timer_t wake, drain;
+	uv_timer_t wake, drain, start;
+	char *endpoints;
 	uint64_t wake_at; /* UINT64_MAX: not armed */
 	struct base_arena arena;
 	struct brk_metrics metrics;
@@ -49,6 +51,7 @@ struct brk_shell {
 	uint32_t cut[BRK_SHELL_CUT];
 	size_t n_cut;
 	const char *why; /* it ended; a static text */
+	enum brk_exit code;
 	uint64_t left_calls;
 	uint64_t told_at; /* when Redis's state was logged last */
 	char told[256];
@@ -71,5 +74,6 @@ void brk_shell_store_retell(struct brk_shell *s);
 
 void brk_shell_answered(
 	struct brk_shell *s); /* an ask was told about; the last one may be the end */
+void brk_shell_listen(struct brk_shell *s); /* Redis has said what it can; again: nothing happens */
 
 #endif

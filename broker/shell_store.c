@@ -30,6 +30,11 @@ static void on_entry(void *arg, const Pirn__Entry *entry)
 		brk_shell_execute(s, brk_core_entry(s->core, brk_shell_now_ms(s), entry));
 }
 
+static void on_read(void *arg)
+{
+	brk_shell_listen(arg);
+}
+
 static void on_told(void *arg, const struct brk_told *told)
 {
 	struct brk_shell *s = arg;
@@ -114,6 +119,7 @@ static void on_down(void *arg, const char *why)
 	s->sentences[0] = unreachable;
 	s->n_sentences = 1;
 	tell_durable(s);
+	brk_shell_listen(s);
 }
 
 /* Somebody who mends the address and then meets a wrong password wants to hear of it. */
@@ -146,7 +152,9 @@ enum base_err brk_shell_store_new(struct brk_shell *s, char **why)
 	const struct brk_settings *set = s->settings;
 	const struct store_redis_events events = { on_up, on_down, s };
 	const struct store_bounds bounds = brk_shell_bounds(set);
-	const struct brk_catalog_conf catalog = { .max_services = set->max_services };
+	const struct brk_catalog_conf catalog = {
+		.max_services = set->max_services, .on_read = on_read
+	};
 	const struct store_redis_conf conf = { .url = set->redis,
 		.name = s->name,
 		.command_ms = set->redis_ms,

@@ -257,6 +257,33 @@ static void test_a_worker_drains(void **state)
 	rig_free(&r);
 }
 
+/* It, or the broker, is just being restarted. */
+static void test_calls_wait_for_a_worker_that_left_just_now(void **state)
+{
+	struct brk_conf conf = rig_conf();
+	struct rig r;
+
+	(void)state;
+	conf.hope_ms = 2000;
+	r = rig_new(&conf);
+	rig_client(&r, CLIENT);
+	rig_worker(&r, WORKER, "hello", 2);
+	rig_send(&r, WORKER, PIRN__KIND__BYE);
+	rig_tick(&r, 1999);
+	rig_submit(&r, CLIENT, 1, "hello", 0);
+	assert_int_equal(rig_count(&r, PIRN__KIND__REFUSED), 0);
+	assert_int_equal(rig_figures(&r).waiting, 1);
+	rig_worker(&r, SECOND, "hello", 2);
+	assert_int_equal(rig_one(&r, PIRN__KIND__DISPATCH)->peer, SECOND);
+	rig_send(&r, SECOND, PIRN__KIND__BYE);
+	rig_tick(&r, 2000);
+	rig_submit(&r, CLIENT, 2, "hello", 0);
+	rig_is_refused(&r, 2, PIRN__REASON__NO_WORKER);
+	rig_submit(&r, CLIENT, 3, "nobody", 0);
+	rig_is_refused(&r, 3, PIRN__REASON__UNKNOWN_SERVICE);
+	rig_free(&r);
+}
+
 static void test_the_broker_drains(void **state)
 {
 	struct rig r = rig_new(NULL);
@@ -487,6 +514,7 @@ int main(void)
 		cmocka_unit_test(test_silence),
 		cmocka_unit_test(test_who_was_late_blames_nobody),
 		cmocka_unit_test(test_a_worker_drains),
+		cmocka_unit_test(test_calls_wait_for_a_worker_that_left_just_now),
 		cmocka_unit_test(test_the_broker_drains),
 		cmocka_unit_test(test_the_end),
 		cmocka_unit_test(test_registry),
