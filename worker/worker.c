@@ -43,6 +43,7 @@ struct worker {
 	bool started;     /* the links are open */
 	bool forgiving;   /* a service that does not load does not end the start */
 	bool draining, anew;
+	bool few_said; /* that there are fewer threads than services may want */
 	bool cut; /* the end did not wait for all */
 	enum wrk_exit code;
 };
@@ -130,8 +131,13 @@ static void bound_threads(struct worker *w)
 
 	for (struct wrk_service *s = wrk_session_services(w->session); s; s = s->hh.next)
 		n += s->manifest->concurrency;
-	if (n > w->settings->max_threads)
+	if (n > w->settings->max_threads) {
+		if (wrk_loader_left(w->loader) == 0 && !w->few_said)
+			base_log(BASE_WARN, "threads_few", LOG_U64("wanted", n),
+				LOG_U64("most", w->settings->max_threads));
+		w->few_said = w->few_said || wrk_loader_left(w->loader) == 0;
 		n = w->settings->max_threads;
+	}
 	wrk_executor_bound(w->executor, (uint32_t)n);
 }
 

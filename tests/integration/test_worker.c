@@ -480,7 +480,7 @@ static void test_a_drain_has_an_end(void **state)
 	client = sleeper("15000");
 	wait_until(PATIENCE_MS, running() == 1);
 	harness_signal(f.workers[0], SIGTERM);
-	assert_int_equal(harness_wait(f.workers[0], 10000), 1);
+	assert_int_equal(harness_wait(f.workers[0], 10000), 0); /* as it was told */
 	assert_true(harness_logged(f.workers[0], "drain_cut"));
 	assert_int_equal(harness_wait(client, PATIENCE_MS), 0);
 	assert_true(harness_wrote(client, "|502"));

@@ -256,7 +256,7 @@ static void error_codes_become_problems(void **state)
 		{ PIRN_ERR_FAILED, 500, false }, { PIRN_ERR_INVALID, 400, false }, { PIRN_ERR_NOT_FOUND, 404, false },
 		{ PIRN_ERR_MISMATCH, 409, false }, { PIRN_ERR_OVERFLOW, 400, false }, { PIRN_ERR_TYPE, 500, false },
 		{ PIRN_ERR_TOO_LARGE, 413, false }, { PIRN_ERR_UNAVAILABLE, 503, true }, { PIRN_ERR_UNKNOWN, 503, true },
-		{ PIRN_ERR_TIMEOUT, 504, false }, { PIRN_ERR_NOMEM, 503, true }, { -1, 500, false }, { 4711, 500, false },
+		{ PIRN_ERR_TIMEOUT, 504, false }, { PIRN_ERR_NOMEM, 503, true }, { PIRN_ERR_OPEN, 503, true }, { -1, 500, false }, { 4711, 500, false },
 	};
 	struct fixture *f = *state;
 

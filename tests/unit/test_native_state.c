@@ -33,6 +33,13 @@ struct fixture {
 	atomic_uint wakes;
 };
 
+static _Atomic(uint64_t) now_ms; /* the breaker's time */
+
+static uint64_t clock_ms(void)
+{
+	return now_ms;
+}
+
 static void copy(char *out, const struct store_arg *arg)
 {
 	memcpy(out, arg->data ? arg->data : "", arg->size);
@@ -68,8 +75,13 @@ static void wake(void *arg)
 static int setup(void **state)
 {
 	struct fixture *f = calloc(1, sizeof *f);
-	struct wrk_state_conf conf = { .start = start, .wake = wake, .arg = f };
+	struct wrk_state_conf conf = { .start = start,
+		.wake = wake,
+		.arg = f,
+		.now_ms = clock_ms,
+		.vain_ms = 1000 };
 
+	now_ms = 1000;
 	sem_init(&f->woken, 0, 0);
 	assert_int_equal(wrk_state_new(&conf, &f->state), BASE_OK);
 	wrk_state_set_up(f->state, true);
@@ -175,6 +187,13 @@ static int adds(struct pirn_request *req, struct pirn_response *res)
 	int err = pirn_counter_add(req, "visits", 5, &value);
 
 	return err ? err : pirn_respond_json(res, 200, "%lld", (long long)value);
+}
+
+static int waits_then_adds(struct pirn_request *req, struct pirn_response *res)
+{
+	while (pirn_request_left_ms(req) > 0)
+		sched_yield();
+	return adds(req, res);
 }
 
 static void number_comes_back(void **state)
@@ -327,6 +346,133 @@ static void operations_are_told_as_they_are(void **state)
 	assert_string_equal(f->list[2].field, "f");
 }
 
+/* The run's time is over, though the handler goes on: not even the loop hears of what it asks for. */
+static void overdue_handler_starts_nothing(void **state)
+{
+	struct fixture *f = *state;
+	struct asker a;
+
+	ask_begin(&a, f, waits_then_adds, base_clock_us() + 1000);
+	ask_end(&a, 504, NULL);
+	assert_int_equal(f->wakes, 0);
+}
+
+/* ---- the breaker before Redis ---------------------------------------------------- */
+
+/* One operation that is answered, or lost, after so long. */
+static void goes(struct fixture *f, enum base_err err, uint64_t after_ms, unsigned status)
+{
+	size_t n = f->n;
+	struct asker a;
+
+	ask_begin(&a, f, adds, FOREVER);
+	turn_until(f, n + 1);
+	now_ms += after_ms;
+	answer(f, n, &(struct store_result){ .err = err, .number = 1 });
+	ask_end(&a, status, NULL);
+}
+
+static enum base_breaker_state breaker(const struct fixture *f)
+{
+	struct wrk_state_figures figures;
+
+	wrk_state_figures(f->state, &figures);
+	return figures.breaker;
+}
+
+static void open_it(struct fixture *f)
+{
+	for (int i = 0; i < 5; i++) {
+		assert_int_equal(breaker(f), BASE_BREAKER_CLOSED);
+		goes(f, BASE_IO, 1000, 503);
+	}
+	assert_int_equal(breaker(f), BASE_BREAKER_OPEN);
+}
+
+static void silence_opens_the_breaker(void **state)
+{
+	struct fixture *f = *state;
+	unsigned wakes;
+	struct asker a;
+
+	open_it(f);
+	wakes = f->wakes;
+	ask_begin(&a, f, adds, FOREVER);
+	ask_end(&a, 503, NULL);
+	assert_int_equal(f->n, 5);
+	assert_int_equal(f->wakes, wakes); /* at once: not even the loop was asked */
+}
+
+static void answers_close_it_again(void **state)
+{
+	struct fixture *f = *state;
+
+	open_it(f);
+	now_ms += 1100;
+	for (int i = 0; i < 3; i++) {
+		goes(f, BASE_OK, 1, 200);
+		assert_int_equal(breaker(f), i < 2 ? BASE_BREAKER_HALF_OPEN : BASE_BREAKER_CLOSED);
+	}
+}
+
+/* While it is half-open only so many may try; the others do not wait for them. */
+static void probes_are_few(void **state)
+{
+	struct fixture *f = *state;
+	struct asker probes[3], one_more;
+
+	open_it(f);
+	now_ms += 1100;
+	for (size_t i = 0; i < 3; i++) {
+		ask_begin(&probes[i], f, adds, FOREVER);
+		turn_until(f, 6 + i);
+	}
+	ask_begin(&one_more, f, adds, FOREVER);
+	sem_wait(&f->woken);
+	turn(f);
+	ask_end(&one_more, 503, NULL);
+	assert_int_equal(f->n, 8);
+	now_ms += 1000;
+	for (size_t i = 0; i < 3; i++)
+		answer(f, 5 + i, &(struct store_result){ .err = BASE_IO });
+	for (size_t i = 0; i < 3; i++)
+		ask_end(&probes[i], 503, NULL);
+	assert_int_equal(breaker(f), BASE_BREAKER_OPEN);
+}
+
+/* A connection that breaks is seen at once, a refusal too: neither makes anybody wait. */
+static void what_costs_no_time_does_not(void **state)
+{
+	struct fixture *f = *state;
+
+	for (int i = 0; i < 10; i++) {
+		goes(f, BASE_IO, 999, 503);
+		goes(f, BASE_UNAVAILABLE, 0, 503);
+		goes(f, BASE_FULL, 0, 503);
+	}
+	assert_int_equal(breaker(f), BASE_BREAKER_CLOSED);
+	for (int i = 0; i < 10; i++)
+		goes(f, BASE_OK, 1900, 200); /* slow, but it answers */
+	assert_int_equal(breaker(f), BASE_BREAKER_CLOSED);
+}
+
+/* Nobody waits for the answer any more; that there was none counts all the same. */
+static void deserted_ones_count(void **state)
+{
+	struct fixture *f = *state;
+	struct asker askers[5];
+
+	for (size_t i = 0; i < 5; i++)
+		ask_begin(&askers[i], f, adds, base_clock_us() + 1000000);
+	turn_until(f, 5);
+	for (size_t i = 0; i < 5; i++)
+		ask_end(&askers[i], 504, NULL);
+	now_ms += 2000;
+	for (size_t i = 0; i < 5; i++)
+		answer(f, i, &(struct store_result){ .err = BASE_IO });
+	assert_int_equal(breaker(f), BASE_BREAKER_OPEN);
+}
+
 /* ---- many at once ------------------------------------------------------------ */
 
 enum { THREADS = 8, ROUNDS = 500 };
@@ -431,6 +577,12 @@ int main(void)
 		WITH(late_operation_is_not_started),
 		WITH(value_comes_back),
 		WITH(operations_are_told_as_they_are),
+		WITH(overdue_handler_starts_nothing),
+		WITH(silence_opens_the_breaker),
+		WITH(answers_close_it_again),
+		WITH(probes_are_few),
+		WITH(what_costs_no_time_does_not),
+		WITH(deserted_ones_count),
 		cmocka_unit_test(many_threads_get_their_own),
 	};
 

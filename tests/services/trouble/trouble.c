@@ -113,6 +113,19 @@ static const char *quoted(struct pirn_request *req, const char *text)
 	return text ? pirn_json_string(req, text, strlen(text)) : "null";
 }
 
+/* Asks something that answers as the path says: well, or not; behind a breaker of that thing's. */
+static int bank(struct pirn_request *req, struct pirn_response *res)
+{
+	const char *how = pirn_request_param(req, "how", NULL);
+	bool ok = how && strcmp(how, "ok") == 0;
+	int err = pirn_breaker_enter(req, "bank");
+
+	if (err)
+		return err;
+	pirn_breaker_leave(req, "bank", ok);
+	return ok ? pirn_respond_json(res, 200, "{\"balance\":0}") : PIRN_ERR_FAILED;
+}
+
 /* What the service sees of the request, and headers that come twice. */
 static int mirror(struct pirn_request *req, struct pirn_response *res)
 {
@@ -159,6 +172,7 @@ static const struct {
 	{ "crash", crash },
 	{ "mirror", mirror },
 	{ "settings", settings },
+	{ "bank", bank },
 };
 
 static int trouble(struct pirn_request *req, struct pirn_response *res)
@@ -173,4 +187,11 @@ static int trouble(struct pirn_request *req, struct pirn_response *res)
 	return PIRN_ERR_NOT_FOUND;
 }
 
-PIRN_SERVICE(.handler = trouble);
+static int init(void)
+{
+	static const struct pirn_breaker_options quick = { .consecutive = 3, .open_ms = 300, .open_max_ms = 300 };
+
+	return pirn_breaker_set("bank", &quick);
+}
+
+PIRN_SERVICE(.handler = trouble, .init = init);
