@@ -198,7 +198,8 @@ void brk_overload_came(struct brk_core *core, struct brk_call *call)
 	o->waiting_bytes += brk_call_size(call);
 	if (service->queue.oldest == call)
 		o->since_ms = core->now_ms;
-	due = due_of(core, service);
+	/* Who was the newest until now may be late already: that is no delay of ours. */
+	due = larger(due_of(core, service), core->now_ms);
 	if (o->due.place == 0 || due < o->due.due)
 		set_due(core, o, due);
 }

@@ -385,6 +385,27 @@ static void test_a_late_tick_is_no_overload(void **state)
 	rig_free(&r);
 }
 
+/* The newest may wait for long; that it has is noticed when another comes, and is not taken for a pause of
+ * the broker's. */
+static void test_who_was_the_newest_for_long(void **state)
+{
+	struct rig r = new_rig(NULL, 2);
+
+	(void)state;
+	run_once(&r, 99, 1000);
+	for (uint32_t i = 0; i < 3; i++)
+		rig_submit(&r, CLIENT, i, "hello", 0);
+	pass(&r, 100);
+	is_given_up(&r, 0, 1);
+	pass(&r, 60); /* 2 has waited for more than target and interval together */
+	assert_int_equal(rig_figures(&r).waiting, 1);
+	rig_submit(&r, CLIENT, 3, "hello", 0);
+	pass(&r, 1);
+	assert_true(overload(&r)->is_on);
+	is_given_up(&r, 0, 2);
+	rig_free(&r);
+}
+
 /* Nobody is given up any more: it is over after an interval, even if nothing comes or ends. */
 static void test_it_ends(void **state)
 {
@@ -833,6 +854,7 @@ int main(void)
 		cmocka_unit_test(test_what_came_back_is_kept),
 		cmocka_unit_test(test_no_worker_is_no_overload),
 		cmocka_unit_test(test_a_late_tick_is_no_overload),
+		cmocka_unit_test(test_who_was_the_newest_for_long),
 		cmocka_unit_test(test_it_ends),
 		cmocka_unit_test(test_many_are_given_up),
 		cmocka_unit_test(test_events_by_number),
