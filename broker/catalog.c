@@ -126,6 +126,11 @@ static enum base_err take(
 	if (is_new) {
 		strcpy(k->service, service);
 		HASH_ADD_STR(c->all, service, k);
+		if (!k->hh.tbl) {
+			free(k->bytes);
+			free(k);
+			return BASE_NOMEM;
+		}
 	}
 	*out = k;
 	return BASE_OK;
@@ -264,6 +269,16 @@ static void merge(struct brk_catalog *c, const Pirn__Entry *entry)
 	c->on_entry(c->arg, entry);
 }
 
+/* There was no memory to look at it: it is left as it is, and read again with the next poll. */
+static void pass_over(struct brk_catalog *c, const struct store_reply *field)
+{
+	struct kept *k = NULL;
+	HASH_FIND(hh, c->all, field->text, field->size, k);
+	if (k)
+		k->seen = c->reading;
+	c->version = -1;
+}
+
 /* What stands there is none: ours goes over it, when we have one. */
 static bool mend(struct brk_catalog *c, const struct store_reply *field)
 {
@@ -308,6 +323,8 @@ static void on_all(void *arg, const struct store_reply *reply)
 		const Pirn__Entry *entry = unpack(c, &field, &value);
 		if (entry)
 			merge(c, entry);
+		else if (c->arena.starved)
+			pass_over(c, &field);
 		else
 			broken += !mend(c, &field);
 	}

@@ -186,8 +186,11 @@ static enum base_err place(struct client_engine *e, struct client_call *call)
 	uint64_t among = call->event ? client_table_takers(e, call->service)
 				     : client_table_links(e, call->service);
 	struct client_link *link;
-	enum base_err err = BASE_GONE;
+	enum base_err err = client_call_set_due(e, call, call->deadline_at);
 
+	if (err)
+		return err; /* before it has left: what has left cannot be refused any more */
+	err = BASE_GONE;
 	while (err == BASE_GONE && (link = pick(e, call, among))) {
 		err = send_to(e, call, link);
 		if (err == BASE_GONE)
@@ -196,10 +199,11 @@ static enum base_err place(struct client_engine *e, struct client_call *call)
 	if (err && err != BASE_GONE)
 		return err;
 	enlist(e, call, err ? NULL : link);
-	err = client_call_set_due(e, call, err ? waiting_due(e, call) : call->deadline_at);
-	if (err)
-		unlist(e, call);
-	return err;
+	if (!err)
+		return BASE_OK;
+	err = client_call_set_due(e, call, waiting_due(e, call));
+	assert(!err); /* it had a place */
+	return BASE_OK;
 }
 
 void client_call_again(struct client_engine *e, struct client_call *call)

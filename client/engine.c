@@ -73,14 +73,17 @@ static void on_up(void *arg, struct net_link *net, const Pirn__Welcome *welcome)
 {
 	struct client_engine *e = arg;
 	struct client_link *link = NULL;
-	unsigned bit;
+	unsigned bit = 0;
+	bool has_bit = find_bit(e, &bit);
 
 	(void)welcome;
-	if (find_bit(e, &bit))
+	if (has_bit)
 		link = calloc(1, sizeof *link);
 	if (!link) {
 		base_log(BASE_ERROR, "link_not_used", LOG_STR("broker", net_link_name(net)));
 		net_link_set_user(net, NULL);
+		if (has_bit)
+			net_link_break(net, "there is no memory for it");
 		return;
 	}
 	link->net = net;

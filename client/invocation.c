@@ -41,6 +41,7 @@ struct client_question {
 	size_t n_asked, n_answered; /* of this round, as the three below */
 	struct epochs owners, loaded;
 	enum _Pirn__Reason reason;
+	bool starved; /* there was no memory for something that was answered in this round */
 };
 
 /* ---- states ---------------------------------------------------------------- */
@@ -136,8 +137,10 @@ static void take_one(struct client_question *q, const Pirn__Invocation *what, ui
 	if (at == q->limit || (there && !is_later(what, epoch, &q->found[at])))
 		return;
 	own = copy(what);
-	if (!own)
+	if (!own) {
+		q->starved = true;
 		return;
+	}
 	if (there) {
 		pirn__invocation__free_unpacked(q->found[at].what, NULL);
 	} else {
@@ -234,7 +237,7 @@ static void tell(struct client_question *q)
 		.partial = q->n_answered < q->n_asked };
 	Pirn__Invocation **list = calloc(q->n_found + 1, sizeof(Pirn__Invocation *));
 
-	if (!list) {
+	if (!list || q->starved) {
 		told.verdict = CLIENT_CANNOT_SAY;
 		told.n = 0;
 	}
@@ -242,7 +245,7 @@ static void tell(struct client_question *q)
 		list[i] = q->found[i].what;
 	told.list = list;
 	if (told.verdict == CLIENT_CANNOT_SAY)
-		told.reason = list ? reason_of(q) : PIRN__REASON__OVERLOADED;
+		told.reason = list && !q->starved ? reason_of(q) : PIRN__REASON__OVERLOADED;
 	if (q->fn)
 		q->fn(q->arg, &told);
 	free(list);
@@ -267,6 +270,7 @@ static enum base_err start_round(struct client_question *q, Pirn__Query *query)
 	q->owners.n = q->loaded.n = 0;
 	q->owners.overflow = q->loaded.overflow = false;
 	q->reason = PIRN__REASON__NONE;
+	q->starved = false;
 	return client_engine_query(q->e, query, query->wait_ms + GRACE_MS, on_answer, q);
 }
 

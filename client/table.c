@@ -25,13 +25,19 @@ static void drop_services(struct client_engine *e)
 	}
 }
 
+static bool is_name(const char *name)
+{
+	size_t size = strlen(name);
+
+	return size > 0 && size < CLIENT_SERVICE_MAX;
+}
+
+/* NULL: memory */
 static struct client_service *find_or_add(struct client_engine *e, const char *name)
 {
 	struct client_service *s;
 	size_t size = strlen(name);
 
-	if (size == 0 || size >= CLIENT_SERVICE_MAX)
-		return NULL;
 	HASH_FIND(hh, e->services, name, size, s);
 	if (s)
 		return s;
@@ -41,6 +47,10 @@ static struct client_service *find_or_add(struct client_engine *e, const char *n
 	memcpy(s->name, name, size);
 	pirn__entry__init(&s->entry);
 	HASH_ADD(hh, e->services, name[0], size, s);
+	if (!s->hh.tbl) {
+		free(s);
+		return NULL;
+	}
 	return s;
 }
 
@@ -61,19 +71,24 @@ static void unite(Pirn__Entry *into, const Pirn__Entry *one, bool is_live)
 		into->workers += one->workers;
 }
 
-static void unite_registry(struct client_engine *e, const Pirn__Registry *registry, uint64_t bit)
+/* False: there is no memory for all of it. */
+static bool unite_registry(struct client_engine *e, const Pirn__Registry *registry, uint64_t bit)
 {
 	for (size_t i = 0; i < registry->n_entries; i++) {
 		const Pirn__Entry *entry = registry->entries[i];
-		struct client_service *s = find_or_add(e, entry->manifest->service);
+		struct client_service *s;
 
-		if (!s)
+		if (!is_name(entry->manifest->service))
 			continue;
+		s = find_or_add(e, entry->manifest->service);
+		if (!s)
+			return false;
 		unite(&s->entry, entry, bit != 0);
 		s->known |= bit;
 		if (entry->workers > 0)
 			s->links |= bit;
 	}
+	return true;
 }
 
 static int by_name(const struct client_service *a, const struct client_service *b)
@@ -101,7 +116,8 @@ static void unite_states(const struct client_engine *e, Pirn__Registry *to)
 	}
 }
 
-static void tell(struct client_engine *e)
+/* False: memory, and nobody was told. */
+static bool tell(struct client_engine *e)
 {
 	Pirn__Registry registry = PIRN__REGISTRY__INIT;
 	struct client_service *s, *next;
@@ -109,10 +125,10 @@ static void tell(struct client_engine *e)
 	Pirn__Entry **list;
 
 	if (!e->events.on_registry)
-		return;
+		return true;
 	list = calloc(HASH_COUNT(e->services) + 1, sizeof(Pirn__Entry *));
 	if (!list)
-		return; /* the next push tells it */
+		return false;
 	HASH_SORT(e->services, by_name);
 	HASH_ITER (hh, e->services, s, next)
 		list[registry.n_entries++] = &s->entry;
@@ -121,27 +137,39 @@ static void tell(struct client_engine *e)
 	unite_states(e, &registry);
 	e->events.on_registry(e->events.arg, &registry);
 	free(list);
+	return true;
+}
+
+/* Half a table would call services unknown: nobody is told of it, and a broker has to tell us again. */
+static void start_anew(struct client_engine *e)
+{
+	for (unsigned i = 0; i < CLIENT_MAX_LINKS; i++)
+		if (e->by_bit[i] && e->by_bit[i]->registry) {
+			net_link_break(e->by_bit[i]->net, "there is no memory for what it serves");
+			return;
+		}
 }
 
 static void rebuild(struct client_engine *e)
 {
-	bool live = false;
+	bool live = false, whole = true;
 
 	drop_services(e);
 	e->taking = 0;
 	for (unsigned i = 0; i < CLIENT_MAX_LINKS; i++)
 		if (e->by_bit[i] && e->by_bit[i]->registry) {
-			unite_registry(e, e->by_bit[i]->registry, e->by_bit[i]->bit);
+			whole &= unite_registry(e, e->by_bit[i]->registry, e->by_bit[i]->bit);
 			e->taking |= e->by_bit[i]->registry->events ? e->by_bit[i]->bit : 0;
 			live = true;
 		}
 	if (!live && e->remembered)
-		unite_registry(e, e->remembered, 0);
+		whole &= unite_registry(e, e->remembered, 0);
 	if (live && e->remembered) {
 		base_arena_fini(&e->remembered_arena);
 		e->remembered = NULL;
 	}
-	tell(e);
+	if (!whole || !tell(e))
+		start_anew(e);
 }
 
 /* UNTRUSTED: what cannot be read changes nothing. */
@@ -155,6 +183,8 @@ void client_table_message(
 	base_arena_init(&arena, 16 * 1024, REGISTRY_MAX);
 	allocator = net_arena_allocator(&arena);
 	registry = pirn__registry__unpack(&allocator, f->body_size, f->body);
+	if (!registry && arena.starved)
+		net_link_break(link->net, "there is no memory for what it serves");
 	if (!registry) {
 		base_log(BASE_WARN, "registry_malformed",
 			LOG_STR("broker", net_link_name(link->net)));

@@ -51,6 +51,10 @@ static struct gw_served *served(struct gw_metrics *m, const char *name)
 		return s;
 	(void)snprintf(s->name, sizeof s->name, "%s", name);
 	HASH_ADD_STR(m->services, name, s);
+	if (!s->hh.tbl) {
+		free(s);
+		return NULL;
+	}
 	return s;
 }
 

@@ -10,7 +10,8 @@
 
 #include <stdbool.h>
 
-#define HASH_FUNCTION HASH_FNV /* uthash's own default makes clang warn of its switch */
+#define HASH_FUNCTION     HASH_FNV /* uthash's own default makes clang warn of its switch */
+#define HASH_NONFATAL_OOM 1        /* an element that was not added has hh.tbl NULL */
 #include <uthash.h>
 
 #include "base/err.h"

@@ -113,6 +113,8 @@ enum base_err net_frame_open(struct base_arena *arena, const void *head, size_t 
 	if (head_size > NET_MAX_HEAD || body_size > NET_MAX_ITEM)
 		return BASE_PROTOCOL;
 	h = pirn__head__unpack(&allocator, head_size, head);
+	if (!h && arena->starved)
+		return BASE_NOMEM;
 	if (!h || !is_message(h, body_size))
 		return BASE_PROTOCOL;
 	*out = (struct net_frame){ .head = h, .body = body, .body_size = body_size };

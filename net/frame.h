@@ -39,7 +39,8 @@ struct net_frame {
 	size_t body_size;
 };
 
-/* UNTRUSTED bytes. PROTOCOL when they are not a message; the arena is left to the caller to reset. */
+/* UNTRUSTED bytes. PROTOCOL when they are not a message, NOMEM when there is no memory to see that; the arena is
+ * left to the caller to reset. */
 BASE_MUSTUSE enum base_err net_frame_open(struct base_arena *arena, const void *head, size_t head_size,
                                           const void *body, size_t body_size, struct net_frame *out);
 

@@ -255,6 +255,12 @@ static void on_bye(struct net_link *k, const struct net_frame *f)
 	k->broken = "the broker said BYE";
 }
 
+void net_link_break(struct net_link *k, const char *why)
+{
+	k->broken = why;
+	net_loop_again(k->links->loop); /* READ looks */
+}
+
 static void on_beat(struct net_link *k, const struct net_frame *f)
 {
 	(void)k;
@@ -339,10 +345,16 @@ static void take(struct net_link *k, zmq_msg_t *head, zmq_msg_t *body)
 {
 	struct net_links *l = k->links;
 	struct net_frame f;
+	enum base_err err;
 
 	base_arena_reset(&l->arena);
-	if (net_frame_open(&l->arena, zmq_msg_data(head), zmq_msg_size(head), zmq_msg_data(body),
-		    zmq_msg_size(body), &f)) {
+	err = net_frame_open(&l->arena, zmq_msg_data(head), zmq_msg_size(head), zmq_msg_data(body),
+		zmq_msg_size(body), &f);
+	if (err == BASE_NOMEM) {
+		net_link_break(k, "there is no memory for its message");
+		return;
+	}
+	if (err) {
 		complain(k);
 		return;
 	}

@@ -59,6 +59,10 @@ bool net_link_draining(const struct net_link *k);
 void net_link_set_user(struct net_link *k, void *user);
 void *net_link_user(const struct net_link *k);
 
+/* Something of it was lost, and would be missed: it falls in the next READ, and comes up again by itself. why
+ * is a literal. */
+void net_link_break(struct net_link *k, const char *why);
+
 /* Gathers in the link's batch; leaves in FLUSH, or at once when full. */
 BASE_MUSTUSE enum base_err net_link_item(struct net_link *k, uint32_t kind, Pirn__Item *item, const struct net_payload *payload);
 /* Credits ride with a RESULT batch when one is open, otherwise in a CREDIT message. */

@@ -53,6 +53,7 @@ void net_outbox_fini(struct net_outbox *box); /* every destination is gone befor
 bool net_outbox_flush(struct net_outbox *box);
 
 void net_dest_init(struct net_dest *d, struct net_outbox *box, void *socket, const void *id, size_t id_size);
+void net_dest_break(struct net_dest *d); /* given up, as if it could not be reached: on_broken is called */
 void net_dest_fini(struct net_dest *d); /* what was not sent is dropped */
 
 /* GONE: broken. TOO_LARGE, NOMEM: this one was not taken, the destination is as it was. */

@@ -52,9 +52,13 @@ struct net_peer *net_peers_add(
 	peer->number = ++p->generations[slot] << SLOT_BITS | slot;
 	peer->fd = -1;
 	net_dest_init(&peer->dest, box, socket, peer->id, id_size);
+	HASH_ADD_KEYPTR(hh, p->by_id, peer->id, id_size, peer);
+	if (!peer->hh.tbl) {
+		free(peer);
+		return NULL;
+	}
 	p->slots[slot] = peer;
 	p->n++;
-	HASH_ADD_KEYPTR(hh, p->by_id, peer->id, id_size, peer);
 	return peer;
 }
 

@@ -205,16 +205,31 @@ static void deliver(
 	base_block_unref(&block);
 }
 
+/* Its message is lost, and what it told of would be missed: it is to start anew. */
+static void give_up(struct net_router *r, zmq_msg_t *id)
+{
+	struct net_peer *peer = net_peers_find(&r->peers, zmq_msg_data(id), zmq_msg_size(id));
+
+	if (peer)
+		net_dest_break(&peer->dest);
+}
+
 static void take(struct net_router *r, zmq_msg_t *id, zmq_msg_t *head, zmq_msg_t *body)
 {
 	struct net_peer *peer;
 	struct net_frame f;
+	enum base_err err;
 
 	r->stats.messages_in++;
 	r->stats.bytes_in += zmq_msg_size(head) + zmq_msg_size(body);
 	base_arena_reset(&r->arena);
-	if (net_frame_open(&r->arena, zmq_msg_data(head), zmq_msg_size(head), zmq_msg_data(body),
-		    zmq_msg_size(body), &f)) {
+	err = net_frame_open(&r->arena, zmq_msg_data(head), zmq_msg_size(head), zmq_msg_data(body),
+		zmq_msg_size(body), &f);
+	if (err == BASE_NOMEM) {
+		give_up(r, id);
+		return;
+	}
+	if (err) {
 		complain(r, "not a message of Pirn's");
 		return;
 	}

@@ -9,7 +9,8 @@
 #include <stdint.h>
 
 /* uthash's standard function falls through cases, which clang warns of. */
-#define HASH_FUNCTION HASH_FNV
+#define HASH_FUNCTION     HASH_FNV
+#define HASH_NONFATAL_OOM 1 /* an element that was not added has hh.tbl NULL */
 #include <uthash.h>
 
 #include "base/arena.h"

@@ -293,9 +293,11 @@ enum base_err wrk_session_add(struct wrk_session *s, struct wrk_service **servic
 	if (!manifests)
 		return BASE_NOMEM;
 	s->manifests = manifests;
-	manifests[s->n_manifests++] = service->wire;
 	HASH_ADD_KEYPTR(hh, s->services, service->manifest->service,
 		strlen(service->manifest->service), service);
+	if (!service->hh.tbl)
+		return BASE_NOMEM;
+	manifests[s->n_manifests++] = service->wire;
 	*servicep = NULL;
 	wrk_session_share_threads(s);
 	if (!s->links)

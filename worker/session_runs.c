@@ -82,11 +82,14 @@ static void tell_credit(struct wrk_session *s, struct wrk_service *service)
 	credit.service = service->manifest->service;
 	credit.has_granted = true;
 	while (wrk_credit_next(&service->credit, &broker, &credit.granted)) {
-		enum base_err err = net_link_credit(s->brokers[broker].link, &credit);
+		struct net_link *link = s->brokers[broker].link;
+		enum base_err err = net_link_credit(link, &credit);
 
-		if (err && err != BASE_GONE)
-			base_log(BASE_ERROR, "credit_not_sent", LOG_STR("service", credit.service),
-				LOG_ERR(err));
+		if (!err || err == BASE_GONE)
+			continue;
+		base_log(BASE_ERROR, "credit_not_sent", LOG_STR("service", credit.service),
+			LOG_ERR(err));
+		net_link_break(link, "its credit could not be sent"); /* and would not be sent again */
 	}
 }
 
@@ -134,6 +137,20 @@ static enum base_err send_answer(
 	return net_link_item(link, PIRN__KIND__RESULT, &item, payload);
 }
 
+/* A broker that waits for a result in vain would think that the run goes on. With the link its runs are lost,
+ * and it knows what to do then. */
+static void count_sent(struct wrk_session *s, struct net_link *link, enum base_err err)
+{
+	if (!err) {
+		s->figures.results++;
+		return;
+	}
+	if (err == BASE_GONE)
+		return;
+	base_log(BASE_ERROR, "result_not_sent", LOG_ERR(err));
+	net_link_break(link, "a result could not be sent");
+}
+
 void wrk_session_send_instead(
 	struct wrk_session *s, const struct wrk_run *run, const struct wrk_run *answer)
 {
@@ -144,10 +161,7 @@ void wrk_session_send_instead(
 		return;
 	}
 	err = send_answer(s->brokers[run->broker].link, answer, NULL);
-	if (!err)
-		s->figures.results++;
-	else if (err != BASE_GONE)
-		base_log(BASE_ERROR, "result_not_sent", LOG_ERR(err));
+	count_sent(s, s->brokers[run->broker].link, err);
 }
 
 static void send_result(struct wrk_session *s, struct wrk_run *run)
@@ -164,15 +178,12 @@ static void send_result(struct wrk_session *s, struct wrk_run *run)
 		return;
 	}
 	err = send_answer(link, run, &payload);
-	if (err == BASE_NOMEM || err == BASE_TOO_LARGE) {
+	if (err == BASE_TOO_LARGE) {
 		run->status = 502;
 		run->reason = PIRN__REASON__TOO_LARGE;
 		err = send_answer(link, run, NULL);
 	}
-	if (!err)
-		s->figures.results++;
-	else if (err != BASE_GONE)
-		base_log(BASE_ERROR, "result_not_sent", LOG_ERR(err));
+	count_sent(s, link, err);
 }
 
 /* ---- a run's end ----------------------------------------------------------- */

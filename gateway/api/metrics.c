@@ -109,6 +109,10 @@ static bool is_new(struct scrape *s, const uint8_t boot[BASE_ULID_SIZE])
 		return false;
 	memcpy(found->boot, boot, BASE_ULID_SIZE);
 	HASH_ADD(hh, s->seen, boot, BASE_ULID_SIZE, found);
+	if (!found->hh.tbl) {
+		free(found);
+		return false;
+	}
 	s->n_instances++;
 	return true;
 }
@@ -141,6 +145,8 @@ static void name_instance(struct scrape *s, const char *name, const uint8_t boot
 		return;
 	memcpy(n->name, out, sizeof n->name);
 	HASH_ADD_STR(s->names, name, n);
+	if (!n->hh.tbl)
+		free(n);
 }
 
 static void add_instance(struct scrape *s, const Pirn__Instance *i)

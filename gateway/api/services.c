@@ -51,6 +51,11 @@ static struct tally *tally_for(struct survey *s, const char *name)
 	}
 	(void)stpncpy(t->name, name, sizeof t->name - 1);
 	HASH_ADD_STR(s->tallies, name, t);
+	if (!t->hh.tbl) {
+		free(t);
+		s->failed = true;
+		return NULL;
+	}
 	return t;
 }
 

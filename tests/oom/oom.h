@@ -48,8 +48,11 @@
 #define OOM_MAY_ABORT 1u /* the path stands for a process, which a supervisor would start again */
 #define OOM_THREADS   2u /* blocks of other threads come and go: what is out at the end says nothing */
 
+#define OOM_SLOW      4u /* each run waits for this and that: an eighth of the sample, all at once */
+
 #define OOM_RUNS    90
 #define OOM_HANG_S  60
+#define OOM_JOBS    12
 #define OOM_FRAMES  14
 #define OOM_API     __attribute__((unused)) static
 
@@ -234,9 +237,27 @@ void abort(void)
 
 /* ---- one run ------------------------------------------------------------------------- */
 
-static int oom_said = -1; /* what the child wrote */
+struct oom_tally {
+	unsigned long n, runs, right, aborted, bad;
+};
 
-_Noreturn OOM_API void oom_child(void (*path)(void), unsigned flags)
+struct oom_path {
+	const char *name;
+	void (*run)(void);
+	unsigned flags;
+	struct oom_tally tally;
+};
+
+/* A process that runs the path. Slow paths mostly wait: several at once. */
+static struct oom_job {
+	pid_t pid;
+	int said; /* what it wrote */
+	enum oom_mode mode;
+	unsigned long nth;
+	struct oom_shared *shared;
+} oom_jobs[OOM_JOBS];
+
+_Noreturn OOM_API void oom_child(const struct oom_path *p, const struct oom_job *job)
 {
 	long live;
 
@@ -244,87 +265,103 @@ _Noreturn OOM_API void oom_child(void (*path)(void), unsigned flags)
 		if (s != SIGKILL && s != SIGSTOP && s != SIGPIPE)
 			signal(s, SIG_DFL); /* cmocka has handlers of its own */
 	setenv("CMOCKA_TEST_ABORT", "1", 1);
-	dup2(oom_said, STDOUT_FILENO);
-	dup2(oom_said, STDERR_FILENO);
+	dup2(job->said, STDOUT_FILENO);
+	dup2(job->said, STDERR_FILENO);
 	alarm(OOM_HANG_S);
+	oom_shared = job->shared;
+	oom_mode = job->mode;
+	oom_nth = job->nth;
+	oom_n = 0;
 	live = atomic_load(&oom_live);
-	path();
+	p->run();
 	oom_shared->n = oom_n;
-	if (!(flags & OOM_THREADS))
+	if (!(p->flags & OOM_THREADS))
 		oom_shared->leaked = atomic_load(&oom_live) - live;
 	fflush(NULL);
 	_exit(0);
 }
 
-/* The wait status. */
-OOM_API int oom_run(void (*path)(void), unsigned flags, enum oom_mode mode, unsigned long nth)
+OOM_API void oom_start(
+	const struct oom_path *p, struct oom_job *job, enum oom_mode mode, unsigned long nth)
 {
-	int status = 0;
-	pid_t pid;
-
 	fflush(NULL);
-	memset(oom_shared, 0, sizeof *oom_shared);
-	assert_int_equal(ftruncate(oom_said, 0), 0);
-	assert_int_equal(lseek(oom_said, 0, SEEK_SET), 0);
-	oom_mode = mode;
-	oom_nth = nth;
-	oom_n = 0;
-	pid = fork();
-	assert_true(pid >= 0);
-	if (pid == 0)
-		oom_child(path, flags);
-	while (waitpid(pid, &status, 0) < 0)
-		assert_int_equal(errno, EINTR);
-	oom_nth = 0;
-	return status;
+	if (!job->shared) {
+		job->shared = mmap(NULL, sizeof *job->shared, PROT_READ | PROT_WRITE,
+			MAP_SHARED | MAP_ANONYMOUS, -1, 0);
+		job->said = memfd_create("said", MFD_CLOEXEC);
+		assert_true(job->shared != MAP_FAILED && job->said >= 0);
+	}
+	memset(job->shared, 0, sizeof *job->shared);
+	assert_int_equal(ftruncate(job->said, 0), 0);
+	assert_int_equal(lseek(job->said, 0, SEEK_SET), 0);
+	job->mode = mode;
+	job->nth = nth;
+	job->pid = fork();
+	assert_true(job->pid >= 0);
+	if (job->pid == 0)
+		oom_child(p, job);
 }
 
-OOM_API bool oom_aborted_cleanly(int status)
+OOM_API bool oom_aborted_cleanly(const struct oom_job *job, int status)
 {
-	const char *by = oom_shared->aborted_by;
+	const char *by = job->shared->aborted_by;
 
 	return WIFSIGNALED(status) && WTERMSIG(status) == SIGABRT &&
 	       (strcmp(by, program_invocation_short_name) == 0 || strncmp(by, "libuv", 5) == 0 ||
 		       strncmp(by, "libzmq", 6) == 0 || strncmp(by, "libstdc++", 9) == 0);
 }
 
-OOM_API void oom_show(int status, const char *name, const char *mode, unsigned long nth)
+OOM_API void oom_show(const struct oom_path *p, const struct oom_job *job, int status)
 {
 	char said[8192];
-	ssize_t n = pread(oom_said, said, sizeof said - 1, 0);
+	ssize_t n = pread(job->said, said, sizeof said - 1, 0);
 
 	said[n > 0 ? n : 0] = '\0';
-	fprintf(stderr, "OOM_ONLY='%s/%s/%lu': ", name, mode, nth);
+	fprintf(stderr, "OOM_ONLY='%s/%s/%lu': ", p->name, oom_modes[job->mode], job->nth);
 	if (WIFSIGNALED(status))
-		fprintf(stderr, "signal %d %s\n", WTERMSIG(status), oom_shared->aborted_by);
+		fprintf(stderr, "signal %d %s\n", WTERMSIG(status), job->shared->aborted_by);
 	else
 		fprintf(stderr, "status %d, %ld blocks leaked\n", WEXITSTATUS(status),
-			oom_shared->leaked);
-	fprintf(stderr, "%s\nrefused first (%lu in all) at:\n", said, oom_shared->refused);
+			job->shared->leaked);
+	fprintf(stderr, "%s\nrefused first (%lu in all) at:\n", said, job->shared->refused);
 	fflush(stderr);
-	backtrace_symbols_fd(oom_shared->frames, oom_shared->n_frames, STDERR_FILENO);
+	backtrace_symbols_fd(job->shared->frames, job->shared->n_frames, STDERR_FILENO);
+}
+
+OOM_API void oom_end(struct oom_path *p, struct oom_job *job)
+{
+	int status = 0;
+	bool right, aborted;
+
+	while (waitpid(job->pid, &status, 0) < 0)
+		assert_int_equal(errno, EINTR);
+	job->pid = 0;
+	right = WIFEXITED(status) && WEXITSTATUS(status) == 0 && job->shared->leaked == 0;
+	aborted = (p->flags & OOM_MAY_ABORT) && oom_aborted_cleanly(job, status);
+	p->tally.runs++;
+	p->tally.right += right;
+	p->tally.aborted += aborted;
+	if (!right && !aborted && p->tally.bad++ < 5)
+		oom_show(p, job, status);
+}
+
+OOM_API void oom_end_all(struct oom_path *p)
+{
+	for (size_t i = 0; i < OOM_JOBS; i++)
+		if (oom_jobs[i].pid > 0)
+			oom_end(p, &oom_jobs[i]);
 }
 
 /* ---- the sweep ------------------------------------------------------------------------ */
 
-struct oom_tally {
-	unsigned long n, runs, right, aborted, bad;
-};
-
-OOM_API void oom_try(const char *name, void (*path)(void), unsigned flags, enum oom_mode mode,
-	unsigned long nth, struct oom_tally *t)
+OOM_API void oom_try(struct oom_path *p, enum oom_mode mode, unsigned long nth)
 {
-	int status = oom_run(path, flags, mode, nth);
-	bool right = WIFEXITED(status) && WEXITSTATUS(status) == 0 && oom_shared->leaked == 0;
-	bool aborted = (flags & OOM_MAY_ABORT) && oom_aborted_cleanly(status);
+	static size_t turn;
+	struct oom_job *job = &oom_jobs[p->flags & OOM_SLOW ? turn++ % OOM_JOBS : 0];
 
-	t->runs++;
-	t->right += right;
-	t->aborted += aborted;
-	if (right || aborted)
-		return;
-	if (t->bad++ < 5)
-		oom_show(status, name, oom_modes[mode], nth);
+	if (job->pid > 0)
+		oom_end(p, job);
+	oom_start(p, job, mode, nth);
 }
 
 /* A generator of its own: the sample depends on the seed and the path's name, not on who ran before. */
@@ -353,78 +390,88 @@ OOM_API uint64_t oom_seed(void)
 	return seed;
 }
 
-OOM_API void oom_try_only(const char *only, const char *name, void (*path)(void), unsigned flags,
-	struct oom_tally *t)
+OOM_API void oom_try_only(struct oom_path *p, const char *only)
 {
-	size_t size = strlen(name);
+	size_t size = strlen(p->name);
 	char mode[8];
 	unsigned long nth;
 
-	if (strncmp(only, name, size) != 0 || sscanf(only + size, "/%7[A-Z]/%lu", mode, &nth) != 2)
+	if (strncmp(only, p->name, size) != 0 ||
+		sscanf(only + size, "/%7[A-Z]/%lu", mode, &nth) != 2)
 		return;
 	for (int i = 0; i < OOM_MODE__N; i++)
 		if (strcmp(mode, oom_modes[i]) == 0)
-			oom_try(name, path, flags, (enum oom_mode)i, nth, t);
+			oom_try(p, (enum oom_mode)i, nth);
 }
 
-OOM_API void oom_sample(
-	const char *name, void (*path)(void), unsigned flags, struct oom_tally *t)
+OOM_API void oom_sample(struct oom_path *p)
 {
-	uint64_t all = t->n * OOM_MODE__N, runs = oom_number("OOM_RUNS", OOM_RUNS);
+	uint64_t all = p->tally.n * OOM_MODE__N, runs = oom_number("OOM_RUNS", OOM_RUNS);
 	uint64_t chance = oom_seed();
 
+	if (p->flags & OOM_SLOW)
+		runs = runs / 8 + 1;
 	if (getenv("OOM_FULL") || runs > all)
 		runs = all;
-	for (const char *at = name; *at; at++)
+	for (const char *at = p->name; *at; at++)
 		chance = chance * 31 + (uint8_t)*at;
 	/* One of each stretch of equal length: all parts of the path get their share. */
 	for (uint64_t i = 0; i < runs; i++) {
 		uint64_t from = all * i / runs, to = all * (i + 1) / runs;
 		uint64_t at = from + oom_next(&chance) % (to - from);
 
-		oom_try(name, path, flags, (enum oom_mode)(at % OOM_MODE__N), at / OOM_MODE__N + 1,
-			t);
+		oom_try(p, (enum oom_mode)(at % OOM_MODE__N), at / OOM_MODE__N + 1);
 	}
 }
 
-OOM_API struct oom_tally oom_sweep(const char *name, void (*path)(void), unsigned flags)
+OOM_API double oom_seconds(void)
 {
-	struct oom_tally t = { 0 };
-	const char *only = getenv("OOM_ONLY");
+	struct timespec now;
+
+	clock_gettime(CLOCK_MONOTONIC, &now);
+	return (double)now.tv_sec + (double)now.tv_nsec / 1e9;
+}
+
+/* With all the memory that there is: how much it takes. */
+OOM_API void oom_count(struct oom_path *p)
+{
+	struct oom_job *job = &oom_jobs[0];
 	void *warm[1];
-	int status;
+
+	(void)backtrace(warm, 1); /* it loads a library at first */
+	if (!(p->flags & OOM_THREADS))
+		p->run(); /* what the libraries keep for ever, they have from now on */
+	oom_start(p, job, OOM_ONE, 0);
+	oom_end(p, job);
+	if (p->tally.right != 1)
+		fail_msg("%s: wrong with all the memory there is", p->name);
+	p->tally = (struct oom_tally){ .n = job->shared->n };
+	if (p->tally.n == 0)
+		fail_msg("%s: allocates nothing", p->name);
+}
+
+OOM_API struct oom_tally oom_sweep(const char *name, void (*run)(void), unsigned flags)
+{
+	struct oom_path p = { .name = name, .run = run, .flags = flags };
+	const char *only = getenv("OOM_ONLY");
+	double began = oom_seconds();
 
 #ifdef OOM_NONE
 	skip();
 #endif
-	if (!oom_shared) {
-		oom_shared = mmap(NULL, sizeof *oom_shared, PROT_READ | PROT_WRITE,
-			MAP_SHARED | MAP_ANONYMOUS, -1, 0);
-		oom_said = memfd_create("said", MFD_CLOEXEC);
-		assert_true(oom_shared != MAP_FAILED && oom_said >= 0);
-		(void)backtrace(warm, 1); /* it loads a library at first */
-	}
-	if (!(flags & OOM_THREADS))
-		path(); /* what the libraries keep for ever, they have from now on */
-	status = oom_run(path, flags, OOM_ONE, 0);
-	if (status || oom_shared->leaked) {
-		oom_show(status, name, "NONE", 0);
-		fail_msg("%s: wrong with all the memory there is", name);
-	}
-	t.n = oom_shared->n;
-	if (t.n == 0)
-		fail_msg("%s: allocates nothing", name);
+	oom_count(&p);
 	if (only)
-		oom_try_only(only, name, path, flags, &t);
+		oom_try_only(&p, only);
 	else
-		oom_sample(name, path, flags, &t);
-	printf("%-34s %5lu allocations %6lu runs %6lu right %5lu aborted\n", name, t.n, t.runs,
-		t.right, t.aborted);
+		oom_sample(&p);
+	oom_end_all(&p);
+	printf("%-34s %5lu allocations %6lu runs %6lu right %5lu aborted %5.1f s\n", name,
+		p.tally.n, p.tally.runs, p.tally.right, p.tally.aborted, oom_seconds() - began);
 	fflush(stdout);
-	if (t.bad > 0)
-		fail_msg("%s: %lu of %lu went wrong (OOM_SEED=%llu)", name, t.bad, t.runs,
+	if (p.tally.bad > 0)
+		fail_msg("%s: %lu of %lu went wrong (OOM_SEED=%llu)", name, p.tally.bad, p.tally.runs,
 			(unsigned long long)oom_seed());
-	return t;
+	return p.tally;
 }
 
 #endif
