@@ -185,13 +185,14 @@ static enum base_err place(struct client_engine *e, struct client_call *call)
 {
 	uint64_t among = call->event ? client_table_takers(e, call->service)
 				     : client_table_links(e, call->service);
-	struct client_link *link;
+	bool in_time = call->deadline_at > net_loop_now_ms(e->loop); /* or its timer is behind us */
+	struct client_link *link = NULL;
 	enum base_err err = client_call_set_due(e, call, call->deadline_at);
 
 	if (err)
 		return err; /* before it has left: what has left cannot be refused any more */
 	err = BASE_GONE;
-	while (err == BASE_GONE && (link = pick(e, call, among))) {
+	while (err == BASE_GONE && in_time && (link = pick(e, call, among))) {
 		err = send_to(e, call, link);
 		if (err == BASE_GONE)
 			call->refused_by |= link->bit; /* it falls this very turn */
@@ -359,6 +360,8 @@ enum base_err client_engine_call(struct client_engine *e, const struct client_re
 		discard(e, call);
 		return err;
 	}
+	if (!call->event)
+		base_budget_earn(&e->resends);
 	if (handle)
 		*handle = (uint64_t)generation << 32 | slot;
 	return BASE_OK;
@@ -519,10 +522,13 @@ void client_call_message(struct client_engine *e, struct client_link *link,
 }
 
 /* A key is claimed before its call runs: the second one waits its turn, or gets the first one's answer. */
-static bool may_resend(const struct client_call *call)
+static bool may_resend(struct client_engine *e, const struct client_call *call)
 {
-	return call->event ||
-	       ((call->idempotent || call->key != NULL) && call->n_resends < CLIENT_MAX_RESENDS);
+	if (call->event)
+		return true;
+	if (!(call->idempotent || call->key) || call->n_resends == CLIENT_MAX_RESENDS)
+		return false;
+	return base_budget_spend(&e->resends);
 }
 
 void client_call_link_down(struct client_engine *e, struct client_link *link)
@@ -530,7 +536,7 @@ void client_call_link_down(struct client_engine *e, struct client_link *link)
 	while (link->calls) {
 		struct client_call *call = link->calls;
 
-		if (!may_resend(call)) {
+		if (!may_resend(e, call)) {
 			fail(e, call, PIRN__REASON__WORKER_LOST);
 			continue;
 		}

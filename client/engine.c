@@ -184,6 +184,8 @@ enum base_err client_engine_new(struct net_loop *loop, const struct client_engin
 	e->conf = *conf;
 	e->events = events ? *events : (struct client_engine_events){ 0 };
 	e->timer_at = UINT64_MAX;
+	e->resends = (struct base_budget){ CLIENT_RESENDS_FIRST, CLIENT_RESENDS_SAVED,
+		CLIENT_RESENDS_SHARE };
 	set_defaults(&e->conf);
 	base_slab_init(&e->slab, sizeof(struct client_call), e->conf.max_calls + 64);
 	base_pool_init(&e->pool, POOL_KEEP);

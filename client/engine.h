@@ -9,8 +9,17 @@
  * WORKER_LOST (502). With no broker up at all a call waits for one, at most
  * connect_wait_ms and never past its deadline: brokers restart.
  *
- * Records are in a slab; slot and generation travel. Deadlines are enforced here
- * too (a broker may hang): REASON DEADLINE when the time is up, plus a CANCEL.
+ * Resends are under a budget (base/budget.h), because those calls may have run:
+ * a tenth of the calls, a hundred from the start and a thousand saved up, so that
+ * one lost broker with all that it had is no storm, and brokers that fall again and
+ * again are none either. Beyond it a call fails with WORKER_LOST. What was REFUSED
+ * did not run, and what never left did not either: they go on freely, and so do
+ * events, of which one number is stored once.
+ *
+ * Records are in a slab; slot and generation travel. What is sent says the time
+ * that is left, so that waiting here shrinks it, and nothing is sent with none.
+ * Deadlines are enforced here too (a broker may hang): REASON DEADLINE when the
+ * time is up, plus a CANCEL.
  * Bounded: max_calls and max_bytes; beyond them a call is FULL at once (G6).
  */
 #ifndef CLIENT_ENGINE_H

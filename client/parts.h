@@ -9,6 +9,7 @@
 #ifndef CLIENT_PARTS_H
 #define CLIENT_PARTS_H
 
+#include "base/budget.h"
 #include "base/heap.h"
 #include "base/rand.h"
 #include "base/slab.h"
@@ -19,6 +20,11 @@
 #define CLIENT_MAX_LINKS   64 /* bits of a mask; brokers beyond it are not used */
 #define CLIENT_SERVICE_MAX 64 /* with the NUL */
 #define CLIENT_MAX_RESENDS 2
+
+/* Of resends, in base/budget.h's thousandths: see engine.h. */
+#define CLIENT_RESENDS_SHARE 100u
+#define CLIENT_RESENDS_FIRST (100u * BASE_BUDGET_ONE)
+#define CLIENT_RESENDS_SAVED (1000u * BASE_BUDGET_ONE)
 
 struct client_record {
 	struct base_heap_node timed;
@@ -93,6 +99,7 @@ struct client_engine {
 	struct base_arena arena; /* of one answer */
 	uint64_t bytes;          /* of payloads that are kept */
 	size_t n_calls;
+	struct base_budget resends; /* of calls that may have run */
 	struct client_call *waiting;
 	struct client_query *queries;
 	struct client_link *by_bit[CLIENT_MAX_LINKS];

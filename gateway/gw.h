@@ -26,6 +26,7 @@
 #include "gateway/trace.h"
 
 #define GW_DEFAULT_TIMEOUT_MS 30000u       /* of a service that does not say */
+#define GW_CALL_MOST_MS       3600000u     /* what a call's Pirn-Timeout may be: as long as a manifest's timeout */
 #define GW_SEGMENT_ROOM       (64u * 1024) /* for decoded targets: more than a head can have */
 #define GW_INVOCATIONS        "/v1/invocations/"     /* and an id: where an event is asked for */
 #define GW_REPLAYED           "Idempotency-Replayed" /* true: a key's first request got this answer */

@@ -147,14 +147,15 @@ static bool set_trace(struct gw *gw, struct gw_request *r)
 	return true;
 }
 
-/* Pirn-Timeout may shorten what the manifest says; for an event it is how long its acceptance may
- * take. False: it is no duration. */
+/* Pirn-Timeout is how long the client waits in all; a run of it has the manifest's timeout all the same,
+ * and what is left is for waiting and for another run. For an event it is how long its acceptance may take.
+ * False: it is no duration. */
 static bool set_timeout(struct gw_request *r, const struct gw_service *s)
 {
 	const struct gw_header *h = r->known[GW_HEADER_PIRN_TIMEOUT];
 	struct gw_errand *e = gw_errand_of(r);
 	uint32_t of_call = s->timeout_ms ? s->timeout_ms : GW_DEFAULT_TIMEOUT_MS;
-	uint32_t most = e->event ? GW_EVENT_DECISION_MOST_MS : of_call;
+	uint32_t most = e->event ? GW_EVENT_DECISION_MOST_MS : GW_CALL_MOST_MS;
 	char text[24];
 	uint64_t ms;
 

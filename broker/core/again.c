@@ -26,8 +26,7 @@ static bool is_worth_it(uint32_t reason, uint32_t status, uint32_t retry_after_m
 /* More than the last runs took on average: what will not end in time is not begun. */
 static bool has_time(const struct brk_core *core, const struct brk_call *call)
 {
-	uint64_t left_ms =
-		call->deadline.due > core->now_ms ? call->deadline.due - core->now_ms : 0;
+	uint64_t left_ms = call->deadline_ms > core->now_ms ? call->deadline_ms - core->now_ms : 0;
 
 	return left_ms * 1000 > call->service->run_us;
 }

@@ -181,7 +181,8 @@ enum base_err brk_call_new(struct brk_core *core, struct brk_peer *client,
 		return BASE_FULL;
 	call->slot = slot;
 	call->generation = generation;
-	if (base_heap_push(&core->deadlines, &call->deadline, deadline_of(core, service, item)))
+	call->deadline_ms = deadline_of(core, service, item);
+	if (base_heap_push(&core->deadlines, &call->deadline, call->deadline_ms))
 		goto fail;
 	if (!keep_payload(core, call, payload))
 		goto fail;
@@ -215,6 +216,7 @@ struct brk_call *brk_call_new_run(
 	}
 	call->slot = slot;
 	call->generation = generation;
+	call->deadline_ms = deadline_ms;
 	call->state = BRK_CALL_NEW;
 	call->service = delivery->service;
 	call->delivery = delivery;
@@ -231,6 +233,18 @@ struct brk_call *brk_call_new_run(
 }
 
 /* ---- changes -------------------------------------------------------------- */
+
+/* It had a place in the heap: there is room for it. */
+static void set_due(struct brk_core *core, struct brk_call *call, uint64_t due)
+{
+	enum base_err err;
+
+	if (call->deadline.due == due)
+		return;
+	base_heap_remove(&core->deadlines, &call->deadline);
+	err = base_heap_push(&core->deadlines, &call->deadline, due);
+	assert(!err);
+}
 
 static void leave(struct brk_core *core, struct brk_call *call, enum brk_call_state to)
 {
@@ -257,7 +271,10 @@ static void leave(struct brk_core *core, struct brk_call *call, enum brk_call_st
 static void run(struct brk_core *core, struct brk_call *call)
 {
 	struct brk_link *link = call->link;
+	uint64_t end_ms = core->now_ms + call->service->timeout_ms;
 
+	if (!call->delivery && end_ms < call->deadline_ms && !BRK_FAULTY(core, TIMEOUT_FORGOTTEN))
+		set_due(core, call, end_ms);
 	brk_link_use(core, link);
 	DL_APPEND(link->running, call);
 	link->n_running++;
@@ -276,6 +293,7 @@ static void wait_turn(struct brk_core *core, struct brk_call *call, enum brk_cal
 	else
 		brk_queue_push_front(&call->service->queue, call);
 	call->queued_ms = core->now_ms;
+	set_due(core, call, call->deadline_ms);
 	brk_overload_came(core, call);
 	core->n_waiting++;
 }

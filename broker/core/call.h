@@ -85,7 +85,8 @@ enum brk_call_event {
 };
 
 struct brk_call {
-	struct base_heap_node deadline;
+	struct base_heap_node deadline; /* RUNNING: of the run, if that is earlier */
+	uint64_t deadline_ms;           /* of the call */
 	enum brk_call_state state;
 	uint32_t slot, generation;
 	uint32_t client_slot, client_generation;
@@ -133,7 +134,8 @@ BASE_MUSTUSE enum base_err brk_call_new(struct brk_core *core, struct brk_peer *
 struct brk_call *brk_call_new_run(
 	struct brk_core *core, struct brk_delivery *delivery, uint64_t deadline_ms);
 
-/* DISPATCH: call->link was set. After END the record is gone. */
+/* DISPATCH: call->link was set; the run of a call ends with the service's timeout, or with the call's own
+ * deadline. After END the record is gone. */
 void brk_call_apply(struct brk_core *core, struct brk_call *call, enum brk_call_event event);
 
 enum brk_call_state brk_call_next(enum brk_call_state from, enum brk_call_event event);

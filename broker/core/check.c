@@ -25,6 +25,8 @@ static void check_call(
 	assert(base_slab_get(&core->slab, call->slot, call->generation) == call);
 	assert(call->deadline.place > 0 && call->deadline.place <= core->deadlines.n);
 	assert(core->deadlines.nodes[call->deadline.place - 1] == &call->deadline);
+	assert(call->deadline.due == call->deadline_ms ||
+		(state == BRK_CALL_RUNNING && call->deadline.due < call->deadline_ms));
 	if (call->delivery) {
 		assert(call->delivery->call == call && !call->client);
 		assert(call->attempt == call->delivery->attempt && call->block);

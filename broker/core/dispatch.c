@@ -115,6 +115,8 @@ static void send(struct brk_core *core, struct brk_call *call)
 	item->generation = call->generation;
 	item->attempt = call->attempt;
 	item->left_ms = (uint32_t)(call->deadline.due - core->now_ms);
+	if (BRK_FAULTY(core, TIMEOUT_NOT_SHRUNK))
+		item->left_ms = (uint32_t)(call->deadline_ms - call->arrived_us / 1000);
 	item->service = call->service->name;
 	item->has_flags = call->flags != 0;
 	item->flags = call->flags;

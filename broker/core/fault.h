@@ -50,7 +50,9 @@ struct brk_core;
 	X(PROBES_UNBOUNDED, "lets everything through a half-open breaker") \
 	X(OPEN_QUEUE_KEPT, "lets the calls wait that wait when the breaker opens") \
 	X(PASS_FORGOTTEN, "does not free a probe's place when the run came back unrun") \
-	X(EJECT_ALL, "ejects however many workers of a service")
+	X(EJECT_ALL, "ejects however many workers of a service") \
+	X(TIMEOUT_NOT_SHRUNK, "sends a run with the time that its call had when it came") \
+	X(TIMEOUT_FORGOTTEN, "lets a run go on past its service's timeout, to the call's deadline")
 
 enum brk_fault {
 #define X(name, text) BRK_FAULT_##name,

@@ -67,7 +67,7 @@ static struct brk_ask *ask(struct brk_core *core, enum brk_ask_kind kind, struct
 
 uint32_t brk_keyed_claim(struct brk_core *core, struct brk_call *call, const Pirn__Item *item)
 {
-	uint64_t left_ms = call->deadline.due - core->now_ms;
+	uint64_t left_ms = call->deadline_ms - core->now_ms;
 	uint64_t redis_ms = brk_owner_redis_ms(core);
 	struct brk_claim *claim;
 	struct brk_ask *a;
@@ -225,6 +225,8 @@ static void run(struct brk_core *core, struct brk_claim *claim, const struct sto
 	uint32_t wait_ms = 1000;
 	uint32_t reason = brk_submit_judge(core, call->service, brk_call_size(call), &wait_ms);
 
+	if (call->deadline_ms <= core->now_ms) /* its tick is behind this */
+		reason = PIRN__REASON__DEADLINE;
 	take(claim, told);
 	if (reason == PIRN__REASON__NONE) {
 		memcpy(call->id, claim->id, sizeof call->id);

@@ -20,7 +20,7 @@
 	X("pirn_broker_dispatched_total", COUNTER, dispatched, "Runs that were sent to workers.") \
 	X("pirn_broker_replied_total", COUNTER, replied, "Calls that were answered.") \
 	X("pirn_broker_retried_total", COUNTER, retried, "Calls that ran again after a run had failed.") \
-	X("pirn_broker_expired_total", COUNTER, expired, "Calls whose deadline passed.") \
+	X("pirn_broker_expired_total", COUNTER, expired, "Calls that ended for want of time.") \
 	X("pirn_broker_lost_total", COUNTER, lost, "Calls that were lost with their worker.") \
 	X("pirn_broker_cancelled_total", COUNTER, cancelled, \
 		"Calls whose client did not want the answer.") \

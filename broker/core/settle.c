@@ -91,6 +91,7 @@ static void finish(struct brk_core *core, struct brk_call *call, const struct an
 	else
 		service->done++;
 	core->figures.lost += answer->reason == PIRN__REASON__WORKER_LOST;
+	core->figures.expired += answer->reason == PIRN__REASON__DEADLINE;
 	if (brk_keyed_finish(core, call,
 		    &(struct brk_keyed_answer){ answer->status, answer->reason,
 			    answer->retry_after_ms, answer->payload }))
@@ -269,7 +270,6 @@ void brk_settle_expired(struct brk_core *core, struct brk_call *call)
 		brk_run_expired(core, call);
 		return;
 	}
-	core->figures.expired++;
 	brk_settle_tell_worker(core, call);
 	finish_for(core, call, PIRN__REASON__DEADLINE);
 }
@@ -277,10 +277,9 @@ void brk_settle_expired(struct brk_core *core, struct brk_call *call)
 /* Only in a core that a test has broken. */
 static void postpone(struct brk_core *core, struct brk_call *call)
 {
-	uint64_t due = call->deadline.due + 3600 * 1000;
-
+	call->deadline_ms += 3600 * 1000;
 	base_heap_remove(&core->deadlines, &call->deadline);
-	if (base_heap_push(&core->deadlines, &call->deadline, due))
+	if (base_heap_push(&core->deadlines, &call->deadline, call->deadline_ms))
 		abort();
 }
 

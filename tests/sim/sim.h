@@ -264,6 +264,7 @@ struct sim_call {
 	uint32_t generation, left_ms, size;
 	bool idempotent, must_succeed;
 	uint64_t deadline; /* the broker's; 0: not arrived */
+	uint64_t run_end;  /* the last run's, by its service's timeout */
 	unsigned dispatches, runs, answers_sent, answers;
 	bool ran_to_end;
 };

@@ -552,6 +552,56 @@ static void resending_has_an_end(void **state)
 	assert_int_equal(calls[0].reason, PIRN__REASON__WORKER_LOST);
 }
 
+/* A hundred from the start, and one for ten calls: the others may have run, and are lost. */
+static void resends_are_under_a_budget(void **state)
+{
+	unsigned n = 0;
+
+	(void)state;
+	start(1);
+	for (int i = 0; i < 130; i++)
+		call_idempotent(&calls[i], "a");
+	UNTIL(&f, b[0]->n_items == 130);
+	fake_free(&b[0]);
+	UNTIL(&f, client_engine_brokers(engine) == 0);
+	for (int i = 0; i < 130; i++)
+		n += calls[i].ended && calls[i].reason == PIRN__REASON__WORKER_LOST;
+	assert_int_equal(n, 130 - 113);
+	assert_int_equal(client_engine_open(engine), 113);
+	b[0] = fake_new(f.loop, fixture_ipc(&f, "one"), 9);
+	UNTIL(&f, b[0]->n_items == 113);
+}
+
+/* What was refused did not run: that is no resend. */
+static void refused_calls_go_on_freely(void **state)
+{
+	(void)state;
+	start(2);
+	for (int i = 0; i < 300; i++)
+		call(&calls[i], "a", "x");
+	UNTIL(&f, b[0]->n_items == 150 && b[1]->n_items == 150);
+	for (size_t i = 0; i < 150; i++)
+		refuse(b[0], &b[0]->items[i], PIRN__REASON__NO_WORKER);
+	UNTIL(&f, b[1]->n_items == 300);
+	for (int i = 0; i < 300; i++)
+		assert_int_equal(calls[i].ended, 0);
+}
+
+static void nothing_is_sent_without_time(void **state)
+{
+	struct client_request request = request_of("a", "x");
+
+	(void)state;
+	start(1);
+	request.timeout_ms = 0;
+	assert_int_equal(call_with(&calls[0], &request), BASE_OK);
+	UNTIL(&f, calls[0].ended == 1);
+	assert_int_equal(calls[0].reason, PIRN__REASON__DEADLINE);
+	call(&calls[1], "a", "y");
+	UNTIL(&f, b[0]->n_items == 1);
+	assert_memory_equal(b[0]->items[0].first, "y", 1);
+}
+
 static void a_call_waits_for_a_broker(void **state)
 {
 	(void)state;
@@ -832,6 +882,9 @@ int main(void)
 		TEST(a_call_refused_by_a_draining_broker_waits_for_the_next),
 		TEST(only_idempotent_calls_outlive_their_broker),
 		TEST(resending_has_an_end),
+		TEST(resends_are_under_a_budget),
+		TEST(refused_calls_go_on_freely),
+		TEST(nothing_is_sent_without_time),
 		TEST(a_call_waits_for_a_broker),
 		TEST(but_not_for_ever),
 		TEST(a_callback_may_call),

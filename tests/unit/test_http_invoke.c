@@ -75,6 +75,30 @@ static void bodies_and_idempotence(void **state)
 	assert_int_equal(engine.calls[2].request.timeout_ms, GW_DEFAULT_TIMEOUT_MS);
 }
 
+/* How long the client waits in all: longer than a run may take, too. */
+static void timeouts_are_the_clients(void **state)
+{
+	static const struct {
+		const char *text;
+		uint32_t ms;
+	} cases[] = { { "1ms", 1 }, { "45s", 45000 }, { "10m", 600000 }, { "1h", 3600000 },
+		{ "2d", 3600000 } };
+
+	(void)state;
+	for (size_t i = 0; i < sizeof cases / sizeof *cases; i++) {
+		char request[128];
+		struct client c;
+
+		snprintf(request, sizeof request,
+			"GET /u/1/x HTTP/1.1\r\nHost: x\r\nPirn-Timeout: %s\r\n\r\n", cases[i].text);
+		c = ask(request);
+		assert_int_equal(last()->request.timeout_ms, cases[i].ms);
+		reply(&c, &(struct said){ .status = 200 });
+		assert_int_equal(response_status(&c), 200);
+		client_close(&c);
+	}
+}
+
 static void head_is_served_by_get(void **state)
 {
 	struct client c = ask("HEAD /u/1/x HTTP/1.1\r\nHost: x\r\n\r\n");
@@ -682,6 +706,7 @@ int main(void)
 	const struct CMUnitTest tests[] = {
 		TEST(a_request_becomes_a_call),
 		TEST(bodies_and_idempotence),
+		TEST(timeouts_are_the_clients),
 		TEST(head_is_served_by_get),
 		TEST(a_trace_is_made_when_none_is_valid),
 		TEST(a_trusted_proxy_names_the_client),
