@@ -29,6 +29,7 @@
 #define GW_CALL_MOST_MS       3600000u     /* what a call's Pirn-Timeout may be: as long as a manifest's timeout */
 #define GW_SEGMENT_ROOM       (64u * 1024) /* for decoded targets: more than a head can have */
 #define GW_INVOCATIONS        "/v1/invocations/"     /* and an id: where an event is asked for */
+#define GW_SHARE               3u /* a service's calls may be so many times the room that is left */
 #define GW_REPLAYED           "Idempotency-Replayed" /* true: a key's first request got this answer */
 
 struct gw {
@@ -45,6 +46,7 @@ struct gw {
 	const char *name;
 	uint8_t boot[BASE_ULID_SIZE];
 	uint64_t max_response;
+	uint32_t max_calls; /* the engine's; 0: not shared out (tests) */
 	bool draining;
 	bool events;    /* a broker takes events now */
 	char *warnings; /* a JSON array: what is wrong with the brokers' Redis; NULL: nothing is */

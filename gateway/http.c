@@ -12,8 +12,10 @@
 #define POOL_SPARE_BYTES (16u * 1024)
 #define DRAIN_BYTES \
 	(1024u * 1024) /* of a chunked body over the limit, before the connection is cut */
+#define MAX_HELD      (256u * 1024 * 1024)
 #define DISCARD_BYTES (64u * 1024) /* of a body whose head was refused, to keep the connection */
-#define IDLE_GRACE_MS 500          /* for idle connections when draining */
+#define IDLE_GRACE_MS  500  /* when draining: for idle connections, … */
+#define FRESH_GRACE_MS 2000 /* … and for those whose first request is on its way, or never comes */
 
 /* At its default level a libmicrohttpd that has levels redirects a target with a space in it
  * (301, to a place that the client chose), and takes a bare LF for the end of a chunk's line. */
@@ -35,8 +37,14 @@ static void *on_target(void *arg, const char *uri, struct MHD_Connection *mhd)
 	(void)arg;
 	if (!c)
 		return NULL;
-	if (c->stage == GW_STAGE_IDLE)
+	if (c->stage == GW_STAGE_IDLE || c->stage == GW_STAGE_FRESH)
 		gw_conn_stage(c, GW_STAGE_HEAD);
+	if (c->held == 0)
+		gw_room_find(c, uri);
+	if (c->held < c->http->pool_bytes) {
+		gw_room_hold(c, c->http->pool_bytes - c->held);
+		(void)gw_room_fits(c->http, c);
+	}
 	return gw_record_open(c, mhd, uri);
 }
 
@@ -69,6 +77,7 @@ static enum MHD_Result begin(struct gw_record *r, const char *method, const char
 	if (body && !r->answered && r->content_length > r->pub.max_body)
 		refuse_large(r);
 	r->pub.body_at = r->pub.payload.size;
+	gw_room_hold(r->conn, r->pub.payload.capacity);
 	if (!body)
 		return MHD_YES;
 	/* Queued now, the answer ends the connection without reading the body. */
@@ -79,17 +88,47 @@ static enum MHD_Result begin(struct gw_record *r, const char *method, const char
 	return MHD_YES;
 }
 
+/* What came of a body that nobody will read; a small one may stay for the next request. */
+static void drop_body(struct gw_record *r)
+{
+	base_buf_fini(&r->pub.payload);
+	base_buf_init(&r->pub.payload);
+	gw_room_keep(r->conn, r->pub.http->pool_bytes);
+}
+
+static void keep_body(struct gw_record *r, const char *data, size_t size)
+{
+	struct gw_request *q = &r->pub;
+	size_t before = q->payload.capacity;
+
+	base_buf_add(&q->payload, data, size);
+	if (base_buf_check(&q->payload) != BASE_OK) {
+		gw_http_refuse(q, 503, "The gateway is out of memory.");
+		return;
+	}
+	if (q->payload.capacity == before)
+		return;
+	gw_room_hold(r->conn, q->payload.capacity - before);
+	if (!gw_room_fits(q->http, r->conn))
+		gw_http_problem(q, &(struct gw_problem){ .status = 503,
+					   .detail = "The gateway has no room for another body now.",
+					   .retry_after_s = 1 });
+}
+
 static enum MHD_Result upload(struct gw_record *r, const char *data, size_t size)
 {
 	struct gw_request *q = &r->pub;
 
+	if (r->conn->stage == GW_STAGE_CUT)
+		return MHD_YES;
 	r->received += size;
-	if (!r->discard && r->received > q->max_body)
-		refuse_large(r);
 	if (!r->discard) {
-		base_buf_add(&q->payload, data, size);
-		if (base_buf_check(&q->payload) != BASE_OK)
-			gw_http_refuse(q, 503, "The gateway is out of memory.");
+		if (r->received > q->max_body)
+			refuse_large(r);
+		else
+			keep_body(r, data, size);
+		if (r->discard)
+			drop_body(r);
 	}
 	if (r->chunked && r->received > q->max_body + DRAIN_BYTES && r->conn->stage != GW_STAGE_CUT)
 		gw_conn_cut_with(r->conn, r, 413,
@@ -218,8 +257,9 @@ static bool start_daemon(struct gw_http *h, int fd)
 {
 	h->daemon = MHD_start_daemon(MHD_USE_EPOLL | MHD_ALLOW_SUSPEND_RESUME, 0, NULL, NULL,
 		on_access, h, MHD_OPTION_LISTEN_SOCKET, (MHD_socket)fd, MHD_OPTION_CONNECTION_LIMIT,
-		(unsigned)h->conf.max_connections, MHD_OPTION_CONNECTION_MEMORY_LIMIT,
-		(size_t)h->conf.max_head + POOL_SPARE_BYTES, MHD_OPTION_NOTIFY_CONNECTION,
+		(unsigned)h->conf.max_connections + GW_HTTP_SPARE_CONNECTIONS,
+		MHD_OPTION_CONNECTION_MEMORY_LIMIT,
+		h->pool_bytes, MHD_OPTION_NOTIFY_CONNECTION,
 		gw_conn_notify, h, MHD_OPTION_NOTIFY_COMPLETED, on_completed, h,
 		MHD_OPTION_URI_LOG_CALLBACK, on_target, h, DISCIPLINE, MHD_OPTION_END);
 	return h->daemon != NULL;
@@ -263,6 +303,8 @@ static struct gw_http *make(
 	h->loop = loop;
 	h->conf = *conf;
 	h->events = *events;
+	h->max_held = conf->max_held ? conf->max_held : MAX_HELD;
+	h->pool_bytes = (size_t)conf->max_head + POOL_SPARE_BYTES;
 	h->stage_ms[GW_STAGE_HEAD] = conf->head_ms;
 	h->stage_ms[GW_STAGE_BODY] = conf->body_ms;
 	h->stage_ms[GW_STAGE_SEND] = conf->idle_ms;
@@ -339,6 +381,11 @@ void gw_http_free(struct gw_http **hp)
 		free(h);
 }
 
+void gw_http_say_last(struct gw_http *h)
+{
+	h->last = true;
+}
+
 /* What the kernel has accepted already is taken first. A connection that is idle now may have its
  * next request on the way, so it is given a moment: under load each gets one more answer, which
  * says that it is the last. */
@@ -353,12 +400,12 @@ void gw_http_drain(struct gw_http *h)
 		before = h->n_connections;
 		gw_refusal_run(h); /* accepts a few each time */
 	} while (h->n_connections > before);
-	h->draining = true;
+	h->draining = h->last = true;
 	h->ready = true;
 	fd = MHD_quiesce_daemon(h->daemon);
 	if (fd != MHD_INVALID_SOCKET)
 		(void)close(fd);
-	gw_conn_hurry(h, IDLE_GRACE_MS);
+	gw_conn_hurry(h, IDLE_GRACE_MS, FRESH_GRACE_MS);
 	net_loop_again(h->loop);
 }
 
@@ -380,4 +427,14 @@ size_t gw_http_requests(const struct gw_http *h)
 uint64_t gw_http_cut(const struct gw_http *h)
 {
 	return h->n_cut;
+}
+
+uint64_t gw_http_evicted(const struct gw_http *h)
+{
+	return h->n_evicted;
+}
+
+uint64_t gw_http_held(const struct gw_http *h)
+{
+	return h->held;
 }

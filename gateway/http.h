@@ -33,6 +33,10 @@
  * list in the order of its ends, and one timer serves all. A request that waits for its
  * answer has none: whoever took it has.
  *
+ * Room is bounded, too: connections by their number and by what they hold. Beyond that idle
+ * ones are closed, oldest first, and then the slowest, so that the others are served
+ * (http_room.c).
+ *
  * A client that goes away while its request waits is not noticed until it is answered;
  * one whose end came together with half a request is not noticed before its deadline.
  */
@@ -47,7 +51,8 @@
 #include "gateway/slice.h"
 #include "net/loop.h"
 
-#define GW_REQUEST_ID_MAX 128u
+#define GW_REQUEST_ID_MAX         128u
+#define GW_HTTP_SPARE_CONNECTIONS 128u /* those that were closed to make room, and are not gone yet */
 
 struct gw_http;
 
@@ -131,7 +136,8 @@ struct gw_http_conf {
 	int listen_fd; /* -1, or a listening socket that is used instead, and is ours then */
 	uint64_t max_head;
 	uint64_t max_body;
-	uint32_t max_connections;
+	uint32_t max_connections; /* beyond them idle and slow ones go; takes GW_HTTP_SPARE_CONNECTIONS more files */
+	uint64_t max_held;        /* bytes that connections, bodies and answers hold together; 0: 256 MiB */
 	uint32_t head_ms, body_ms, idle_ms;
 	uint32_t
 		slowest_bytes_per_s; /* a reader that takes less for longer than idle_ms is cut; 0: 16 KiB */
@@ -150,9 +156,14 @@ const char *gw_http_address(const struct gw_http *h);     /* HOST:PORT as it is 
 size_t gw_http_connections(const struct gw_http *h);
 size_t gw_http_requests(const struct gw_http *h);         /* of which on_done has not come */
 uint64_t gw_http_cut(const struct gw_http *h); /* connections that a deadline ended, so far */
+uint64_t gw_http_evicted(const struct gw_http *h); /* that were closed to make room */
+uint64_t gw_http_held(const struct gw_http *h);    /* bytes, of max_held */
 
-/* Takes no new connection from now on, closes those that stay idle for half a second, and every
- * answer says Connection: close. */
+/* From now on every answer says Connection: close; connections are taken as before. */
+void gw_http_say_last(struct gw_http *h);
+/* That, and takes no new connection: what the kernel has accepted is taken first, and the listening
+ * socket is closed, of which somebody else may have a copy. Closes those that stay idle for half a
+ * second, and those that have never sent anything after two. */
 void gw_http_drain(struct gw_http *h);
 
 struct gw_field {

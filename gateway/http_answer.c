@@ -41,7 +41,7 @@ static bool add_field(struct MHD_Response *response, const char *name, const cha
 static bool add_fields(
 	struct gw_record *r, struct MHD_Response *response, const struct gw_answer *a)
 {
-	bool close = r->close || r->pub.http->draining;
+	bool close = r->close || r->pub.http->last;
 
 	for (size_t i = 0; i < a->n_fields; i++)
 		if (!add_field(response, a->fields[i].name, a->fields[i].value))
@@ -60,6 +60,8 @@ static void start_sending(struct gw_record *r)
 
 	r->conn->extensions = (unsigned)(r->pub.bytes / per_turn);
 	gw_conn_stage(r->conn, GW_STAGE_SEND);
+	gw_room_hold(r->conn, (size_t)r->pub.bytes);
+	(void)gw_room_fits(r->pub.http, r->conn);
 }
 
 enum MHD_Result gw_answer_queue(struct gw_record *r)

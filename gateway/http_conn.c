@@ -20,6 +20,8 @@ static void unlink_conn(struct gw_conn *c)
 	if (c->stage >= GW_STAGE__TIMED)
 		return;
 	list = &c->http->stages[c->stage];
+	if (c->http->awake == c)
+		c->http->awake = c->next;
 	*(c->prev ? &c->prev->next : &list->first) = c->next;
 	*(c->next ? &c->next->prev : &list->last) = c->prev;
 	c->prev = c->next = NULL;
@@ -37,6 +39,11 @@ static void link_conn(struct gw_conn *c)
 	c->next = NULL;
 	*(list->last ? &list->last->next : &list->first) = c;
 	list->last = c;
+	if (c->stage == GW_STAGE_IDLE) {
+		c->rest_ms = net_loop_now_ms(c->http->loop) + GW_REST_MS;
+		if (!c->http->awake)
+			c->http->awake = c;
+	}
 }
 
 void gw_conn_stage(struct gw_conn *c, enum gw_stage stage)
@@ -69,6 +76,7 @@ static void start(struct gw_http *h, struct MHD_Connection *mhd, void **context)
 	gw_addr_print(c->addr, c->addr_text);
 	c->stage = GW_STAGE_HEAD;
 	link_conn(c);
+	gw_room_enter(c);
 }
 
 bool gw_http_is_gone(const struct gw_request *q)
@@ -93,6 +101,8 @@ void gw_conn_notify(void *arg, struct MHD_Connection *mhd, void **context,
 	h->ready = true; /* at its limit the daemon listens again only in its next run */
 	if (!c)
 		return;
+	if (c->stage != GW_STAGE_CUT)
+		gw_room_leave(c);
 	unlink_conn(c);
 	c->next = h->free_conns;
 	h->free_conns = c;
@@ -101,6 +111,8 @@ void gw_conn_notify(void *arg, struct MHD_Connection *mhd, void **context,
 
 void gw_conn_cut(struct gw_conn *c)
 {
+	if (c->stage != GW_STAGE_CUT)
+		gw_room_leave(c);
 	gw_conn_stage(c, GW_STAGE_CUT);
 	(void)shutdown(c->fd, SHUT_RDWR);
 }
@@ -124,6 +136,8 @@ static void write_problem(struct base_buf *whole, struct base_buf *body, unsigne
 	add_date(whole);
 	if (id)
 		base_buf_fmt(whole, "X-Request-Id: %s\r\n", id);
+	if (status == 503)
+		base_buf_str(whole, "Retry-After: 1\r\n");
 	base_buf_fmt(whole,
 		"Content-Type: " GW_PROBLEM_TYPE
 		"\r\nContent-Length: %zu\r\nConnection: close\r\n\r\n",
@@ -155,25 +169,31 @@ void gw_conn_cut_with(struct gw_conn *c, struct gw_record *r, unsigned status, c
 /* tcpi_bytes_received, by its place in the kernel's struct: the C library's ends before it. */
 #define BYTES_RECEIVED_AT 128u
 
-/* Whether nothing has ever come from it; a browser opens such ones in advance. */
-static bool is_silent(const struct gw_conn *c)
+bool gw_conn_received(const struct gw_conn *c, uint64_t *bytes)
 {
 	uint8_t info[BYTES_RECEIVED_AT + sizeof(uint64_t)];
-	uint64_t received = 0;
 	socklen_t size = sizeof info;
 
-	if (c->record || getsockopt(c->fd, IPPROTO_TCP, TCP_INFO, info, &size) ||
-		size < sizeof info)
+	if (getsockopt(c->fd, IPPROTO_TCP, TCP_INFO, info, &size) || size < sizeof info)
 		return false;
-	memcpy(&received, info + BYTES_RECEIVED_AT, sizeof received);
-	return received == 0;
+	memcpy(bytes, info + BYTES_RECEIVED_AT, sizeof *bytes);
+	return true;
 }
 
-void gw_conn_hurry(struct gw_http *h, uint32_t idle_ms)
+/* Whether nothing has ever come from it; a browser opens such ones in advance. */
+bool gw_conn_is_silent(const struct gw_conn *c)
+{
+	uint64_t received;
+
+	return !c->record && gw_conn_received(c, &received) && received == 0;
+}
+
+void gw_conn_hurry(struct gw_http *h, uint32_t idle_ms, uint32_t fresh_ms)
 {
 	uint64_t due_ms = net_loop_now_ms(h->loop) + idle_ms;
 	struct gw_conn *c, *next;
 
+	h->stage_ms[GW_STAGE_FRESH] = fresh_ms;
 	if (h->stage_ms[GW_STAGE_IDLE] > idle_ms)
 		h->stage_ms[GW_STAGE_IDLE] = idle_ms;
 	for (c = h->stages[GW_STAGE_IDLE].first; c; c = c->next)
@@ -181,20 +201,25 @@ void gw_conn_hurry(struct gw_http *h, uint32_t idle_ms)
 			c->due_ms = due_ms;
 	for (c = h->stages[GW_STAGE_HEAD].first; c; c = next) {
 		next = c->next;
-		if (is_silent(c))
-			gw_conn_stage(c, GW_STAGE_IDLE);
+		if (gw_conn_is_silent(c))
+			gw_conn_stage(c, GW_STAGE_FRESH);
 	}
 }
 
 static void expire_one(struct gw_conn *c)
 {
+	/* A request came while its time ran out. */
+	if ((c->stage == GW_STAGE_IDLE || c->stage == GW_STAGE_FRESH) && gw_conn_has_bytes(c)) {
+		gw_conn_stage(c, GW_STAGE_HEAD);
+		return;
+	}
 	if (c->stage == GW_STAGE_SEND && c->extensions > 0) {
 		c->extensions--;
 		gw_conn_stage(c, GW_STAGE_SEND);
 		return;
 	}
 	c->http->n_cut++;
-	if (c->stage == GW_STAGE_HEAD && !is_silent(c))
+	if (c->stage == GW_STAGE_HEAD && !gw_conn_is_silent(c))
 		gw_conn_cut_with(c, c->record, 408, "The request's head did not arrive in time.");
 	else if (c->stage == GW_STAGE_BODY)
 		gw_conn_cut_with(c, c->record, 408, "The request's body did not arrive in time.");
@@ -204,6 +229,8 @@ static void expire_one(struct gw_conn *c)
 
 void gw_conn_expire(struct gw_http *h, uint64_t now_ms)
 {
+	while (h->awake && h->awake->rest_ms <= now_ms)
+		gw_room_rest(h);
 	for (unsigned s = 0; s < GW_STAGE__TIMED; s++)
 		while (h->stages[s].first && h->stages[s].first->due_ms <= now_ms)
 			expire_one(h->stages[s].first);
@@ -211,7 +238,7 @@ void gw_conn_expire(struct gw_http *h, uint64_t now_ms)
 
 uint64_t gw_conn_due(const struct gw_http *h)
 {
-	uint64_t due = UINT64_MAX;
+	uint64_t due = h->awake ? h->awake->rest_ms : UINT64_MAX;
 
 	for (unsigned s = 0; s < GW_STAGE__TIMED; s++)
 		if (h->stages[s].first && h->stages[s].first->due_ms < due)

@@ -1,7 +1,8 @@
 /* What the files of http share, and nobody else: http.c is the daemon and the life of a
  * request, http_record.c what is kept of one, http_conn.c the connections and their
- * deadlines, http_head.c reads and checks a head, http_answer.c makes answers, and
- * http_refusal.c those that libmicrohttpd gives by itself.
+ * deadlines, http_room.c what they hold and who goes when it is too much, http_head.c reads
+ * and checks a head, http_answer.c makes answers, and http_refusal.c those that
+ * libmicrohttpd gives by itself.
  */
 #ifndef GATEWAY_HTTP_PARTS_H
 #define GATEWAY_HTTP_PARTS_H
@@ -10,16 +11,19 @@
 
 #include "gateway/http.h"
 
-/* The first four are timed, each by its own list. */
+/* The first five are timed, each by its own list. */
 enum gw_stage {
 	GW_STAGE_HEAD, /* a request is expected or on its way */
 	GW_STAGE_BODY,
 	GW_STAGE_SEND,
 	GW_STAGE_IDLE,
+	GW_STAGE_FRESH, /* when draining: nothing has ever come from it */
 	GW_STAGE__TIMED,
 	GW_STAGE_WAIT = GW_STAGE__TIMED, /* suspended: somebody works on the answer */
 	GW_STAGE_CUT                     /* shut down; libmicrohttpd has not noticed yet */
 };
+
+#define GW_REST_MS 1000u /* an idle connection that long */
 
 struct gw_record;
 
@@ -31,6 +35,9 @@ struct gw_conn {
 	enum gw_stage stage;
 	unsigned extensions; /* SEND: how often a long answer may start its time anew */
 	int fd;
+	size_t held;         /* bytes; 0 once it is cut */
+	uint64_t rest_ms;    /* IDLE: when its pool is given back */
+	uint8_t *from, *to;  /* whole pages of its pool; from == to: not known */
 	uint8_t addr[GW_ADDR_SIZE];
 	char addr_text[GW_ADDR_TEXT];
 };
@@ -72,14 +79,20 @@ struct gw_http {
 	uint64_t timer_due_ms; /* 0: not running */
 	struct net_hook *run_hook, *flush_hook;
 	bool ready; /* MHD_run has something to do */
+	bool last; /* answers say that they are their connections' last */
 	bool draining;
 	bool ending; /* nobody is there any more who could answer */
 	struct gw_list stages[GW_STAGE__TIMED];
 	uint32_t stage_ms[GW_STAGE__TIMED];
 	size_t n_connections, n_requests;
-	uint64_t n_cut;
+	size_t n_live; /* connections that are not cut */
+	struct gw_conn *awake; /* the first IDLE one that has its pool: all before it have given theirs back */
+	uint64_t held, max_held; /* bytes, see http_room.c */
+	size_t pool_bytes;       /* of a connection */
+	uint64_t n_cut, n_evicted;
 	struct gw_conn *free_conns;
 	struct gw_record *free_records, *records;
+	size_t n_free_records;
 };
 
 static inline struct gw_record *gw_record_of(const struct gw_request *r)
@@ -95,10 +108,26 @@ void gw_conn_cut(struct gw_conn *c);                        /* shuts the socket 
 void gw_conn_cut_with(struct gw_conn *c, struct gw_record *r, unsigned status,
 	const char *detail); /* with a problem, by hand */
 void gw_conn_expire(struct gw_http *h, uint64_t now_ms);
-void gw_conn_hurry(struct gw_http *h,
-	uint32_t idle_ms); /* who is idle, or has never said a word, goes after that */
+/* Who is idle goes after idle_ms, who has never said a word after fresh_ms. */
+void gw_conn_hurry(struct gw_http *h, uint32_t idle_ms, uint32_t fresh_ms);
+bool gw_conn_received(const struct gw_conn *c, uint64_t *bytes); /* so far; false: nobody knows */
+bool gw_conn_is_silent(const struct gw_conn *c);                 /* has never sent anything */
 uint64_t gw_conn_due(const struct gw_http *h); /* the next deadline; UINT64_MAX: none */
 void gw_conn_fini(struct gw_http *h);
+
+/* http_room.c. hold: the connection has so much more; keep: not more than that any more. */
+void gw_room_hold(struct gw_conn *c, size_t bytes);
+void gw_room_keep(struct gw_conn *c, size_t bytes);
+/* The first request's target lies in the connection's pool: so it is known where that is. */
+void gw_room_find(struct gw_conn *c, const char *target);
+void gw_room_rest(struct gw_http *h); /* awake gives its pool back, as far as it can */
+/* Makes others go until all that is held fits; false: it does not, and nobody is left but those who
+ * wait for services, and the one that is spared. */
+bool gw_room_fits(struct gw_http *h, const struct gw_conn *spared);
+void gw_room_enter(struct gw_conn *c); /* a new connection: another one goes, or it does itself */
+void gw_room_leave(struct gw_conn *c); /* it is cut, or has ended without */
+/* A request came, or more of it, and libmicrohttpd has not read it yet. */
+bool gw_conn_has_bytes(const struct gw_conn *c);
 
 /* http_record.c; open: NULL without memory. target is copied. Close calls on_done, and r is gone. */
 struct gw_record *gw_record_open(struct gw_conn *c, struct MHD_Connection *mhd, const char *target);

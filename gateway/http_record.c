@@ -7,7 +7,9 @@
 
 #include "gateway/http_parts.h"
 
-#define KEPT_BYTES (64u * 1024) /* a record that grew beyond this gives its memory back */
+#define KEPT_BYTES   (64u * 1024) /* a record that grew beyond this gives its memory back */
+#define KEPT_HEADERS 256u
+#define KEPT_RECORDS 256u
 
 static struct gw_record *take_record(struct gw_http *h)
 {
@@ -15,6 +17,7 @@ static struct gw_record *take_record(struct gw_http *h)
 
 	if (r) {
 		h->free_records = r->next;
+		h->n_free_records--;
 		return r;
 	}
 	r = calloc(1, sizeof *r + h->conf.user_bytes);
@@ -41,6 +44,11 @@ static void reset_record(struct gw_record *r, size_t user_bytes)
 
 	reset_buf(&kept.pub.payload);
 	reset_buf(&kept.target);
+	if (kept.headers_room > KEPT_HEADERS) {
+		free(kept.headers);
+		kept.headers = NULL;
+		kept.headers_room = 0;
+	}
 	memset(r, 0, sizeof *r + user_bytes);
 	r->pub.payload = kept.pub.payload;
 	r->target = kept.target;
@@ -60,8 +68,22 @@ static void link_record(struct gw_record *r)
 	h->n_requests++;
 }
 
+static void free_record(struct gw_record *r)
+{
+	base_buf_fini(&r->pub.payload);
+	base_buf_fini(&r->target);
+	free(r->headers);
+	free(r);
+}
+
+/* Ten thousand that were slow at once shall not be remembered for ever. */
 static void free_list_add(struct gw_http *h, struct gw_record *r)
 {
+	if (h->n_free_records == KEPT_RECORDS) {
+		free_record(r);
+		return;
+	}
+	h->n_free_records++;
 	r->next = h->free_records;
 	h->free_records = r;
 }
@@ -98,6 +120,7 @@ void gw_record_close(struct gw_record *r)
 	struct gw_http *h = r->pub.http;
 
 	h->events.on_done(h->events.arg, &r->pub);
+	gw_room_keep(r->conn, h->pool_bytes);
 	r->conn->record = NULL;
 	*(r->prev ? &r->prev->next : &h->records) = r->next;
 	if (r->next)
@@ -116,9 +139,6 @@ void gw_record_fini(struct gw_http *h)
 	assert(!h->records);
 	while ((r = h->free_records)) {
 		h->free_records = r->next;
-		base_buf_fini(&r->pub.payload);
-		base_buf_fini(&r->target);
-		free(r->headers);
-		free(r);
+		free_record(r);
 	}
 }

@@ -203,6 +203,24 @@ static bool is_idempotent(const struct gw_request *r)
 
 static void run_call(struct gw *gw, struct gw_request *r);
 
+/* Of the calls that may be under way the service has more than its share: a slow one shall not take
+ * the others' room. So one alone gets three quarters of all, two get three sevenths each, and so on; the
+ * brokers share out theirs in the same way. */
+static bool has_its_share(const struct gw *gw, const struct gw_served *s)
+{
+	size_t open = client_engine_open(gw->engine);
+
+	return gw->max_calls && s->calls > 0 &&
+	       s->calls / GW_SHARE >= (gw->max_calls > open ? gw->max_calls - open : 0);
+}
+
+static void refuse_share(struct gw_request *r)
+{
+	gw_http_problem(r, &(struct gw_problem){ .status = 503,
+				   .detail = "Too many calls of this service are under way here. Ask again after Retry-After, and less often.",
+				   .retry_after_s = 1 });
+}
+
 void gw_invoke_head(struct gw *gw, struct gw_request *r, const struct gw_service *s,
 	const struct gw_match *match)
 {
@@ -216,6 +234,10 @@ void gw_invoke_head(struct gw *gw, struct gw_request *r, const struct gw_service
 		return;
 	}
 	gw_metrics_move(&gw->metrics, &e->served, s->user);
+	if (has_its_share(gw, e->served)) {
+		refuse_share(r);
+		return;
+	}
 	if (!gw_event_head(r, match))
 		return;
 	if (!set_timeout(r, s)) {
@@ -379,6 +401,7 @@ static void on_reply(void *arg, const struct client_reply *reply)
 	struct gw_request *r = arg;
 	const struct gw_errand *e = gw_errand_of(r);
 
+	e->served->calls--;
 	count_event(e, reply->reason == PIRN__REASON__NONE);
 	if (reply->reason != PIRN__REASON__NONE)
 		gw_answer_reason(r, reply->reason, reply->status, reply->retry_after_ms);
@@ -444,8 +467,15 @@ static void run_call(struct gw *gw, struct gw_request *r)
 		call.hash = hash;
 		hash_request(r, hash);
 	}
+	if (!err && has_its_share(gw, e->served)) {
+		count_event(e, false);
+		refuse_share(r);
+		return;
+	}
 	if (!err)
 		err = client_engine_call(gw->engine, &call, on_reply, r, NULL);
 	if (err)
 		refuse_call(r, err);
+	else
+		e->served->calls++;
 }

@@ -1,8 +1,14 @@
 /* pirn-gateway: HTTP in front of the brokers.
  *
- * Ending: the first SIGTERM or SIGINT stops taking connections and finishes what is under
- * way, for at most --drain; the second one ends at once. The administration's listener
- * stays until the end, so that one can look on.
+ * Beginning: a gateway that no broker has told what is served could only answer 503. Its
+ * socket listens from the start, but users' connections wait in the backlog until it knows,
+ * or for 2 s. So one that takes another's place loses no request.
+ *
+ * Ending: the first SIGTERM or SIGINT makes /readyz say 503 and every answer its connection's
+ * last; after --drain-delay, in which a balancer may notice, no connection is taken any more,
+ * and what is under way is finished, for at most --drain. The second one ends at once. The
+ * administration's listener stays until the end, so that one can look on; unless it was
+ * inherited: then a successor may have it, and it shall not answer for us.
  */
 #include <fcntl.h>
 #include <limits.h>
@@ -18,19 +24,23 @@
 #include "base/conf_parts.h" /* for the log's format, which base_conf keeps to itself */
 #include "base/version.h"
 #include "gateway/gw.h"
+#include "gateway/listen.h"
+#include "net/notify.h"
 
 #define MAX_CONNECTIONS 10000u
 #define ADMIN_CONNECTIONS 256u
-#define SPARE_FILES 128u /* descriptors for all that is no client's connection */
+#define ADMIN_HELD (64u * 1024 * 1024)
+#define SPARE_FILES (128u + 2 * GW_HTTP_SPARE_CONNECTIONS) /* descriptors for all that is no client's connection */
 #define ARENA_BYTES (1024u * 1024)
 #define DRAIN_LOOK_MS 20
+#define START_MS 2000 /* how long the beginning waits for a broker's word */
 #define LOG_FD 2
 
 struct settings {
 	char *http, *http_fd, *admin, *admin_fd, *brokers, *name, *trusted_proxies;
-	uint64_t max_body, max_response, max_head;
+	uint64_t max_body, max_response, max_head, max_held;
 	uint32_t max_connections, max_calls;
-	uint32_t head_timeout_ms, body_timeout_ms, idle_timeout_ms, drain_ms;
+	uint32_t head_timeout_ms, body_timeout_ms, idle_timeout_ms, drain_ms, drain_delay_ms;
 	bool access_log;
 };
 
@@ -44,7 +54,8 @@ static const struct base_conf_row rows[] = {
 	{ "max-body", BASE_CONF_BYTES, offsetof(struct settings, max_body), "1m", 0, 15 * 1024 * 1024, NULL, "the largest request body; a service may ask for less" },
 	{ "max-response", BASE_CONF_BYTES, offsetof(struct settings, max_response), "1m", 1, 16 * 1024 * 1024, NULL, "the largest response body" },
 	{ "max-head", BASE_CONF_BYTES, offsetof(struct settings, max_head), "32k", 1024, 48 * 1024, NULL, "the largest request line and headers together" },
-	{ "max-connections", BASE_CONF_U32, offsetof(struct settings, max_connections), "10000", 1, 1000000, NULL, "users' connections at once; fewer when the limit of open files says so" },
+	{ "max-connections", BASE_CONF_U32, offsetof(struct settings, max_connections), "16384", 1, 1000000, NULL, "users' connections at once, then idle and slow ones make room; fewer when the limit of open files says so" },
+	{ "max-held", BASE_CONF_BYTES, offsetof(struct settings, max_held), "256m", 1024 * 1024, 0, NULL, "what users' connections, bodies and answers may hold in memory together; then idle and slow ones make room" },
 	{ "max-calls", BASE_CONF_U32, offsetof(struct settings, max_calls), "65536", 1, 10000000, NULL, "calls under way at once" },
 	{ "head-timeout", BASE_CONF_MS, offsetof(struct settings, head_timeout_ms), "10s", 10, 3600000, NULL, "how long a request's head may take to arrive" },
 	{ "body-timeout", BASE_CONF_MS, offsetof(struct settings, body_timeout_ms), "30s", 10, 3600000, NULL, "how long a request's body may take to arrive" },
@@ -52,6 +63,7 @@ static const struct base_conf_row rows[] = {
 	{ "trusted-proxies", BASE_CONF_STR, offsetof(struct settings, trusted_proxies), NULL, 0, 0, NULL, "networks of proxies whose Forwarded or X-Forwarded-For is believed, comma-separated" },
 	{ "access-log", BASE_CONF_BOOL, offsetof(struct settings, access_log), "on", 0, 0, NULL, "a log line for each request" },
 	{ "drain", BASE_CONF_MS, offsetof(struct settings, drain_ms), "30s", 0, 3600000, NULL, "how long requests under way may take to end after SIGTERM" },
+	{ "drain-delay", BASE_CONF_MS, offsetof(struct settings, drain_delay_ms), "0", 0, 3600000, NULL, "how long connections are taken after SIGTERM, while /readyz says 503; for balancers that need time to notice" },
 	{ 0 },
 };
 
@@ -65,11 +77,12 @@ static const struct base_conf_program program = {
 struct process {
 	struct settings settings;
 	struct gw gw;
-	uv_timer_t drain_timer;
-	bool has_drain_timer;
+	uv_timer_t start_timer, drain_timer;
+	bool has_timers;
 	uint64_t drain_end_ms;
-	bool hurried;
-	int http_fd, admin_fd; /* inherited; -1: none */
+	bool hurried, failed;
+	bool inherits_admin;
+	int http_fd, admin_fd; /* they listen; -1: not yet, or not any more ours */
 };
 
 static bool complain(char *why, const char *what)
@@ -119,24 +132,45 @@ static bool name_self(struct settings *s)
 	return asprintf(&s->name, "%s-%ld", host, (long)getpid()) >= 0;
 }
 
-static void on_registry(void *arg, const Pirn__Registry *registry)
-{
-	gw_serve_registry(arg, registry);
-}
-
 /* ---- ending ---------------------------------------------------------------------- */
 
+/* Who is left is lost: the end of the engine answers 503 to those who wait, the others are cut. */
 static void on_drain_look(uv_timer_t *timer)
 {
 	struct process *p = timer->data;
 	struct gw *gw = &p->gw;
-	bool done = gw_http_connections(gw->users) == 0;
+	size_t left = gw_http_connections(gw->users);
 
-	if (!done && net_loop_now_ms(gw->loop) < p->drain_end_ms)
+	if (left > 0 && net_loop_now_ms(gw->loop) < p->drain_end_ms)
 		return;
-	base_log(done ? BASE_INFO : BASE_WARN, "gateway_drained",
-		LOG_U64("cut", gw_http_connections(gw->users)));
+	base_log(left ? BASE_WARN : BASE_INFO, "gateway_drained", LOG_U64("cut", left),
+		LOG_U64("requests", gw_http_requests(gw->users)));
 	net_loop_stop(gw->loop);
+}
+
+static void on_delay_over(uv_timer_t *timer)
+{
+	struct process *p = timer->data;
+	struct gw *gw = &p->gw;
+
+	p->drain_end_ms = net_loop_now_ms(gw->loop) + p->settings.drain_ms;
+	gw_http_drain(gw->users);
+	if (p->inherits_admin)
+		gw_http_drain(gw->admin);
+	(void)uv_timer_start(&p->drain_timer, on_drain_look, 0, DRAIN_LOOK_MS);
+}
+
+static void begin_drain(struct process *p)
+{
+	struct gw *gw = &p->gw;
+
+	base_log(BASE_INFO, "gateway_draining", LOG_U64("requests", gw_http_requests(gw->users)));
+	gw_http_say_last(gw->users);
+	if (p->settings.drain_delay_ms == 0)
+		on_delay_over(&p->drain_timer);
+	else
+		(void)uv_timer_start(
+			&p->drain_timer, on_delay_over, p->settings.drain_delay_ms, 0);
 }
 
 static void on_terminate(void *arg, unsigned times)
@@ -144,16 +178,15 @@ static void on_terminate(void *arg, unsigned times)
 	struct process *p = arg;
 	struct gw *gw = &p->gw;
 
-	if (times > 1) {
-		p->hurried = true;
-		net_loop_stop(gw->loop);
+	gw->draining = true;
+	if (times == 1)
+		net_notify_stopping();
+	if (times == 1 && gw->users) {
+		begin_drain(p);
 		return;
 	}
-	base_log(BASE_INFO, "gateway_draining", LOG_U64("requests", gw_http_requests(gw->users)));
-	gw->draining = true;
-	p->drain_end_ms = net_loop_now_ms(gw->loop) + p->settings.drain_ms;
-	gw_http_drain(gw->users);
-	(void)uv_timer_start(&p->drain_timer, on_drain_look, 0, DRAIN_LOOK_MS);
+	p->hurried = times > 1;
+	net_loop_stop(gw->loop);
 }
 
 /* ---- starting -------------------------------------------------------------------- */
@@ -170,27 +203,17 @@ static bool start_gw(struct process *p)
 	gw_metrics_init(&gw->metrics);
 	gw->name = p->settings.name;
 	gw->max_response = p->settings.max_response;
+	gw->max_calls = p->settings.max_calls;
 	if (gw_routes_new(&(const Pirn__Registry)PIRN__REGISTRY__INIT, &gw->routes) != BASE_OK ||
 		net_loop_new(&gw->loop) != BASE_OK ||
 		net_loop_on_terminate(gw->loop, on_terminate, p) != BASE_OK)
 		return complain(NULL, "cannot set up the event loop");
-	if (uv_timer_init(net_loop_uv(gw->loop), &p->drain_timer))
+	if (uv_timer_init(net_loop_uv(gw->loop), &p->start_timer) ||
+		uv_timer_init(net_loop_uv(gw->loop), &p->drain_timer))
 		return complain(NULL, "cannot set up the event loop");
-	p->drain_timer.data = p;
-	p->has_drain_timer = true;
+	p->start_timer.data = p->drain_timer.data = p;
+	p->has_timers = true;
 	return true;
-}
-
-static bool start_engine(struct process *p)
-{
-	struct client_engine_conf conf = { .brokers = p->settings.brokers, .name = p->settings.name,
-		.max_calls = p->settings.max_calls };
-	struct client_engine_events events = { on_registry, &p->gw };
-	char *why = NULL;
-
-	if (client_engine_new(p->gw.loop, &conf, &events, &p->gw.engine, &why) == BASE_OK)
-		return true;
-	return complain(why, "cannot set up the links to the brokers");
 }
 
 static bool start_listener(struct process *p, bool admin)
@@ -202,6 +225,7 @@ static bool start_listener(struct process *p, bool admin)
 		.listen_fd = admin ? p->admin_fd : p->http_fd,
 		.max_head = s->max_head,
 		.max_body = s->max_body,
+		.max_held = admin ? ADMIN_HELD : s->max_held,
 		.max_connections = admin ? ADMIN_CONNECTIONS : fit_connections(s->max_connections),
 		.head_ms = s->head_timeout_ms,
 		.body_ms = s->body_timeout_ms,
@@ -216,9 +240,64 @@ static bool start_listener(struct process *p, bool admin)
 	if (!admin && conf.max_connections < s->max_connections)
 		base_log(BASE_WARN, "connections_limited", LOG_U64("wanted", s->max_connections),
 		         LOG_U64("limit", conf.max_connections));
+	*(admin ? &p->admin_fd : &p->http_fd) = -1; /* gw_http's, whatever comes of it */
 	if (gw_http_new(gw->loop, &conf, &events, admin ? &gw->admin : &gw->users, &why) == BASE_OK)
 		return true;
 	return complain(why, "cannot start the HTTP server");
+}
+
+/* A port in use shall be known at once, though nothing is taken from it yet. */
+static bool open_port(const char *address, int *fd)
+{
+	char *why = NULL;
+
+	if (*fd >= 0 || gw_listen_open(address, fd, &why) == BASE_OK)
+		return true;
+	return complain(why, "cannot listen");
+}
+
+static void take_users(struct process *p)
+{
+	struct gw *gw = &p->gw;
+
+	if (gw->users || gw->draining || p->failed)
+		return;
+	(void)uv_timer_stop(&p->start_timer);
+	if (!start_listener(p, false)) {
+		p->failed = true;
+		net_loop_stop(gw->loop);
+		return;
+	}
+	base_log(BASE_INFO, "gateway_ready", LOG_STR("http", gw_http_address(gw->users)),
+		LOG_STR("admin", gw->admin ? gw_http_address(gw->admin) : NULL),
+		LOG_STR("name", gw->name), LOG_STR("version", PIRN_VERSION));
+	net_notify_ready();
+}
+
+static void on_start_over(uv_timer_t *timer)
+{
+	take_users(timer->data);
+}
+
+static void on_registry(void *arg, const Pirn__Registry *registry)
+{
+	struct process *p = arg;
+
+	gw_serve_registry(&p->gw, registry);
+	if (p->gw.informed)
+		take_users(p);
+}
+
+static bool start_engine(struct process *p)
+{
+	struct client_engine_conf conf = { .brokers = p->settings.brokers, .name = p->settings.name,
+		.max_calls = p->settings.max_calls };
+	struct client_engine_events events = { on_registry, p };
+	char *why = NULL;
+
+	if (client_engine_new(p->gw.loop, &conf, &events, &p->gw.engine, &why) == BASE_OK)
+		return true;
+	return complain(why, "cannot set up the links to the brokers");
 }
 
 static bool start_access_log(struct process *p)
@@ -272,9 +351,13 @@ static bool start(struct process *p)
 		fprintf(stderr, "pirn-gateway: --trusted-proxies: %s\n", why);
 		return false;
 	}
+	p->inherits_admin = p->admin_fd >= 0;
 	/* The engine before the listeners: their last look in FLUSH comes after its replies. */
-	return start_gw(p) && start_engine(p) && start_access_log(p) && start_listener(p, false) &&
-	       (!has_admin(p) || start_listener(p, true));
+	if (!start_gw(p) || !start_engine(p) || !start_access_log(p) ||
+		!open_port(p->settings.http, &p->http_fd) ||
+		(has_admin(p) && !start_listener(p, true)))
+		return false;
+	return uv_timer_start(&p->start_timer, on_start_over, START_MS, 0) == 0;
 }
 
 static void stop(struct process *p)
@@ -286,8 +369,12 @@ static void stop(struct process *p)
 	gw_http_free(&gw->users);
 	gw_http_free(&gw->admin);
 	gw_access_free(&gw->access);
-	if (p->has_drain_timer)
+	if (p->http_fd >= 0)
+		close(p->http_fd);
+	if (p->has_timers) {
+		uv_close((uv_handle_t *)&p->start_timer, NULL);
 		uv_close((uv_handle_t *)&p->drain_timer, NULL);
+	}
 	net_loop_free(&gw->loop);
 	gw_serve_fini(gw);
 	gw_metrics_fini(&gw->metrics);
@@ -296,7 +383,7 @@ static void stop(struct process *p)
 	base_conf_free(&program, &p->settings);
 }
 
-static struct process process;
+static struct process process = { .http_fd = -1, .admin_fd = -1 };
 
 int main(int argc, char **argv)
 {
@@ -313,15 +400,10 @@ int main(int argc, char **argv)
 	}
 	started = start(&process);
 	if (started) {
-		base_log(BASE_INFO, "gateway_ready",
-			LOG_STR("http", gw_http_address(process.gw.users)),
-			LOG_STR("admin",
-				process.gw.admin ? gw_http_address(process.gw.admin) : NULL),
-			LOG_STR("name", process.gw.name), LOG_STR("version", PIRN_VERSION));
 		net_loop_run(process.gw.loop);
 		base_log(BASE_INFO, "gateway_stopped",
 			LOG_STR("drained", process.hurried ? "no" : "yes"));
 	}
 	stop(&process);
-	return started ? 0 : 1;
+	return started && !process.failed ? 0 : 1;
 }

@@ -28,6 +28,7 @@ struct gw_count {
 struct gw_served {
 	char name[BASE_MANIFEST_NAME_MAX + 1];
 	uint32_t in_flight;
+	uint32_t calls; /* of them: in the engine */
 	bool known; /* in the registry of now */
 	struct base_hist latency;
 	uint64_t events_accepted, events_refused;

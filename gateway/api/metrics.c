@@ -14,6 +14,10 @@ static const struct base_stat_def own_defs[] = {
 	{ "pirn_gateway_connections", BASE_STAT_GAUGE, "Open connections, by listener." },
 	{ "pirn_gateway_connections_cut_total", BASE_STAT_COUNTER,
 		"Connections that a deadline ended, by listener." },
+	{ "pirn_gateway_connections_evicted_total", BASE_STAT_COUNTER,
+		"Connections that were closed to make room, by listener." },
+	{ "pirn_gateway_held_bytes", BASE_STAT_GAUGE,
+		"Bytes that connections, bodies and answers hold, by listener." },
 	{ "pirn_gateway_calls_in_flight", BASE_STAT_GAUGE,
 		"Calls that the brokers have not answered yet." },
 	{ "pirn_gateway_brokers", BASE_STAT_GAUGE, "Brokers that are reachable and take work." },
@@ -30,6 +34,8 @@ static const struct base_stat_def own_defs[] = {
 enum own {
 	CONNECTIONS,
 	CUT,
+	EVICTED,
+	HELD,
 	CALLS,
 	BROKERS,
 	SERVICES,
@@ -79,6 +85,8 @@ static void put_listener(struct scrape *s, const struct gw_http *h, const char *
 		return;
 	put(s, CONNECTIONS, labels, (double)gw_http_connections(h));
 	put(s, CUT, labels, (double)gw_http_cut(h));
+	put(s, EVICTED, labels, (double)gw_http_evicted(h));
+	put(s, HELD, labels, (double)gw_http_held(h));
 }
 
 static void put_own(struct scrape *s)

@@ -366,6 +366,44 @@ static void a_refusal_says_what_to_do(void **state)
 	}
 }
 
+/* max_calls 8: a service may have 3 times as many as are left to all, so one alone has 6, and the next
+ * one still finds room. */
+static void a_service_does_not_take_all_the_room(void **state)
+{
+	static const char users[] = "GET /u/1/x HTTP/1.1\r\nHost: x\r\n\r\n";
+	struct client calls[6], late, other;
+
+	(void)state;
+	gw.max_calls = 8;
+	for (size_t i = 0; i < 6; i++)
+		calls[i] = ask(users);
+	assert_int_equal(engine.n_calls, 6);
+	late = ask(users);
+	expect_problem(&late, 503);
+	expect_retry_after(&late, "1");
+	client_close(&late);
+	late = ask("GET /u/1/x HTTP/1.1\r\nHost: x\r\nExpect: 100-continue\r\n"
+		   "Content-Length: 1000\r\n\r\n"); /* before its body comes */
+	expect_problem(&late, 503);
+	client_close(&late);
+	assert_int_equal(engine.n_calls, 6);
+	other = ask("PUT /plain HTTP/1.1\r\nHost: x\r\nContent-Length: 0\r\n\r\n");
+	assert_int_equal(engine.n_calls, 7);
+	reply(&other, &(struct said){ .status = 204 });
+	engine.n_calls = 6;
+	pirn__http_request__free_unpacked(engine.calls[6].http, NULL);
+	reply(&calls[5], &(struct said){ .status = 204 }); /* the last one: */
+	engine.n_calls = 5;
+	pirn__http_request__free_unpacked(engine.calls[5].http, NULL);
+	late = ask(users); /* there is room again */
+	assert_int_equal(engine.n_calls, 6);
+	for (size_t i = 0; i < 5; i++)
+		client_close(&calls[i]);
+	client_close(&calls[5]);
+	client_close(&late);
+	client_close(&other);
+}
+
 static void the_engines_own_refusals(void **state)
 {
 	struct client c;
@@ -718,6 +756,7 @@ int main(void)
 		TEST(a_response_over_the_limit_is_502),
 		TEST(reasons_have_their_statuses),
 		TEST(a_refusal_says_what_to_do),
+		TEST(a_service_does_not_take_all_the_room),
 		TEST(the_engines_own_refusals),
 		TEST(the_registry_changes_under_a_request),
 		TEST(health_and_readiness),
