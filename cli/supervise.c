@@ -298,7 +298,7 @@ void cli_supervise_leaves(
 		return;
 	if (coming != CLI_NOWHERE) {
 		cli_restart_exchange(s, coming, now_ms);
-	} else if (s->phase == CLI_UP && c->group != CLI_BROKERS && aside != CLI_NOWHERE) {
+	} else if (s->phase == CLI_UP && cli_supervise_overlaps(c->group) && aside != CLI_NOWHERE) {
 		move_aside(s, child, aside, now_ms, chance);
 	} else {
 		cli_supervise_change(s, child, CLI_CHILD_EV_END);
@@ -459,7 +459,7 @@ static void check_aside(const struct cli_supervise *s, size_t i)
 		return;
 	assert(s->phase == CLI_UP || s->phase == CLI_STOPPING);
 	assert(c->place < s->n && s->children[c->place].group == c->group);
-	assert(c->group == CLI_WORKERS || c->group == CLI_GATEWAYS);
+	assert(cli_supervise_overlaps(c->group));
 	assert(s->phase == CLI_UP || c->group <= s->group);
 	assert(!s->hurry || c->killed);
 	assert(c->state == CLI_CHILD_LEAVING || cli_restart_coming(s, c->place) == i ||

@@ -8,6 +8,12 @@
 
 #define CLI_NOWHERE CLI_PROCESSES_MAX
 
+/* Two processes of it can be there at once; a broker's socket is its own. */
+static inline bool cli_supervise_overlaps(enum cli_group group)
+{
+	return group == CLI_WORKERS || group == CLI_GATEWAYS;
+}
+
 /* supervise.c */
 void cli_supervise_change(struct cli_supervise *s, size_t child, enum cli_child_event event);
 void cli_supervise_act(struct cli_supervise *s, enum cli_action_kind kind, size_t child);

@@ -72,7 +72,7 @@ static bool begin(struct cli_supervise *s, uint64_t now_ms)
 	struct cli_child *c = &s->children[r->at];
 	size_t aside = cli_supervise_free_aside(s);
 
-	if (c->state == CLI_CHILD_RUNNING && c->group != CLI_BROKERS && aside == CLI_NOWHERE)
+	if (c->state == CLI_CHILD_RUNNING && cli_supervise_overlaps(c->group) && aside == CLI_NOWHERE)
 		return false;
 	r->begun = true;
 	r->aside = CLI_NOWHERE;
@@ -80,7 +80,7 @@ static bool begin(struct cli_supervise *s, uint64_t now_ms)
 	c->old = c->state == CLI_CHILD_RUNNING || c->state == CLI_CHILD_ENDING;
 	if (c->state != CLI_CHILD_RUNNING)
 		return true;
-	if (c->group != CLI_BROKERS) {
+	if (cli_supervise_overlaps(c->group)) {
 		come(s, r->at, aside, now_ms);
 		return true;
 	}
