@@ -6,7 +6,7 @@
 #include <string.h>
 
 #include "broker/core/fault.h"
-#include "tests/sim/sim.h"
+#include "tests/sim/mirror.h"
 
 /* ---- on the way out ---------------------------------------------------------- */
 
@@ -149,8 +149,12 @@ static void act(
 {
 	struct sim_conn *conn;
 
+	conn = conn_of(sim, broker, a->peer);
+	sim_mirror_action(sim, broker, conn, a);
+	if (a->kind == BRK_KEEP_SERVICE)
+		sim_registry_keep(sim, broker, a->entry);
 	if (a->kind == BRK_KEEP_SERVICE || a->kind == BRK_DROP_SERVICE)
-		return;
+		return; /* what is dropped here comes back with the next reading, and goes again */
 	if (a->kind == BRK_LOG) {
 		sim_trace(sim, "broker %u: %s %s %llu", broker->index, a->log_id, a->log_text,
 			(unsigned long long)a->log_number);
@@ -160,7 +164,6 @@ static void act(
 		sim_link_ask(sim, broker, &a->ask);
 		return;
 	}
-	conn = conn_of(sim, broker, a->peer);
 	if (!conn)
 		return; /* gone or forgotten */
 	switch (a->kind) {
@@ -202,6 +205,7 @@ static void carry_out(struct sim *sim, struct sim_broker *broker, const struct b
 		act(sim, broker, &batch, &actions->list[i]);
 	flush(sim, &batch);
 	brk_core_check(broker->core);
+	sim_mirror_after(sim, broker);
 	schedule_turn(sim, broker);
 	due = brk_core_due(broker->core);
 	if (due < sim->now_ms)
@@ -210,6 +214,11 @@ static void carry_out(struct sim *sim, struct sim_broker *broker, const struct b
 		return;
 	broker->tick_at = due;
 	sim_at(sim, due, tick_event, broker, broker->life);
+}
+
+static void before(struct sim *sim, struct sim_broker *broker, enum sim_input kind)
+{
+	sim_mirror_before(sim, broker, &(struct sim_cause){ .kind = kind });
 }
 
 static void turn_event(struct sim *sim, void *arg, uint64_t life)
@@ -242,13 +251,23 @@ void sim_broker_store(struct sim *sim, struct sim_broker *broker, bool up)
 
 void sim_broker_told(struct sim *sim, struct sim_broker *broker, const struct brk_told *told)
 {
+	sim_mirror_before(sim, broker,
+		&(struct sim_cause){ .kind = SIM_IN_TOLD, .ticket = told->ticket });
 	carry_out(sim, broker, brk_core_told(broker->core, sim->now_ms, told));
+}
+
+void sim_broker_entry(struct sim *sim, struct sim_broker *broker, const Pirn__Entry *entry)
+{
+	sim_mirror_before(
+		sim, broker, &(struct sim_cause){ .kind = SIM_IN_ENTRY, .entry = entry });
+	carry_out(sim, broker, brk_core_entry(broker->core, sim->now_ms, entry));
 }
 
 /* ---- ticks -------------------------------------------------------------------- */
 
 static void finish_drain(struct sim *sim, struct sim_broker *broker)
 {
+	before(sim, broker, SIM_IN_END);
 	carry_out(sim, broker, brk_core_end(broker->core, sim->now_ms));
 	sim_trace(sim, "broker %u has drained", broker->index);
 	for (struct sim_conn *c = sim->conns; c; c = c->next) {
@@ -280,6 +299,7 @@ void sim_broker_tick(struct sim *sim, struct sim_broker *broker)
 {
 	if (!broker->core || broker->paused_until > sim->now_ms)
 		return;
+	before(sim, broker, SIM_IN_TICK);
 	carry_out(sim, broker, brk_core_tick(broker->core, sim->now_ms, SIM_UNIX_MS + sim->now_ms));
 	if (broker->core && brk_core_drained(broker->core))
 		finish_drain(sim, broker);
@@ -391,11 +411,15 @@ void sim_broker_message(struct sim *sim, struct sim_conn *conn, struct sim_messa
 		m->kind, m->n_items, m->n_credits);
 	if (m->kind == 0) {
 		memset(&conn->shadow, 0, sizeof conn->shadow);
+		sim_mirror_before(sim, broker,
+			&(struct sim_cause){ .kind = SIM_IN_GONE, .conn = conn });
 		conn->broker = NULL;
 		carry_out(sim, broker, brk_core_gone(broker->core, sim->now_ms, peer));
 		return;
 	}
 	note(sim, broker, conn, m);
+	sim_mirror_before(sim, broker,
+		&(struct sim_cause){ .kind = SIM_IN_MESSAGE, .conn = conn, .m = m });
 	stranger =
 		!conn->shadow.joined && m->kind != PIRN__KIND__BYE && m->kind != PIRN__KIND__HELLO;
 	hand_over(sim, broker, conn, m);
@@ -415,6 +439,8 @@ void sim_broker_forget(struct sim *sim, struct sim_conn *conn)
 	if (!broker || conn->cut || broker->paused_until > sim->now_ms)
 		return;
 	sim_trace(sim, "broker %u gives peer %u up", broker->index, peer);
+	sim_mirror_before(
+		sim, broker, &(struct sim_cause){ .kind = SIM_IN_GONE, .conn = conn });
 	renumber(broker, conn);
 	carry_out(sim, broker, brk_core_gone(broker->core, sim->now_ms, peer));
 }
@@ -457,7 +483,9 @@ void sim_broker_start(struct sim *sim, struct sim_broker *broker)
 		abort();
 	brk_core_break(broker->core, sim->faults);
 	sim_trace(sim, "broker %u starts", broker->index);
+	sim_mirror_start(sim, broker);
 	sim_link_start(sim, broker);
+	sim_registry_start(sim, broker);
 	carry_out(sim, broker, brk_core_tick(broker->core, sim->now_ms, SIM_UNIX_MS + sim->now_ms));
 }
 
@@ -482,6 +510,7 @@ void sim_broker_kill(struct sim *sim, struct sim_broker *broker)
 	}
 	sim_link_stop(sim, broker);
 	brk_core_free(&broker->core);
+	sim_mirror_stop(broker);
 	sim_at(sim, sim->now_ms + sim_between(sim, 20, sim_chance(sim, 20) ? 12000 : 3000), restart,
 		broker, broker->life);
 }

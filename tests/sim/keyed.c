@@ -30,6 +30,13 @@ static uint32_t size_of(const struct sim_keyed *k)
 	return k->key * 5 + k->body;
 }
 
+uint32_t sim_keyed_key(const struct sim *sim, uint32_t slot)
+{
+	return slot >= SIM_KEYED_SLOT && slot - SIM_KEYED_SLOT < sim->n_keyed
+		       ? sim->keyed[slot - SIM_KEYED_SLOT].key
+		       : 0;
+}
+
 static void id_of(uint32_t number, uint8_t id[16])
 {
 	uint32_t magic = MAGIC;

@@ -70,13 +70,19 @@ static struct sim_message *lie_calls(struct sim *sim)
 	struct sim_message *m = sim_message_new(PIRN__KIND__SUBMIT);
 
 	for (uint64_t n = sim_below(sim, 4); n > 0; n--) {
-		struct sim_item *item = sim_message_item(m, (const uint8_t *)"a call", 2, 4);
+		uint8_t bytes[6] = { 'a', 'b' };
+		struct sim_item *item;
 
+		sim->lies++; /* what tells it from others when it is dispatched */
+		memcpy(bytes + 2, &sim->lies, 4);
+		item = sim_message_item(m, bytes, 2, 4);
 		item->pb.slot = (uint32_t)sim_below(sim, 8);
 		item->pb.generation = (uint32_t)sim_below(sim, 4);
 		item->pb.has_left_ms = true;
 		item->pb.left_ms = (uint32_t)sim_below(sim, 60);
 		item->pb.flags = (uint32_t)sim_below(sim, 8);
+		if (item->pb.flags & PIRN__ITEM_FLAG__EVENT)
+			item->pb.slot += 8; /* its answers are an event's */
 		if (sim_chance(sim, 80))
 			sim_item_service(item, sim_chance(sim, 60)
 						       ? sim_services[sim_below(sim, SIM_SERVICES)]

@@ -20,7 +20,7 @@
 #include <unistd.h>
 
 #include "broker/core/fault.h"
-#include "tests/sim/sim.h"
+#include "tests/sim/mirror.h"
 
 #define MAX_JOBS        8
 #define FAULT_SEEDS     1500
@@ -38,6 +38,7 @@
 /* What the child tells. */
 struct report {
 	uint64_t seed, seeds, steps, calls, answered, events, accepted;
+	struct sim_seen seen;
 	char why[256];
 };
 
@@ -75,6 +76,42 @@ static void set_up_retry(struct sim *sim, Pirn__Retry *r)
 						  : sim_between(sim, 60, 600));
 }
 
+/* Everything that the breaker may be told, on a scale of seconds. */
+static void set_up_breaker(struct sim *sim, Pirn__BreakerConf *b)
+{
+	pirn__breaker_conf__init(b);
+	b->has_window_ms = b->has_calls = b->has_failure_percent = b->has_consecutive =
+		b->has_open_ms = b->has_open_max_ms = b->has_probes = b->has_successes =
+			b->has_slow_percent = true;
+	b->window_ms = (uint32_t)sim_between(sim, 500, 10000);
+	b->calls = (uint32_t)sim_between(sim, 3, 20);
+	b->failure_percent = (uint32_t)sim_between(sim, 30, 100);
+	b->consecutive = sim_chance(sim, 25) ? 0 : (uint32_t)sim_between(sim, 2, 8);
+	b->open_ms = (uint32_t)sim_between(sim, 100, 1500);
+	b->open_max_ms = (uint32_t)sim_between(sim, b->open_ms, 6000);
+	b->probes = (uint32_t)sim_between(sim, 1, 4);
+	b->successes = (uint32_t)sim_between(sim, 1, 6);
+	b->slow_percent = sim_chance(sim, 20) ? 0 : (uint32_t)sim_between(sim, 60, 95);
+}
+
+static void set_up_queue(struct sim *sim, Pirn__QueueConf *q)
+{
+	pirn__queue_conf__init(q);
+	q->has_target_ms = q->has_interval_ms = sim_chance(sim, 60);
+	q->target_ms = q->has_target_ms ? (uint32_t)sim_between(sim, 2, 60) : 0;
+	q->interval_ms = q->has_interval_ms ? (uint32_t)sim_between(sim, 10, 300) : 0;
+	q->has_age_ms = sim_chance(sim, 15);
+	q->age_ms = q->has_age_ms ? (uint32_t)sim_between(sim, 50, 2000) : 0;
+	q->has_bytes = sim_chance(sim, 10);
+	q->bytes = q->has_bytes ? sim_between(sim, 8192, 65536) : 0;
+}
+
+/* A run that goes well must not look slow, however slow the network and the disk. */
+static uint32_t least_timeout(const struct sim *sim)
+{
+	return (uint32_t)(2 * (4 * sim->latency_ms + 4 * sim->server.sync_ms + 60));
+}
+
 static void set_up_services(struct sim *sim)
 {
 	for (int s = 0; s < SIM_SERVICES; s++) {
@@ -87,8 +124,14 @@ static void set_up_services(struct sim *sim)
 		m->concurrency_total = sim_chance(sim, 30) ? (uint32_t)sim_between(sim, 1, 6) : 0;
 		m->has_timeout_ms = true;
 		m->timeout_ms = (uint32_t)sim_between(sim, 200, 4000);
+		if (m->timeout_ms < least_timeout(sim))
+			m->timeout_ms = least_timeout(sim);
 		set_up_retry(sim, &sim->retries[s]);
 		m->retry = &sim->retries[s];
+		set_up_breaker(sim, &sim->breakers[s]);
+		m->breaker = &sim->breakers[s];
+		set_up_queue(sim, &sim->queues[s]);
+		m->queue = &sim->queues[s];
 	}
 }
 
@@ -131,8 +174,8 @@ static void set_up(struct sim *sim)
 		.dedupe_ms = 86400000,
 		.results_max = sim_chance(sim, 20) ? 4000 : 1 << 20,
 		.result_ttl_ms = 3600000 };
-	set_up_services(sim);
 	sim_server_init(sim);
+	set_up_services(sim);
 	for (unsigned i = 0; i < sim->n_brokers; i++) {
 		sim->brokers[i].index = i;
 		sim->brokers[i].next_peer = 1;
@@ -151,6 +194,30 @@ static void run_until(struct sim *sim, uint64_t ms)
 	while (sim_step(sim, ms))
 		;
 	sim->now_ms = ms;
+}
+
+#define HEAL_MS 60000 /* longer than any breaker stays open, twice over */
+
+/* Nothing is wrong any more: a little of everything, through every broker, until all breakers have
+ * noticed. What was forced is left to itself again. */
+static void warm_up(struct sim *sim)
+{
+	uint64_t until = sim->now_ms + HEAL_MS;
+
+	while (!sim_force_heal(sim))
+		run_until(sim, sim->now_ms + 100);
+	while (!sim_mirror_is_calm(sim)) {
+		SIM_CHECK(sim, sim->now_ms < until, "a breaker does not close again");
+		for (unsigned i = 0; i < SIM_PROCS; i++) {
+			struct sim_proc *proc = &sim->procs[i];
+
+			for (unsigned b = 0; b < sim->n_brokers && proc->role == SIM_CLIENT; b++)
+				if (proc->conns[b] && proc->conns[b]->phase == SIM_UP)
+					for (unsigned s = 0; s < SIM_SERVICES; s++)
+						sim_client_burst(sim, proc->conns[b], s, 1);
+		}
+		run_until(sim, sim->now_ms + sim_between(sim, 50, 400));
+	}
 }
 
 /* Every client can use every broker now: each call must come back well. */
@@ -218,8 +285,10 @@ static void tear_down(struct sim *sim)
 {
 	struct sim_conn *conn, *next;
 
-	for (unsigned i = 0; i < sim->n_brokers; i++)
+	for (unsigned i = 0; i < sim->n_brokers; i++) {
 		brk_core_free(&sim->brokers[i].core);
+		sim_mirror_stop(&sim->brokers[i]);
+	}
 	for (conn = sim->conns; conn; conn = next) {
 		next = conn->next;
 		for (int to = 0; to < 2; to++) {
@@ -235,6 +304,7 @@ static void tear_down(struct sim *sim)
 	for (unsigned i = 0; i < sim->n_brokers; i++)
 		sim_link_stop(sim, &sim->brokers[i]);
 	sim_server_fini(sim);
+	sim_registry_fini(sim);
 	free(sim->events);
 	free(sim->touched);
 	free(sim->keyed);
@@ -253,6 +323,7 @@ void sim_run_seed(struct sim *sim)
 	run_until(sim, sim->now_ms + sim_below(sim, 500));
 	sim->quiet = true;
 	run_until(sim, sim->now_ms + 16000);
+	warm_up(sim);
 	prove(sim);
 	run_until(sim, sim->now_ms + 21000);
 	for (int i = 0; i < PATIENCE && !sim_events_are_over(sim); i++)
@@ -274,8 +345,32 @@ static double seconds_now(void)
 	return (double)t.tv_sec + (double)t.tv_nsec / 1e9;
 }
 
-/* mask: a bit for each of `faults` */
-static uint64_t play(struct report *report, uint64_t seed, uint64_t mask, bool verbose)
+/* What is switched on of `faults`. */
+struct mask {
+	uint64_t core;
+	uint32_t redis;
+};
+
+static struct mask with(struct mask mask, size_t fault)
+{
+	if (fault < BRK_FAULT__N)
+		mask.core |= UINT64_C(1) << fault;
+	else
+		mask.redis |= UINT32_C(1) << (fault - BRK_FAULT__N);
+	return mask;
+}
+
+static void add_seen(struct sim_seen *sum, const struct sim_seen *more)
+{
+	sum->opened += more->opened;
+	sum->closed += more->closed;
+	sum->adopted += more->adopted;
+	sum->ejected += more->ejected;
+	sum->given_up += more->given_up;
+	sum->again += more->again;
+}
+
+static uint64_t play(struct report *report, uint64_t seed, struct mask mask, bool verbose)
 {
 	struct sim *sim = calloc(1, sizeof *sim);
 	uint64_t hash;
@@ -283,8 +378,8 @@ static uint64_t play(struct report *report, uint64_t seed, uint64_t mask, bool v
 	report->seed = seed;
 	alarm(SEED_SECONDS);
 	*sim = (struct sim){ .seed = seed,
-		.faults = mask & ((UINT64_C(1) << BRK_FAULT__N) - 1),
-		.redis_faults = (uint32_t)(mask >> BRK_FAULT__N),
+		.faults = mask.core,
+		.redis_faults = mask.redis,
 		.verbose = verbose,
 		.why = report->why,
 		.why_room = sizeof report->why };
@@ -297,6 +392,7 @@ static uint64_t play(struct report *report, uint64_t seed, uint64_t mask, bool v
 	report->events += sim->n_events;
 	for (uint32_t i = 0; i < sim->n_events; i++)
 		report->accepted += sim->events[i].state == EVENT_ACCEPTED;
+	add_seen(&report->seen, &sim->seen);
 	hash = sim->trace_hash;
 	tear_down(sim);
 	free(sim);
@@ -306,11 +402,17 @@ static uint64_t play(struct report *report, uint64_t seed, uint64_t mask, bool v
 /* A child that plays every step-th seed from first on. */
 struct job {
 	struct report *report;
-	uint64_t first, n, step, mask;
+	uint64_t first, n, step;
+	struct mask mask;
 	double until;
 	pid_t pid;
 	bool well;
 };
+
+static bool is_broken(const struct job *job)
+{
+	return job->mask.core || job->mask.redis;
+}
 
 /* A seed that tells two stories cannot be replayed: every hundredth is told twice. */
 static void play_many(const struct job *job)
@@ -321,7 +423,7 @@ static void play_many(const struct job *job)
 		uint64_t seed = job->first + i * job->step;
 		uint64_t hash = play(report, seed, job->mask, false);
 
-		if (seed % 100 != 1 || job->mask)
+		if (seed % 100 != 1 || is_broken(job))
 			continue;
 		if (play(report, seed, job->mask, false) != hash) {
 			snprintf(report->why, sizeof report->why, "two runs of the seed differ");
@@ -337,7 +439,7 @@ static void start(struct job *job)
 	job->pid = fork();
 	if (job->pid != 0)
 		return;
-	if (job->mask && !freopen("/dev/null", "w", stderr))
+	if (is_broken(job) && !freopen("/dev/null", "w", stderr))
 		_exit(2);
 	play_many(job);
 	_exit(0);
@@ -371,6 +473,7 @@ static void add(struct report *sum, const struct report *more)
 	sum->answered += more->answered;
 	sum->events += more->events;
 	sum->accepted += more->accepted;
+	add_seen(&sum->seen, &more->seen);
 }
 
 static unsigned test_seeds(const char *program, struct report *reports, uint64_t n, double seconds)
@@ -382,8 +485,11 @@ static unsigned test_seeds(const char *program, struct report *reports, uint64_t
 
 	printf("[ RUN      ] seeds\n");
 	for (unsigned i = 0; i < step; i++) {
-		jobs[i] = (struct job){ &reports[i], 1 + i, (n + step - 1 - i) / step, step, 0,
-			began + seconds, 0, false };
+		jobs[i] = (struct job){ .report = &reports[i],
+			.first = 1 + i,
+			.n = (n + step - 1 - i) / step,
+			.step = step,
+			.until = began + seconds };
 		start(&jobs[i]);
 	}
 	for (unsigned i = 0; i < step; i++) {
@@ -397,19 +503,23 @@ static unsigned test_seeds(const char *program, struct report *reports, uint64_t
 			(unsigned long long)reports[i].seed);
 	}
 	printf("seeds=%llu\nseeds_per_s=%.0f\nsteps=%llu\ncalls=%llu\nanswered=%llu\n"
-	       "events=%llu\naccepted=%llu\n[%s ] seeds\n",
+	       "events=%llu\naccepted=%llu\nopened=%llu\nclosed=%llu\nadopted=%llu\n"
+	       "ejected=%llu\ngiven_up=%llu\nagain=%llu\n[%s ] seeds\n",
 		(unsigned long long)sum.seeds, (double)sum.seeds / (seconds_now() - began),
 		(unsigned long long)sum.steps, (unsigned long long)sum.calls,
 		(unsigned long long)sum.answered, (unsigned long long)sum.events,
-		(unsigned long long)sum.accepted, failed ? "  FAILED " : "       OK");
+		(unsigned long long)sum.accepted,
+		(unsigned long long)sum.seen.opened, (unsigned long long)sum.seen.closed,
+		(unsigned long long)sum.seen.adopted, (unsigned long long)sum.seen.ejected,
+		(unsigned long long)sum.seen.given_up, (unsigned long long)sum.seen.again, failed ? "  FAILED " : "       OK");
 	return failed;
 }
 
-static uint64_t fault_mask(const char *name)
+static size_t fault_called(const char *name)
 {
 	for (size_t i = 0; i < N_FAULTS; i++)
 		if (strcmp(faults[i].name, name) == 0)
-			return UINT64_C(1) << i;
+			return i;
 	fprintf(stderr, "sim: no fault is called %s\n", name);
 	exit(2);
 }
@@ -422,11 +532,12 @@ static const struct behind *behind_of(size_t fault)
 	return NULL;
 }
 
-static uint64_t mask_of(size_t fault)
+static struct mask mask_of(size_t fault)
 {
 	const struct behind *behind = behind_of(fault);
+	struct mask mask = with((struct mask){ 0 }, fault);
 
-	return UINT64_C(1) << fault | (behind ? fault_mask(behind->with) : 0);
+	return behind ? with(mask, fault_called(behind->with)) : mask;
 }
 
 static bool was_found(const struct job *job, size_t i)
@@ -457,18 +568,22 @@ static void search_on(struct job *job, size_t fault)
 	}
 }
 
-/* mask: those that are looked for. */
-static unsigned test_faults(struct report *reports, uint64_t mask)
+/* one: the only one that is looked for; N_FAULTS: all. */
+static unsigned test_faults(struct report *reports, size_t one)
 {
 	struct job jobs[MAX_JOBS];
 	size_t which[MAX_JOBS];
 	unsigned failed = 0, n = 0, step = n_jobs();
 
 	for (size_t i = 0; i < N_FAULTS; i++) {
-		if (mask & UINT64_C(1) << i) {
+		if (one == i || one == N_FAULTS) {
 			which[n] = i;
-			jobs[n] = (struct job){ &reports[n], 1, FAULT_SEEDS, 1, mask_of(i),
-				seconds_now() + FAULT_SECONDS, 0, false };
+			jobs[n] = (struct job){ .report = &reports[n],
+				.first = 1,
+				.n = FAULT_SEEDS,
+				.step = 1,
+				.mask = mask_of(i),
+				.until = seconds_now() + FAULT_SECONDS };
 			start(&jobs[n++]);
 		}
 		if (n < step && i + 1 < N_FAULTS)
@@ -495,11 +610,11 @@ int main(int argc, char **argv)
 {
 	struct report *reports = mmap(NULL, MAX_JOBS * sizeof *reports, PROT_READ | PROT_WRITE,
 		MAP_SHARED | MAP_ANONYMOUS, -1, 0);
-	uint64_t n = UINT64_MAX / 2, one = 0;
+	uint64_t n = UINT64_MAX / 2, seed = 0;
 	double seconds = DEFAULT_SECONDS;
-	uint64_t mask = 0;
+	size_t fault = N_FAULTS;
 	bool only_faults = false;
-	unsigned failed, tests;
+	unsigned failed = 0, tests = 0;
 
 	if (reports == MAP_FAILED)
 		return 2;
@@ -519,24 +634,29 @@ int main(int argc, char **argv)
 		} else if (strcmp(argv[i - 1], "--seconds") == 0) {
 			seconds = strtod(value, NULL);
 		} else if (strcmp(argv[i - 1], "--seed") == 0) {
-			one = strtoull(value, NULL, 10);
+			seed = strtoull(value, NULL, 10);
 		} else if (strcmp(argv[i - 1], "--fault") == 0) {
-			mask = fault_mask(value);
+			fault = fault_called(value);
 			only_faults = true;
 		} else {
 			usage();
 		}
 	}
-	if (one) {
-		play(reports, one, mask, true);
-		printf("seed %llu is well\n", (unsigned long long)one);
+	if (seed) {
+		struct mask mask = fault < N_FAULTS ? mask_of(fault) : (struct mask){ 0 };
+
+		play(reports, seed, mask, true);
+		printf("seed %llu is well\n", (unsigned long long)seed);
 		return 0;
 	}
-	if (!mask && (only_faults || DEFAULT_FAULTS))
-		mask = (UINT64_C(1) << N_FAULTS) - 1;
-	failed = only_faults ? 0 : test_seeds(argv[0], reports, n, seconds);
-	failed += test_faults(reports, mask);
-	tests = (unsigned)__builtin_popcountll(mask) + !only_faults;
+	if (!only_faults) {
+		failed += test_seeds(argv[0], reports, n, seconds);
+		tests++;
+	}
+	if (only_faults || DEFAULT_FAULTS) {
+		failed += test_faults(reports, fault);
+		tests += fault < N_FAULTS ? 1 : (unsigned)N_FAULTS;
+	}
 	printf("[==========] %u test(s) run.\n[  PASSED  ] %u test(s).\n", tests, tests - failed);
 	if (failed)
 		printf("[  FAILED  ] %u test(s).\n", failed);

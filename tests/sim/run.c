@@ -54,6 +54,8 @@ static void go_on(struct sim *sim, const struct sim_run *run)
 
 	if (!sim->calm && sim_chance(sim, (unsigned)sim->slow_percent))
 		ms = sim_between(sim, 20, 3000);
+	if (run->step == 0)
+		ms += sim_sick_ms(sim, run->proc, run->service);
 	sim_at(sim, sim->now_ms + ms, next_event, run->proc, run->serial);
 }
 
@@ -184,7 +186,7 @@ static uint32_t status_of(struct sim *sim, const struct sim_run *run)
 	static const uint32_t others[] = { 500, 503, 429, 408, 404, 502, 500, 503 };
 	uint64_t dice = sim_mix(run->number, run->run.attempt, 3);
 
-	if (run->failed)
+	if (run->failed || sim_sick_fails(sim, run->proc, run->service))
 		return 500;
 	if (sim->calm || dice % 100 >= sim->fail_percent)
 		return dice % 5 ? 200 : 204;

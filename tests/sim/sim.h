@@ -99,9 +99,24 @@ struct sim_message {
 
 enum sim_direction { TO_BROKER, TO_PEER };
 
+/* How a worker does with a service, as its broker sees it. */
+struct sim_out {
+	uint32_t failures; /* in a row */
+	uint64_t until_ms; /* ejected until then; 0: it is not */
+	bool to_tell;      /* the broker should say so in this input */
+};
+
+/* Whom a broker takes the peer for. */
+struct sim_member {
+	uint32_t role; /* 0: a stranger */
+	uint8_t boot[16];
+};
+
 /* What the broker's side is bound by towards this peer, kept beside the core and by other means. */
 struct sim_shadow {
 	bool joined;
+	bool handed_back; /* gets nothing more: it drains, or handed a run back */
+	struct sim_out out[SIM_SERVICES];
 	bool drained; /* the worker's DRAIN was answered, or it handed a run back */
 	bool asked;   /* our DRAIN was sent and not answered yet */
 	struct {
@@ -124,6 +139,7 @@ struct sim_conn {
 	struct sim_message *queues[2];
 	uint64_t last_due[2], clogged_until[2];
 	struct sim_shadow shadow;
+	struct sim_member member; /* mirror.c's */
 
 	/* the peer's side */
 	enum sim_phase phase;
@@ -157,6 +173,19 @@ void sim_send(struct sim *sim, struct sim_conn *conn, enum sim_direction to,
 void sim_cut(struct sim *sim, struct sim_conn *conn, bool told);
 void sim_clog(struct sim *sim, struct sim_conn *conn, uint64_t until_ms);
 
+/* ---- registry.c ------------------------------------------------------------ */
+
+struct sim_packed {
+	uint8_t *bytes; /* NULL: none */
+	size_t size;
+};
+
+struct sim_post;
+
+void sim_registry_start(struct sim *sim, struct sim_broker *broker);
+void sim_registry_keep(struct sim *sim, struct sim_broker *broker, const Pirn__Entry *entry);
+void sim_registry_fini(struct sim *sim);
+
 /* ---- broker.c -------------------------------------------------------------- */
 
 struct sim_broker {
@@ -170,6 +199,9 @@ struct sim_broker {
 	bool turning;          /* its turn's end is scheduled */
 	struct sim_link *link; /* to Redis; NULL: none */
 	struct sim_open_ask *asks;
+	struct sim_packed kept[SIM_SERVICES]; /* what its shell knows of the registry */
+	struct sim_post *posts;               /* entries on their way to the core */
+	struct sim_mirror *mirror;
 };
 
 void sim_broker_start(struct sim *sim, struct sim_broker *broker);
@@ -184,6 +216,7 @@ void sim_broker_message(
 void sim_broker_tick(struct sim *sim, struct sim_broker *broker);
 void sim_broker_store(struct sim *sim, struct sim_broker *broker, bool up);
 void sim_broker_told(struct sim *sim, struct sim_broker *broker, const struct brk_told *told);
+void sim_broker_entry(struct sim *sim, struct sim_broker *broker, const Pirn__Entry *entry);
 
 /* ---- procs: client.c, worker.c, liar.c -------------------------------------- */
 
@@ -238,6 +271,8 @@ void sim_session_over(struct sim *sim, struct sim_conn *conn);
 void sim_client_start(struct sim *sim, struct sim_proc *proc);
 void sim_client_message(struct sim *sim, struct sim_conn *conn, struct sim_message *m);
 void sim_client_submit(struct sim *sim, struct sim_conn *conn, unsigned n, bool must_succeed);
+/* All at once, to one service, and patient. */
+void sim_client_burst(struct sim *sim, struct sim_conn *conn, unsigned service, unsigned n);
 void sim_client_lost(struct sim *sim, struct sim_conn *conn);
 
 void sim_worker_up(struct sim *sim, struct sim_conn *conn);
@@ -265,7 +300,7 @@ struct sim_call {
 	bool idempotent, must_succeed;
 	uint64_t deadline; /* the broker's; 0: not arrived */
 	uint64_t run_end;  /* the last run's, by its service's timeout */
-	unsigned dispatches, runs, answers_sent, answers;
+	unsigned dispatches, runs, answers_sent, answers, tries;
 	bool ran_to_end;
 };
 
@@ -289,11 +324,32 @@ void sim_keyed_submit(struct sim *sim, struct sim_conn *conn);
 void sim_keyed_lost(struct sim *sim, struct sim_conn *conn); /* the session is over */
 void sim_keyed_answered(struct sim *sim, struct sim_conn *conn, uint32_t kind,
 	const Pirn__Item *item, const uint8_t *payload);
+uint32_t sim_keyed_key(const struct sim *sim, uint32_t slot);
 bool sim_keyed_is(struct sim *sim, const uint8_t *id, size_t size, uint32_t *number);
 void sim_keyed_served(
 	struct sim *sim, const struct brk_ask *ask, const struct sim_reply *reply); /* DONE */
 void sim_keyed_applied(struct sim *sim, uint32_t number, unsigned op);
 void sim_keyed_check_rest(struct sim *sim);
+
+/* ---- sick.c ----------------------------------------------------------------- */
+
+/* What happened, so that it is known that it did. */
+struct sim_seen {
+	uint64_t opened, closed, adopted, ejected, given_up, again;
+};
+
+struct sim_sickness {
+	uint64_t until_ms;
+	int worker; /* index of the only one that is sick; -1: all are */
+	unsigned fail_percent, slow_percent;
+};
+
+void sim_sick_begin(struct sim *sim);
+bool sim_sick_fails(struct sim *sim, const struct sim_proc *proc, unsigned service);
+/* So much longer the run takes. */
+uint64_t sim_sick_ms(struct sim *sim, const struct sim_proc *proc, unsigned service);
+void sim_force(struct sim *sim);
+bool sim_force_heal(struct sim *sim); /* false: nobody could be asked */
 
 /* ---- trouble.c -------------------------------------------------------------- */
 
@@ -320,6 +376,7 @@ struct sim {
 	struct sim_conn *conns;
 	uint64_t sessions;
 	Pirn__Manifest manifests[SIM_SERVICES];
+	struct sim_packed registry[SIM_SERVICES];
 
 	struct sim_call *calls;
 	uint32_t n_calls, calls_room;
@@ -339,6 +396,12 @@ struct sim {
 	uint32_t decide_ms;
 	uint64_t event_percent, fail_percent, poison_percent;
 	Pirn__Retry retries[SIM_SERVICES];
+	Pirn__BreakerConf breakers[SIM_SERVICES];
+	Pirn__QueueConf queues[SIM_SERVICES];
+	struct sim_sickness sick[SIM_SERVICES];
+	unsigned forced; /* services, a bit each */
+	struct sim_seen seen;
+	uint32_t lies;
 
 	bool calm;           /* nothing goes wrong any more */
 	bool quiet;          /* clients send nothing by themselves any more */

@@ -174,6 +174,17 @@ static void drop_worker_redis(struct sim *sim)
 		sim_link_drop(sim, proc);
 }
 
+/* More than can run: some are given up. */
+static void burst(struct sim *sim)
+{
+	struct sim_proc *proc = any_proc(sim, SIM_CLIENT);
+	struct sim_conn *conn = proc ? proc->conns[sim_below(sim, sim->n_brokers)] : NULL;
+
+	if (conn && conn->phase == SIM_UP && !conn->draining && sim_chance(sim, 30))
+		sim_client_burst(sim, conn, (unsigned)sim_below(sim, SIM_SERVICES),
+			(unsigned)sim_between(sim, 5, 100));
+}
+
 static void (*const troubles[])(struct sim *) = {
 	cut_told,
 	cut_silently,
@@ -196,6 +207,9 @@ static void (*const troubles[])(struct sim *) = {
 	fill_redis,
 	break_redis,
 	drop_worker_redis,
+	sim_sick_begin,
+	burst,
+	sim_force,
 };
 
 #define N_TROUBLES (sizeof troubles / sizeof troubles[0])
@@ -216,7 +230,8 @@ bool sim_trouble_is_of_workers(const struct sim *sim)
 	for (size_t i = 0; i < N_TROUBLES; i++)
 		if ((sim->troubles & 1u << i) && troubles[i] != kill_worker &&
 			troubles[i] != drain_worker && troubles[i] != change_manifests &&
-			troubles[i] != retract)
+			troubles[i] != retract && troubles[i] != sim_sick_begin &&
+			troubles[i] != burst && troubles[i] != sim_force)
 			return false;
 	return true;
 }
@@ -235,6 +250,10 @@ void sim_trouble_start(struct sim *sim)
 	if (sim_chance(sim, 5)) { /* brokers that sleep for about as long as they are waited for */
 		sim->troubles = 1u << 7 | 1u << 15;
 		sim->trouble_ms = sim_between(sim, 200, 1500);
+	}
+	if (sim_chance(sim, 15)) { /* nothing but sick services, bursts and a hand at the breakers */
+		sim->troubles = 1u << 21 | 1u << 22 | (sim_chance(sim, 30) ? 1u << 23 : 0);
+		sim->trouble_ms = sim_between(sim, 50, 400);
 	}
 	sim_at(sim, sim->now_ms, trouble_event, NULL, 0);
 }

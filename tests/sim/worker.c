@@ -148,12 +148,29 @@ static void credit_message(struct sim *sim, struct sim_conn *conn, const Pirn__C
 
 /* ---- runs ------------------------------------------------------------------------- */
 
+/* In any of the ways in which a run may fail. */
+static void fail(struct sim *sim, struct sim_item *item)
+{
+	static const uint32_t statuses[] = { 500, 502, 503, 504, 429, 408, 404 };
+	static const uint32_t reasons[] = { PIRN__REASON__CRASHED, 99, PIRN__REASON__OVERLOADED,
+		PIRN__REASON__DEADLINE, PIRN__REASON__TOO_LARGE };
+
+	item->pb.status = statuses[sim_below(sim, sizeof statuses / sizeof *statuses)];
+	item->pb.has_reason = sim_chance(sim, 30);
+	if (item->pb.has_reason)
+		item->pb.reason = reasons[sim_below(sim, sizeof reasons / sizeof *reasons)];
+	item->pb.has_retry_after_ms = sim_chance(sim, 20);
+	item->pb.retry_after_ms = item->pb.has_retry_after_ms ? 300 : 0;
+}
+
 static void answer(struct sim *sim, struct sim_run *run)
 {
 	struct sim_message *m = sim_message_new(PIRN__KIND__RESULT);
 	uint8_t payload[16384];
 	uint32_t size = run->known ? run->size : 0;
-	bool fails = !sim->calm && !run->event && !run->keyed && sim_chance(sim, 5);
+	bool fails = !run->event && !run->keyed &&
+		     ((!sim->calm && sim_chance(sim, 5)) ||
+			     sim_sick_fails(sim, run->proc, run->service));
 	struct sim_item *item;
 
 	if (run->known && !fails)
@@ -162,13 +179,11 @@ static void answer(struct sim *sim, struct sim_run *run)
 	item->pb.has_slot = item->pb.has_generation = item->pb.has_status = true;
 	item->pb.slot = run->slot;
 	item->pb.generation = run->generation;
-	item->pb.status = fails ? 500 : 200;
+	item->pb.status = 200;
 	if (run->event || run->keyed)
 		sim_run_fill(sim, run, item);
-	else if (fails && sim_chance(sim, 50)) {
-		item->pb.has_reason = true;
-		item->pb.reason = sim_chance(sim, 50) ? PIRN__REASON__CRASHED : 99;
-	}
+	else if (fails)
+		fail(sim, item);
 	run->conn->credit[run->service].finished++;
 	/* Half of the time the new credit rides on the result. */
 	if (!run->proc->draining && !run->conn->credit[run->service].retracting &&
@@ -253,7 +268,9 @@ static void begin_run(struct sim *sim, struct sim_run *run, const Pirn__Item *it
 		run->number = (uint32_t)(call - sim->calls);
 		call->runs++;
 	}
-	sim_at(sim, sim->now_ms + duration(sim), end_event, run->proc, run->serial);
+	sim_at(sim,
+		sim->now_ms + duration(sim) + sim_sick_ms(sim, run->proc, run->service),
+		end_event, run->proc, run->serial);
 }
 
 static void start_run(
