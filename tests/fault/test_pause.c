@@ -1,4 +1,6 @@
-/* SIGSTOP past the lease, then SIGCONT: the zombie that wakes changes nothing any more. */
+/* SIGSTOP, then SIGCONT. Past the lease: the zombie that wakes changes nothing any more. For
+ * 1, 5 and 15 s, under calls as well as events: every call is answered in its time,
+ * memory stays bounded, and afterwards all is as before. */
 #include <setjmp.h>
 #include <stdarg.h>
 #include <stddef.h>
@@ -9,6 +11,10 @@
 
 #include <cmocka.h>
 
+#include <jansson.h>
+
+#include "tests/fault/calls.h"
+#include "tests/fault/memory.h"
 #include "tests/fault/scene.h"
 
 #define FLOW        100
@@ -17,8 +23,18 @@
 #define ERR_TIMEOUT 10   /* PIRN_ERR_TIMEOUT: the worker itself sees that the time is over */
 #define ERR_LEASE   13   /* PIRN_ERR_LEASE: Redis does */
 
+#define CALLS      50    /* a second */
+#define CALL_MS    1000
+#define MARGIN_MS  3000  /* shorter than a pause of 5 s: who waits for its end is found out */
+#define BOUND_KB   65536 /* each process's PSS */
+
+static struct calls *calls;
+static struct memory *memory;
+
 static int tear_down(void **state)
 {
+	(void)calls_stop(&calls);
+	(void)memory_stop(&memory);
 	scene_abort(*state);
 	return 0;
 }
@@ -152,24 +168,160 @@ static void test_a_broker(void **state)
 	scene_end(&s);
 }
 
-/* Past every lease and three beats: brokers that wait for Redis too adopt nobody. */
-static void test_redis(void **state)
+/* ---- for 1, 5 and 15 s ------------------------------------------------------------------ */
+
+static const unsigned pauses_ms[] = { 1000, 5000, 15000 };
+
+/* Stops or wakes one of the scene's processes. */
+typedef void stop_fn(struct scene *s, unsigned i);
+
+static const char *gateway_of(void *arg, unsigned serial)
 {
-	static struct scene s = { .name = "SIGSTOP redis-server for 6 s, SIGCONT" };
+	const struct scene *s = arg;
+
+	return s->f.urls[serial / 2 % s->f.n_gateways];
+}
+
+static bool breakers_are_closed(const struct scene *s)
+{
+	struct harness_answer a = harness_get(s->f.admin, "/v1/breakers");
+	json_t *d = json_loads(a.body, JSON_REJECT_DUPLICATES, NULL);
+	const json_t *list = json_object_get(d, "services");
+	bool closed = json_array_size(list) > 0;
+	const json_t *one;
+	size_t i;
+
+	json_array_foreach(list, i, one)
+	{
+		const char *is = json_string_value(json_object_get(one, "state"));
+
+		closed = closed && is && strcmp(is, "closed") == 0;
+	}
+	json_decref(d);
+	harness_answer_free(&a);
+	return closed;
+}
+
+static void pause_for(struct scene *s, unsigned i, stop_fn *stop, stop_fn *wake)
+{
+	uint64_t ok;
+
+	scene_flow(s, FLOW);
+	scene_fault(s);
+	stop(s, i);
+	wait_until(SCENE_MS, harness_now_ms() >= s->fault_at + pauses_ms[i]); /* the fault itself */
+	wake(s, i);
+	scene_recovered(s);
+	wait_until(SCENE_MS, fabric_workers_of(&s->f, EFFECTS_SERVICE) == 2);
+	wait_until(SCENE_MS, breakers_are_closed(s));
+	ok = calls_ok(calls);
+	wait_until(SCENE_MS, calls_ok(calls) >= ok + CALLS);
+}
+
+static void judge_calls(const struct calls_counts *n)
+{
+	print_message("calls: %llu sent, %llu ok, %llu refused, %llu expired, %llu lost; worst %llu ms\n",
+		(unsigned long long)n->sent, (unsigned long long)n->ok,
+		(unsigned long long)n->refused, (unsigned long long)n->expired,
+		(unsigned long long)n->lost, (unsigned long long)n->worst_ms);
+	assert_int_equal(n->ok + n->refused + n->expired + n->lost, n->sent);
+	assert_int_equal(n->none + n->other, 0);
+	assert_int_equal(n->late, 0);
+}
+
+static void judge_memory(const struct memory_peaks *p)
+{
+	print_message("PSS at most: broker %llu, worker %llu, gateway %llu, Redis %llu KB\n",
+		(unsigned long long)p->broker_kb, (unsigned long long)p->worker_kb,
+		(unsigned long long)p->gateway_kb, (unsigned long long)p->redis_kb);
+	assert_true(p->broker_kb > 0 && p->broker_kb < BOUND_KB);
+	assert_true(p->worker_kb > 0 && p->worker_kb < BOUND_KB);
+	assert_true(p->gateway_kb > 0 && p->gateway_kb < BOUND_KB);
+	assert_true(p->redis_kb > 0 && p->redis_kb < BOUND_KB);
+}
+
+/* Whatever the pauses cost is counted in *out. */
+static void all_pauses(struct scene *s, stop_fn *stop, stop_fn *wake, struct calls_counts *out)
+{
+	struct memory_peaks peaks;
+
+	scene_begin(s);
+	memory = memory_start(&s->f);
+	calls = calls_start(&(struct calls_conf){ .url = gateway_of,
+		.arg = s,
+		.per_second = CALLS,
+		.timeout_ms = CALL_MS,
+		.margin_ms = MARGIN_MS });
+	for (unsigned i = 0; i < sizeof pauses_ms / sizeof pauses_ms[0]; i++)
+		pause_for(s, i, stop, wake);
+	*out = calls_stop(&calls);
+	judge_calls(out);
+	peaks = memory_stop(&memory);
+	judge_memory(&peaks);
+}
+
+static void stop_worker(struct scene *s, unsigned i)
+{
+	harness_pause(s->f.workers[i % 2]);
+}
+
+static void wake_worker(struct scene *s, unsigned i)
+{
+	harness_resume(s->f.workers[i % 2]);
+}
+
+static void test_a_worker_for_a_time(void **state)
+{
+	static struct scene s = { .name = "SIGSTOP a worker for 1, 5 and 15 s" };
+	struct calls_counts counts;
 
 	*state = &s;
-	scene_begin(&s);
-	for (unsigned i = 0; i < scene_rounds(); i++) {
-		uint64_t until;
+	all_pauses(&s, stop_worker, wake_worker, &counts);
+	scene_end(&s);
+}
 
-		scene_flow(&s, FLOW);
-		scene_fault(&s);
-		harness_redis_pause(s.f.redis);
-		until = harness_now_ms() + 6000;
-		wait_until(SCENE_MS, harness_now_ms() >= until); /* the pause itself is the fault */
-		harness_redis_resume(s.f.redis);
-		scene_recovered(&s);
-	}
+static void stop_broker(struct scene *s, unsigned i)
+{
+	harness_pause(s->f.brokers[i % 2]);
+}
+
+static void wake_broker(struct scene *s, unsigned i)
+{
+	harness_resume(s->f.brokers[i % 2]);
+}
+
+static void test_a_broker_for_a_time(void **state)
+{
+	static struct scene s = { .name = "SIGSTOP a broker for 1, 5 and 15 s" };
+	struct calls_counts counts;
+
+	*state = &s;
+	all_pauses(&s, stop_broker, wake_broker, &counts);
+	scene_end(&s);
+}
+
+static void stop_redis(struct scene *s, unsigned i)
+{
+	(void)i;
+	harness_redis_pause(s->f.redis);
+}
+
+static void wake_redis(struct scene *s, unsigned i)
+{
+	(void)i;
+	harness_redis_resume(s->f.redis);
+}
+
+/* Past every lease and three beats: brokers that wait for Redis too adopt nobody. And calls of services
+ * that keep no state need no Redis. */
+static void test_redis_for_a_time(void **state)
+{
+	static struct scene s = { .name = "SIGSTOP redis-server for 1, 5 and 15 s" };
+	struct calls_counts counts;
+
+	*state = &s;
+	all_pauses(&s, stop_redis, wake_redis, &counts);
+	assert_int_equal(counts.ok, counts.sent);
 	assert_int_equal(scene_broker_lines(&s, "journal_adopted"), 0);
 	scene_end(&s);
 }
@@ -179,7 +331,9 @@ int main(void)
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test_teardown(test_a_worker, tear_down),
 		cmocka_unit_test_teardown(test_a_broker, tear_down),
-		cmocka_unit_test_teardown(test_redis, tear_down),
+		cmocka_unit_test_teardown(test_a_worker_for_a_time, tear_down),
+		cmocka_unit_test_teardown(test_a_broker_for_a_time, tear_down),
+		cmocka_unit_test_teardown(test_redis_for_a_time, tear_down),
 	};
 
 	return harness_main("pause", tests);
