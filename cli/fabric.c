@@ -207,7 +207,7 @@ static void tell_restart(struct fabric *f, const struct cli_action *a)
 			LOG_I64("pid", f->pids[a->child]));
 		cli_control_say(f->control, false, "replaced %s", name);
 	} else {
-		base_log(BASE_ERROR, "restart_failed", LOG_STR("child", name),
+		base_log(BASE_ERROR, "restart_given_up", LOG_STR("child", name),
 			LOG_STR("why", why));
 		cli_control_say(f->control, true, "failed %s %s", name, why);
 	}

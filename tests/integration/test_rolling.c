@@ -288,7 +288,7 @@ static void test_a_restart_that_fails(void **state)
 	output = restart((const char *const[]){ "worker", NULL }, 1);
 	assert_non_null(strstr(output, "worker-1: the new process ended before it was ready"));
 	free(output);
-	assert_int_equal(lines("restart_failed"), 1);
+	assert_int_equal(lines("restart_given_up"), 1);
 	assert_int_equal(lines("child_replaced"), 0);
 	assert_int_equal(kill(before[0], 0), 0);
 	assert_int_equal(kill(before[1], 0), 0);
