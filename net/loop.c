@@ -146,6 +146,14 @@ static bool close_uv(struct net_loop *loop)
 	return uv_loop_close(&loop->uv) == 0;
 }
 
+void net_loop_end_zmq(struct net_loop *loop)
+{
+	if (loop->zmq)
+		while (zmq_ctx_term(loop->zmq) != 0 && errno == EINTR)
+			;
+	loop->zmq = NULL;
+}
+
 void net_loop_free(struct net_loop **loopp)
 {
 	struct net_loop *loop = *loopp;
@@ -162,9 +170,7 @@ void net_loop_free(struct net_loop **loopp)
 	if (loop->on_signal)
 		for (int i = 0; i < 2; i++)
 			uv_close((uv_handle_t *)&loop->signals[i], NULL);
-	if (loop->zmq)
-		while (zmq_ctx_term(loop->zmq) != 0 && errno == EINTR)
-			;
+	net_loop_end_zmq(loop);
 	if (close_uv(loop))
 		free(loop);
 	else

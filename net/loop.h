@@ -37,6 +37,10 @@ void net_loop_free(struct net_loop **loop);
 uv_loop_t *net_loop_uv(struct net_loop *loop);
 void *net_loop_zmq(struct net_loop *loop); /* the process's ZeroMQ context, made at first use: 1 I/O thread, ZMQ_BLOCKY 0 */
 
+/* Waits until what was sent has left, as long as its sockets linger; all of them are closed. net_loop_free does so;
+ * who ends the process without it must, or the last words are lost. */
+void net_loop_end_zmq(struct net_loop *loop);
+
 BASE_MUSTUSE enum base_err net_loop_hook(struct net_loop *loop, enum net_stage stage, net_stage_fn *fn, void *arg, struct net_hook **out);
 void net_loop_unhook(struct net_hook **hook); /* safe inside a hook */
 

@@ -2,6 +2,7 @@
 
 #include <signal.h>
 #include <stddef.h>
+#include <stdlib.h>
 #include <string.h>
 #include <unistd.h>
 
@@ -25,9 +26,32 @@ static void on_crash(int number)
 void wrk_crash_watch(void)
 {
 	static const int numbers[] = { SIGSEGV, SIGBUS, SIGFPE, SIGILL, SIGABRT };
-	struct sigaction action = { .sa_flags = (int)SA_RESETHAND };
+	struct sigaction action = { .sa_flags = (int)(SA_RESETHAND | SA_ONSTACK) };
 
 	action.sa_handler = on_crash;
 	for (size_t i = 0; i < sizeof numbers / sizeof *numbers; i++)
 		(void)sigaction(numbers[i], &action, NULL);
+}
+
+/* A line of the log is built on the stack: that wants more than the system's least. */
+#define STACK_SIZE 65536u
+
+static _Thread_local void *stack;
+
+void wrk_crash_enter(void)
+{
+	stack_t own = { .ss_size = STACK_SIZE };
+
+	stack = own.ss_sp = malloc(STACK_SIZE);
+	if (stack)
+		(void)sigaltstack(&own, NULL);
+}
+
+void wrk_crash_leave(void)
+{
+	stack_t none = { .ss_flags = SS_DISABLE };
+
+	(void)sigaltstack(&none, NULL);
+	free(stack);
+	stack = NULL;
 }

@@ -13,6 +13,7 @@
 #include "base/version.h"
 #include "net/notify.h"
 #include "store/functions_lua.h"
+#include "worker/crash.h"
 #include "worker/figures.h"
 #include "worker/loader.h"
 #include "worker/memory.h"
@@ -63,8 +64,11 @@ struct job {
 static void *enter(void *arg, struct wrk_executor *e)
 {
 	struct worker *w = arg;
+	struct wrk_thread *thread = wrk_thread_new(e, w->state);
 
-	return wrk_thread_new(e, w->state);
+	if (thread)
+		wrk_crash_enter();
+	return thread;
 }
 
 static void leave(void *arg, void *local)
@@ -72,6 +76,7 @@ static void leave(void *arg, void *local)
 	struct wrk_thread *thread = local;
 
 	(void)arg;
+	wrk_crash_leave();
 	wrk_thread_free(&thread);
 }
 
@@ -490,6 +495,13 @@ static void unmake(struct worker *w)
 	close_handles(w);
 }
 
+/* After a cut threads may be in a handler still: what they use stays. But what was said has to be heard. */
+static void leave_behind(struct worker *w)
+{
+	wrk_session_leave(w->session);
+	net_loop_end_zmq(w->loop);
+}
+
 /* The program itself, with its settings. A newer one in the same place is taken. */
 static void start_anew(char **argv)
 {
@@ -543,9 +555,8 @@ enum wrk_exit wrk_worker_run(struct wrk_settings *settings, char **argv)
 	w.cut = w.cut || wrk_loader_left(w.loader) > 0;
 	base_log(BASE_INFO, w.anew ? "worker_restarts" : "worker_ends",
 		LOG_U64("status", (unsigned)w.code));
-	/* After a cut threads may be in a handler still: what they use stays. */
 	if (w.cut)
-		wrk_session_leave(w.session);
+		leave_behind(&w);
 	else
 		unmake(&w);
 	if (w.anew)

@@ -171,6 +171,22 @@ static void test_a_worker_that_is_stuck(void **state)
 	wait_until(PATIENCE_MS, invoke("late", "") == 200);
 }
 
+/* ---- a crash --------------------------------------------------------------------------- */
+
+/* A full stack leaves no room for last words; they have a stack of their own. */
+static void test_a_stack_that_is_full(void **state)
+{
+	char said[64] = "";
+
+	(void)state;
+	begin(NULL);
+	add_service("deep", "");
+	assert_int_equal(invoke("deep", "fall"), 502);
+	assert_int_equal(harness_wait(f.workers[0], PATIENCE_MS), 128 + SIGSEGV);
+	assert_true(harness_log_field(f.workers[0], "worker_crashed", "service", said, sizeof said));
+	assert_string_equal(said, "deep");
+}
+
 /* ---- one service and the others ---------------------------------------------------------- */
 
 /* The calls of one sleep; those of the other are answered meanwhile. */
@@ -406,6 +422,7 @@ int main(void)
 		WITH(test_a_handler_that_ignores_its_deadline),
 		WITH(test_an_event_that_is_given_up),
 		WITH(test_a_worker_that_is_stuck),
+		WITH(test_a_stack_that_is_full),
 		WITH(test_slow_runs_hold_up_nobody),
 		WITH(test_few_threads_are_shared),
 		WITH(test_a_worker_that_leaks),

@@ -48,6 +48,15 @@ static void leak(size_t mib)
 	kept = more;
 }
 
+/* Deeper and deeper, until the stack is full. */
+static int fall(volatile char *from)
+{
+	volatile char here[4096];
+
+	here[0] = (char)(from ? from[0] + 1 : 0);
+	return fall(here) + here[0];
+}
+
 static int handle(struct pirn_request *req, struct pirn_response *res)
 {
 	const char *body = pirn_request_body(req, NULL);
@@ -56,6 +65,8 @@ static int handle(struct pirn_request *req, struct pirn_response *res)
 		pause_ms(strtoul(body + 6, NULL, 10));
 	else if (strncmp(body, "leak ", 5) == 0)
 		leak(strtoul(body + 5, NULL, 10));
+	else if (strcmp(body, "fall") == 0)
+		return fall(NULL);
 	else if (strcmp(body, "add") == 0)
 		return add_twice(req, res);
 	return pirn_respond_json(res, 200, "{}");

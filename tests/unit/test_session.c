@@ -182,9 +182,10 @@ static void new_broker(void)
 		BASE_OK);
 }
 
+static char target[16]; /* the service that is dispatched to */
+
 static void send_item(uint32_t kind, uint32_t slot, uint32_t flags)
 {
-	static char service[] = "state";
 	Pirn__Item item = PIRN__ITEM__INIT;
 	struct net_payload payload = { .data = (const uint8_t *)"x", .data_size = 1 };
 
@@ -192,7 +193,7 @@ static void send_item(uint32_t kind, uint32_t slot, uint32_t flags)
 	item.slot = slot;
 	item.generation = 1;
 	item.flags = flags;
-	item.service = kind == PIRN__KIND__DISPATCH ? service : NULL;
+	item.service = kind == PIRN__KIND__DISPATCH ? target : NULL;
 	assert_int_equal(net_router_item(broker->router, broker->peers[0], kind, &item,
 				 kind == PIRN__KIND__DISPATCH ? &payload : NULL),
 		BASE_OK);
@@ -251,6 +252,7 @@ static int setup(void **state)
 	}
 	drained = credits = stuck = 0;
 	stuck_service[0] = '\0';
+	strcpy(target, "state");
 	fixture_init(&f);
 	new_broker();
 	new_worker();
@@ -653,23 +655,40 @@ static void one_that_is_alone_and_stuck_is_told(void **state)
 	assert_string_equal(stuck_service, "state");
 }
 
-/* ---- threads that are few ------------------------------------------------------------- */
-
-static void no_service_may_have_all_threads(void **state)
+static void add_service(const char *folder)
 {
 	struct wrk_service *other;
 	char why[WRK_SERVICE_WHY];
 
+	assert_int_equal(wrk_service_read(folder, &other, why, sizeof why), BASE_OK);
+	assert_int_equal(wrk_session_add(session, &other), BASE_OK);
+}
+
+/* No service's places are all taken, and yet no thread is left. */
+static void threads_may_be_stuck_without_a_service(void **state)
+{
+	(void)state;
+	add_service("tests/services/effect");
+	for (uint32_t i = 0; i < THREADS; i++) {
+		strcpy(target, i % 2 ? "effect" : "state");
+		give_up(i, 0);
+	}
+	UNTIL(&f, stuck > 0);
+	assert_string_equal(stuck_service, "-");
+	for (struct wrk_service *s = service(); s; s = s->hh.next)
+		assert_int_equal(s->stuck_at_us, 0);
+}
+
+/* ---- threads that are few ------------------------------------------------------------- */
+
+static void no_service_may_have_all_threads(void **state)
+{
 	(void)state;
 	assert_int_equal(service()->manifest->concurrency, 64);
 	assert_int_equal(service()->slots, THREADS);
 	assert_int_equal(service()->credit.total, THREADS);
-	for (uint32_t i = 0; i < 2; i++) {
-		assert_int_equal(wrk_service_read(i ? "tests/services/flaky" : "tests/services/effect",
-					 &other, why, sizeof why),
-			BASE_OK);
-		assert_int_equal(wrk_session_add(session, &other), BASE_OK);
-	}
+	add_service("tests/services/effect");
+	add_service("tests/services/flaky");
 	for (struct wrk_service *s = service(); s; s = s->hh.next)
 		assert_int_equal(s->slots, THREADS - 2);
 	for (uint32_t i = 0; i < THREADS - 2; i++)
@@ -707,6 +726,7 @@ int main(void)
 		IMPATIENT(a_worker_that_is_stuck_says_so),
 		WITH(one_that_returns_ends_it),
 		IMPATIENT(one_that_is_alone_and_stuck_is_told),
+		IMPATIENT(threads_may_be_stuck_without_a_service),
 		WITH(no_service_may_have_all_threads),
 	};
 
