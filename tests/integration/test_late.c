@@ -187,6 +187,51 @@ static void test_a_stack_that_is_full(void **state)
 	assert_string_equal(said, "deep");
 }
 
+/* ---- a drain's end ----------------------------------------------------------------------- */
+
+/* The event's place runs; then it did so for the n-th time, and that is what is known of it. */
+static void runs_again(const char *location, unsigned attempt, bool died)
+{
+	struct harness_answer a;
+	char expected[32];
+
+	wait_until(PATIENCE_MS, fabric_workers_of(&f, "late") == 1);
+	wait_until(PATIENCE_MS, figure("pirn_worker_running", "late") == 1);
+	a = harness_get(f.http, location);
+	(void)snprintf(expected, sizeof expected, "\"attempt\":%u", attempt);
+	assert_non_null(strstr(a.body, expected));
+	assert_true((strstr(a.body, "\"deaths\":1") != NULL) == died);
+	harness_answer_free(&a);
+}
+
+/* What it could not end is tried again, and nobody is blamed for it; that is for those who are killed. */
+static void test_a_drain_that_is_cut_is_no_death(void **state)
+{
+	static const char *const flags[] = { "--drain", "100ms", NULL };
+	static const char *const headers[] = { "Prefer: respond-async", NULL };
+	struct harness_call call = { .method = "POST", .target = "/v1/invoke/late", .body = "sleep 3600000", .headers = headers };
+	struct harness_answer a;
+	char location[128];
+
+	(void)state;
+	begin(flags);
+	add_service("late", "timeout: 10m\\nretry: { base: 10ms, max: 10ms }\\n");
+	call.base = f.http;
+	a = harness_call(&call);
+	assert_int_equal(a.status, 202);
+	(void)snprintf(location, sizeof location, "%s", harness_answer_header(&a, "Location"));
+	harness_answer_free(&a);
+	runs_again(location, 1, false);
+	harness_signal(f.workers[0], SIGTERM);
+	assert_int_equal(harness_wait(f.workers[0], PATIENCE_MS), 0);
+	assert_int_equal(logged("drain_cut", "runs", "1"), 1);
+	harness_again(f.workers[0]);
+	runs_again(location, 2, false);
+	harness_kill_hard(f.workers[0]);
+	harness_again(f.workers[0]);
+	runs_again(location, 3, true);
+}
+
 /* ---- one service and the others ---------------------------------------------------------- */
 
 /* The calls of one sleep; those of the other are answered meanwhile. */
@@ -423,6 +468,7 @@ int main(void)
 		WITH(test_an_event_that_is_given_up),
 		WITH(test_a_worker_that_is_stuck),
 		WITH(test_a_stack_that_is_full),
+		WITH(test_a_drain_that_is_cut_is_no_death),
 		WITH(test_slow_runs_hold_up_nobody),
 		WITH(test_few_threads_are_shared),
 		WITH(test_a_worker_that_leaks),
