@@ -366,3 +366,25 @@ int64_t base_cron_next(
 	}
 	return BASE_CRON_NEVER;
 }
+
+/* Looks at the end first: a timer of every minute that was off for a year has half a million of them. */
+int64_t base_cron_latest(const struct base_cron *cron, const struct base_zone *zone, int64_t after_s,
+	int64_t until_s)
+{
+	int64_t found = BASE_CRON_NEVER;
+
+	if (cron->every_s > 0) {
+		found = floor_div(until_s, cron->every_s) * cron->every_s;
+		return found > after_s ? found : BASE_CRON_NEVER;
+	}
+	for (int64_t span = DAY_S / 24; found == BASE_CRON_NEVER; span *= 8) {
+		int64_t from = until_s - span > after_s ? until_s - span : after_s;
+
+		for (int64_t slot = base_cron_next(cron, zone, from); slot <= until_s;
+			slot = base_cron_next(cron, zone, slot))
+			found = slot;
+		if (from == after_s)
+			break;
+	}
+	return found;
+}

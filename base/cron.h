@@ -49,4 +49,8 @@ struct base_cron base_cron_every(uint32_t seconds); /* at least 1 */
 int64_t base_cron_next(
 	const struct base_cron *cron, const struct base_zone *zone, int64_t after_s);
 
+/* The last slot after that moment and not after until_s; NEVER: there is none. */
+int64_t base_cron_latest(const struct base_cron *cron, const struct base_zone *zone, int64_t after_s,
+	int64_t until_s);
+
 #endif

@@ -151,6 +151,28 @@ static void test_every(void **state)
 	assert_int_equal(base_cron_next(&cron, NULL, INT64_MAX - 5), BASE_CRON_NEVER);
 }
 
+static void test_latest(void **state)
+{
+	struct base_cron minutely, yearly, thirty = base_cron_every(30);
+	struct base_zone *zone = zone_of(BERLIN);
+	char why[256];
+	int64_t now = moment("2026-11-21 12:34") + 5;
+
+	(void)state;
+	assert_true(base_cron_parse("* * * * *", &minutely, why, sizeof why));
+	assert_true(base_cron_parse("30 2 29 3 *", &yearly, why, sizeof why));
+	assert_int_equal(base_cron_latest(&minutely, zone, moment("2020-01-01 00:00"), now), now - 5);
+	assert_int_equal(base_cron_latest(&minutely, zone, now - 5, now), BASE_CRON_NEVER);
+	assert_int_equal(base_cron_latest(&minutely, zone, now - 6, now - 5), now - 5);
+	assert_int_equal(base_cron_latest(&minutely, zone, now, now - 500), BASE_CRON_NEVER);
+	assert_int_equal(base_cron_latest(&yearly, zone, moment("2020-01-01 00:00"), now), moment("2026-03-29 01:00"));
+	assert_int_equal(base_cron_latest(&yearly, zone, moment("2026-03-29 01:00"), now), BASE_CRON_NEVER);
+	assert_int_equal(base_cron_latest(&thirty, zone, 0, 95), 90);
+	assert_int_equal(base_cron_latest(&thirty, zone, 90, 95), BASE_CRON_NEVER);
+	assert_int_equal(base_cron_latest(&thirty, zone, 89, 90), 90);
+	base_zone_free(&zone);
+}
+
 /* Slots grow, and the one after the moment before a slot is that slot: no gateway sees another chain,
  * whenever it asks. */
 static void test_chain_is_the_same_from_anywhere(void **state)
@@ -187,6 +209,7 @@ int main(void)
 		cmocka_unit_test(test_slots),
 		cmocka_unit_test(test_refused),
 		cmocka_unit_test(test_every),
+		cmocka_unit_test(test_latest),
 		cmocka_unit_test(test_chain_is_the_same_from_anywhere),
 	};
 
