@@ -106,7 +106,8 @@ static void note_opening(struct brk_core *core, struct brk_service *service)
 	note->open_ms = (uint32_t)(b->until_ms - core->now_ms);
 	note->openings = b->openings;
 	note->has_opened_ms = note->has_open_ms = note->has_openings = 1;
-	publish(core, service);
+	if (!BRK_FAULTY(core, OPENING_UNSAID))
+		publish(core, service);
 }
 
 static void note_force(struct brk_core *core, struct brk_service *service)
@@ -116,7 +117,8 @@ static void note_force(struct brk_core *core, struct brk_service *service)
 	note->force_ms = later(note_ms(core), note->has_force_ms, note->force_ms);
 	note->force = machine(service)->force;
 	note->has_force_ms = note->has_force = 1;
-	publish(core, service);
+	if (!BRK_FAULTY(core, FORCE_UNSAID))
+		publish(core, service);
 }
 
 /* ---- what follows a change of state ----------------------------------------- */
@@ -189,7 +191,6 @@ void brk_breaker_configure(
 	base_breaker_set(machine(service), &to);
 	service->guard.slow_percent = from->has_slow_percent ? from->slow_percent : SLOW_PERCENT;
 	set_due(core, service);
-	brk_service_touch(core, service); /* more probes may go now */
 }
 
 /* ---- what other brokers say --------------------------------------------------- */
@@ -226,12 +227,14 @@ void brk_breaker_noted(
 {
 	unsigned news = brk_note_merge(&service->guard.note, note);
 
+	if (note && note->has_force && BRK_FAULTY(core, FORCE_GOES_BACK))
+		force(core, service, (enum base_breaker_force)note->force);
 	if (!news)
 		return;
 	service->entry.breaker = &service->guard.note;
 	if (news & BRK_NOTE_FORCED)
 		force(core, service, (enum base_breaker_force)service->guard.note.force);
-	if (news & BRK_NOTE_OPENED)
+	if (news & BRK_NOTE_OPENED && !BRK_FAULTY(core, OPENING_UNHEARD))
 		adopt_opening(core, service);
 }
 
@@ -302,7 +305,7 @@ static bool is_slow(const struct brk_core *core, const struct brk_call *call)
 {
 	const struct brk_service *service = call->service;
 
-	return service->guard.slow_percent > 0 &&
+	return service->guard.slow_percent > 0 && !BRK_FAULTY(core, SLOW_UNCOUNTED) &&
 	       took_us(core, call) > (uint64_t)service->timeout_ms * 10 * service->guard.slow_percent;
 }
 
@@ -338,6 +341,8 @@ static enum base_breaker_end verdict_of_status(
 {
 	if (status >= 500 || status == 408 || status == 425 || status == 429)
 		return BASE_BREAKER_FAILED;
+	if (status >= 400 && BRK_FAULTY(core, CALLER_COUNTED))
+		return BASE_BREAKER_FAILED;
 	return is_slow(core, call) ? BASE_BREAKER_FAILED : BASE_BREAKER_OK;
 }
 
@@ -350,7 +355,8 @@ enum base_breaker_end brk_breaker_verdict(
 	case PIRN__REASON__DEADLINE:
 		return verdict_of_deadline(core, call);
 	case PIRN__REASON__WORKER_LOST:
-		return verdict_of_loss(call);
+		return BRK_FAULTY(core, LOSS_COUNTED_EACH) ? BASE_BREAKER_FAILED
+							   : verdict_of_loss(call);
 	case PIRN__REASON__MALFORMED: /* the request is at fault; the handler never saw it */
 	case PIRN__REASON__CANCELLED:
 	case PIRN__REASON__LEASE:    /* another run of the same is the one that counts */
@@ -369,6 +375,8 @@ void brk_breaker_ran(struct brk_core *core, struct brk_call *call, enum base_bre
 	base_breaker_pass pass = call->pass;
 
 	call->pass = 0;
+	if (BRK_FAULTY(core, STALE_COUNTED))
+		pass = (base_breaker_pass)b->generation << 32 | (uint32_t)pass;
 	if (brk_eject_ran(core, call->link, end))
 		end = BASE_BREAKER_UNKNOWN;
 	if (end == BASE_BREAKER_UNKNOWN && BRK_FAULTY(core, PASS_FORGOTTEN))
@@ -377,8 +385,7 @@ void brk_breaker_ran(struct brk_core *core, struct brk_call *call, enum base_bre
 		(void)base_breaker_give(b, core->now_ms, pass, end, 0);
 	else if (base_breaker_give(b, core->now_ms, pass, end, chance(core)))
 		changed(core, service);
-	else if (b->state != BASE_BREAKER_CLOSED)
-		set_due(core, service);
+	/* A probe that ended may have been the first to expire: then a tick comes too early, no harm. */
 }
 
 /* ---- those who wait ------------------------------------------------------------------ */
