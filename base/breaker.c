@@ -25,10 +25,18 @@ static uint64_t bucket_at(const struct base_breaker *b, uint64_t now_ms)
 	return now_ms / (width > 0 ? width : 1);
 }
 
+static uint64_t bucket_end(const struct base_breaker *b)
+{
+	uint32_t width = b->conf.window_ms / BASE_BREAKER_BUCKETS;
+
+	return (b->bucket + 1) * (width > 0 ? width : 1);
+}
+
 static void empty(struct base_breaker *b, uint64_t now_ms)
 {
 	memset(b->buckets, 0, sizeof b->buckets);
 	b->bucket = bucket_at(b, now_ms);
+	b->bucket_end_ms = bucket_end(b);
 }
 
 /* Clears the buckets that time has passed. */
@@ -44,6 +52,7 @@ static void slide(struct base_breaker *b, uint64_t now_ms)
 		b->bucket++;
 		memset(&b->buckets[b->bucket % BASE_BREAKER_BUCKETS], 0, sizeof b->buckets[0]);
 	}
+	b->bucket_end_ms = bucket_end(b);
 }
 
 void base_breaker_window(
@@ -155,7 +164,7 @@ void base_breaker_set(struct base_breaker *b, const struct base_breaker_conf *co
 	trim_row(b);
 	if (b->conf.window_ms != window_ms) { /* its buckets have another width now */
 		memset(b->buckets, 0, sizeof b->buckets);
-		b->bucket = 0;
+		b->bucket = b->bucket_end_ms = 0;
 	}
 }
 

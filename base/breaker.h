@@ -69,6 +69,7 @@ struct base_breaker {
 		uint64_t until_ms;
 	} probes[BASE_BREAKER_PROBES];
 	uint64_t bucket;      /* number of the newest one */
+	uint64_t bucket_end_ms; /* when the next one begins */
 	struct {
 		uint32_t ok, failed;
 	} buckets[BASE_BREAKER_BUCKETS];
@@ -83,12 +84,34 @@ void base_breaker_set(struct base_breaker *b, const struct base_breaker_conf *co
 /* Whether a pass could be had; changes nothing, so a breaker whose time is up says no until the
  * next base_breaker_tick or _take. */
 bool base_breaker_lets(const struct base_breaker *b);
+/* CLOSED, and not forced: nearly always. What follows has a short way for it, because it stands in the way of
+ * every call. */
+static inline bool base_breaker_is_calm(const struct base_breaker *b)
+{
+	return b->state == BASE_BREAKER_CLOSED && b->force == BASE_BREAKER_AUTO;
+}
 /* 0: none now. */
 base_breaker_pass base_breaker_take(struct base_breaker *b, uint64_t now_ms);
+/* The same when it is calm. */
+static inline base_breaker_pass base_breaker_take_calm(const struct base_breaker *b)
+{
+	return (base_breaker_pass)b->generation << 32;
+}
 /* Each pass once, at any time; a probe's after its lease counts as failed. chance: 32 random bits, for
  * the length of an opening. Returns whether the state changed. */
 bool base_breaker_give(struct base_breaker *b, uint64_t now_ms, base_breaker_pass pass,
 	enum base_breaker_end end, uint32_t chance);
+/* The same for an OK; false: it is not calm, or a bucket ends, and nothing happened. */
+static inline bool base_breaker_give_ok(struct base_breaker *b, uint64_t now_ms, base_breaker_pass pass)
+{
+	if (!base_breaker_is_calm(b) || now_ms >= b->bucket_end_ms)
+		return false;
+	if ((uint32_t)(pass >> 32) != b->generation)
+		return true; /* it began before the breaker closed: ignored */
+	b->buckets[b->bucket % BASE_BREAKER_BUCKETS].ok++;
+	b->in_row = 0;
+	return true;
+}
 
 /* What happens by itself: OPEN becomes HALF_OPEN, probes expire. Returns whether the state changed. */
 bool base_breaker_tick(struct base_breaker *b, uint64_t now_ms, uint32_t chance);

@@ -368,15 +368,12 @@ enum base_breaker_end brk_breaker_verdict(
 	}
 }
 
-void brk_breaker_ran(struct brk_core *core, struct brk_call *call, enum base_breaker_end end)
+static void give(struct brk_core *core, struct brk_call *call, base_breaker_pass pass,
+	enum base_breaker_end end)
 {
 	struct brk_service *service = call->service;
 	struct base_breaker *b = machine(service);
-	base_breaker_pass pass = call->pass;
 
-	call->pass = 0;
-	if (BRK_FAULTY(core, STALE_COUNTED))
-		pass = (base_breaker_pass)b->generation << 32 | (uint32_t)pass;
 	if (brk_eject_ran(core, call->link, end))
 		end = BASE_BREAKER_UNKNOWN;
 	if (end == BASE_BREAKER_UNKNOWN && BRK_FAULTY(core, PASS_FORGOTTEN))
@@ -386,6 +383,20 @@ void brk_breaker_ran(struct brk_core *core, struct brk_call *call, enum base_bre
 	else if (base_breaker_give(b, core->now_ms, pass, end, chance(core)))
 		changed(core, service);
 	/* A probe that ended may have been the first to expire: then a tick comes too early, no harm. */
+}
+
+void brk_breaker_ran(struct brk_core *core, struct brk_call *call, enum base_breaker_end end)
+{
+	base_breaker_pass pass = call->pass;
+
+	call->pass = 0;
+	if (BRK_FAULTY(core, STALE_COUNTED))
+		pass = base_breaker_take_calm(machine(call->service)) | (uint32_t)pass;
+	if (end == BASE_BREAKER_OK && call->link->ejection.until_ms == 0 &&
+		base_breaker_give_ok(machine(call->service), core->now_ms, pass))
+		call->link->ejection.failures = 0;
+	else
+		give(core, call, pass, end);
 }
 
 /* ---- those who wait ------------------------------------------------------------------ */

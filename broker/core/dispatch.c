@@ -29,7 +29,7 @@ bool brk_dispatch_is_possible(const struct brk_core *core, const struct brk_serv
 {
 	if (brk_service_is_full(service))
 		return false;
-	if (!brk_breaker_lets(core, service))
+	if (!base_breaker_is_calm(&service->guard.breaker) && !brk_breaker_lets(core, service))
 		return false;
 	if (BRK_FAULTY(core, OVER_CREDIT) && service->n_ready > 0)
 		return true;
@@ -133,7 +133,10 @@ void brk_dispatch_one(struct brk_core *core, struct brk_call *call)
 {
 	call->service->calls_in_row = call->delivery ? 0 : call->service->calls_in_row + 1;
 	call->link = choose(core, call->service, call->shunned);
-	brk_breaker_take(core, call);
+	if (base_breaker_is_calm(&call->service->guard.breaker))
+		call->pass = base_breaker_take_calm(&call->service->guard.breaker);
+	else
+		brk_breaker_take(core, call);
 	call->dispatched_us = core->now_us;
 	brk_call_apply(core, call, BRK_CALL_EV_DISPATCH);
 	send(core, call);

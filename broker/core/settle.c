@@ -75,26 +75,28 @@ static bool is_failure(const struct answer *answer)
 static void finish(struct brk_core *core, struct brk_call *call, const struct answer *answer)
 {
 	struct brk_service *service = call->service;
+	bool failed = is_failure(answer);
 
 	if (call->state == BRK_CALL_RUNNING) {
 		brk_dispatch_ran(core, call);
 		brk_breaker_ran(core, call,
 			brk_breaker_verdict(core, call, answer->reason, answer->status));
-		if (brk_again_try(core, call, answer->reason, answer->status,
-			    answer->retry_after_ms))
+		if (failed && brk_again_try(core, call, answer->reason, answer->status,
+				      answer->retry_after_ms))
 			return;
 	}
 	base_hist_add(&service->latency,
 		core->now_us > call->arrived_us ? core->now_us - call->arrived_us : 0);
-	if (is_failure(answer))
+	if (failed)
 		service->failed++;
 	else
 		service->done++;
 	core->figures.lost += answer->reason == PIRN__REASON__WORKER_LOST;
 	core->figures.expired += answer->reason == PIRN__REASON__DEADLINE;
-	if (brk_keyed_finish(core, call,
-		    &(struct brk_keyed_answer){ answer->status, answer->reason,
-			    answer->retry_after_ms, answer->payload }))
+	if (call->claim &&
+		brk_keyed_finish(core, call,
+			&(struct brk_keyed_answer){ answer->status, answer->reason,
+				answer->retry_after_ms, answer->payload }))
 		return;
 	if (!BRK_FAULTY(core, SWALLOW_REPLY) || call->attempt != 1)
 		reply(core, call, answer);

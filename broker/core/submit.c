@@ -70,10 +70,11 @@ uint32_t brk_submit_judge(struct brk_core *core, struct brk_service *service, ui
 		return PIRN__REASON__UNKNOWN_SERVICE;
 	if (lacks_workers(core, service))
 		return PIRN__REASON__NO_WORKER;
-	reason = brk_breaker_judge(core, service, retry_after_ms);
-	if (reason == PIRN__REASON__NONE && must_wait(core, service))
-		reason = brk_overload_judge(core, service, size);
-	return reason;
+	if (!base_breaker_is_calm(&service->guard.breaker) &&
+		(reason = brk_breaker_judge(core, service, retry_after_ms)))
+		return reason;
+	reason = brk_overload_judge(core, service, size);
+	return reason && must_wait(core, service) ? reason : PIRN__REASON__NONE;
 }
 
 static uint32_t retry_after(struct brk_core *core, uint32_t reason)
