@@ -14,7 +14,7 @@ struct totals {
 	uint64_t bytes;
 	uint32_t runs, out;
 	uint32_t events[BRK_DELIVERY_STATE__N];
-	uint32_t deliveries, timers, standing, entries, overloads;
+	uint32_t deliveries, timers, standing, entries, overloads, hopes;
 	uint64_t event_bytes;
 };
 
@@ -242,6 +242,8 @@ static void check_service(
 	check_queue(core, service, t);
 	check_overload(core, service);
 	t->overloads += service->overload.due.place > 0;
+	t->hopes += service->hope.place > 0;
+	assert(service->hope.place == 0 || service->n_ready == 0);
 	DL_FOREACH2(service->links, link, service_next)
 	{
 		check_link(core, link, t);
@@ -337,6 +339,7 @@ void brk_core_check(const struct brk_core *core)
 	check_all_events(core, &t);
 	brk_watch_check(core);
 	assert(t.overloads == core->overloads.n);
+	assert(t.hopes == core->hopes.n);
 	assert(t.bytes == core->kept_bytes && t.bytes <= core->conf.max_bytes);
 	assert(t.clients == core->n_clients && t.workers == core->n_workers &&
 		t.asked == core->n_asked);

@@ -51,9 +51,7 @@ struct brk_conf {
 	uint32_t max_peers;
 	uint32_t max_services;
 	uint64_t forget_ms; /* 24 h: a service without workers */
-	uint32_t hope_ms;   /* so long after its last worker left, or after the broker has learnt of it, a
-	                     * service without workers takes calls: it, or the broker, is just being
-	                     * restarted. Then they are NO_WORKER. 0: at once */
+	uint32_t hope_ms;   /* so long a service without workers takes calls: hope.h. 0: not at all */
 	uint64_t seed;
 
 	/* Events. All bounds are of what is loaded here, adopted events too. */

@@ -26,6 +26,7 @@
 #include "broker/core/eject.h"
 #include "broker/core/ending.h"
 #include "broker/core/fault.h"
+#include "broker/core/hope.h"
 #include "broker/core/keyed.h"
 #include "broker/core/ledger.h"
 #include "broker/core/log_ids.h"
@@ -73,7 +74,7 @@ struct brk_core {
 	struct brk_service *turns; /* a ring: who may dispatch now */
 	bool starved;              /* there was no memory for it: a moment later */
 	struct base_heap notices;
-	struct base_heap guards, overloads, ejected;
+	struct base_heap guards, overloads, ejected, hopes;
 
 	struct base_slab slab;
 	struct base_pool pool;

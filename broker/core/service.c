@@ -28,14 +28,14 @@ struct brk_service *brk_service_new(struct brk_core *core, const char *name)
 		return NULL;
 	if (base_heap_reserve(&core->notices, HASH_COUNT(core->services) + 1) ||
 		base_heap_reserve(&core->guards, HASH_COUNT(core->services) + 1) ||
-		base_heap_reserve(&core->overloads, HASH_COUNT(core->services) + 1))
+		base_heap_reserve(&core->overloads, HASH_COUNT(core->services) + 1) ||
+		base_heap_reserve(&core->hopes, HASH_COUNT(core->services) + 1))
 		return NULL;
 	service = calloc(1, sizeof *service);
 	if (!service)
 		return NULL;
 	snprintf(service->name, sizeof service->name, "%s", name);
 	pirn__entry__init(&service->entry);
-	service->workerless_ms = core->now_ms;
 	HASH_ADD_STR(core->services, name, service);
 	if (!service->hh.tbl) {
 		free(service);
@@ -44,6 +44,7 @@ struct brk_service *brk_service_new(struct brk_core *core, const char *name)
 	service->budget = (struct base_budget){ BRK_AGAIN_FIRST * BASE_BUDGET_ONE,
 		BRK_AGAIN_SAVED * BASE_BUDGET_ONE, BRK_AGAIN_SHARE };
 	brk_breaker_init(core, service);
+	brk_hope_begin(core, service);
 	return service;
 }
 
@@ -55,6 +56,7 @@ void brk_service_bury(struct brk_core *core, struct brk_service *service)
 	base_heap_remove(&core->notices, &service->notice);
 	brk_breaker_forget(core, service);
 	brk_overload_forget(core, service);
+	brk_hope_forget(core, service);
 	HASH_DEL(core->services, service);
 	LL_PREPEND2(core->buried_services, service, touched_next);
 }
@@ -250,7 +252,9 @@ void brk_link_refresh(struct brk_core *core, struct brk_link *link)
 	service->entry.workers = (uint32_t)service->n_ready + service->n_out;
 	brk_service_touch(core, service);
 	if (service->n_ready == 0)
-		service->workerless_ms = core->now_ms;
+		brk_hope_begin(core, service);
+	else
+		brk_hope_forget(core, service);
 	if (before == 0 || service->n_ready == 0)
 		brk_registry_changed(core);
 }

@@ -82,6 +82,7 @@ struct brk_service {
 	struct brk_retry retry;
 	uint32_t n_running;
 	uint64_t workerless_ms; /* since when, while n_ready is 0 */
+	struct base_heap_node hope; /* hope.h */
 
 	/* dispatch.c: taking turns */
 	struct brk_service *turn_prev, *turn_next;

@@ -55,12 +55,6 @@ static bool must_wait(const struct brk_core *core, const struct brk_service *ser
 	return service->queue.n > 0 || !brk_dispatch_is_possible(core, service);
 }
 
-static bool lacks_workers(const struct brk_core *core, const struct brk_service *service)
-{
-	return service->n_ready == 0 &&
-	       core->now_ms - service->workerless_ms >= core->conf.hope_ms;
-}
-
 uint32_t brk_submit_judge(struct brk_core *core, struct brk_service *service, uint64_t size,
 	uint32_t *retry_after_ms)
 {
@@ -68,7 +62,7 @@ uint32_t brk_submit_judge(struct brk_core *core, struct brk_service *service, ui
 
 	if (!service)
 		return PIRN__REASON__UNKNOWN_SERVICE;
-	if (lacks_workers(core, service))
+	if (brk_hope_is_over(core, service))
 		return PIRN__REASON__NO_WORKER;
 	if (!base_breaker_is_calm(&service->guard.breaker) &&
 		(reason = brk_breaker_judge(core, service, retry_after_ms)))

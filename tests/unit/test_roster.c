@@ -281,6 +281,23 @@ static void test_calls_wait_for_a_worker_that_left_just_now(void **state)
 	rig_is_refused(&r, 2, PIRN__REASON__NO_WORKER);
 	rig_submit(&r, CLIENT, 3, "nobody", 0);
 	rig_is_refused(&r, 3, PIRN__REASON__UNKNOWN_SERVICE);
+	/* In vain: whoever came in hope is told when it is over. */
+	rig_worker(&r, WORKER, "hello", 1);
+	rig_submit(&r, CLIENT, 4, "hello", 0);
+	rig_submit(&r, CLIENT, 5, "hello", 0); /* waits for a worker that is there */
+	rig_tick(&r, 1);
+	rig_send(&r, WORKER, PIRN__KIND__DRAIN);
+	rig_submit(&r, CLIENT, 6, "hello", 0);
+	assert_int_equal(rig_figures(&r).waiting, 2);
+	assert_true(brk_core_due(r.core) <= r.now_ms + 2000);
+	rig_tick(&r, 1999);
+	assert_int_equal(rig_count(&r, PIRN__KIND__REPLY), 0);
+	rig_tick(&r, 1);
+	rig_is_replied(&r, 6, PIRN__REASON__NO_WORKER, 503);
+	assert_true(rig_one(&r, PIRN__KIND__REPLY)->item.retry_after_ms > 0);
+	assert_int_equal(rig_figures(&r).waiting, 1);
+	rig_worker(&r, SECOND, "hello", 2);
+	assert_int_equal(rig_one(&r, PIRN__KIND__DISPATCH)->peer, SECOND);
 	rig_free(&r);
 }
 
