@@ -52,7 +52,24 @@ struct brk_core;
 	X(PASS_FORGOTTEN, "does not free a probe's place when the run came back unrun") \
 	X(EJECT_ALL, "ejects however many workers of a service") \
 	X(TIMEOUT_NOT_SHRUNK, "sends a run with the time that its call had when it came") \
-	X(TIMEOUT_FORGOTTEN, "lets a run go on past its service's timeout, to the call's deadline")
+	X(TIMEOUT_FORGOTTEN, "lets a run go on past its service's timeout, to the call's deadline") \
+	X(CALLER_COUNTED, "counts answers against a service that are the caller's mistakes") \
+	X(SLOW_UNCOUNTED, "does not count slow runs against a service") \
+	X(LOSS_COUNTED_EACH, "counts a lost worker once for each of its runs") \
+	X(STALE_COUNTED, "counts runs that began before the breaker changed its state") \
+	X(OPENING_UNSAID, "does not tell the other brokers that a breaker opened") \
+	X(OPENING_UNHEARD, "does not open a breaker that another broker's did") \
+	X(FORCE_UNSAID, "does not tell the other brokers that a breaker is forced") \
+	X(FORCE_GOES_BACK, "takes an older force over as well") \
+	X(EJECTED_DISPATCH, "dispatches to workers that are ejected") \
+	X(EJECTED_FOR_GOOD, "does not take ejected workers back") \
+	X(EJECT_NOBODY, "ejects no worker, however often it fails") \
+	X(SHED_EARLY, "gives calls up after half of the target") \
+	X(OLDEST_FIRST, "dispatches the oldest call first while the service is overloaded") \
+	X(NEWEST_FIRST, "dispatches the newest call first though the service is not overloaded") \
+	X(QUEUE_UNBOUNDED, "does not count the calls that wait for a service") \
+	X(SAME_WORKER, "sends a failed call to the same worker again") \
+	X(RETRY_HEEDLESS, "runs a failed call again though its service said Retry-After")
 
 enum brk_fault {
 #define X(name, text) BRK_FAULT_##name,
