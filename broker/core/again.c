@@ -64,6 +64,8 @@ static bool spend(struct brk_core *core, struct brk_service *service)
 bool brk_again_try(struct brk_core *core, struct brk_call *call, uint32_t reason, uint32_t status,
 	uint32_t retry_after_ms)
 {
+	if (BRK_FAULTY(core, RETRY_HEEDLESS))
+		retry_after_ms = 0;
 	if (!is_worth_it(reason, status, retry_after_ms) || !may_run_again(core, call) ||
 		!may_bear_it(core, call, reason) || !spend(core, call->service))
 		return false;

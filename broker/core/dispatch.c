@@ -96,7 +96,14 @@ static struct brk_link *choose(
 				return link;
 		}
 	}
-	if (shunned && (link = another(service, shunned)))
+	if (BRK_FAULTY(core, EJECTED_DISPATCH)) {
+		DL_FOREACH2(service->links, link, service_next)
+		{
+			if (brk_eject_is_out(link) && link->free > 0)
+				return link;
+		}
+	}
+	if (shunned && !BRK_FAULTY(core, SAME_WORKER) && (link = another(service, shunned)))
 		return link;
 	if (!service->row || service->row_input != core->input || service->row_left == 0 ||
 		service->row->free == 0)

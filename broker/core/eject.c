@@ -59,6 +59,8 @@ static bool eject(struct brk_core *core, struct brk_link *link)
 	if (times > BRK_EJECT_TIMES)
 		times = BRK_EJECT_TIMES;
 	until = core->now_ms + (uint64_t)times * BRK_EJECT_MS;
+	if (BRK_FAULTY(core, EJECTED_FOR_GOOD))
+		until += 3600 * 1000;
 	if (base_heap_push(&core->ejected, &e->due, until))
 		return false; /* without memory it stays in */
 	e->times = times;
@@ -102,7 +104,8 @@ bool brk_eject_ran(struct brk_core *core, struct brk_link *link, enum base_break
 		return false;
 	if (e->failures < UINT32_MAX)
 		e->failures++;
-	return e->failures >= BRK_EJECT_FAILURES && eject(core, link);
+	return e->failures >= BRK_EJECT_FAILURES && !BRK_FAULTY(core, EJECT_NOBODY) &&
+	       eject(core, link);
 }
 
 void brk_eject_refresh(struct brk_core *core, struct brk_link *link)

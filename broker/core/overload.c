@@ -48,7 +48,8 @@ uint32_t brk_overload_judge(
 {
 	const struct brk_overload *o = &service->overload;
 
-	if (service->queue_items > 0 && service->queue.n >= service->queue_items)
+	if (service->queue_items > 0 && service->queue.n >= service->queue_items &&
+		!BRK_FAULTY(core, QUEUE_UNBOUNDED))
 		return PIRN__REASON__QUEUE_FULL;
 	if (o->bytes > 0 && o->waiting_bytes + size > o->bytes)
 		return PIRN__REASON__QUEUE_FULL;
@@ -222,9 +223,13 @@ void brk_overload_left(struct brk_core *core, struct brk_call *call, bool runs)
 struct brk_call *brk_overload_next(const struct brk_core *core, const struct brk_service *service)
 {
 	const struct brk_queue *q = &service->queue;
+	bool newest = service->overload.is_on;
 
-	(void)core;
-	return service->overload.is_on && q->calls == q->oldest ? brk_queue_newest(q) : q->calls;
+	if (BRK_FAULTY(core, NEWEST_FIRST))
+		newest = true;
+	if (BRK_FAULTY(core, OLDEST_FIRST))
+		newest = false;
+	return newest && q->calls == q->oldest ? brk_queue_newest(q) : q->calls;
 }
 
 /* ---- giving up ------------------------------------------------------------ */
@@ -241,7 +246,8 @@ static bool give_up_late(struct brk_core *core, struct brk_service *service)
 	struct brk_call *call;
 
 	while ((call = first_to_go(core, service)) &&
-		call->queued_ms + limit_ms(service) <= core->now_ms) {
+		call->queued_ms + limit_ms(service) / (BRK_FAULTY(core, SHED_EARLY) ? 2 : 1) <=
+			core->now_ms) {
 		if (BRK_FAULTY(core, SHED_NOBODY))
 			return true;
 		if (!brk_act_has_room(core))

@@ -466,6 +466,7 @@ void sim_broker_start(struct sim *sim, struct sim_broker *broker)
 		.max_peers = 64,
 		.max_services = 16,
 		.forget_ms = 60000,
+		.hope_ms = sim->hope_ms,
 		.seed = sim_below(sim, UINT64_MAX),
 	};
 

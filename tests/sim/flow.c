@@ -196,6 +196,8 @@ void mirror_flow_again(struct sim *sim, struct sim_broker *broker, struct mirror
 	const char *name = sim_services[call->service];
 
 	SIM_CHECK(sim, call->idempotent, "a call of %s runs again and is not idempotent", name);
+	SIM_CHECK(sim, call->end != MIRROR_ANSWERED || call->worth_it,
+		"a call of %s runs again that was answered for good", name);
 	SIM_CHECK(sim, call->runs < RUNS, "a call of %s runs again after %u runs", name, call->runs);
 	SIM_CHECK(sim, !call->honest || call->deadline_ms > sim->now_ms,
 		"a call of %s runs again after its deadline", name);

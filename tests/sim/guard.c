@@ -515,7 +515,6 @@ static void check_service(struct sim *sim, struct sim_broker *broker, int servic
 {
 	struct mirror_guard *g = guard_of(broker, service);
 	const char *name = sim_services[service];
-	unsigned workers, out;
 
 	SIM_CHECK(sim, !(g->expected & EXPECT(BASE_BREAKER_OPEN)), "%s should have opened", name);
 	SIM_CHECK(sim, !(g->expected & EXPECT(BASE_BREAKER_CLOSED)), "%s should have closed", name);
@@ -528,24 +527,23 @@ static void check_service(struct sim *sim, struct sim_broker *broker, int servic
 		c = c->hh.next)
 		SIM_CHECK(sim, c->service != service || c->state != MIRROR_WAITS,
 			"a call waits for %s, whose breaker is open", name);
-	count_workers(sim, broker, service, &workers, &out);
-	SIM_CHECK(sim, out * 2 <= workers, "%u of %u workers of %s are ejected", out, workers,
-		name);
 }
 
-static void check_told(struct sim *sim, const struct sim_broker *broker)
+static void check_out(struct sim *sim, const struct sim_broker *broker, const struct sim_conn *c,
+	int service)
 {
-	for (const struct sim_conn *c = sim->conns; c; c = c->next)
-		for (int s = 0; s < SIM_SERVICES && c->broker == broker; s++) {
-			const struct sim_out *out = &c->shadow.out[s];
+	const struct sim_out *out = &c->shadow.out[service];
+	unsigned workers, n_out;
 
-			SIM_CHECK(sim, !out->to_tell, "peer %u should have been ejected from %s",
-				c->peer, sim_services[s]);
-			SIM_CHECK(sim,
-				broker->mirror->cause.kind != SIM_IN_TICK || out->until_ms == 0 ||
-					out->until_ms > sim->now_ms,
-				"peer %u is ejected from %s for too long", c->peer, sim_services[s]);
-		}
+	SIM_CHECK(sim, !out->to_tell, "peer %u should have been ejected from %s", c->peer,
+		sim_services[service]);
+	if (out->until_ms == 0)
+		return;
+	SIM_CHECK(sim, broker->mirror->cause.kind != SIM_IN_TICK || out->until_ms > sim->now_ms,
+		"peer %u is ejected from %s for too long", c->peer, sim_services[service]);
+	count_workers(sim, broker, service, &workers, &n_out);
+	SIM_CHECK(sim, n_out * 2 <= workers, "%u of %u workers of %s are ejected", n_out, workers,
+		sim_services[service]);
 }
 
 void mirror_guard_after(struct sim *sim, struct sim_broker *broker)
@@ -559,7 +557,9 @@ void mirror_guard_after(struct sim *sim, struct sim_broker *broker)
 			"%s is not forced as it was asked", sim_services[mirror->set_service]);
 	for (int s = 0; s < SIM_SERVICES; s++)
 		check_service(sim, broker, s);
-	check_told(sim, broker);
+	for (const struct sim_conn *c = sim->conns; c; c = c->next)
+		for (int s = 0; s < SIM_SERVICES && c->broker == broker; s++)
+			check_out(sim, broker, c, s);
 }
 
 /* ---- questions ------------------------------------------------------------------------------------ */

@@ -15,6 +15,7 @@
 #include <stdlib.h>
 #include <string.h>
 #include <sys/mman.h>
+#include <sys/resource.h>
 #include <sys/wait.h>
 #include <time.h>
 #include <unistd.h>
@@ -63,6 +64,8 @@ static const struct behind {
 
 #define N_FAULTS (sizeof faults / sizeof faults[0])
 
+_Static_assert(BRK_FAULT__N <= 64 && SIM_REDIS_FAULT__N <= 32, "a bit each");
+
 /* ---- one seed -------------------------------------------------------------------- */
 
 static void set_up_retry(struct sim *sim, Pirn__Retry *r)
@@ -102,6 +105,10 @@ static void set_up_queue(struct sim *sim, Pirn__QueueConf *q)
 	q->interval_ms = q->has_interval_ms ? (uint32_t)sim_between(sim, 10, 300) : 0;
 	q->has_age_ms = sim_chance(sim, 15);
 	q->age_ms = q->has_age_ms ? (uint32_t)sim_between(sim, 50, 2000) : 0;
+	q->has_events = sim_chance(sim, 10);
+	q->events = q->has_events ? (uint32_t)sim_between(sim, 10, 60) : 0;
+	q->has_event_age_ms = sim_chance(sim, 10);
+	q->event_age_ms = q->has_event_age_ms ? (uint32_t)sim_between(sim, 200, 3000) : 0;
 	q->has_bytes = sim_chance(sim, 10);
 	q->bytes = q->has_bytes ? sim_between(sim, 8192, 65536) : 0;
 }
@@ -170,6 +177,7 @@ static void set_up(struct sim *sim)
 	sim->event_percent = sim_chance(sim, 15) ? 0 : sim_between(sim, 20, 90);
 	sim->fail_percent = sim_chance(sim, 20) ? 0 : sim_below(sim, 60);
 	sim->poison_percent = sim_chance(sim, 70) ? 0 : sim_below(sim, 4);
+	sim->hope_ms = sim_chance(sim, 50) ? 0 : (uint32_t)sim_between(sim, 100, 3000);
 	sim->bounds = (struct store_bounds){ .dedupe_max = sim_chance(sim, 20) ? 3000 : 1 << 20,
 		.dedupe_ms = 86400000,
 		.results_max = sim_chance(sim, 20) ? 4000 : 1 << 20,
@@ -360,6 +368,16 @@ static struct mask with(struct mask mask, size_t fault)
 	return mask;
 }
 
+/* Of the children that have ended, so that a busy machine does not count. */
+static double cpu_seconds(void)
+{
+	struct rusage usage;
+
+	getrusage(RUSAGE_CHILDREN, &usage);
+	return (double)(usage.ru_utime.tv_sec + usage.ru_stime.tv_sec) +
+	       (double)(usage.ru_utime.tv_usec + usage.ru_stime.tv_usec) / 1e6;
+}
+
 static void add_seen(struct sim_seen *sum, const struct sim_seen *more)
 {
 	sum->opened += more->opened;
@@ -502,10 +520,11 @@ static unsigned test_seeds(const char *program, struct report *reports, uint64_t
 			(unsigned long long)reports[i].seed, reports[i].why, program,
 			(unsigned long long)reports[i].seed);
 	}
-	printf("seeds=%llu\nseeds_per_s=%.0f\nsteps=%llu\ncalls=%llu\nanswered=%llu\n"
+	printf("seeds=%llu\nseeds_per_s=%.0f\ncpu_ms_a_seed=%.1f\nsteps=%llu\ncalls=%llu\nanswered=%llu\n"
 	       "events=%llu\naccepted=%llu\nopened=%llu\nclosed=%llu\nadopted=%llu\n"
 	       "ejected=%llu\ngiven_up=%llu\nagain=%llu\n[%s ] seeds\n",
 		(unsigned long long)sum.seeds, (double)sum.seeds / (seconds_now() - began),
+		cpu_seconds() * 1000 / (double)(sum.seeds ? sum.seeds : 1),
 		(unsigned long long)sum.steps, (unsigned long long)sum.calls,
 		(unsigned long long)sum.answered, (unsigned long long)sum.events,
 		(unsigned long long)sum.accepted,

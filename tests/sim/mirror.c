@@ -94,6 +94,16 @@ static uint32_t reason_of(const struct mirror_run *run, const Pirn__Item *item)
 	}
 }
 
+/* Another run may do better; who says Retry-After knows that it is too early. */
+static bool is_worth_it(uint32_t reason, const Pirn__Item *item)
+{
+	if (item->has_retry_after_ms && item->retry_after_ms > 0)
+		return false;
+	return reason == PIRN__REASON__CRASHED || reason == PIRN__REASON__OVERLOADED ||
+	       reason == PIRN__REASON__DEADLINE ||
+	       (reason == PIRN__REASON__NONE && item->status >= 502 && item->status <= 504);
+}
+
 static void result(
 	struct sim *sim, struct sim_broker *broker, struct sim_conn *conn, const Pirn__Item *item)
 {
@@ -105,6 +115,8 @@ static void result(
 		conn->shadow.handed_back = true;
 		memset(conn->shadow.out, 0, sizeof conn->shadow.out);
 	}
+	if (run->call)
+		run->call->worth_it = is_worth_it(reason_of(run, item), item);
 	if (item->reason == PIRN__REASON__DRAINING || item->reason == PIRN__REASON__NO_WORKER)
 		end_run(sim, broker, run, MIRROR_UNRUN, BASE_BREAKER_UNKNOWN);
 	else
@@ -409,6 +421,20 @@ static uint64_t deadline_of(const struct sim *sim, const struct mirror_call *cal
 	return call->deadline_ms < end ? call->deadline_ms : end;
 }
 
+/* G5: never more than the call has left, nor than the service may take. */
+static void check_left(struct sim *sim, const struct mirror_run *run, const Pirn__Item *item)
+{
+	uint64_t margin = run->call ? 0 : 1000;
+
+	SIM_CHECK(sim, run->service < 0 || run->deadline_ms > sim->now_ms,
+		"DISPATCH after the deadline");
+	SIM_CHECK(sim,
+		run->service < 0 || (run->call && !run->call->honest) ||
+			item->left_ms == run->deadline_ms - sim->now_ms - margin,
+		"DISPATCH with %u ms, and %llu are left", item->left_ms,
+		(unsigned long long)(run->deadline_ms - sim->now_ms - margin));
+}
+
 static void dispatched(struct sim *sim, struct sim_broker *broker, struct sim_conn *conn,
 	const struct brk_action *a)
 {
@@ -431,6 +457,7 @@ static void dispatched(struct sim *sim, struct sim_broker *broker, struct sim_co
 			"DISPATCH of a call that runs (state %d)", (int)run->call->state);
 	}
 	run->deadline_ms = deadline_of(sim, run->call, run->service);
+	check_left(sim, run, &a->item);
 	SIM_CHECK(sim, !find_run(mirror, run->name.slot, run->name.generation),
 		"DISPATCH twice in one place");
 	if (run->service >= 0) {
@@ -517,6 +544,8 @@ static void asks(struct sim *sim, struct sim_broker *broker, const struct brk_as
 		return;
 	if (ask->kind == BRK_ASK_ANSWER) {
 		call = find_keyed(sim, mirror, number);
+		if (call && call->state == MIRROR_WAITS) /* maybe given up: nobody says */
+			mirror->flows[call->service].shed_ms = sim->now_ms;
 		if (call && call->state != MIRROR_CLAIMS)
 			call->state = MIRROR_ANSWERS;
 		return;

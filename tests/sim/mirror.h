@@ -52,6 +52,7 @@ struct mirror_call {
 	bool returned;               /* WAITS: from a worker, at the head */
 	unsigned runs;
 	enum mirror_end end;         /* PENDING */
+	bool worth_it;               /* ANSWERED, in a way that another run may mend */
 	const struct sim_conn *shunned;
 	uint32_t shunned_peer;
 };

@@ -9,6 +9,8 @@
 
 #define CLOCK_LAG_MS 4000 /* how far a broker's idea of Redis's time may be behind */
 
+#define KEPT_DEATHS  2    /* most that a redriven letter begins with */
+
 #define FOREIGN UINT32_MAX /* a liar's event: it counts for the streams, and for nothing else */
 
 static const struct store_arg events_key = { "sim:event", 9 };
@@ -132,6 +134,8 @@ static void add_one(struct sim *sim, enum sim_change_kind kind, const struct sta
 			number);
 		note.end = END_NONE;
 		note.redriven++;
+		if (sim->events[number].died > KEPT_DEATHS)
+			sim->events[number].died = KEPT_DEATHS;
 	}
 	store(sim, number, &note);
 	touch(sim, number);

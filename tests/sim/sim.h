@@ -393,7 +393,7 @@ struct sim {
 	size_t n_beats;
 	uint32_t max_events;
 	uint64_t max_event_bytes;
-	uint32_t decide_ms;
+	uint32_t decide_ms, hope_ms;
 	uint64_t event_percent, fail_percent, poison_percent;
 	Pirn__Retry retries[SIM_SERVICES];
 	Pirn__BreakerConf breakers[SIM_SERVICES];

@@ -251,6 +251,11 @@ void sim_trouble_start(struct sim *sim)
 		sim->troubles = 1u << 7 | 1u << 15;
 		sim->trouble_ms = sim_between(sim, 200, 1500);
 	}
+	if (sim_chance(sim, 3)) { /* a Redis that dies between a change and the disk */
+		sim->troubles = 1u << 16;
+		sim->trouble_ms = sim_between(sim, 5, 300);
+		sim->server.sync_ms = sim_between(sim, 30, 60);
+	}
 	if (sim_chance(sim, 15)) { /* nothing but sick services, bursts and a hand at the breakers */
 		sim->troubles = 1u << 21 | 1u << 22 | (sim_chance(sim, 30) ? 1u << 23 : 0);
 		sim->trouble_ms = sim_between(sim, 50, 400);
