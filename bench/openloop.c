@@ -53,7 +53,7 @@ struct conn {
 	int fd;
 	struct ask *ask; /* NULL: idle */
 	struct conn *next_idle;
-	size_t n;        /* of the head, so far */
+	size_t n; /* of the head, so far */
 	size_t body_left;
 	bool in_body, close;
 	unsigned status, retry_after_s;
@@ -189,7 +189,7 @@ static void start(struct load *l, struct ask *ask)
 static void ended(struct load *l, struct conn *c)
 {
 	struct ask *ask = c->ask, *next = l->first;
-	enum end end = c->status / 100 == 2 ? DONE
+	enum end end = c->status / 100 == 2                   ? DONE
 		       : c->status == 429 || c->status == 503 ? REFUSED
 							      : FAILED;
 	unsigned retry_after_s = c->retry_after_s;
@@ -297,7 +297,8 @@ static bool next_new(const struct load *l, unsigned *phase, uint64_t *k, uint64_
 
 static void sleep_until(const struct load *l, uint64_t us)
 {
-	struct itimerspec t = { .it_value = { (time_t)(us / 1000000), (long)(us % 1000000 * 1000) } };
+	struct itimerspec t = { .it_value = {
+					(time_t)(us / 1000000), (long)(us % 1000000 * 1000) } };
 
 	if (timerfd_settime(l->timer, TFD_TIMER_ABSTIME, &t, NULL) != 0)
 		die("timer");
@@ -374,7 +375,8 @@ static uint32_t quantile(const uint32_t *sorted, size_t n, double q)
 	return n ? sorted[(size_t)((double)(n - 1) * q)] : 0;
 }
 
-static void tell(const struct load *l, const char *what, uint64_t number, uint64_t from, uint64_t to)
+static void tell(
+	const struct load *l, const char *what, uint64_t number, uint64_t from, uint64_t to)
 {
 	uint32_t *took_us[ENDS];
 	size_t n[ENDS] = { 0 };
@@ -421,7 +423,8 @@ static void read_url(struct load *l, const char *url, const char *method)
 	l->address.sin_family = AF_INET;
 	l->address.sin_port = htons((uint16_t)port);
 	l->request_size = (size_t)snprintf(l->request, sizeof l->request,
-		"%s %s HTTP/1.1\r\nHost: %s:%u\r\nContent-Length: 0\r\n\r\n", method, path, host, port);
+		"%s %s HTTP/1.1\r\nHost: %s:%u\r\nContent-Length: 0\r\n\r\n", method, path, host,
+		port);
 }
 
 static void read_phases(struct load *l, char *text)

@@ -17,26 +17,27 @@
 #include "proto/pirn.pb-c.h"
 #include "tests/harness/wait.h"
 
-#define IN_MAX      8192 /* of one link; a welcome, a beat, a dispatch: all far smaller */
-#define OUT_MAX     1024
-#define EVENTS      512
-#define BEAT_MS     1000
-#define AGAIN_MS    20
-#define GREETING    64
-#define CREDIT      64
-#define CALL_MS     60000
-#define ZMTP_MORE   1
-#define ZMTP_LONG   2
+#define IN_MAX       8192 /* of one link; a welcome, a beat, a dispatch: all far smaller */
+#define OUT_MAX      1024
+#define EVENTS       512
+#define BEAT_MS      1000
+#define AGAIN_MS     20
+#define GREETING     64
+#define CREDIT       64
+#define CALL_MS      60000
+#define ZMTP_MORE    1
+#define ZMTP_LONG    2
 #define ZMTP_COMMAND 4
 
 struct link {
 	int fd; /* -1: to be made again at due */
 	bool is_worker, greeted, welcome, calls;
 	uint8_t boot[16];
-	uint64_t due;      /* without a connection: to make one; else: to beat */
+	uint64_t due;              /* without a connection: to make one; else: to beat */
 	uint32_t generation, runs; /* calls that were sent; runs that were done */
 	size_t n_in, n_head;
-	uint8_t in[IN_MAX], head[IN_MAX]; /* head: the first frame of a message, until its second is there */
+	uint8_t in[IN_MAX],
+		head[IN_MAX]; /* head: the first frame of a message, until its second is there */
 };
 
 struct swarm {
@@ -132,11 +133,11 @@ static void say_hello(struct swarm *s, struct link *l)
 /* ZMTP 3.1's greeting with the NULL mechanism, and a READY that says DEALER. */
 static void greet(struct swarm *s, struct link *l)
 {
-	static const uint8_t bytes[GREETING] = { 0xFF, 0, 0, 0, 0, 0, 0, 0, 0, 0x7F, 3, 0, 'N',
-		'U', 'L', 'L' };
-	static const uint8_t ready[] = { ZMTP_COMMAND, 28, 5, 'R', 'E', 'A', 'D', 'Y', 11, 'S',
-		'o', 'c', 'k', 'e', 't', '-', 'T', 'y', 'p', 'e', 0, 0, 0, 6, 'D', 'E', 'A', 'L',
-		'E', 'R' };
+	static const uint8_t bytes[GREETING] = { 0xFF, 0, 0, 0, 0, 0, 0, 0, 0, 0x7F, 3, 0, 'N', 'U',
+		'L', 'L' };
+	static const uint8_t ready[] = { ZMTP_COMMAND, 28, 5, 'R', 'E', 'A', 'D', 'Y', 11, 'S', 'o',
+		'c', 'k', 'e', 't', '-', 'T', 'y', 'p', 'e', 0, 0, 0, 6, 'D', 'E', 'A', 'L', 'E',
+		'R' };
 
 	send_bytes(s, l, bytes, sizeof bytes);
 	send_bytes(s, l, ready, sizeof ready);

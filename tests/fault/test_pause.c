@@ -23,10 +23,10 @@
 #define ERR_TIMEOUT 10   /* PIRN_ERR_TIMEOUT: the worker itself sees that the time is over */
 #define ERR_LEASE   13   /* PIRN_ERR_LEASE: Redis does */
 
-#define CALLS      50    /* a second */
-#define CALL_MS    1000
-#define MARGIN_MS  3000  /* shorter than a pause of 5 s: who waits for its end is found out */
-#define BOUND_KB   65536 /* each process's PSS */
+#define CALLS     50 /* a second */
+#define CALL_MS   1000
+#define MARGIN_MS 3000  /* shorter than a pause of 5 s: who waits for its end is found out */
+#define BOUND_KB  65536 /* each process's PSS */
 
 static struct calls *calls;
 static struct memory *memory;
@@ -220,7 +220,8 @@ static void pause_for(struct scene *s, unsigned i, stop_fn *stop, stop_fn *wake)
 
 static void judge_calls(const struct calls_counts *n)
 {
-	print_message("calls: %llu sent, %llu ok, %llu refused, %llu expired, %llu lost; worst %llu ms\n",
+	print_message(
+		"calls: %llu sent, %llu ok, %llu refused, %llu expired, %llu lost; worst %llu ms\n",
 		(unsigned long long)n->sent, (unsigned long long)n->ok,
 		(unsigned long long)n->refused, (unsigned long long)n->expired,
 		(unsigned long long)n->lost, (unsigned long long)n->worst_ms);

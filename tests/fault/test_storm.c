@@ -81,13 +81,13 @@ static void all_are_served(uint64_t welcomes)
 	uint64_t called = swarm_called(swarm);
 	uint64_t failed = swarm_failed(swarm);
 
-	wait_until(PATIENCE_MS, swarm_welcomes(swarm) >= welcomes &&
-					swarm_welcome(swarm) == CLIENTS + WORKERS);
+	wait_until(PATIENCE_MS,
+		swarm_welcomes(swarm) >= welcomes && swarm_welcome(swarm) == CLIENTS + WORKERS);
 	swarm_call(swarm);
 	wait_until(PATIENCE_MS, swarm_called(swarm) >= called + CLIENTS);
-	wait_until(PATIENCE_MS, swarm_answered(swarm) + swarm_failed(swarm) +
-						swarm_cut_off(swarm) >=
-					swarm_called(swarm));
+	wait_until(
+		PATIENCE_MS, swarm_answered(swarm) + swarm_failed(swarm) + swarm_cut_off(swarm) >=
+				     swarm_called(swarm));
 	assert_int_equal(swarm_failed(swarm), failed);
 	assert_int_equal(swarm_cut_off(swarm), 0);
 	goes_on(20);
@@ -149,7 +149,8 @@ static void test_too_many(void **state)
 	swarm = swarm_start(f.endpoints[0], FEW, 1);
 	wait_until(PATIENCE_MS, swarm_turned_away(swarm) > 2 * FEW);
 	wait_until(PATIENCE_MS, swarm_welcome(swarm) > 10);
-	assert_true(swarm_welcome(swarm) <= 20 - 2); /* the gateway and the worker were there before */
+	assert_true(
+		swarm_welcome(swarm) <= 20 - 2); /* the gateway and the worker were there before */
 	assert_true(first_broker("pirn_broker_peers_refused_total") > 0);
 	goes_on(20);
 	swarm_stop(&swarm);

@@ -224,7 +224,8 @@ struct crowd {
 	bool idempotent;
 	const char *const *headers;
 	unsigned threads;
-	atomic_uint left, answered, hasty; /* hasty: 429 and 503 that do not say when to come again */
+	atomic_uint left, answered,
+		hasty; /* hasty: 429 and 503 that do not say when to come again */
 	atomic_uint of[STATUSES];
 	pthread_t all[MAX_THREADS];
 };
@@ -240,7 +241,8 @@ static void *call_on(void *arg)
 		if (!atomic_compare_exchange_weak(&c->left, &left, left - 1))
 			continue;
 		a = invoke(c->service, c->idempotent, c->headers);
-		if ((a.status == 503 || a.status == 429) && !strcasestr(a.headers, "\nRetry-After: "))
+		if ((a.status == 503 || a.status == 429) &&
+			!strcasestr(a.headers, "\nRetry-After: "))
 			c->hasty++;
 		c->of[a.status < STATUSES ? a.status : 0]++;
 		c->answered++;
@@ -341,7 +343,8 @@ static void test_a_breaker_probes_and_closes(void **state)
 	assert_true(frail->most <= 3);
 	openings = breaker_count("frail", "opened_total") - openings;
 	assert_true(frail->n > before);
-	assert_true(frail->n - before <= 3 * (openings + 2)); /* those that are counted a little later, too */
+	assert_true(frail->n - before <=
+		    3 * (openings + 2)); /* those that are counted a little later, too */
 
 	frail->status = 0;
 	wait_until(PATIENCE_MS, breaker_is("frail", "closed"));
@@ -430,7 +433,8 @@ static void test_a_deadline(void **state)
 	assert_int_equal(single->running, 2);
 	crowd_start(&patient, 2);
 	hellos(100);
-	assert_int_equal(single->n, 2); /* nobody waits for those runs, but they have their places */
+	assert_int_equal(
+		single->n, 2); /* nobody waits for those runs, but they have their places */
 	assert_int_equal(patient.answered, 0);
 	single->hold = 0;
 	crowd_join(&patient);
@@ -477,12 +481,13 @@ static void test_overload(void **state)
 	start = harness_now_ms();
 	for (unsigned i = 0; i < n; i++) {
 		wait_until(PATIENCE_MS, harness_now_ms() >= start + i * 1000 / per_second);
-		assert_int_equal(pirn_client_call_async(client, &PIRN_CALL(.service = "narrow"),
-					 on_reply, &flood),
+		assert_int_equal(pirn_client_call_async(
+					 client, &PIRN_CALL(.service = "narrow"), on_reply, &flood),
 			PIRN_CLIENT_OK);
 	}
 	wait_until(PATIENCE_MS, flood.done + flood.refused + flood.others == n);
-	print_message("%u done, %u refused of %u\n", (unsigned)flood.done, (unsigned)flood.refused, n);
+	print_message(
+		"%u done, %u refused of %u\n", (unsigned)flood.done, (unsigned)flood.refused, n);
 	assert_int_equal(flood.others, 0);
 	assert_int_equal(flood.hasty, 0);
 	assert_true(flood.refused > 0);
@@ -548,7 +553,8 @@ static void test_a_stuck_worker_is_replaced(void **state)
 	single->hang = 0;
 	assert_int_equal(c.of[504] + c.of[503], 2);
 	assert_true(c.of[504] >= 1);
-	wait_until(PATIENCE_MS, harness_child_named(harness_pid(u.process), "pirn-worker") != before);
+	wait_until(
+		PATIENCE_MS, harness_child_named(harness_pid(u.process), "pirn-worker") != before);
 	wait_until(PATIENCE_MS, call("single") == 200);
 	up_stop(&u);
 	(void)snprintf(f.http, sizeof f.http, "%s", f.urls[0]);
