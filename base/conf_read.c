@@ -164,9 +164,11 @@ static enum base_conf_outcome apply(struct reading *r, const struct base_conf_pl
 	const char *where, const char *value)
 {
 	char why[BASE_CONF_WHY_BYTES];
+	enum base_err err = base_conf_store(place, value, why, sizeof why);
 
-	return base_conf_store(place, value, why, sizeof why) ? wrong(r, where, why)
-							      : BASE_CONF_RUN;
+	if (err == BASE_NOMEM)
+		base_no_memory(where); /* nothing is wrong with it: a supervisor must try again */
+	return err ? wrong(r, where, why) : BASE_CONF_RUN;
 }
 
 static const char *from_environment(
@@ -253,6 +255,8 @@ static enum base_conf_outcome apply_file(struct reading *r, const char *path)
 	unsigned line;
 	enum base_err err = slurp(path, &text, &size);
 
+	if (err == BASE_NOMEM)
+		base_no_memory("the settings file");
 	if (err) {
 		(void)snprintf(why, sizeof why, "expected a settings file: %s", base_err_text(err));
 		return wrong(r, base_text_word(quoted, sizeof quoted, path), why);
@@ -261,6 +265,8 @@ static enum base_conf_outcome apply_file(struct reading *r, const char *path)
 	free(text);
 	if (!err)
 		return BASE_CONF_RUN;
+	if (err == BASE_NOMEM)
+		base_no_memory("a setting of the settings file");
 	(void)snprintf(
 		where, sizeof where, "%s:%u", base_text_word(quoted, sizeof quoted, path), line);
 	return wrong(r, where, why);
@@ -292,7 +298,7 @@ enum base_conf_outcome base_conf_read(const struct base_conf_program *program, v
 	while (outcome == BASE_CONF_RUN && r.at < r.argc)
 		outcome = take_word(&r);
 	if (outcome == BASE_CONF_RUN && base_conf_defaults(program->rows, settings))
-		outcome = wrong(&r, "settings", base_err_text(BASE_NOMEM));
+		base_no_memory("settings");
 	if (outcome == BASE_CONF_RUN)
 		outcome = apply_config(&r);
 	if (outcome == BASE_CONF_RUN)

@@ -225,7 +225,8 @@ void brk_carrier_ask(struct brk_carrier *c, struct store_redis *redis, const str
 {
 	uint32_t slot, generation;
 	struct open *o = base_slab_take(&c->slab, &slot, &generation);
-	assert(o); /* no memory: a broker that owes its core an answer cannot go on */
+	if (!o) /* a broker that owes its core an answer cannot go on */
+		base_no_memory("a question to Redis");
 	*o = (struct open){ c, NULL, ask->ticket, base_clock_us(), ask->kind, slot };
 	enum base_err err = redis ? asks[ask->kind](redis, ask, &c->bounds, o) : BASE_UNAVAILABLE;
 	if (!err)

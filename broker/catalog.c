@@ -333,7 +333,7 @@ static void on_all(void *arg, const struct store_reply *reply)
 		base_log(BASE_WARN, "registry_entries_broken", LOG_U64("entries", broken));
 	sweep_missing(c);
 	write_unsaved(c);
-	if (c->conf.on_read)
+	if (c->conf.on_read && c->version != -1) /* nothing was passed over */
 		c->conf.on_read(c->arg);
 	if (c->read_again)
 		read_all(c);

@@ -32,13 +32,15 @@ enum base_err brk_endpoints_make(const char *bind, char **out, char **why)
 		base_buf_add(&one, rest, size);
 		base_buf_str(&list, list.size ? "," : "");
 		base_buf_add(&list, one.data, one.size);
-		if (!is_endpoint((const char *)one.data))
+		if (one.failed || list.failed)
+			err = BASE_NOMEM;
+		else if (!is_endpoint((const char *)one.data))
 			err = BASE_CONFIG;
 		rest += size;
 		if (!*rest)
 			break;
 	}
-	if (err && asprintf(why, "cannot listen on %s: expected tcp://ADDRESS:PORT or ipc://PATH",
+	if (err == BASE_CONFIG && asprintf(why, "cannot listen on %s: expected tcp://ADDRESS:PORT or ipc://PATH",
 			   (char *)one.data) < 0)
 		*why = NULL;
 	base_buf_fini(&one);

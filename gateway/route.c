@@ -291,6 +291,8 @@ enum base_err gw_routes_new(const Pirn__Registry *registry, struct gw_routes **o
 		return BASE_NOMEM;
 	base_arena_init(&t->arena, 16 * 1024, MAX_TABLE_BYTES);
 	err = fill(t, registry);
+	if (err == BASE_NOMEM && !t->arena.starved)
+		err = BASE_FULL;
 	if (err) {
 		gw_routes_free(&t);
 		return err;

@@ -334,6 +334,8 @@ void gw_serve_registry(struct gw *gw, const Pirn__Registry *registry)
 	struct gw_routes *fresh;
 	enum base_err err = gw_routes_new(registry, &fresh);
 
+	if (err == BASE_NOMEM)
+		base_no_memory("routes"); /* with the old ones, new services would be denied to their users */
 	gw->events = registry->events;
 	keep_warnings(gw, registry);
 	if (!err) {

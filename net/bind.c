@@ -58,6 +58,8 @@ static const char *try_to_bind(void *router, const char *endpoint, enum base_err
 	zmq_setsockopt(router, ZMQ_IPV6, &ipv6, sizeof ipv6);
 	if (!is_in_use(endpoint) && zmq_bind(router, endpoint) == 0)
 		return NULL;
+	if (errno == ENOMEM)
+		*err = BASE_NOMEM;
 	if (errno != EADDRINUSE)
 		return zmq_strerror(errno);
 	*err = BASE_EXISTS;

@@ -7,14 +7,17 @@
 #include "store/link.h"
 
 #include <assert.h>
+#include <errno.h>
 #include <limits.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <unistd.h>
 
 #include <hiredis/async.h>
 #include <hiredis/hiredis.h>
 
+#define KEPT_BYTES (64u * 1024) /* of the buffer of what is to be written, while it is empty */
 #define FEW_ARGS 64 /* that need no memory of their own */
 
 struct store_link {
@@ -27,7 +30,7 @@ struct store_link {
 	bool has_poll; /* the handle is open or closing */
 	bool owned;    /* the owner has not let go */
 	bool told;     /* on_lost was called */
-	bool opened;
+	bool opened, told_open;
 	bool dirty;   /* hiredis has something to write */
 	bool busy;    /* a hiredis frame is on the stack */
 	bool writing; /* and it is redisAsyncHandleWrite */
@@ -46,15 +49,63 @@ static void on_closed(uv_handle_t *handle)
 	maybe_free(l);
 }
 
+/* The connection cannot be trusted any more: with an error in it hiredis ends it before it reads or writes. */
+static enum base_err lose_it(struct store_link *l)
+{
+	l->ac->c.err = REDIS_ERR_OOM;
+	snprintf(l->ac->c.errstr, sizeof l->ac->c.errstr, "Out of memory");
+	return BASE_NOMEM;
+}
+
+/* hiredis 0.14 makes a new buffer after each write, and falls when there is no memory for it. So what an open
+ * connection has to say is written here, out of its buffer, which stays; hiredis only hears of the end. */
+static void write_out(redisAsyncContext *ac)
+{
+	redisContext *c = &ac->c;
+	size_t size = sdslen(c->obuf);
+	ssize_t n = c->err || size == 0 ? 0 : write(c->fd, c->obuf, size);
+	sds small;
+	if (n < 0 && errno != EAGAIN && errno != EINTR) {
+		c->err = REDIS_ERR_IO;
+		snprintf(c->errstr, sizeof c->errstr, "%s", strerror(errno));
+	}
+	if (c->err) {
+		redisAsyncHandleWrite(ac); /* ends the connection */
+		return;
+	}
+	if (n > 0)
+		sdsrange(c->obuf, (int)n, -1);
+	if (sdslen(c->obuf) == 0 && sdsavail(c->obuf) > KEPT_BYTES && (small = sdsempty())) {
+		sdsfree(c->obuf);
+		c->obuf = small;
+	}
+	if (sdslen(c->obuf) > 0)
+		ac->ev.addWrite(ac->ev.data);
+	else
+		ac->ev.delWrite(ac->ev.data);
+}
+
+static void handle_write(redisAsyncContext *ac)
+{
+	if (ac->c.flags & REDIS_CONNECTED)
+		write_out(ac);
+	else
+		redisAsyncHandleWrite(ac);
+}
+
 /* Runs one of hiredis's entry points, and frees what it was asked to free meanwhile. */
 static void enter(struct store_link *l, void (*handle)(redisAsyncContext *ac))
 {
 	l->busy = true;
-	l->writing = handle == redisAsyncHandleWrite;
+	l->writing = handle == handle_write;
 	handle(l->ac);
 	l->busy = l->writing = false;
 	if (!l->owned && l->ac)
 		redisAsyncFree(l->ac);
+	if (l->ac && l->opened && !l->told_open && l->owned) {
+		l->told_open = true;
+		l->events.on_open(l->events.arg);
+	}
 }
 
 static void on_poll(uv_poll_t *poll, int status, int events)
@@ -65,7 +116,7 @@ static void on_poll(uv_poll_t *poll, int status, int events)
 	if (l->ac && (events & UV_READABLE))
 		enter(l, redisAsyncHandleRead);
 	if (l->ac && (events & UV_WRITABLE))
-		enter(l, redisAsyncHandleWrite);
+		enter(l, handle_write);
 }
 
 static void watch(struct store_link *l, int events)
@@ -125,7 +176,7 @@ static bool flush(void *arg)
 {
 	struct store_link *l = arg;
 	if (l->ac && l->opened && l->dirty && !(l->watched & UV_WRITABLE))
-		enter(l, redisAsyncHandleWrite);
+		enter(l, handle_write);
 	return false;
 }
 
@@ -147,9 +198,7 @@ static void on_connect(const redisAsyncContext *ac, int status)
 		lost(l, ac);
 		return;
 	}
-	l->opened = true;
-	if (l->owned)
-		l->events.on_open(l->events.arg);
+	l->opened = true; /* on_open comes when hiredis has nothing to write yet: see write_out */
 }
 
 static void on_disconnect(const redisAsyncContext *ac, int status)
@@ -290,8 +339,11 @@ enum base_err store_link_send(struct store_link *l, const struct store_arg *args
 			words[i] = args[i].data ? args[i].data : "";
 			sizes[i] = args[i].size;
 		}
+		const redisCallback *last = l->ac->replies.tail;
 		int rc = redisAsyncCommandArgv(l->ac, on_reply, NULL, (int)n_args, words, sizes);
 		err = rc == REDIS_OK ? BASE_OK : BASE_UNAVAILABLE;
+		if (!err && l->ac->replies.tail == last)
+			err = lose_it(l); /* 0.14 took it without a callback, and would fall over the reply */
 	}
 	if (words != few_words)
 		free(words);

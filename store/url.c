@@ -72,6 +72,10 @@ static const char *take_login(char **rest, struct store_url *url)
 		return "its user or password holds a broken %-escape";
 	url->password = strdup(password);
 	url->user = *user ? strdup(user) : NULL;
+	if (*user && !url->user) { /* without either there was no memory: see store_url_parse */
+		free(url->password);
+		url->password = NULL;
+	}
 	return NULL;
 }
 

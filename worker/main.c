@@ -1,6 +1,8 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include <jansson.h>
+
 #include "worker/crash.h"
 #include "worker/worker.h"
 
@@ -14,6 +16,16 @@ static char **copy_words(int argc, char **argv)
 	return copy;
 }
 
+/* jansson reads and writes through what it did not get. */
+static void *json_memory(size_t size)
+{
+	void *block = malloc(size);
+
+	if (!block)
+		base_no_memory("JSON");
+	return block;
+}
+
 int main(int argc, char **argv)
 {
 	struct wrk_settings settings = { 0 };
@@ -22,6 +34,7 @@ int main(int argc, char **argv)
 	enum base_conf_outcome outcome =
 		base_conf_read(&wrk_settings_program, &settings, argc, argv, NULL);
 
+	json_set_alloc_funcs(json_memory, free);
 	if (outcome == BASE_CONF_WRONG) {
 		code = WRK_EXIT_USAGE;
 	} else if (outcome == BASE_CONF_DONE) {

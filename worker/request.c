@@ -41,7 +41,7 @@ static enum base_err open_http(struct pirn_request *req)
 
 	req->http = pirn__http_request__unpack(&allocator, req->run->meta_size, req->run->in.data);
 	if (!req->http)
-		return BASE_PROTOCOL;
+		return req->arena.starved ? BASE_NOMEM : BASE_PROTOCOL;
 	req->method = text(&req->http->method);
 	req->target = text(&req->http->target);
 	req->path = path_of(&req->arena, req->target);

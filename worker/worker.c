@@ -157,7 +157,7 @@ static void open_links(struct worker *w)
 	base_log(BASE_ERROR, "brokers_wrong", LOG_STR("brokers", w->settings->brokers),
 		LOG_STR("why", why ? why : base_err_text(err)));
 	free(why);
-	stop(w, WRK_EXIT_USAGE);
+	stop(w, err == BASE_CONFIG || err == BASE_INVALID ? WRK_EXIT_USAGE : WRK_EXIT_FAILED);
 }
 
 /* Calls come as soon as the links are open: what they need must be there. A Redis that cannot be

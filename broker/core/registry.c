@@ -215,6 +215,9 @@ done:
 	return err;
 }
 
+/* Nobody tells it a second time, and a service that is not known would be denied to those who ask for it. */
+static const char unknown[] = "a service that others announced";
+
 /* The older first sight is the true one, whoever saw it. */
 static void merge_entry(struct brk_core *core, struct brk_service *service,
 	const Pirn__Entry *entry, struct packed *p)
@@ -226,7 +229,7 @@ static void merge_entry(struct brk_core *core, struct brk_service *service,
 		first_ms = entry->first_ms;
 	if (entry->announced_ms > announced_ms) {
 		if (!is_same(service, p) && adopt(core, service, p))
-			return;
+			base_no_memory(unknown);
 		set_times(service, first_ms, entry->announced_ms);
 	} else if (is_older) {
 		set_times(service, first_ms, announced_ms);
@@ -247,20 +250,20 @@ void brk_registry_entry(struct brk_core *core, const Pirn__Entry *entry)
 		return;
 	}
 	if (pack(entry->manifest, &p))
-		return;
+		base_no_memory(unknown);
 	service = brk_service_find(core, entry->manifest->service);
 	if (service) {
 		merge_entry(core, service, entry, &p);
-	} else if ((service = brk_service_new(core, entry->manifest->service))) {
-		if (adopt(core, service, &p))
-			brk_service_bury(core, service);
-		else
-			set_times(service,
-				entry->has_first_ms ? entry->first_ms : brk_unix_ms(core),
-				entry->announced_ms);
+	} else if (HASH_COUNT(core->services) < core->conf.max_services) {
+		service = brk_service_new(core, entry->manifest->service);
+		if (!service || adopt(core, service, &p))
+			base_no_memory(unknown);
+		set_times(service,
+			entry->has_first_ms ? entry->first_ms : brk_unix_ms(core),
+			entry->announced_ms);
 	}
 	free(p.bytes);
-	if (service && service->entry.manifest)
+	if (service)
 		brk_breaker_noted(core, service, entry->breaker);
 }
 
