@@ -690,7 +690,7 @@ SWEEP("core: Redis goes and comes", recovery_path, OOM_MAY_ABORT)
 SWEEP("core: adoption", adoption_path, OOM_MAY_ABORT)
 SWEEP("core: calls with a key", keyed_path, OOM_MAY_ABORT)
 SWEEP("core: questions", questions_path, OOM_MAY_ABORT)
-SWEEP("core: registry entries", registry_path, 0)
+SWEEP("core: registry entries", registry_path, OOM_MAY_ABORT)
 SWEEP("core: drain and end", drain_path, OOM_MAY_ABORT)
 
 int main(void)
