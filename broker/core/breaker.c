@@ -215,7 +215,8 @@ static void adopt_opening(struct brk_core *core, struct brk_service *service)
 		return;
 	if (left > note->open_ms)
 		left = note->open_ms;
-	if (base_breaker_adopt(machine(service), core->now_ms, core->now_ms + left, note->openings)) {
+	if (base_breaker_adopt(
+		    machine(service), core->now_ms, core->now_ms + left, note->openings)) {
 		tell(core, service);
 		brk_service_touch(core, service);
 	}
@@ -306,7 +307,8 @@ static bool is_slow(const struct brk_core *core, const struct brk_call *call)
 	const struct brk_service *service = call->service;
 
 	return service->guard.slow_percent > 0 && !BRK_FAULTY(core, SLOW_UNCOUNTED) &&
-	       took_us(core, call) > (uint64_t)service->timeout_ms * 10 * service->guard.slow_percent;
+	       took_us(core, call) >
+		       (uint64_t)service->timeout_ms * 10 * service->guard.slow_percent;
 }
 
 /* A deadline may be the caller's, and shorter than what the service is allowed, or what a wait in the

@@ -26,8 +26,8 @@ struct brk_service;
 struct brk_ejection {
 	uint32_t failures; /* in a row */
 	uint32_t times;
-	uint64_t until_ms; /* out until then; 0: in */
-	uint64_t since_ms; /* in since then */
+	uint64_t until_ms;         /* out until then; 0: in */
+	uint64_t since_ms;         /* in since then */
 	struct base_heap_node due; /* out: in core->ejected */
 };
 

@@ -15,10 +15,12 @@ static bool merge_force(Pirn__BreakerNote *into, const Pirn__BreakerNote *from)
 {
 	uint32_t force = from->has_force ? from->force : PIRN__BREAKER_FORCE__AUTO;
 
-	if (!is_time(from->has_force_ms, from->force_ms) || force > PIRN__BREAKER_FORCE__FORCED_CLOSED)
+	if (!is_time(from->has_force_ms, from->force_ms) ||
+		force > PIRN__BREAKER_FORCE__FORCED_CLOSED)
 		return false;
-	if (into->has_force_ms && (from->force_ms < into->force_ms ||
-					  (from->force_ms == into->force_ms && force <= into->force)))
+	if (into->has_force_ms &&
+		(from->force_ms < into->force_ms ||
+			(from->force_ms == into->force_ms && force <= into->force)))
 		return false;
 	into->has_force = into->has_force_ms = 1;
 	into->force = force;

@@ -30,7 +30,8 @@ static struct base_breaker fresh(const struct base_breaker_conf *c)
 	return b;
 }
 
-static bool give(struct base_breaker *b, uint64_t now, base_breaker_pass pass, enum base_breaker_end end)
+static bool give(
+	struct base_breaker *b, uint64_t now, base_breaker_pass pass, enum base_breaker_end end)
 {
 	bool changed = base_breaker_give(b, now, pass, end, CHANCE);
 
@@ -362,8 +363,8 @@ static void a_tenth_more_or_less(void **state)
 		uint64_t length;
 
 		runs(&b, START_MS, BASE_BREAKER_FAILED, 2);
-		base_breaker_give(&b, START_MS, base_breaker_take(&b, START_MS), BASE_BREAKER_FAILED,
-			(uint32_t)base_rand_next(&rand));
+		base_breaker_give(&b, START_MS, base_breaker_take(&b, START_MS),
+			BASE_BREAKER_FAILED, (uint32_t)base_rand_next(&rand));
 		length = b.until_ms - START_MS;
 		assert_in_range(length, 900, 1100);
 		least = length < least ? length : least;
@@ -466,7 +467,8 @@ static void what_is_no_pass_does_nothing(void **state)
 	open_it(&b, START_MS);
 	until = b.until_ms;
 	for (uint64_t i = 0; i < 20; i++)
-		assert_false(give(&b, START_MS, (uint64_t)b.generation << 32 | i, BASE_BREAKER_FAILED));
+		assert_false(
+			give(&b, START_MS, (uint64_t)b.generation << 32 | i, BASE_BREAKER_FAILED));
 	assert_int_equal(b.openings, 1);
 	assert_int_equal(b.until_ms, until);
 	count(&b, START_MS, 0, 0);
@@ -491,7 +493,8 @@ static void others_openings(void **state)
 	assert_int_equal(b.openings, 3);
 	assert_false(base_breaker_adopt(&b, START_MS, START_MS + 3000, 1));
 	assert_int_equal(b.until_ms, START_MS + 3000);
-	assert_false(base_breaker_adopt(&b, START_MS, UINT64_MAX, UINT32_MAX)); /* as long as may be */
+	assert_false(
+		base_breaker_adopt(&b, START_MS, UINT64_MAX, UINT32_MAX)); /* as long as may be */
 	assert_int_equal(b.until_ms, START_MS + 4400);
 	base_breaker_check(&b);
 	assert_true(base_breaker_tick(&b, b.until_ms, 0));
@@ -576,10 +579,10 @@ static void states_have_names(void **state)
 
 /* ---- random walks --------------------------------------------------------------------- */
 
-#define WALKS     300
-#define STEPS     400
-#define MAX_ENDS  (STEPS + 1)
-#define MAX_HELD  64
+#define WALKS    300
+#define STEPS    400
+#define MAX_ENDS (STEPS + 1)
+#define MAX_HELD 64
 
 /* A run that somebody holds: which life of the breaker it was begun in. */
 struct held {
@@ -729,7 +732,7 @@ static void step_give(struct model *m, struct base_breaker *b, struct base_rand 
 {
 	uint32_t dice = (uint32_t)base_rand_below(rand, 100);
 	enum base_breaker_end end = dice < sickness ? BASE_BREAKER_FAILED
-				    : dice < 95	    ? BASE_BREAKER_OK
+				    : dice < 95     ? BASE_BREAKER_OK
 						    : BASE_BREAKER_UNKNOWN;
 	uint32_t life = m->life;
 	struct held h;
@@ -755,7 +758,8 @@ static void step_tick(struct model *m, struct base_breaker *b, struct base_rand 
 	assert_int_equal(changed, m->life != life);
 }
 
-static void step_adopt(struct model *m, struct base_breaker *b, struct base_rand *rand, uint64_t now)
+static void step_adopt(
+	struct model *m, struct base_breaker *b, struct base_rand *rand, uint64_t now)
 {
 	uint64_t until = now - 100 + base_rand_below(rand, 2 * m->conf.open_max_ms);
 	uint32_t openings = (uint32_t)base_rand_below(rand, 6), before = m->openings;
@@ -775,7 +779,8 @@ static void step_adopt(struct model *m, struct base_breaker *b, struct base_rand
 	m->openings = m->openings ? m->openings : 1;
 }
 
-static void step_force(struct model *m, struct base_breaker *b, struct base_rand *rand, uint64_t now)
+static void step_force(
+	struct model *m, struct base_breaker *b, struct base_rand *rand, uint64_t now)
 {
 	enum base_breaker_force force = (enum base_breaker_force)base_rand_below(rand, 3);
 	char now_forced = m->state == 'F' || m->state == 'L' ? m->state : 'C';

@@ -133,7 +133,8 @@ static void event(struct asked *k, uint32_t slot)
 static void is_refused(const struct asked *k, uint32_t slot, uint32_t least_ms, uint32_t most_ms)
 {
 	rig_is_refused(&k->rig, slot, PIRN__REASON__BREAKER_OPEN);
-	assert_in_range(rig_nth(&k->rig, PIRN__KIND__REFUSED, 0)->item.retry_after_ms, least_ms, most_ms);
+	assert_in_range(
+		rig_nth(&k->rig, PIRN__KIND__REFUSED, 0)->item.retry_after_ms, least_ms, most_ms);
 }
 
 static Pirn__Query set_query(const char *service, uint32_t force)
@@ -169,7 +170,8 @@ static Pirn__BreakerNote forced(uint32_t force, uint64_t force_ms)
 }
 
 /* An entry as another broker wrote it; announced_ms 1: of an old manifest. */
-static void read_entry(struct asked *k, const char *service, uint64_t announced_ms, Pirn__BreakerNote note)
+static void read_entry(
+	struct asked *k, const char *service, uint64_t announced_ms, Pirn__BreakerNote note)
 {
 	Pirn__Manifest m = rig_manifest(service);
 	Pirn__Entry entry = PIRN__ENTRY__INIT;
@@ -241,24 +243,17 @@ static void what_an_answer_means(void **state)
 		uint32_t status, reason;
 		int call, event;
 	} rows[] = {
-		{ 200, 0, OK, OK },
-		{ 204, 0, OK, OK },
-		{ 302, 0, OK, OK },
-		{ 400, 0, OK, OK },
-		{ 404, 0, OK, OK },
-		{ 499, 0, OK, OK },
-		{ 408, 0, FAILED, FAILED },
-		{ 425, 0, FAILED, FAILED },
-		{ 429, 0, FAILED, FAILED },
-		{ 500, 0, FAILED, FAILED },
+		{ 200, 0, OK, OK }, { 204, 0, OK, OK }, { 302, 0, OK, OK }, { 400, 0, OK, OK },
+		{ 404, 0, OK, OK }, { 499, 0, OK, OK }, { 408, 0, FAILED, FAILED },
+		{ 425, 0, FAILED, FAILED }, { 429, 0, FAILED, FAILED }, { 500, 0, FAILED, FAILED },
 		{ 599, 0, FAILED, FAILED },
 		{ 100, 0, FAILED, FAILED }, /* no status of a response: CRASHED */
 		{ 0, PIRN__REASON__CRASHED, FAILED, FAILED },
 		{ 0, PIRN__REASON__TOO_LARGE, FAILED, FAILED },
-		{ 0, PIRN__REASON__OVERLOADED, FAILED, FAILED },
-		{ 0, 77, FAILED, FAILED },
+		{ 0, PIRN__REASON__OVERLOADED, FAILED, FAILED }, { 0, 77, FAILED, FAILED },
 		{ 0, PIRN__REASON__NOT_DURABLE, FAILED, FAILED },
-		{ 0, PIRN__REASON__DEADLINE, NOTHING, NOTHING }, /* it had no time, and needed none */
+		{ 0, PIRN__REASON__DEADLINE, NOTHING,
+			NOTHING }, /* it had no time, and needed none */
 		{ 0, PIRN__REASON__CANCELLED, NOTHING, NOTHING },
 		{ 0, PIRN__REASON__MALFORMED, NOTHING, NOTHING },
 		{ 0, PIRN__REASON__NO_WORKER, NOTHING, NOTHING },
@@ -340,7 +335,8 @@ static void what_waiting_left_of_a_deadline_is_not_the_services(void **state)
 
 	(void)state;
 	rig_item(&k->rig, CLIENT, PIRN__KIND__SUBMIT,
-		(struct rig_item){ .service = "hello", .data = "request", .slot = 2, .left_ms = 1000 });
+		(struct rig_item){
+			.service = "hello", .data = "request", .slot = 2, .left_ms = 1000 });
 	tiny_pass(k->t, 700);
 	result(k, &run, 200, 0);
 	rig_credit(&k->rig, A, "hello", 2);
@@ -671,7 +667,8 @@ static void the_tick_may_be_late(void **state)
 	is_state(k, BASE_BREAKER_OPEN);
 	k->rig.now_ms = breaker(k)->until_ms;
 	call(k, 3);
-	assert_int_equal(rig_one(&k->rig, PIRN__KIND__REFUSED)->item.reason, PIRN__REASON__OVERLOADED);
+	assert_int_equal(
+		rig_one(&k->rig, PIRN__KIND__REFUSED)->item.reason, PIRN__REASON__OVERLOADED);
 	assert_int_equal(rig_count(&k->rig, PIRN__KIND__DISPATCH), 1);
 	is_state(k, BASE_BREAKER_HALF_OPEN);
 	asked_free(k);
@@ -727,7 +724,8 @@ static void a_probe_that_comes_back_unrun_frees_its_place(void **state)
 	for (uint32_t i = 0; i < 3; i++)
 		run = call_and_run(k, i);
 	result(k, &run, 0, PIRN__REASON__NO_WORKER);
-	assert_int_equal(rig_count(&k->rig, PIRN__KIND__DISPATCH), 1); /* and it is the next to take it */
+	assert_int_equal(
+		rig_count(&k->rig, PIRN__KIND__DISPATCH), 1); /* and it is the next to take it */
 	rig_item(&k->rig, CLIENT, PIRN__KIND__CANCEL, (struct rig_item){ .slot = 0 });
 	assert_int_equal(base_breaker_probing(breaker(k)), 2);
 	call_and_run(k, 4);

@@ -311,7 +311,8 @@ static void the_one_that_comes_back_first_is_back(void **state)
 	assert_int_equal(hello(k)->n_ready, 1);
 	leave(k, FIRST + 1, GONE);
 	call(k);
-	assert_int_equal(rig_one(&k->rig, PIRN__KIND__REFUSED)->item.reason, PIRN__REASON__NO_WORKER);
+	assert_int_equal(
+		rig_one(&k->rig, PIRN__KIND__REFUSED)->item.reason, PIRN__REASON__NO_WORKER);
 	asked_free(k);
 }
 
@@ -468,8 +469,8 @@ static void end_one(struct asked *k, struct base_rand *rand, uint32_t worker)
 	run.slot = link->running->prev->slot;
 	run.generation = link->running->prev->generation;
 	tiny_result(k->t, worker, &run,
-		(struct rig_item){ .status = status,
-			.reason = status ? 0 : PIRN__REASON__NO_WORKER });
+		(struct rig_item){
+			.status = status, .reason = status ? 0 : PIRN__REASON__NO_WORKER });
 }
 
 /* Mostly they stay. */
