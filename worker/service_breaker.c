@@ -62,8 +62,8 @@ int pirn_breaker_set(const char *name, const struct pirn_breaker_options *option
 		return PIRN_ERR_INVALID;
 	if (options)
 		conf = conf_of(options);
-	return code_of(wrk_breakers_set(
-		wrk_native_breakers(where->native), name, &conf, base_clock_ms()));
+	return code_of(
+		wrk_breakers_set(wrk_native_breakers(where->native), name, &conf, base_clock_ms()));
 }
 
 /* ---- passes ----------------------------------------------------------------------- */
@@ -95,8 +95,8 @@ int pirn_breaker_enter(struct pirn_request *req, const char *name)
 		return PIRN_ERR_LIMIT;
 	if (now_ms >= until_ms)
 		return PIRN_ERR_TIMEOUT;
-	return code_of(wrk_breakers_enter(wrk_native_breakers(req->native), name, now_ms, until_ms,
-		pass, &req->open_ms));
+	return code_of(wrk_breakers_enter(
+		wrk_native_breakers(req->native), name, now_ms, until_ms, pass, &req->open_ms));
 }
 
 void pirn_breaker_leave(struct pirn_request *req, const char *name, bool ok)

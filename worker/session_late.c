@@ -57,8 +57,7 @@ void wrk_session_set_clock(struct wrk_session *s)
 		return;
 	s->clock_at_us = at_us;
 	now_us = base_clock_us();
-	uv_timer_start(
-		&s->clock, on_clock, at_us > now_us ? (at_us - now_us + 999) / 1000 : 0, 0);
+	uv_timer_start(&s->clock, on_clock, at_us > now_us ? (at_us - now_us + 999) / 1000 : 0, 0);
 }
 
 /* ---- what is stuck ------------------------------------------------------------- */

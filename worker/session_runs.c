@@ -89,7 +89,8 @@ static void tell_credit(struct wrk_session *s, struct wrk_service *service)
 			continue;
 		base_log(BASE_ERROR, "credit_not_sent", LOG_STR("service", credit.service),
 			LOG_ERR(err));
-		net_link_break(link, "its credit could not be sent"); /* and would not be sent again */
+		net_link_break(
+			link, "its credit could not be sent"); /* and would not be sent again */
 	}
 }
 

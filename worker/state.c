@@ -201,7 +201,8 @@ static void note_breaker(struct wrk_state *s)
 static void tick_breaker(struct wrk_state *s)
 {
 	if (s->breaker.state != BASE_BREAKER_CLOSED &&
-		base_breaker_tick(&s->breaker, s->conf.now_ms(), (uint32_t)base_rand_next(&s->rand)))
+		base_breaker_tick(
+			&s->breaker, s->conf.now_ms(), (uint32_t)base_rand_next(&s->rand)))
 		note_breaker(s);
 }
 
@@ -210,7 +211,7 @@ static enum base_breaker_end verdict(const struct wrk_state *s, const struct wrk
 	if (c->err != BASE_IO && c->err != BASE_UNAVAILABLE)
 		return BASE_BREAKER_OK; /* it answered */
 	return s->conf.now_ms() - c->started_ms >= s->conf.vain_ms ? BASE_BREAKER_FAILED
-							 : BASE_BREAKER_UNKNOWN;
+								   : BASE_BREAKER_UNKNOWN;
 }
 
 static void give_pass(struct wrk_state *s, struct wrk_state_call *c, enum base_breaker_end end)

@@ -21,7 +21,8 @@
 #include "worker/session.h"
 
 #define AGAIN "PIRN_WORKER_AGAIN" /* set by a worker that starts itself anew */
-#define MEMORY_AT "PIRN_WORKER_MEMORY_AT" /* and by one that does so for its memory: when, monotonic, ms */
+#define MEMORY_AT \
+	"PIRN_WORKER_MEMORY_AT" /* and by one that does so for its memory: when, monotonic, ms */
 
 /* Well under the 5 s that a run has by default: a Redis that hangs is answered 503, not 504. */
 #define REDIS_MS 2000
@@ -45,7 +46,7 @@ struct worker {
 	bool forgiving;   /* a service that does not load does not end the start */
 	bool draining, anew;
 	bool few_said; /* that there are fewer threads than services may want */
-	bool cut; /* the end did not wait for all */
+	bool cut;      /* the end did not wait for all */
 	enum wrk_exit code;
 };
 
@@ -522,8 +523,7 @@ static void take_over(struct worker *w)
 
 	w->forgiving = getenv(AGAIN) != NULL;
 	w->memory.last_ms = at && w->forgiving ? strtoull(at, NULL, 10) : 0;
-	w->memory.bound =
-		wrk_memory_bound(w->settings->max_memory, "", wrk_memory_machine());
+	w->memory.bound = wrk_memory_bound(w->settings->max_memory, "", wrk_memory_machine());
 	(void)unsetenv(AGAIN);
 }
 
