@@ -464,6 +464,21 @@ static void test_deadline_while_claiming(void **state)
 	asked_free(k);
 }
 
+/* What Redis says is heard before the tick: nothing starts without time. */
+static void test_deadline_before_its_tick(void **state)
+{
+	struct asked *k = asked_new(NULL, 10);
+
+	(void)state;
+	asked_call(k, (struct asked_call){ .slot = 1, .left_ms = 100 });
+	k->rig.now_ms += 100;
+	tiny_tell(k->t);
+	rig_is_refused(&k->rig, 1, PIRN__REASON__DEADLINE);
+	tiny_run(k->t); /* its claim is given back */
+	assert_true(is_free(k));
+	asked_free(k);
+}
+
 static void test_deadline_while_waiting(void **state)
 {
 	struct asked *k = asked_new(NULL, 0);
@@ -726,6 +741,7 @@ int main(void)
 		cmocka_unit_test(test_a_worker_is_lost),
 		cmocka_unit_test(test_tokens_grow),
 		cmocka_unit_test(test_deadline_while_claiming),
+		cmocka_unit_test(test_deadline_before_its_tick),
 		cmocka_unit_test(test_deadline_while_waiting),
 		cmocka_unit_test(test_deadline_while_running),
 		cmocka_unit_test(test_deadline_while_answering),

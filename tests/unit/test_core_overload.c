@@ -79,6 +79,12 @@ static void test_bytes(void **state)
 	rig_item(&r, CLIENT, PIRN__KIND__CANCEL, (struct rig_item){ .slot = 0 });
 	rig_submit(&r, CLIENT, 4, "hello", 0);
 	assert_int_equal(rig_figures(&r).waiting, 3);
+	rig_credit(&r, A, "hello", 4);
+	rig_item(&r, CLIENT, PIRN__KIND__SUBMIT,
+		(struct rig_item){ .service = "hello",
+			.data = "more than twenty bytes, which need not wait",
+			.slot = 5 });
+	assert_int_equal(rig_count(&r, PIRN__KIND__DISPATCH), 1);
 	rig_free(&r);
 }
 
@@ -424,6 +430,82 @@ static void test_it_ends(void **state)
 	pass(&r, 100);
 	assert_false(overload(&r)->is_on);
 	assert_int_equal(brk_overload_due(r.core), UINT64_MAX);
+	rig_free(&r);
+}
+
+/* So many come in an interval that one of them is given up; all others are answered. */
+static bool goes_on_after(uint32_t n_answered)
+{
+	struct rig r = new_rig(NULL, 3);
+	uint64_t granted = 3;
+	bool is_on;
+
+	run_once(&r, 99, 1000);
+	rig_submit(&r, CLIENT, 90, "hello", 0); /* it stays */
+	rig_submit(&r, CLIENT, 91, "hello", 0);
+	rig_submit(&r, CLIENT, 92, "hello", 0);
+	rig_submit(&r, CLIENT, 93, "hello", 0);
+	pass(&r, 100);
+	assert_true(overload(&r)->is_on);
+	is_given_up(&r, 0, 92);
+	rig_credit(&r, A, "hello", ++granted);
+	assert_int_equal(rig_figures(&r).waiting, 0);
+	for (uint32_t i = 0; i < n_answered; i++) {
+		Pirn__Item run;
+
+		rig_credit(&r, A, "hello", ++granted);
+		rig_submit(&r, CLIENT, i, "hello", 0);
+		run = rig_one(&r, PIRN__KIND__DISPATCH)->item;
+		rig_result(&r, A, &run, 200, 0);
+	}
+	pass(&r, 100);
+	is_on = overload(&r)->is_on;
+	rig_free(&r);
+	return is_on;
+}
+
+static void test_its_balance(void **state)
+{
+	(void)state;
+	assert_true(goes_on_after(0));
+	assert_true(goes_on_after(4));
+	assert_false(goes_on_after(5));
+}
+
+/* Who waits longer than twice what anybody did that was dispatched has no hope. */
+static void test_its_limit_follows_what_is_dispatched(void **state)
+{
+	struct rig r = new_rig(NULL, 2);
+
+	(void)state;
+	run_once(&r, 99, 300000);
+	r.now_ms += 300;
+	for (uint32_t i = 0; i < 3; i++)
+		rig_submit(&r, CLIENT, i, "hello", 0);
+	pass(&r, 600);
+	is_given_up(&r, 0, 1);
+	rig_item(&r, CLIENT, PIRN__KIND__CANCEL, (struct rig_item){ .slot = 2 });
+	rig_submit(&r, CLIENT, 3, "hello", 0);
+	rig_submit(&r, CLIENT, 4, "hello", 0);
+	pass(&r, 20);
+	rig_credit(
+		&r, A, "hello", 3); /* the newest, after 20 ms: the longest wait of this interval */
+	assert_int_equal(state_of(&r, 4), BRK_CALL_RUNNING);
+	rig_submit(&r, CLIENT, 5, "hello", 0);
+	pass(&r, 279);
+	assert_int_equal(rig_figures(&r).waiting, 2);
+	pass(&r, 1);
+	is_given_up(&r, 0, 3); /* after 300 ms */
+	pass(&r, 300);         /* the second interval */
+	assert_true(overload(&r)->is_on);
+	rig_submit(&r, CLIENT, 6, "hello", 0);
+	pass(&r, 1);
+	is_given_up(&r, 0, 5);
+	rig_submit(&r, CLIENT, 7, "hello", 0);
+	pass(&r, 38);
+	assert_int_equal(rig_figures(&r).waiting, 2);
+	pass(&r, 1);
+	is_given_up(&r, 0, 6); /* after 40 */
 	rig_free(&r);
 }
 
@@ -856,6 +938,8 @@ int main(void)
 		cmocka_unit_test(test_a_late_tick_is_no_overload),
 		cmocka_unit_test(test_who_was_the_newest_for_long),
 		cmocka_unit_test(test_it_ends),
+		cmocka_unit_test(test_its_balance),
+		cmocka_unit_test(test_its_limit_follows_what_is_dispatched),
 		cmocka_unit_test(test_many_are_given_up),
 		cmocka_unit_test(test_events_by_number),
 		cmocka_unit_test(test_events_by_bytes),
