@@ -16,6 +16,7 @@
 #define MAX_OPEN_MS    (3600u * 1000)
 #define MAX_LONGEST_MS (24u * 3600 * 1000)
 #define MAX_SUCCESSES  1000u
+#define LATE_MS        250u /* that a run's end may be told after its time */
 
 static struct base_breaker *machine(struct brk_service *service)
 {
@@ -311,6 +312,15 @@ static bool is_slow(const struct brk_core *core, const struct brk_call *call)
 		       (uint64_t)service->timeout_ms * 10 * service->guard.slow_percent;
 }
 
+/* It ended long after its time was over, which it would have been told at once if this process had run
+ * itself. Its answer may have lain in our inbox meanwhile, its worker have given us up: that
+ * says nothing of the service, whose breaker would open in all brokers when one of them
+ * wakes up. */
+static bool were_late(const struct brk_core *core, const struct brk_call *call)
+{
+	return core->now_ms > call->deadline.due + LATE_MS;
+}
+
 /* A deadline may be the caller's, and shorter than what the service is allowed, or what a wait in the
  * queue left of it: then it says nothing. Otherwise an impatient caller could open the
  * breaker for all, and an overload would. */
@@ -319,15 +329,18 @@ static enum base_breaker_end verdict_of_deadline(
 {
 	bool full = took_us(core, call) >= (uint64_t)call->service->timeout_ms * 1000;
 
+	if (were_late(core, call))
+		return BASE_BREAKER_UNKNOWN;
 	return full || is_slow(core, call) ? BASE_BREAKER_FAILED : BASE_BREAKER_UNKNOWN;
 }
 
 /* A worker is lost once, however much ran there: the oldest run that may count does. */
-static enum base_breaker_end verdict_of_loss(const struct brk_call *call)
+static enum base_breaker_end verdict_of_loss(
+	const struct brk_core *core, const struct brk_call *call)
 {
 	const struct brk_call *other;
 
-	if (call->link->peer->orderly)
+	if (call->link->peer->orderly || were_late(core, call))
 		return BASE_BREAKER_UNKNOWN;
 	DL_FOREACH (call->link->running, other) {
 		if (other == call)
@@ -345,7 +358,8 @@ static enum base_breaker_end verdict_of_status(
 		return BASE_BREAKER_FAILED;
 	if (status >= 400 && BRK_FAULTY(core, CALLER_COUNTED))
 		return BASE_BREAKER_FAILED;
-	return is_slow(core, call) ? BASE_BREAKER_FAILED : BASE_BREAKER_OK;
+	return is_slow(core, call) && !were_late(core, call) ? BASE_BREAKER_FAILED
+							     : BASE_BREAKER_OK;
 }
 
 enum base_breaker_end brk_breaker_verdict(
@@ -358,7 +372,7 @@ enum base_breaker_end brk_breaker_verdict(
 		return verdict_of_deadline(core, call);
 	case PIRN__REASON__WORKER_LOST:
 		return BRK_FAULTY(core, LOSS_COUNTED_EACH) ? BASE_BREAKER_FAILED
-							   : verdict_of_loss(call);
+							   : verdict_of_loss(core, call);
 	case PIRN__REASON__MALFORMED: /* the request is at fault; the handler never saw it */
 	case PIRN__REASON__CANCELLED:
 	case PIRN__REASON__LEASE:    /* another run of the same is the one that counts */
