@@ -77,7 +77,8 @@ static enum MHD_Result begin(struct gw_record *r, const char *method, const char
 	if (body && !r->answered && r->content_length > r->pub.max_body)
 		refuse_large(r);
 	r->pub.body_at = r->pub.payload.size;
-	gw_room_hold(r->conn, r->pub.payload.capacity);
+	r->held = r->pub.payload.capacity;
+	gw_room_hold(r->conn, r->held);
 	if (!body)
 		return MHD_YES;
 	/* Queued now, the answer ends the connection without reading the body. */
@@ -88,27 +89,19 @@ static enum MHD_Result begin(struct gw_record *r, const char *method, const char
 	return MHD_YES;
 }
 
-/* What came of a body that nobody will read; a small one may stay for the next request. */
-static void drop_body(struct gw_record *r)
-{
-	base_buf_fini(&r->pub.payload);
-	base_buf_init(&r->pub.payload);
-	gw_room_keep(r->conn, r->pub.http->pool_bytes);
-}
-
 static void keep_body(struct gw_record *r, const char *data, size_t size)
 {
 	struct gw_request *q = &r->pub;
-	size_t before = q->payload.capacity;
 
 	base_buf_add(&q->payload, data, size);
 	if (base_buf_check(&q->payload) != BASE_OK) {
 		gw_http_refuse(q, 503, "The gateway is out of memory.");
 		return;
 	}
-	if (q->payload.capacity == before)
+	if (q->payload.size <= r->held)
 		return;
-	gw_room_hold(r->conn, q->payload.capacity - before);
+	gw_room_hold(r->conn, q->payload.size - r->held);
+	r->held = q->payload.size;
 	if (!gw_room_fits(q->http, r->conn))
 		gw_http_problem(q, &(struct gw_problem){ .status = 503,
 					   .detail = "The gateway has no room for another body now.",
@@ -128,7 +121,7 @@ static enum MHD_Result upload(struct gw_record *r, const char *data, size_t size
 		else
 			keep_body(r, data, size);
 		if (r->discard)
-			drop_body(r);
+			gw_record_drop(r);
 	}
 	if (r->chunked && r->received > q->max_body + DRAIN_BYTES && r->conn->stage != GW_STAGE_CUT)
 		gw_conn_cut_with(r->conn, r, 413,
@@ -233,6 +226,7 @@ static bool on_run(void *arg)
 		return false;
 	h->ready = false;
 	gw_refusal_run(h);
+	gw_room_settle(h);
 	due_ms = gw_conn_due(h);
 	if (MHD_get_timeout(h->daemon, &timeout) == MHD_YES) {
 		uint64_t at_ms = net_loop_now_ms(h->loop) + timeout;

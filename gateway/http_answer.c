@@ -60,6 +60,7 @@ static void start_sending(struct gw_record *r)
 
 	r->conn->extensions = (unsigned)(r->pub.bytes / per_turn);
 	gw_conn_stage(r->conn, GW_STAGE_SEND);
+	gw_record_drop(r);
 	gw_room_hold(r->conn, (size_t)r->pub.bytes);
 	(void)gw_room_fits(r->pub.http, r->conn);
 }

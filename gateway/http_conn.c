@@ -34,16 +34,14 @@ static void link_conn(struct gw_conn *c)
 	if (c->stage >= GW_STAGE__TIMED)
 		return;
 	list = &c->http->stages[c->stage];
-	c->due_ms = net_loop_now_ms(c->http->loop) + c->http->stage_ms[c->stage];
+	c->since_ms = net_loop_now_ms(c->http->loop);
+	c->due_ms = c->since_ms + c->http->stage_ms[c->stage];
 	c->prev = list->last;
 	c->next = NULL;
 	*(list->last ? &list->last->next : &list->first) = c;
 	list->last = c;
-	if (c->stage == GW_STAGE_IDLE) {
-		c->rest_ms = net_loop_now_ms(c->http->loop) + GW_REST_MS;
-		if (!c->http->awake)
-			c->http->awake = c;
-	}
+	if (c->stage == GW_STAGE_IDLE && !c->http->awake)
+		c->http->awake = c;
 }
 
 void gw_conn_stage(struct gw_conn *c, enum gw_stage stage)
@@ -109,8 +107,18 @@ void gw_conn_notify(void *arg, struct MHD_Connection *mhd, void **context,
 	*context = NULL;
 }
 
+/* What it has not read of its answer is of no use without the rest, and shall not wait in the kernel. */
+static void forget_unread(struct gw_conn *c)
+{
+	struct linger now = { .l_onoff = 1 };
+
+	(void)setsockopt(c->fd, SOL_SOCKET, SO_LINGER, &now, sizeof now);
+}
+
 void gw_conn_cut(struct gw_conn *c)
 {
+	if (c->stage == GW_STAGE_SEND)
+		forget_unread(c);
 	if (c->stage != GW_STAGE_CUT)
 		gw_room_leave(c);
 	gw_conn_stage(c, GW_STAGE_CUT);
@@ -229,7 +237,7 @@ static void expire_one(struct gw_conn *c)
 
 void gw_conn_expire(struct gw_http *h, uint64_t now_ms)
 {
-	while (h->awake && h->awake->rest_ms <= now_ms)
+	while (h->awake && h->awake->since_ms + GW_REST_MS <= now_ms)
 		gw_room_rest(h);
 	for (unsigned s = 0; s < GW_STAGE__TIMED; s++)
 		while (h->stages[s].first && h->stages[s].first->due_ms <= now_ms)
@@ -238,7 +246,7 @@ void gw_conn_expire(struct gw_http *h, uint64_t now_ms)
 
 uint64_t gw_conn_due(const struct gw_http *h)
 {
-	uint64_t due = h->awake ? h->awake->rest_ms : UINT64_MAX;
+	uint64_t due = h->awake ? h->awake->since_ms + GW_REST_MS : UINT64_MAX;
 
 	for (unsigned s = 0; s < GW_STAGE__TIMED; s++)
 		if (h->stages[s].first && h->stages[s].first->due_ms < due)

@@ -36,7 +36,7 @@ struct gw_conn {
 	unsigned extensions; /* SEND: how often a long answer may start its time anew */
 	int fd;
 	size_t held;         /* bytes; 0 once it is cut */
-	uint64_t rest_ms;    /* IDLE: when its pool is given back */
+	uint64_t since_ms;   /* in its stage */
 	uint8_t *from, *to;  /* whole pages of its pool; from == to: not known */
 	uint8_t addr[GW_ADDR_SIZE];
 	char addr_text[GW_ADDR_TEXT];
@@ -53,6 +53,7 @@ struct gw_record {
 	size_t headers_room;
 	uint64_t content_length; /* 0 when there is none */
 	uint64_t received;       /* bytes of body, thrown away ones too */
+	size_t held;             /* of payload: what conn->held has of it */
 	bool chunked;
 	bool http_1_0;
 	bool begun;   /* the head was there */
@@ -120,10 +121,12 @@ void gw_room_hold(struct gw_conn *c, size_t bytes);
 void gw_room_keep(struct gw_conn *c, size_t bytes);
 /* The first request's target lies in the connection's pool: so it is known where that is. */
 void gw_room_find(struct gw_conn *c, const char *target);
-void gw_room_rest(struct gw_http *h); /* awake gives its pool back, as far as it can */
+/* awake gives its pool back, as far as it can. Never while the daemon runs. */
+void gw_room_rest(struct gw_http *h);
 /* Makes others go until all that is held fits; false: it does not, and nobody is left but those who
  * wait for services, and the one that is spared. */
 bool gw_room_fits(struct gw_http *h, const struct gw_conn *spared);
+void gw_room_settle(struct gw_http *h); /* after a run of the daemon: the idle ones rest before anybody goes */
 void gw_room_enter(struct gw_conn *c); /* a new connection: another one goes, or it does itself */
 void gw_room_leave(struct gw_conn *c); /* it is cut, or has ended without */
 /* A request came, or more of it, and libmicrohttpd has not read it yet. */
@@ -132,6 +135,7 @@ bool gw_conn_has_bytes(const struct gw_conn *c);
 /* http_record.c; open: NULL without memory. target is copied. Close calls on_done, and r is gone. */
 struct gw_record *gw_record_open(struct gw_conn *c, struct MHD_Connection *mhd, const char *target);
 void gw_record_close(struct gw_record *r);
+void gw_record_drop(struct gw_record *r); /* the request's payload: it is answered */
 void gw_record_fini(struct gw_http *h); /* all are closed */
 
 /* http_head.c; read sets everything in r->pub that comes from the head. False: it was refused, and answered. */

@@ -37,6 +37,13 @@ static void reset_buf(struct base_buf *b)
 	base_buf_reset(b);
 }
 
+void gw_record_drop(struct gw_record *r)
+{
+	reset_buf(&r->pub.payload);
+	r->held = 0;
+	gw_room_keep(r->conn, r->pub.http->pool_bytes);
+}
+
 /* Zeroes everything but the memory that is kept. */
 static void reset_record(struct gw_record *r, size_t user_bytes)
 {

@@ -9,14 +9,17 @@
  * been idle for GW_REST_MS gives back those pages of its pool that are nothing but zeroes;
  * they read as zeroes afterwards, so that libmicrohttpd cannot tell. Where the pool is,
  * nobody says; but a request's target lies in it, and not further from its beginning than
- * bytes have come on the connection.
+ * bytes have come on the connection. While the daemon runs, the pool of one that looks idle
+ * may be gone already; so they rest between its runs only, by the timer or, when room is
+ * short, at once after the run that asked for it. For so long a quarter more may be held.
  *
  * Beyond the bounds (max_held bytes, max_connections) those go first whom nobody misses: an
  * idle one whose next request is not there yet, the one that has been idle longest; then
  * those that are slowest: with their heads, with their bodies, with reading their answer,
- * the one that began first. A well-meaning client is through with each in milliseconds, so
- * it is the last to be found there. Whoever waits for a service is never touched. When
- * nobody is left to go, who came last is refused with 503.
+ * the one that began first (when bytes are short: of the first ones, the one that holds
+ * most). A well-meaning client is through with each in milliseconds; those that have been
+ * there for less than a second go only when there are no others. Whoever waits for a
+ * service is never touched. When nobody is left to go, who came last is refused with 503.
  */
 #include <string.h>
 #include <sys/mman.h>
@@ -88,20 +91,37 @@ void gw_room_rest(struct gw_http *h)
 
 /* ---- who goes -------------------------------------------------------------------- */
 
-/* One with bytes waiting is about to move on by itself: it was only not read yet. */
-static struct gw_conn *slowest(struct gw_http *h, enum gw_stage stage, const struct gw_conn *spared)
-{
-	struct gw_conn *c = h->stages[stage].first;
+/* Who is sought. */
+struct wanted {
+	const struct gw_conn *spared;
+	uint32_t age_ms;     /* in its stage, at least */
+	bool for_connection; /* any will do; otherwise one that holds much */
+};
 
-	for (unsigned i = 0; c && i < TRIED_MOST; i++, c = c->next)
-		if (c != spared && (stage == GW_STAGE_SEND || !gw_conn_has_bytes(c)))
-			return c;
-	return NULL;
+/* Of the oldest of a stage. An idle one, or one without a head, that has bytes waiting is about to move
+ * on by itself: they were only not read yet. */
+static struct gw_conn *slowest(struct gw_http *h, enum gw_stage stage, const struct wanted *w)
+{
+	struct gw_conn *c = h->stages[stage].first, *found = NULL;
+	uint64_t now_ms = net_loop_now_ms(h->loop);
+	bool waits = stage == GW_STAGE_IDLE || stage == GW_STAGE_HEAD;
+
+	for (unsigned i = 0; c && i < TRIED_MOST; i++, c = c->next) {
+		if (c->since_ms + w->age_ms > now_ms)
+			break;
+		if (c == w->spared || (found && c->held <= found->held) ||
+			(waits && gw_conn_has_bytes(c)))
+			continue;
+		found = c;
+		if (w->for_connection || waits)
+			break;
+	}
+	return found;
 }
 
-static bool evict(struct gw_http *h, enum gw_stage stage, const struct gw_conn *spared)
+static bool evict(struct gw_http *h, enum gw_stage stage, const struct wanted *w)
 {
-	struct gw_conn *c = slowest(h, stage, spared);
+	struct gw_conn *c = slowest(h, stage, w);
 
 	if (!c)
 		return false;
@@ -114,21 +134,43 @@ static bool evict(struct gw_http *h, enum gw_stage stage, const struct gw_conn *
 }
 
 /* An idle one, then the slowest; those in their heads hold next to nothing, but they are connections. */
+static bool evict_any(struct gw_http *h, const struct wanted *w)
+{
+	return evict(h, GW_STAGE_IDLE, w) ||
+	       (w->for_connection && evict(h, GW_STAGE_HEAD, w)) ||
+	       evict(h, GW_STAGE_BODY, w) || evict(h, GW_STAGE_SEND, w);
+}
+
+/* Who is quick is spared as long as there is anybody who is not. */
 static bool make_room(struct gw_http *h, bool for_connection, const struct gw_conn *spared)
 {
-	return evict(h, GW_STAGE_IDLE, spared) ||
-	       (for_connection && evict(h, GW_STAGE_HEAD, spared)) ||
-	       evict(h, GW_STAGE_BODY, spared) || evict(h, GW_STAGE_SEND, spared);
+	struct wanted w = {
+		.spared = spared, .age_ms = GW_REST_MS, .for_connection = for_connection
+	};
+
+	if (evict_any(h, &w))
+		return true;
+	w.age_ms = 0;
+	return evict_any(h, &w);
 }
 
 bool gw_room_fits(struct gw_http *h, const struct gw_conn *spared)
 {
-	while (h->held > h->max_held && h->awake)
-		gw_room_rest(h);
+	if (h->awake && h->held <= h->max_held + h->max_held / 4) {
+		h->ready = true; /* gw_room_settle comes soon */
+		return true;
+	}
 	while (h->held > h->max_held)
 		if (!make_room(h, false, spared))
 			return false;
 	return true;
+}
+
+void gw_room_settle(struct gw_http *h)
+{
+	while (h->held > h->max_held && h->awake)
+		gw_room_rest(h);
+	(void)gw_room_fits(h, NULL);
 }
 
 void gw_room_enter(struct gw_conn *c)

@@ -17,6 +17,7 @@
 #define TICK_MS     5
 #define OPEN_A_TICK 64 /* so that the listener's backlog is not what is tested */
 #define EVENTS      512
+#define PIPELINED   40 /* one large answer may fit into the sockets' buffers */
 #define MARK        "HTTP/1.1 "
 #define MARK_SIZE   (sizeof MARK - 1)
 
@@ -38,7 +39,7 @@ struct crowd {
 	size_t n_members;
 	int epoll_fd;
 	char *noise; /* what is sent where it does not matter */
-	char request[256], head[256]; /* a good one; the beginning of another */
+	char head[4096]; /* what the one at hand sends first */
 	pthread_t thread;
 	pthread_mutex_t lock; /* of what follows */
 	struct crowd_counts counts[CROWD__N];
@@ -136,7 +137,9 @@ static size_t write_head(struct crowd *c, const struct member *m)
 			target);
 		break;
 	case CROWD_UNREAD:
-		n = snprintf(c->head, sizeof c->head, "GET %s HTTP/1.1\r\nHost: x\r\n\r\n", large);
+		for (unsigned i = 0; i < PIPELINED; i++)
+			n += snprintf(c->head + n, sizeof c->head - (size_t)n,
+				"GET %s HTTP/1.1\r\nHost: x\r\n\r\n", large);
 		break;
 	case CROWD_SLOW_HEAD:
 	case CROWD_HUGE_HEAD:

@@ -24,7 +24,7 @@
 	X(SLOW_HEAD, "slow-head") /* a head a byte at a time */ \
 	X(SLOW_BODY, "slow-body") /* a body a byte at a time */ \
 	X(STALLED, "stalled")     /* a body that stops a byte before its end */ \
-	X(UNREAD, "unread")       /* asks for something large, and does not read it */ \
+	X(UNREAD, "unread")       /* asks for many large answers, and reads none */ \
 	X(RESET, "reset")         /* resets the connection in the middle of a body */ \
 	X(GARBAGE, "garbage")     /* a good request, and behind it no HTTP at all */ \
 	X(ENDLESS, "endless")     /* a chunked body without an end */ \
