@@ -103,6 +103,11 @@ void gw_event_accepted(struct gw_request *r, const struct client_reply *reply)
 	gw_json_str(&j, "location", location);
 	gw_json_close(&j, '}');
 	base_buf_chr(&body, '\n');
-	gw_answer_with(r, &a, &body);
+	a.content_type = "application/json";
+	a.body = body.data;
+	a.size = body.size;
+	/* It is accepted: to say that there is no memory would be a refusal, and it would be sent anew. */
+	if (base_buf_check(&body) || gw_http_answer(r, &a))
+		gw_answer_reason(r, PIRN__REASON__UNDECIDED, 0, 0);
 	base_buf_fini(&body);
 }

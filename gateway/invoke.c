@@ -375,6 +375,8 @@ static void answer_service(struct gw *gw, struct gw_request *r, const struct cli
 		if (reply->replayed)
 			fields[a.n_fields++] = (struct gw_field){ GW_REPLAYED, "true" };
 		err = gw_http_answer(r, &a);
+	} else if (gw->arena.starved) {
+		err = BASE_NOMEM;
 	}
 	base_arena_reset(&gw->arena);
 	if (!err)
