@@ -58,6 +58,19 @@ static const char *force_name(uint32_t force)
 	return force < N_FORCES ? force_names[force] : NULL;
 }
 
+/* What a call meets: the machine goes on beneath a force, and is not heard. */
+static uint32_t state_of(const Pirn__Breaker *b)
+{
+	switch (b->force) {
+	case PIRN__BREAKER_FORCE__FORCED_OPEN:
+		return PIRN__BREAKER_STATE__OPEN;
+	case PIRN__BREAKER_FORCE__FORCED_CLOSED:
+		return PIRN__BREAKER_STATE__CLOSED;
+	default:
+		return b->state;
+	}
+}
+
 /* Open before half-open before closed. */
 static unsigned badness(uint32_t state)
 {
@@ -102,7 +115,7 @@ static void put_row(struct gw_json *j, const char *broker, const Pirn__Breaker *
 {
 	gw_json_open(j, NULL, '{');
 	gw_json_str(j, "broker", broker);
-	gw_json_str(j, "state", state_name(b->state));
+	gw_json_str(j, "state", state_name(state_of(b)));
 	gw_json_str(j, "force", force_name(b->force));
 	gw_json_u64(j, "wait_ms", b->wait_ms);
 	gw_json_u64(j, "openings", b->openings);
@@ -126,8 +139,8 @@ static void take_breaker(struct poll *p, const char *broker, const Pirn__Breaker
 	if (!t || t->last == p->answered)
 		return;
 	t->last = p->answered;
-	if (badness(b->state) > badness(t->state))
-		t->state = b->state;
+	if (badness(state_of(b)) > badness(t->state))
+		t->state = state_of(b);
 	if (b->force)
 		t->force = b->force;
 	put_row(&t->j, broker, b);

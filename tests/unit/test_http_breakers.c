@@ -173,6 +173,37 @@ static void one_service_is_asked_for_alone(void **state)
 	client_close(&c);
 }
 
+static void a_forced_one_is_as_it_is_forced(void **state)
+{
+	struct say one = { 0 };
+	struct client c = ask_on(gw.admin, ALL);
+	json_t *root, *s;
+	size_t i;
+
+	(void)state;
+	say_init(&one, "b1");
+	say_breaker(&one, "users", PIRN__BREAKER_STATE__CLOSED)->force =
+		PIRN__BREAKER_FORCE__FORCED_OPEN;
+	say_breaker(&one, "posts", PIRN__BREAKER_STATE__OPEN)->force =
+		PIRN__BREAKER_FORCE__FORCED_CLOSED;
+	tell(&one);
+	finish(&c);
+	root = read_body(&c);
+	json_array_foreach(json_object_get(root, "services"), i, s)
+	{
+		const char *wanted = strcmp(text(s, "service"), "users") == 0   ? "open"
+				     : strcmp(text(s, "service"), "posts") == 0 ? "closed"
+										: NULL;
+		if (!wanted)
+			continue;
+		assert_string_equal(text(s, "state"), wanted);
+		assert_string_equal(text(row_of(s, 0), "state"), wanted);
+		assert_string_equal(text(s, "force"), wanted);
+	}
+	json_decref(root);
+	client_close(&c);
+}
+
 static void a_state_of_tomorrow_is_null(void **state)
 {
 	struct say one = { 0 };
@@ -302,6 +333,7 @@ int main(void)
 	const struct CMUnitTest tests[] = {
 		TEST(every_service_has_every_brokers_word),
 		TEST(one_service_is_asked_for_alone),
+		TEST(a_forced_one_is_as_it_is_forced),
 		TEST(a_state_of_tomorrow_is_null),
 		TEST(no_broker_is_503),
 		TEST(an_unknown_service_is_404),
