@@ -376,6 +376,82 @@ static void test_who_dies_again_waits(void **state)
 	up_stop(&scene.up);
 }
 
+static void *sleep_for_ever(void *arg)
+{
+	(void)arg;
+	harness_status(scene.up.http, "POST", "/effect", "e1 sleep=60000 plain");
+	return NULL;
+}
+
+#define PLACES 16 /* concurrency of the service effect */
+
+/* One that crashes is started again. One that is stuck says so: its successor is there before it has ended. */
+static void test_a_crash_and_a_worker_that_is_stuck(void **state)
+{
+	static const char *const environment[] = { "PIRN_STUCK_AFTER=100ms", NULL };
+	pthread_t threads[PLACES];
+	pid_t pid;
+
+	(void)state;
+	scene = (struct scene){ .up = { .environment = environment } };
+	fabric_link_services(scene.up.services, sizeof scene.up.services);
+	up_start(&scene.up, (const char *const[]){ "--workers", "1", NULL });
+	assert_int_equal(
+		harness_status(scene.up.http, "POST", "/trouble/crash", ""), 502);
+	wait_until(UP_MS, ready("worker-1") == 2);
+	assert_int_equal(lines("worker_crashed"), 1);
+	assert_int_equal(harness_log_count(scene.up.process, "child_died", "child", "worker-1"), 1);
+	assert_int_equal(lines("child_leaves"), 0);
+	pid = pid_of("worker-1");
+	for (unsigned i = 0; i < PLACES; i++)
+		assert_int_equal(pthread_create(&threads[i], NULL, sleep_for_ever, NULL), 0);
+	wait_until(UP_MS, lines("worker_stuck") == 1);
+	wait_until(UP_MS, ready("worker-1") == 3);
+	assert_int_equal(lines("child_leaves"), 1);
+	wait_until(UP_MS, ended(pid) == 1);
+	assert_int_equal(harness_log_count(scene.up.process, "child_ended", "exit", "4"), 1);
+	for (unsigned i = 0; i < PLACES; i++)
+		pthread_join(threads[i], NULL);
+	assert_int_equal(harness_status(scene.up.http, NULL, "/hello", NULL), 200);
+	up_stop(&scene.up);
+}
+
+/* ---- a balancer needs time to notice ---------------------------------------------------- */
+
+static void test_a_delay_before_the_drain(void **state)
+{
+	struct harness_process *gateway;
+	char brokers[PATH_MAX + 64], url[128], text[100];
+	struct harness_answer a;
+
+	(void)state;
+	scene = (struct scene){ 0 };
+	up_start(&scene.up, NULL);
+	(void)snprintf(brokers, sizeof brokers, "ipc://%s/run/broker-1.sock", scene.up.data);
+	gateway = harness_spawn("gateway", NULL,
+		(const char *const[]){ "pirn-gateway", "--brokers", brokers, "--http",
+			"127.0.0.1:0", "--admin", "off", "--log", "json", "--drain-delay", "10m",
+			NULL },
+		NULL);
+	wait_until(UP_MS, harness_logged(gateway, "gateway_ready"));
+	assert_true(harness_log_field(gateway, "gateway_ready", "http", text, sizeof text));
+	(void)snprintf(url, sizeof url, "http://%s", text);
+	a = harness_get(url, "/hello");
+	assert_int_equal(a.status, 200);
+	assert_null(harness_answer_header(&a, "connection"));
+	harness_answer_free(&a);
+	harness_signal(gateway, SIGTERM);
+	wait_until(UP_MS, harness_status(url, NULL, "/readyz", NULL) == 503);
+	a = harness_get(url, "/hello");
+	assert_int_equal(a.status, 200);
+	assert_string_equal(harness_answer_header(&a, "connection"), "close");
+	harness_answer_free(&a);
+	harness_signal(gateway, SIGTERM); /* no delay, no drain */
+	assert_int_equal(harness_wait(gateway, UP_MS), 0);
+	harness_free(&gateway);
+	up_stop(&scene.up);
+}
+
 /* ---- told twice ---------------------------------------------------------------------------- */
 
 struct slow_call {
@@ -518,6 +594,8 @@ int main(void)
 		cmocka_unit_test_teardown(test_one_that_does_not_leave, tear_down),
 		cmocka_unit_test_teardown(test_a_restart_of_nothing, tear_down),
 		cmocka_unit_test_teardown(test_who_dies_again_waits, tear_down),
+		cmocka_unit_test_teardown(test_a_crash_and_a_worker_that_is_stuck, tear_down),
+		cmocka_unit_test_teardown(test_a_delay_before_the_drain, tear_down),
 		cmocka_unit_test_teardown(test_told_twice, tear_down),
 		cmocka_unit_test_teardown(test_readiness_and_the_end_are_told, tear_down),
 	};
