@@ -17,7 +17,7 @@
 #define ARENA_MAX   (16u * 1024 * 1024) /* what a hostile HELLO may make protobuf-c take */
 #define LEAVE_MS    1000                /* how long the end waits for what was asked of Redis */
 #define START_MS    2000                /* how long the beginning waits for Redis */
-#define HOPE_MS     2000                /* that long a service without workers is one whose worker restarts */
+#define HOPE_MS     2000 /* that long a service without workers is one whose worker restarts */
 #define MAX_FILES   65536
 
 /* ---- the router's events */

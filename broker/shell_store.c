@@ -152,9 +152,8 @@ enum base_err brk_shell_store_new(struct brk_shell *s, char **why)
 	const struct brk_settings *set = s->settings;
 	const struct store_redis_events events = { on_up, on_down, s };
 	const struct store_bounds bounds = brk_shell_bounds(set);
-	const struct brk_catalog_conf catalog = {
-		.max_services = set->max_services, .on_read = on_read
-	};
+	const struct brk_catalog_conf catalog = { .max_services = set->max_services,
+		.on_read = on_read };
 	const struct store_redis_conf conf = { .url = set->redis,
 		.name = s->name,
 		.command_ms = set->redis_ms,

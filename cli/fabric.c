@@ -180,7 +180,8 @@ static const char *on_restart(void *arg, const bool groups[CLI_GROUP__N])
 		return "everything is about to end";
 	if (f->machine.restart.on)
 		return "another restart goes on";
-	base_log(BASE_INFO, "restart_started", LOG_STR("brokers", groups[CLI_BROKERS] ? "yes" : "no"),
+	base_log(BASE_INFO, "restart_started",
+		LOG_STR("brokers", groups[CLI_BROKERS] ? "yes" : "no"),
 		LOG_STR("workers", groups[CLI_WORKERS] ? "yes" : "no"),
 		LOG_STR("gateways", groups[CLI_GATEWAYS] ? "yes" : "no"));
 	(void)cli_supervise_restart(&f->machine, groups, now_ms());
@@ -364,8 +365,7 @@ static enum base_err set_up(struct fabric *f)
 	if (!err)
 		err = cli_notes_new(f->loop, CLI_NOTIFY_SOCKET, on_note, f, &f->notes);
 	if (!err)
-		err = cli_control_new(
-			f->loop, f->conf->control.fd, on_restart, f, &f->control);
+		err = cli_control_new(f->loop, f->conf->control.fd, on_restart, f, &f->control);
 	return err;
 }
 

@@ -8,7 +8,7 @@
 
 #define BACKLOG     8
 #define CLIENTS_MAX 16
-#define UNKNOWN "the request is not one that this version knows"
+#define UNKNOWN     "the request is not one that this version knows"
 
 struct client {
 	uv_pipe_t pipe; /* first */
@@ -131,8 +131,8 @@ static void on_room(uv_handle_t *handle, size_t wanted, uv_buf_t *out)
 	struct client *client = (struct client *)(void *)handle;
 
 	(void)wanted;
-	*out = uv_buf_init(client->line + client->size,
-		(unsigned)(sizeof client->line - 1 - client->size));
+	*out = uv_buf_init(
+		client->line + client->size, (unsigned)(sizeof client->line - 1 - client->size));
 }
 
 /* After its line only its end is of interest: what else it sends fills the rest of the room, and then
@@ -178,8 +178,8 @@ static void on_connection(uv_stream_t *stream, int status)
 
 /* ---- life -------------------------------------------------------------------------- */
 
-enum base_err cli_control_new(struct net_loop *loop, int fd, cli_control_fn *fn, void *arg,
-	struct cli_control **out)
+enum base_err cli_control_new(
+	struct net_loop *loop, int fd, cli_control_fn *fn, void *arg, struct cli_control **out)
 {
 	struct cli_control *c = calloc(1, sizeof *c);
 

@@ -18,7 +18,8 @@ struct settings {
 /* From within the directory, because a socket's path is short. The one we were in is not needed again. */
 static FILE *reach(const char *data)
 {
-	const struct sockaddr_un address = { .sun_family = AF_UNIX, .sun_path = CLI_CONTROL_SOCKET };
+	const struct sockaddr_un address = { .sun_family = AF_UNIX,
+		.sun_path = CLI_CONTROL_SOCKET };
 	int fd = chdir(data) == 0 ? socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0) : -1;
 	FILE *stream = NULL;
 

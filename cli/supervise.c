@@ -198,8 +198,7 @@ static void kill_late(struct cli_supervise *s, uint64_t now_ms)
 static bool group_ended(const struct cli_supervise *s, enum cli_group group)
 {
 	for (size_t i = 0; i < CLI_PROCESSES_MAX; i = following(s, i)) {
-		enum cli_child_state end =
-			cli_child_is_aside(i) ? CLI_CHILD_IDLE : CLI_CHILD_ENDED;
+		enum cli_child_state end = cli_child_is_aside(i) ? CLI_CHILD_IDLE : CLI_CHILD_ENDED;
 
 		if (s->children[i].group == group && s->children[i].state != end)
 			return false;
@@ -287,8 +286,7 @@ static void move_aside(
 	c->due_at = now_ms + cli_supervise_backoff(c->failures, chance);
 }
 
-void cli_supervise_leaves(
-	struct cli_supervise *s, size_t child, uint64_t now_ms, uint64_t chance)
+void cli_supervise_leaves(struct cli_supervise *s, size_t child, uint64_t now_ms, uint64_t chance)
 {
 	struct cli_child *c = &s->children[child];
 	size_t aside = cli_supervise_free_aside(s);

@@ -72,7 +72,8 @@ static bool begin(struct cli_supervise *s, uint64_t now_ms)
 	struct cli_child *c = &s->children[r->at];
 	size_t aside = cli_supervise_free_aside(s);
 
-	if (c->state == CLI_CHILD_RUNNING && cli_supervise_overlaps(c->group) && aside == CLI_NOWHERE)
+	if (c->state == CLI_CHILD_RUNNING && cli_supervise_overlaps(c->group) &&
+		aside == CLI_NOWHERE)
 		return false;
 	r->begun = true;
 	r->aside = CLI_NOWHERE;
@@ -164,8 +165,7 @@ void cli_restart_fail(struct cli_supervise *s, enum cli_failure why, uint64_t no
 	if (coming == CLI_NOWHERE || s->phase != CLI_UP)
 		return;
 	cli_supervise_change(s, coming, CLI_CHILD_EV_STOP);
-	s->children[coming].kill_at =
-		cli_supervise_patience(s, s->children[coming].group, now_ms);
+	s->children[coming].kill_at = cli_supervise_patience(s, s->children[coming].group, now_ms);
 	cli_supervise_act(s, CLI_TERM, coming);
 }
 

@@ -172,8 +172,8 @@ static bool sockets_fit(struct cli_fabric_conf *conf)
 			conf->data, SOCKET_PATH_MAX - longest);
 		return false;
 	}
-	(void)snprintf(conf->notify, sizeof conf->notify, NET_NOTIFY_VARIABLE "=%s/" CLI_NOTIFY_SOCKET,
-		conf->data);
+	(void)snprintf(conf->notify, sizeof conf->notify,
+		NET_NOTIFY_VARIABLE "=%s/" CLI_NOTIFY_SOCKET, conf->data);
 	return true;
 }
 
@@ -244,8 +244,8 @@ static int run(const void *settings, int n_operands, char **operands)
 	if (!find_programs(&conf, s) || !find_services(&conf, s) || !enter_data(&conf, s))
 		goto fail;
 	clear_sockets();
-	if (!sockets_fit(&conf) || !listens("--http", s->http, &conf.http) || !open_admins(&conf, s) ||
-		!listens_privately(CLI_CONTROL_SOCKET, &conf.control) ||
+	if (!sockets_fit(&conf) || !listens("--http", s->http, &conf.http) ||
+		!open_admins(&conf, s) || !listens_privately(CLI_CONTROL_SOCKET, &conf.control) ||
 		!settle_redis(&conf, s, url, sizeof url))
 		goto fail;
 	status = cli_fabric_run(&conf);

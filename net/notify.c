@@ -40,8 +40,7 @@ static void say(const char *word)
 	if (fd < 0)
 		return;
 	(void)setsockopt(fd, SOL_SOCKET, SO_SNDTIMEO, &patience, sizeof patience);
-	(void)!sendto(
-		fd, word, strlen(word), MSG_NOSIGNAL, (const struct sockaddr *)&to, size);
+	(void)!sendto(fd, word, strlen(word), MSG_NOSIGNAL, (const struct sockaddr *)&to, size);
 	close(fd);
 }
 

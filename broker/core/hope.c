@@ -24,8 +24,7 @@ void brk_hope_forget(struct brk_core *core, struct brk_service *service)
 
 bool brk_hope_is_over(const struct brk_core *core, const struct brk_service *service)
 {
-	return service->n_ready == 0 &&
-	       core->now_ms - service->workerless_ms >= core->conf.hope_ms;
+	return service->n_ready == 0 && core->now_ms - service->workerless_ms >= core->conf.hope_ms;
 }
 
 /* False: the list of actions is full. */

@@ -183,9 +183,8 @@ static void one_request(struct user *u)
 	}
 	n = snprintf(request, sizeof request,
 		"%.*s HTTP/1.1%s\r\nHost: users\r\n%sContent-Length: %zu\r\n\r\n%s",
-		(int)strcspn(k->request, "\r"), k->request,
-		k->request + strcspn(k->request, "\r"), k->fresh ? "Connection: close\r\n" : "",
-		strlen(body), body);
+		(int)strcspn(k->request, "\r"), k->request, k->request + strcspn(k->request, "\r"),
+		k->fresh ? "Connection: close\r\n" : "", strlen(body), body);
 	outcome = ask(u, request, (size_t)n);
 	if (outcome == ENDED_IDLE) {
 		atomic_fetch_add(&u->kind->ended, 1);

@@ -31,7 +31,17 @@
 #define JSON  "\r\nContent-Type: application/json"
 #define ASYNC "\r\nPrefer: respond-async"
 
-enum kind { GET_KEPT, GET_FRESH, POST_KEPT, POST_FRESH, EVENT_KEPT, EVENT_FRESH, SELDOM, SLOW, KINDS };
+enum kind {
+	GET_KEPT,
+	GET_FRESH,
+	POST_KEPT,
+	POST_FRESH,
+	EVENT_KEPT,
+	EVENT_FRESH,
+	SELDOM,
+	SLOW,
+	KINDS
+};
 
 static const struct users_kind kinds[KINDS] = {
 	[GET_KEPT] = { "GET /hello", NULL, 2, 4, 4, 0, 200 },
@@ -62,9 +72,9 @@ static void begin_with(const char *gateways, const char *brokers, const char *wo
 	*s = (struct scene){ .redis = harness_redis_start(false, NULL),
 		.up = { .environment = quiet } };
 	fabric_link_services(s->up.services, sizeof s->up.services);
-	up_start(&s->up, (const char *const[]){ "--gateways", gateways, "--brokers", brokers,
-				 "--workers", workers, "--redis", harness_redis_url(s->redis),
-				 NULL });
+	up_start(&s->up,
+		(const char *const[]){ "--gateways", gateways, "--brokers", brokers, "--workers",
+			workers, "--redis", harness_redis_url(s->redis), NULL });
 	s->users = users_start(s->up.http, kinds, KINDS);
 }
 
@@ -165,8 +175,8 @@ static void test_a_restart_of_everything(void **state)
 	reckon();
 	assert_int_equal(lines("child_died"), 0);
 	assert_int_equal(lines("child_killed"), 0);
-	assert_int_equal(harness_log_count(scene.up.process, "child_ended", "exit", "0"),
-		6 * ROUNDS);
+	assert_int_equal(
+		harness_log_count(scene.up.process, "child_ended", "exit", "0"), 6 * ROUNDS);
 	up_stop(&scene.up);
 }
 
@@ -314,8 +324,7 @@ static void test_one_that_does_not_leave(void **state)
 	pid = pid_of("worker-1");
 	assert_int_equal(kill(pid, SIGSTOP), 0);
 	first = harness_spawn("first", NULL,
-		(const char *const[]){
-			"pirn", "restart", "worker", "--data", scene.up.data, NULL },
+		(const char *const[]){ "pirn", "restart", "worker", "--data", scene.up.data, NULL },
 		NULL);
 	wait_until(UP_MS, lines("restart_started") == 1);
 	output = restart((const char *const[]){ NULL }, 1);
@@ -355,15 +364,14 @@ static void test_who_dies_again_waits(void **state)
 
 	(void)state;
 	scene = (struct scene){ 0 };
-	up_start(&scene.up,
-		(const char *const[]){ "--gateways", "2", "--brokers", "2", NULL });
+	up_start(&scene.up, (const char *const[]){ "--gateways", "2", "--brokers", "2", NULL });
 	for (size_t i = 0; i < NAMES; i++)
 		for (unsigned n = 1; n <= 3; n++) {
 			unsigned before = ready(names[i]);
 
 			assert_int_equal(kill(pid_of(names[i]), SIGKILL), 0);
-			wait_until(UP_MS, harness_log_count(scene.up.process, "child_died",
-						  "child", names[i]) == n);
+			wait_until(UP_MS, harness_log_count(scene.up.process, "child_died", "child",
+						  names[i]) == n);
 			assert_true(harness_log_field(scene.up.process, "child_died", "restart_ms",
 				wait_ms, sizeof wait_ms));
 			if (n == 1)
@@ -396,8 +404,7 @@ static void test_a_crash_and_a_worker_that_is_stuck(void **state)
 	scene = (struct scene){ .up = { .environment = environment } };
 	fabric_link_services(scene.up.services, sizeof scene.up.services);
 	up_start(&scene.up, (const char *const[]){ "--workers", "1", NULL });
-	assert_int_equal(
-		harness_status(scene.up.http, "POST", "/trouble/crash", ""), 502);
+	assert_int_equal(harness_status(scene.up.http, "POST", "/trouble/crash", ""), 502);
 	wait_until(UP_MS, ready("worker-1") == 2);
 	assert_int_equal(lines("worker_crashed"), 1);
 	assert_int_equal(harness_log_count(scene.up.process, "child_died", "child", "worker-1"), 1);
@@ -566,7 +573,8 @@ static void test_readiness_and_the_end_are_told(void **state)
 	(void)snprintf(notify, sizeof notify, "NOTIFY_SOCKET=%s", address.sun_path);
 	fd = notify_socket(&address, sizeof address);
 	says_so(fd, notify,
-		(const char *const[]){ "pirn-broker", "--bind", endpoint, "--redis", "none", NULL });
+		(const char *const[]){
+			"pirn-broker", "--bind", endpoint, "--redis", "none", NULL });
 	says_so(fd, notify, /* no broker is there: it serves all the same */
 		(const char *const[]){ "pirn-gateway", "--brokers", endpoint, "--http",
 			"127.0.0.1:0", "--admin", "off", NULL });

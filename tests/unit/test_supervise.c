@@ -26,10 +26,15 @@ static void print_child(char out[8], size_t child)
 /* The actions since the last look, as text: "S0 S1 T2 K3 X2a READY END"; X swaps, R is replaced. */
 static const char *actions(struct cli_supervise *s)
 {
-	static const char *const words[] = { [CLI_READY] = "READY", [CLI_END] = "END",
-		[CLI_RESTARTED] = "DONE", [CLI_NOT_RESTARTED] = "FAILED" };
-	static const char letters[] = { [CLI_SPAWN] = 'S', [CLI_TERM] = 'T', [CLI_KILL] = 'K',
-		[CLI_SWAP] = 'X', [CLI_REPLACED] = 'R' };
+	static const char *const words[] = { [CLI_READY] = "READY",
+		[CLI_END] = "END",
+		[CLI_RESTARTED] = "DONE",
+		[CLI_NOT_RESTARTED] = "FAILED" };
+	static const char letters[] = { [CLI_SPAWN] = 'S',
+		[CLI_TERM] = 'T',
+		[CLI_KILL] = 'K',
+		[CLI_SWAP] = 'X',
+		[CLI_REPLACED] = 'R' };
 	static char text[4096];
 	struct cli_action a;
 	size_t size = 0;
@@ -312,7 +317,7 @@ static void test_a_stop_while_starting_ends_what_has_started(void **state)
 
 /* ---- leaving ------------------------------------------------------------------- */
 
-#define A CLI_CHILDREN_MAX /* the first aside */
+#define A               CLI_CHILDREN_MAX /* the first aside */
 #define PATIENCE(group) (cli_supervise_share(8000, group) + CLI_LEAVE_MS)
 
 static void test_who_leaves_has_its_successor_at_once(void **state)
