@@ -17,11 +17,11 @@
 
 #include "tests/fault/scene.h"
 
-#define FLOW      60  /* events accepted in each round while memory is scarce */
+#define FLOW      60 /* events accepted in each round while memory is scarce */
 #define ONE_IN    400
 #define ABORTED   (128 + SIGABRT)
-#define COULD_NOT 1   /* statuses of programs that could not start … */
-#define NO_MEMORY 70  /* … a broker's */
+#define COULD_NOT 1  /* statuses of programs that could not start … */
+#define NO_MEMORY 70 /* … a broker's */
 
 static _Atomic uint32_t *one_in;
 static unsigned n_aborted, n_brokers_aborted, n_not_started, n_calls, n_refused, n_unknown;
@@ -126,8 +126,8 @@ static void test_memory_is_scarce(void **state)
 	*state = &s;
 	scene_begin(&s);
 	/* Events would wait for an open one, longer each time, and long after memory is back. */
-	assert_int_equal(harness_status(s.f.admin, "POST", "/v1/breakers/effect",
-				 "{\"force\":\"closed\"}"),
+	assert_int_equal(
+		harness_status(s.f.admin, "POST", "/v1/breakers/effect", "{\"force\":\"closed\"}"),
 		200);
 	for (unsigned i = 0; i < scene_rounds(); i++) {
 		uint64_t before;
@@ -136,8 +136,8 @@ static void test_memory_is_scarce(void **state)
 		scene_fault(&s);
 		before = load_accepted(s.load);
 		*one_in = ONE_IN;
-		wait_until(SCENE_MS, supervise(&s) && call(&s) &&
-					     load_accepted(s.load) >= before + FLOW);
+		wait_until(SCENE_MS,
+			supervise(&s) && call(&s) && load_accepted(s.load) >= before + FLOW);
 		*one_in = 0;
 		wait_until(SCENE_MS, supervise(&s) && load_first_after(s.load) > 0);
 		scene_recovered(&s);

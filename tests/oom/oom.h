@@ -46,15 +46,16 @@
 #include "tests/unit/unit.h"
 
 #define OOM_MAY_ABORT 1u /* the path stands for a process, which a supervisor would start again */
-#define OOM_THREADS   2u /* blocks of other threads come and go: what is out at the end says nothing */
+#define OOM_THREADS \
+	2u /* blocks of other threads come and go: what is out at the end says nothing */
 
-#define OOM_SLOW      4u /* each run waits for this and that: an eighth of the sample, all at once */
+#define OOM_SLOW 4u /* each run waits for this and that: an eighth of the sample, all at once */
 
-#define OOM_RUNS    90
-#define OOM_HANG_S  60
-#define OOM_JOBS    12
-#define OOM_FRAMES  14
-#define OOM_API     __attribute__((unused)) static
+#define OOM_RUNS   90
+#define OOM_HANG_S 60
+#define OOM_JOBS   12
+#define OOM_FRAMES 14
+#define OOM_API    __attribute__((unused)) static
 
 #if defined(__has_feature)
 #if __has_feature(address_sanitizer)
@@ -75,11 +76,11 @@ static const char *const oom_modes[] = { "ONE", "FROM", "SOME" };
 
 /* What the child tells: in memory that both have. */
 struct oom_shared {
-	unsigned long n;       /* allocations inside OOM() */
+	unsigned long n; /* allocations inside OOM() */
 	unsigned long refused;
 	long leaked;
-	char aborted_by[128];  /* the object that called abort() */
-	int n_frames;          /* of the first refusal */
+	char aborted_by[128]; /* the object that called abort() */
+	int n_frames;         /* of the first refusal */
 	void *frames[OOM_FRAMES];
 };
 
@@ -88,7 +89,7 @@ static _Thread_local unsigned oom_depth; /* > 0: inside OOM() */
 static enum oom_mode oom_mode;
 static unsigned long oom_nth; /* 0: never */
 static unsigned long oom_n;
-static atomic_long oom_live;  /* blocks that are out */
+static atomic_long oom_live; /* blocks that are out */
 
 #define OOM(...) \
 	do { \
@@ -469,8 +470,8 @@ OOM_API struct oom_tally oom_sweep(const char *name, void (*run)(void), unsigned
 		p.tally.n, p.tally.runs, p.tally.right, p.tally.aborted, oom_seconds() - began);
 	fflush(stdout);
 	if (p.tally.bad > 0)
-		fail_msg("%s: %lu of %lu went wrong (OOM_SEED=%llu)", name, p.tally.bad, p.tally.runs,
-			(unsigned long long)oom_seed());
+		fail_msg("%s: %lu of %lu went wrong (OOM_SEED=%llu)", name, p.tally.bad,
+			p.tally.runs, (unsigned long long)oom_seed());
 	return p.tally;
 }
 

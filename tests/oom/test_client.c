@@ -149,7 +149,8 @@ static void hear(uint32_t peer, const struct net_frame *f, struct base_block *bl
 	}
 }
 
-static void on_message(void *arg, uint32_t peer, const struct net_frame *f, struct base_block *block)
+static void on_message(
+	void *arg, uint32_t peer, const struct net_frame *f, struct base_block *block)
 {
 	unsigned depth = oom_depth;
 

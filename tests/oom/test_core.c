@@ -32,9 +32,9 @@ static const struct brk_actions *seen(const struct brk_actions *out);
 
 #include "tests/unit/core_asked.h"
 
-#define SLOTS     64
-#define RUNS      256
-#define MANY      20000u /* inputs until rest; more is none */
+#define SLOTS 64
+#define RUNS  256
+#define MANY  20000u /* inputs until rest; more is none */
 #define WITH_MEMORY(...) \
 	do { \
 		bool was_ = armed; \
@@ -83,7 +83,9 @@ static void see_run(const struct brk_action *a)
 static struct fate *fate_of(uint32_t slot)
 {
 	assert_true(slot % 100 < SLOTS);
-	return slot < 100 ? &events[slot] : slot < 200 ? &calls[slot - 100] : &questions[slot - 200];
+	return slot < 100   ? &events[slot]
+	       : slot < 200 ? &calls[slot - 100]
+			    : &questions[slot - 200];
 }
 
 /* What was answered with all the memory there is; the first run is that. */
@@ -104,8 +106,7 @@ static void see_words(uint32_t slot, const struct brk_payload *p)
 
 	assert_non_null(answer);
 	assert_true(p->data_size <= sizeof words[slot].bytes);
-	none = answer->reason != PIRN__REASON__NONE ||
-	       (answer->has_loaded && !answer->loaded);
+	none = answer->reason != PIRN__REASON__NONE || (answer->has_loaded && !answer->loaded);
 	pirn__answer__free_unpacked(answer, NULL);
 	if (words[slot].size == 0) {
 		words[slot].size = p->data_size;
@@ -207,7 +208,9 @@ static void work(void)
 	if (f && !fails)
 		f->effects++;
 	tiny_result(k->t, run.peer, &item,
-		(struct rig_item){ .status = !fails ? 200 : f && f->fails > 9 ? 404 : 500,
+		(struct rig_item){ .status = !fails              ? 200
+					     : f && f->fails > 9 ? 404
+								 : 500,
 			.data = "response" });
 }
 
@@ -238,11 +241,11 @@ static void rest(void)
 	WITH_MEMORY(go_on(MANY));
 	f = rig_figures(&k->rig);
 	if (!is_at_rest())
-		fail_msg("no rest: calls %d waiting %d running, events %d ready %d running %d waiting "
-			 "%d ending; %d runs",
-			(int)f.waiting, (int)f.running, (int)f.events_ready,
-			(int)f.events_running, (int)f.events_waiting, (int)f.events_ending,
-			(int)n_runs);
+		fail_msg(
+			"no rest: calls %d waiting %d running, events %d ready %d running %d waiting "
+			"%d ending; %d runs",
+			(int)f.waiting, (int)f.running, (int)f.events_ready, (int)f.events_running,
+			(int)f.events_waiting, (int)f.events_ending, (int)n_runs);
 }
 
 static void submit_calls(uint32_t first, uint32_t n, const char *service)
@@ -293,8 +296,7 @@ static void expect_letter(uint32_t number)
 	assert_non_null(kept);
 	letter = pirn__journal_entry__unpack(NULL, kept->head_size, kept->head);
 	assert_non_null(letter);
-	assert_int_equal(
-		letter->events[0]->deliveries[0]->n_history, events[number].tries);
+	assert_int_equal(letter->events[0]->deliveries[0]->n_history, events[number].tries);
 	pirn__journal_entry__free_unpacked(letter, NULL);
 }
 
@@ -314,8 +316,8 @@ static void expect_ends(uint32_t first, uint32_t n)
 		if (f->fails > 9)
 			expect_letter(i);
 		if (f->wants_result)
-			assert_non_null(asked_find(
-				k->results, k->n_results, asked_id(i).data, "hello"));
+			assert_non_null(
+				asked_find(k->results, k->n_results, asked_id(i).data, "hello"));
 	}
 }
 
@@ -537,8 +539,8 @@ static void keyed_path(void)
 	asked_call(k, (struct asked_call){ .peer = CLIENT, .slot = 102 });
 	go_on(30);
 	asked_call(k, (struct asked_call){ .peer = CLIENT, .slot = 103 });
-	asked_call(k, (struct asked_call){
-			      .peer = CLIENT, .slot = 104, .hash = "otherotherother!" });
+	asked_call(
+		k, (struct asked_call){ .peer = CLIENT, .slot = 104, .hash = "otherotherother!" });
 	go_on(30);
 	rest();
 	expect_answers(1, 4);

@@ -28,9 +28,10 @@ static struct net_payload payload_of(uint32_t slot)
 {
 	uint32_t meta = slot * 7 % 300, data = slot * 131 % 2000;
 
-	return (struct net_payload){
-		.meta = bytes + slot, .data = bytes + slot + meta, .meta_size = meta, .data_size = data
-	};
+	return (struct net_payload){ .meta = bytes + slot,
+		.data = bytes + slot + meta,
+		.meta_size = meta,
+		.data_size = data };
 }
 
 /* What was taken is in the message, whole and in order; what was not is not. */
@@ -108,8 +109,8 @@ static void frame_path(void)
 		assert_int_equal(net_batch_item(&b, &item, NULL), BASE_OK);
 	}
 	base_arena_init(&arena, 1024, 8 << 20);
-	err = OOM_GET(net_frame_open(
-		&arena, b.head.data, b.head.size, b.body.data, b.body.size, &f));
+	err = OOM_GET(
+		net_frame_open(&arena, b.head.data, b.head.size, b.body.data, b.body.size, &f));
 	assert_true(err == BASE_OK || err == BASE_NOMEM);
 	if (!err)
 		assert_int_equal(f.head->items[499]->slot, 499);
@@ -123,7 +124,9 @@ static void frame_path(void)
 
 static void block_path(void)
 {
-	struct net_payload p = { .meta = bytes, .data = bytes + 10, .meta_size = 10, .data_size = 40000 };
+	struct net_payload p = {
+		.meta = bytes, .data = bytes + 10, .meta_size = 10, .data_size = 40000
+	};
 	struct base_block *block = OOM_GET(net_block_new(&p));
 	zmq_msg_t msg;
 	enum base_err err;

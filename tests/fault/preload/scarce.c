@@ -94,7 +94,8 @@ int posix_memalign(void **out, size_t alignment, size_t size)
 
 /* libpgm asks for a protocol's number when libzmq starts, and the C library does not survive that without
  * memory. */
-int getprotobyname_r(const char *name, struct protoent *out, char *room, size_t size, struct protoent **found)
+int getprotobyname_r(
+	const char *name, struct protoent *out, char *room, size_t size, struct protoent **found)
 {
 	int (*real)(const char *, struct protoent *, char *, size_t, struct protoent **);
 	int err;
