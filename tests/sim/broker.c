@@ -518,7 +518,7 @@ void sim_broker_kill(struct sim *sim, struct sim_broker *broker)
 
 void sim_broker_pause(struct sim *sim, struct sim_broker *broker, uint64_t ms)
 {
-	if (!broker->core)
+	if (!broker->core || broker->paused_until > sim->now_ms + ms)
 		return;
 	sim_trace(sim, "broker %u stops for %llu ms", broker->index, (unsigned long long)ms);
 	broker->paused_until = sim->now_ms + ms;

@@ -72,7 +72,7 @@ static uint32_t new_event(struct sim *sim, struct sim_proc *proc, bool must_succ
 		.size = (uint32_t)sim_below(sim, sim_chance(sim, 10) ? MAX_PAYLOAD : 64),
 		.poison = !must_succeed && sim_chance(sim, (unsigned)sim->poison_percent),
 	};
-	e->give_up_at = sim->now_ms + (must_succeed ? 60000 : sim_between(sim, 100, 60000));
+	e->give_up_at = sim->now_ms + (must_succeed ? 600000 : sim_between(sim, 100, 60000));
 	e->flags = PIRN__ITEM_FLAG__EVENT;
 	if (sim_chance(sim, 50))
 		e->flags |= PIRN__ITEM_FLAG__WANT_RESULT;
@@ -197,6 +197,12 @@ static void again(struct sim *sim, uint32_t number)
 	sim_at(sim, sim->now_ms + sim_below(sim, 120), again_event, NULL, number);
 }
 
+static void again_later(struct sim *sim, uint32_t number)
+{
+	sim->events[number].state = EVENT_WAITS;
+	sim_at(sim, sim->now_ms + sim_between(sim, 500, 2000), again_event, NULL, number);
+}
+
 void sim_event_lost(struct sim *sim, struct sim_conn *conn)
 {
 	for (uint32_t i = 0; i < sim->n_events; i++) {
@@ -277,6 +283,8 @@ void sim_event_answered(
 		e->state = EVENT_ACCEPTED;
 	else if (item->reason == PIRN__REASON__MOVED)
 		again(sim, number);
+	else if (e->must_succeed && item->reason == PIRN__REASON__QUEUE_FULL)
+		again_later(sim, number); /* the backlog of the troubles has to go first */
 	else if (e->must_succeed && e->submissions < 50)
 		again(sim, number);
 	else

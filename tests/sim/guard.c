@@ -8,8 +8,8 @@
 
 #define EJECT_FAILURES  5
 #define EJECT_MS        10000
+#define LATE_MS         250
 #define PROBE_MARGIN_MS 5000
-#define LAG_MS          4000 /* how far a broker's idea of Redis's time may be behind */
 
 void mirror_guard_init(struct mirror_guard *g)
 {
@@ -44,12 +44,19 @@ static bool is_slow(const struct sim *sim, const struct mirror_run *run)
 	       m->breaker->slow_percent > 0;
 }
 
+/* It ended long after its time, so the broker did not run itself: then nobody knows whose fault it is. */
+bool mirror_is_late(const struct sim *sim, const struct mirror_run *run)
+{
+	return sim->now_ms > run->deadline_ms + LATE_MS;
+}
+
 static enum base_breaker_end verdict_of_status(
 	const struct sim *sim, const struct mirror_run *run, uint32_t status)
 {
 	if (status >= 500 || status == 408 || status == 425 || status == 429)
 		return BASE_BREAKER_FAILED;
-	return is_slow(sim, run) ? BASE_BREAKER_FAILED : BASE_BREAKER_OK;
+	return is_slow(sim, run) && !mirror_is_late(sim, run) ? BASE_BREAKER_FAILED
+							     : BASE_BREAKER_OK;
 }
 
 /* What ended for other reasons than the service's is not counted. */
@@ -62,6 +69,8 @@ enum base_breaker_end mirror_verdict(
 	case PIRN__REASON__NONE:
 		return verdict_of_status(sim, run, status);
 	case PIRN__REASON__DEADLINE:
+		if (mirror_is_late(sim, run))
+			return BASE_BREAKER_UNKNOWN;
 		return is_slow(sim, run) || sim->now_ms - run->began_ms >=
 						    sim->manifests[run->service].timeout_ms
 			       ? BASE_BREAKER_FAILED
@@ -165,6 +174,9 @@ static void give(struct sim *sim, struct mirror_guard *g, const struct mirror_ru
 	if (run->pass != g->generation || g->force)
 		return;
 	if (g->state == BASE_BREAKER_HALF_OPEN) {
+		if (sim->now_ms >= run->began_ms + sim->manifests[run->service].timeout_ms +
+					   PROBE_MARGIN_MS)
+			end = BASE_BREAKER_FAILED; /* its lease was over */
 		give_probe(sim, g, run->service, end);
 		return;
 	}

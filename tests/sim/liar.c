@@ -67,6 +67,7 @@ static struct sim_message *lie_credit(struct sim *sim)
 
 static struct sim_message *lie_calls(struct sim *sim)
 {
+	static const char *const names[] = { "alpha", "beta", "gamma", "delta", "evil" };
 	struct sim_message *m = sim_message_new(PIRN__KIND__SUBMIT);
 
 	for (uint64_t n = sim_below(sim, 4); n > 0; n--) {
@@ -79,14 +80,12 @@ static struct sim_message *lie_calls(struct sim *sim)
 		item->pb.slot = (uint32_t)sim_below(sim, 8);
 		item->pb.generation = (uint32_t)sim_below(sim, 4);
 		item->pb.has_left_ms = true;
-		item->pb.left_ms = (uint32_t)sim_below(sim, 60);
+		item->pb.left_ms = item->pb.slot * 7; /* and so is this */
 		item->pb.flags = (uint32_t)sim_below(sim, 8);
 		if (item->pb.flags & PIRN__ITEM_FLAG__EVENT)
 			item->pb.slot += 8; /* its answers are an event's */
-		if (sim_chance(sim, 80))
-			sim_item_service(item, sim_chance(sim, 60)
-						       ? sim_services[sim_below(sim, SIM_SERVICES)]
-						       : "evil");
+		if (item->pb.slot % 6 < 5) /* by slot: mirror.c could not tell two of a name apart */
+			sim_item_service(item, names[item->pb.slot % 6]);
 		if (sim_chance(sim, 20))
 			sim_item_id(item, (const uint8_t *)"0123456789abcdef0", sim_below(sim, 18));
 		item->pb.has_trace = sim_chance(sim, 20);

@@ -2,7 +2,7 @@
  *
  *   sim                      seeds for 20 s, then every fault of broker/core/fault.h and of
  *                            tests/sim/redis/redis.h must be found
- *   sim --seeds N            that many seeds from 1 on, and the faults
+ *   sim --seeds N            that many seeds from 1 on (--from S: from there), and the faults
  *   sim --seconds T          seeds for that long, and the faults
  *   sim --seed S             replay one, and tell all that happens (--fault NAME: with that fault)
  *   sim --faults             only the faults (--fault NAME: that one)
@@ -16,6 +16,7 @@
 #include <string.h>
 #include <sys/mman.h>
 #include <sys/resource.h>
+#include <sys/time.h>
 #include <sys/wait.h>
 #include <time.h>
 #include <unistd.h>
@@ -33,7 +34,7 @@
 #else
 #define DEFAULT_FAULTS true
 #endif
-#define SEED_SECONDS 20  /* one that takes longer runs in a circle */
+#define SEED_SECONDS 20  /* of the processor; one that takes more runs in a circle */
 #define PATIENCE     240 /* times five seconds in which a backlog may end */
 
 /* What the child tells. */
@@ -390,11 +391,12 @@ static void add_seen(struct sim_seen *sum, const struct sim_seen *more)
 
 static uint64_t play(struct report *report, uint64_t seed, struct mask mask, bool verbose)
 {
+	static const struct itimerval limit = { .it_value.tv_sec = SEED_SECONDS };
 	struct sim *sim = calloc(1, sizeof *sim);
 	uint64_t hash;
 
 	report->seed = seed;
-	alarm(SEED_SECONDS);
+	setitimer(ITIMER_PROF, &limit, NULL);
 	*sim = (struct sim){ .seed = seed,
 		.faults = mask.core,
 		.redis_faults = mask.redis,
@@ -472,7 +474,7 @@ static void finish(struct job *job)
 	if (status != 0 && !job->report->why[0])
 		snprintf(job->report->why, sizeof job->report->why, "%s",
 			!WIFSIGNALED(status)          ? "a sanitizer"
-			: WTERMSIG(status) == SIGALRM ? "it runs in a circle"
+			: WTERMSIG(status) == SIGPROF ? "it runs in a circle"
 						      : "an assertion of the core, or a crash");
 }
 
@@ -494,7 +496,8 @@ static void add(struct report *sum, const struct report *more)
 	add_seen(&sum->seen, &more->seen);
 }
 
-static unsigned test_seeds(const char *program, struct report *reports, uint64_t n, double seconds)
+static unsigned test_seeds(
+	const char *program, struct report *reports, uint64_t from, uint64_t n, double seconds)
 {
 	struct job jobs[MAX_JOBS];
 	struct report sum = { 0 };
@@ -504,7 +507,7 @@ static unsigned test_seeds(const char *program, struct report *reports, uint64_t
 	printf("[ RUN      ] seeds\n");
 	for (unsigned i = 0; i < step; i++) {
 		jobs[i] = (struct job){ .report = &reports[i],
-			.first = 1 + i,
+			.first = from + i,
 			.n = (n + step - 1 - i) / step,
 			.step = step,
 			.until = began + seconds };
@@ -620,8 +623,8 @@ static unsigned test_faults(struct report *reports, size_t one)
 static void usage(void)
 {
 	fprintf(stderr,
-		"usage: sim [--seeds N | --seconds T | --seed S [--fault NAME] | --faults | "
-		"--fault NAME]\n");
+		"usage: sim [--seeds N | --seconds T] [--from S] | --seed S [--fault NAME] | "
+		"--faults | --fault NAME\n");
 	exit(2);
 }
 
@@ -629,7 +632,7 @@ int main(int argc, char **argv)
 {
 	struct report *reports = mmap(NULL, MAX_JOBS * sizeof *reports, PROT_READ | PROT_WRITE,
 		MAP_SHARED | MAP_ANONYMOUS, -1, 0);
-	uint64_t n = UINT64_MAX / 2, seed = 0;
+	uint64_t n = UINT64_MAX / 2, from = 1, seed = 0;
 	double seconds = DEFAULT_SECONDS;
 	size_t fault = N_FAULTS;
 	bool only_faults = false;
@@ -650,6 +653,8 @@ int main(int argc, char **argv)
 		if (strcmp(argv[i - 1], "--seeds") == 0) {
 			n = strtoull(value, NULL, 10);
 			seconds = 1e9;
+		} else if (strcmp(argv[i - 1], "--from") == 0) {
+			from = strtoull(value, NULL, 10);
 		} else if (strcmp(argv[i - 1], "--seconds") == 0) {
 			seconds = strtod(value, NULL);
 		} else if (strcmp(argv[i - 1], "--seed") == 0) {
@@ -669,7 +674,7 @@ int main(int argc, char **argv)
 		return 0;
 	}
 	if (!only_faults) {
-		failed += test_seeds(argv[0], reports, n, seconds);
+		failed += test_seeds(argv[0], reports, from, n, seconds);
 		tests++;
 	}
 	if (only_faults || DEFAULT_FAULTS) {

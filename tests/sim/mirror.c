@@ -153,7 +153,7 @@ static void leave_worker(
 	memset(conn->shadow.out, 0, sizeof conn->shadow.out);
 	while ((run = newest_of(broker->mirror, conn)))
 		end_run(sim, broker, run, MIRROR_LOST,
-			!orderly && is_oldest(broker->mirror, run) ? BASE_BREAKER_FAILED
+			!orderly && !mirror_is_late(sim, run) && is_oldest(broker->mirror, run) ? BASE_BREAKER_FAILED
 								   : BASE_BREAKER_UNKNOWN);
 }
 

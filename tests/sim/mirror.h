@@ -139,6 +139,7 @@ void mirror_guard_ran(struct sim *sim, struct sim_broker *broker, const struct m
 	enum base_breaker_end end);
 enum base_breaker_end mirror_verdict(
 	const struct sim *sim, const struct mirror_run *run, uint32_t reason, uint32_t status);
+bool mirror_is_late(const struct sim *sim, const struct mirror_run *run);
 void mirror_guard_dispatch(struct sim *sim, struct sim_broker *broker, struct mirror_run *run);
 void mirror_guard_refused(struct sim *sim, struct sim_broker *broker, int service,
 	const Pirn__Item *item, unsigned waiting);
