@@ -135,7 +135,9 @@ static void conf_path(void)
 /* The whole of a command line; a supervisor does not start again what exits with "wrong". */
 static void settings_path(void)
 {
-	char *argv[] = { "test", "--name", "other", "--address=127.0.0.1:80", NULL };
+	char program_name[] = "test", flag[] = "--name", value[] = "other",
+	     address[] = "--address=127.0.0.1:80";
+	char *argv[] = { program_name, flag, value, address, NULL };
 	struct settings s = { 0 };
 	const struct base_conf_program program = { .name = "test", .rows = rows };
 	enum base_conf_outcome outcome = OOM_GET(base_conf_read(&program, &s, 4, argv, NULL));
