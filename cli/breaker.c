@@ -20,7 +20,9 @@ static double sum(const json_t *service, const char *key)
 	size_t i;
 
 	json_array_foreach(json_object_get(service, "brokers"), i, row)
+	{
 		n += cli_number(row, key);
+	}
 	return n;
 }
 
@@ -48,8 +50,12 @@ static size_t count_ejected(const json_t *service)
 	size_t i, k, n;
 
 	json_array_foreach(json_object_get(service, "brokers"), i, row)
+	{
 		json_array_foreach(json_object_get(row, "ejected"), k, name)
+		{
 			json_object_set_new(names, json_string_value(name), json_true());
+		}
+	}
 	n = json_object_size(names);
 	json_decref(names);
 	return n;
@@ -88,7 +94,9 @@ static void show(const json_t *services)
 	for (i = 0; i < sizeof words / sizeof words[0]; i++)
 		cli_table_cell(&t, "%s", words[i]);
 	json_array_foreach(services, i, service)
+	{
 		service_row(&t, service);
+	}
 	if (i == 0)
 		printf("No service is known yet.\n");
 	else

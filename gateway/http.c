@@ -12,9 +12,9 @@
 #define POOL_SPARE_BYTES (16u * 1024)
 #define DRAIN_BYTES \
 	(1024u * 1024) /* of a chunked body over the limit, before the connection is cut */
-#define MAX_HELD      (256u * 1024 * 1024)
-#define DISCARD_BYTES (64u * 1024) /* of a body whose head was refused, to keep the connection */
-#define IDLE_GRACE_MS  500  /* when draining: for idle connections, … */
+#define MAX_HELD       (256u * 1024 * 1024)
+#define DISCARD_BYTES  (64u * 1024) /* of a body whose head was refused, to keep the connection */
+#define IDLE_GRACE_MS  500          /* when draining: for idle connections, … */
 #define FRESH_GRACE_MS 2000 /* … and for those whose first request is on its way, or never comes */
 
 /* At its default level a libmicrohttpd that has levels redirects a target with a space in it
@@ -103,9 +103,10 @@ static void keep_body(struct gw_record *r, const char *data, size_t size)
 	gw_room_hold(r->conn, q->payload.size - r->held);
 	r->held = q->payload.size;
 	if (!gw_room_fits(q->http, r->conn))
-		gw_http_problem(q, &(struct gw_problem){ .status = 503,
-					   .detail = "The gateway has no room for another body now.",
-					   .retry_after_s = 1 });
+		gw_http_problem(
+			q, &(struct gw_problem){ .status = 503,
+				   .detail = "The gateway has no room for another body now.",
+				   .retry_after_s = 1 });
 }
 
 static enum MHD_Result upload(struct gw_record *r, const char *data, size_t size)
@@ -252,8 +253,7 @@ static bool start_daemon(struct gw_http *h, int fd)
 	h->daemon = MHD_start_daemon(MHD_USE_EPOLL | MHD_ALLOW_SUSPEND_RESUME, 0, NULL, NULL,
 		on_access, h, MHD_OPTION_LISTEN_SOCKET, (MHD_socket)fd, MHD_OPTION_CONNECTION_LIMIT,
 		(unsigned)h->conf.max_connections + GW_HTTP_SPARE_CONNECTIONS,
-		MHD_OPTION_CONNECTION_MEMORY_LIMIT,
-		h->pool_bytes, MHD_OPTION_NOTIFY_CONNECTION,
+		MHD_OPTION_CONNECTION_MEMORY_LIMIT, h->pool_bytes, MHD_OPTION_NOTIFY_CONNECTION,
 		gw_conn_notify, h, MHD_OPTION_NOTIFY_COMPLETED, on_completed, h,
 		MHD_OPTION_URI_LOG_CALLBACK, on_target, h, DISCIPLINE, MHD_OPTION_END);
 	return h->daemon != NULL;

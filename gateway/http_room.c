@@ -29,8 +29,7 @@
 #include "gateway/http_parts.h"
 
 #define TRIED_MOST 16 /* of a list: those at its head that are about to be served are left alone */
-#define SHORT_OF \
-	"The gateway has no room for so slow a request now. Ask again after Retry-After."
+#define SHORT_OF   "The gateway has no room for so slow a request now. Ask again after Retry-After."
 
 bool gw_conn_has_bytes(const struct gw_conn *c)
 {
@@ -136,8 +135,7 @@ static bool evict(struct gw_http *h, enum gw_stage stage, const struct wanted *w
 /* An idle one, then the slowest; those in their heads hold next to nothing, but they are connections. */
 static bool evict_any(struct gw_http *h, const struct wanted *w)
 {
-	return evict(h, GW_STAGE_IDLE, w) ||
-	       (w->for_connection && evict(h, GW_STAGE_HEAD, w)) ||
+	return evict(h, GW_STAGE_IDLE, w) || (w->for_connection && evict(h, GW_STAGE_HEAD, w)) ||
 	       evict(h, GW_STAGE_BODY, w) || evict(h, GW_STAGE_SEND, w);
 }
 

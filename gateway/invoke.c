@@ -216,9 +216,11 @@ static bool has_its_share(const struct gw *gw, const struct gw_served *s)
 
 static void refuse_share(struct gw_request *r)
 {
-	gw_http_problem(r, &(struct gw_problem){ .status = 503,
-				   .detail = "Too many calls of this service are under way here. Ask again after Retry-After, and less often.",
-				   .retry_after_s = 1 });
+	gw_http_problem(r,
+		&(struct gw_problem){ .status = 503,
+			.detail =
+				"Too many calls of this service are under way here. Ask again after Retry-After, and less often.",
+			.retry_after_s = 1 });
 }
 
 void gw_invoke_head(struct gw *gw, struct gw_request *r, const struct gw_service *s,

@@ -25,9 +25,9 @@ struct member {
 	int fd; /* -1: not connected */
 	enum crowd_kind kind;
 	bool settled;
-	bool told;         /* some status */
-	uint64_t due_ms;   /* the next byte; when closed: the next try */
-	size_t sent;       /* bytes of it all */
+	bool told;                /* some status */
+	uint64_t due_ms;          /* the next byte; when closed: the next try */
+	size_t sent;              /* bytes of it all */
 	char tail[MARK_SIZE + 2]; /* of what was read: a status line may come in pieces */
 	size_t n_tail;
 };
@@ -38,7 +38,7 @@ struct crowd {
 	struct member *members;
 	size_t n_members;
 	int epoll_fd;
-	char *noise; /* what is sent where it does not matter */
+	char *noise;     /* what is sent where it does not matter */
 	char head[4096]; /* what the one at hand sends first */
 	pthread_t thread;
 	pthread_mutex_t lock; /* of what follows */
@@ -159,8 +159,7 @@ static size_t write_head(struct crowd *c, const struct member *m)
 		break;
 	case CROWD_LARGE:
 		n = snprintf(c->head, sizeof c->head,
-			"POST %s HTTP/1.1\r\nHost: x\r\nContent-Length: 1073741824\r\n\r\n",
-			post);
+			"POST %s HTTP/1.1\r\nHost: x\r\nContent-Length: 1073741824\r\n\r\n", post);
 		break;
 	default:
 		break;

@@ -25,7 +25,8 @@ static struct fabric f = { .n_brokers = BROKERS };
 /* ---- what there is to see ------------------------------------------------------------ */
 
 /* The exit status of `pirn breaker ACTION [SERVICE] --admin …`; what it wrote. */
-static int breaker(const char *action, const char *service, const char *flag, char *out, size_t room)
+static int breaker(
+	const char *action, const char *service, const char *flag, char *out, size_t room)
 {
 	const char *argv[] = { "pirn", "breaker", action, "--admin", f.admin, NULL, NULL, NULL };
 	struct harness_process *p;
@@ -71,7 +72,9 @@ static bool all_say(const char *key, const char *wanted)
 	size_t i;
 
 	json_array_foreach(rows, i, row)
+	{
 		all = all && is_text(row, key, wanted);
+	}
 	json_decref(root);
 	return all;
 }
@@ -83,7 +86,9 @@ static double refused(void)
 	size_t i;
 
 	json_array_foreach(json_object_get(root, "brokers"), i, row)
+	{
 		n += json_number_value(json_object_get(row, "refused_total"));
+	}
 	json_decref(root);
 	return n;
 }
@@ -118,7 +123,8 @@ static void test_forced_open_and_back(void **state)
 	for (unsigned i = 0; i < 4; i++)
 		expect_open_refusal();
 	assert_true(refused() >= before + 4);
-	assert_int_equal(harness_status(f.http, NULL, "/hello", NULL), 200); /* nobody else's matter */
+	assert_int_equal(
+		harness_status(f.http, NULL, "/hello", NULL), 200); /* nobody else's matter */
 	assert_int_equal(breaker("list", NULL, NULL, out, sizeof out), 0);
 	assert_non_null(strstr(out, "trouble"));
 	assert_non_null(strstr(out, "open"));

@@ -78,9 +78,8 @@ static void start_others(struct others *o, const char *http)
 	memset(o->bytes, 'b', BODY_BYTES);
 	o->hello = (struct harness_call){ .base = http, .target = "/hello" };
 	o->body = (struct harness_call){ .base = http, .target = "/echo", .body = o->bytes };
-	o->newcomer = (struct harness_call){
-		.base = http, .target = "/hello", .headers = close_after
-	};
+	o->newcomer =
+		(struct harness_call){ .base = http, .target = "/hello", .headers = close_after };
 	o->loads[0] = harness_load_start(&o->hello, 2);
 	o->loads[1] = harness_load_start(&o->body, 1);
 	o->loads[2] = harness_load_start(&o->newcomer, 1);
@@ -275,15 +274,14 @@ static void test_idle_and_slow_ones_make_room(void **state)
 	conf.base = f.http;
 	crowd = crowd_start(&conf);
 	for (unsigned k = 0; k < CROWD__N; k++) /* each has been there, and some have had to go */
-		wait_until(PATIENCE_MS,
-			crowd_counts(crowd, (enum crowd_kind)k).opened >= conf.n[k]);
+		wait_until(
+			PATIENCE_MS, crowd_counts(crowd, (enum crowd_kind)k).opened >= conf.n[k]);
 	wait_until(PATIENCE_MS, users_of(f.admin, "pirn_gateway_connections_evicted_total") > 60);
 	start_others(&others, f.http);
 	await_others(&others, 300);
 	assert_true(pss_kb(harness_pid(f.gateways[0])) < 64 * 1024);
 	stop_others(&others);
-	assert_true(users_of(f.admin, "pirn_gateway_connections") <=
-		    100 + SPARE);
+	assert_true(users_of(f.admin, "pirn_gateway_connections") <= 100 + SPARE);
 	expect_statuses(crowd, CROWD_IDLE, 200, 503);
 	crowd_stop(&crowd);
 	wait_until(PATIENCE_MS, users_of(f.admin, "pirn_gateway_connections") == 0);

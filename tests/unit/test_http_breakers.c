@@ -138,8 +138,8 @@ static void every_service_has_every_brokers_word(void **state)
 	assert_int_equal(number(row_of(users, 1), "failed"), 5);
 	assert_int_equal(number(row_of(users, 1), "opened_total"), 7);
 	assert_true(number(row_of(users, 1), "refused_total") == 5000000000);
-	assert_string_equal(json_string_value(json_array_get(
-				    json_object_get(row_of(users, 1), "ejected"), 0)),
+	assert_string_equal(
+		json_string_value(json_array_get(json_object_get(row_of(users, 1), "ejected"), 0)),
 		worker);
 	json_decref(root);
 	client_close(&c);
@@ -305,7 +305,8 @@ static void what_is_no_order_is_400(void **state)
 	static const char *const bodies[] = { "", "{}", "[]", "null", "open", "\"open\"",
 		"{\"force\":\"shut\"}", "{\"force\":\"\"}", "{\"force\":1}", "{\"force\":null}",
 		"{\"force\":\"open\",\"service\":\"users\"}",
-		"{\"force\":\"open\",\"force\":\"auto\"}", "{\"force\":\"open\"", "{\"force\":\"open\"}x" };
+		"{\"force\":\"open\",\"force\":\"auto\"}", "{\"force\":\"open\"",
+		"{\"force\":\"open\"}x" };
 
 	(void)state;
 	for (size_t i = 0; i < sizeof bodies / sizeof *bodies; i++) {

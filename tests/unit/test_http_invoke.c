@@ -90,7 +90,8 @@ static void timeouts_are_the_clients(void **state)
 		struct client c;
 
 		snprintf(request, sizeof request,
-			"GET /u/1/x HTTP/1.1\r\nHost: x\r\nPirn-Timeout: %s\r\n\r\n", cases[i].text);
+			"GET /u/1/x HTTP/1.1\r\nHost: x\r\nPirn-Timeout: %s\r\n\r\n",
+			cases[i].text);
 		c = ask(request);
 		assert_int_equal(last()->request.timeout_ms, cases[i].ms);
 		reply(&c, &(struct said){ .status = 200 });
