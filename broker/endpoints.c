@@ -40,8 +40,9 @@ enum base_err brk_endpoints_make(const char *bind, char **out, char **why)
 		if (!*rest)
 			break;
 	}
-	if (err == BASE_CONFIG && asprintf(why, "cannot listen on %s: expected tcp://ADDRESS:PORT or ipc://PATH",
-			   (char *)one.data) < 0)
+	if (err == BASE_CONFIG &&
+		asprintf(why, "cannot listen on %s: expected tcp://ADDRESS:PORT or ipc://PATH",
+			(char *)one.data) < 0)
 		*why = NULL;
 	base_buf_fini(&one);
 	*out = err ? NULL : (char *)base_buf_take(&list);

@@ -18,7 +18,7 @@
 #include <hiredis/hiredis.h>
 
 #define KEPT_BYTES (64u * 1024) /* of the buffer of what is to be written, while it is empty */
-#define FEW_ARGS 64 /* that need no memory of their own */
+#define FEW_ARGS   64           /* that need no memory of their own */
 
 struct store_link {
 	uv_poll_t poll;
@@ -343,7 +343,8 @@ enum base_err store_link_send(struct store_link *l, const struct store_arg *args
 		int rc = redisAsyncCommandArgv(l->ac, on_reply, NULL, (int)n_args, words, sizes);
 		err = rc == REDIS_OK ? BASE_OK : BASE_UNAVAILABLE;
 		if (!err && l->ac->replies.tail == last)
-			err = lose_it(l); /* 0.14 took it without a callback, and would fall over the reply */
+			err = lose_it(
+				l); /* 0.14 took it without a callback, and would fall over the reply */
 	}
 	if (words != few_words)
 		free(words);

@@ -51,7 +51,8 @@ static void on_credits(struct wrk_session *s, uint32_t broker, const struct net_
 		if (!service || !credit->has_granted)
 			continue;
 		if (credit->lowered)
-			wrk_credit_lowered(&service->credit, broker, credit->granted, credit->waiting);
+			wrk_credit_lowered(
+				&service->credit, broker, credit->granted, credit->waiting);
 		else
 			wrk_credit_report(&service->credit, broker, credit->waiting);
 		wrk_session_credit_due(s, service);

@@ -260,7 +260,8 @@ void brk_load_own(struct brk_core *core, uint32_t epoch, uint64_t turn)
 		struct brk_own_read *more = realloc(owner->own_reads, capacity * sizeof *more);
 
 		if (!more)
-			base_no_memory("redriven events"); /* would lie there unseen: somebody must adopt them */
+			base_no_memory(
+				"redriven events"); /* would lie there unseen: somebody must adopt them */
 		owner->own_reads = more;
 		owner->own_reads_capacity = capacity;
 	}

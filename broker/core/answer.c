@@ -299,7 +299,8 @@ void brk_answer_send(
 	}
 	if (size > core->conf.max_item_bytes) {
 		brk_answer_refuse(core, asker, PIRN__REASON__TOO_LARGE);
-	} else if (core->arena.starved) { /* parts that could not be read for want of it are missing */
+	} else if (core->arena
+			   .starved) { /* parts that could not be read for want of it are missing */
 		brk_answer_refuse(core, asker, PIRN__REASON__OVERLOADED);
 	} else if (!(buf = next_buffer(core)) || !(room = base_buf_room(buf, size))) {
 		brk_answer_refuse(core, asker, PIRN__REASON__OVERLOADED);

@@ -84,8 +84,7 @@ static struct brk_link *another(const struct brk_service *service, uint32_t shun
 	return best;
 }
 
-static struct brk_link *choose(
-	struct brk_core *core, struct brk_service *service, uint32_t shunned)
+static struct brk_link *choose(struct brk_core *core, struct brk_service *service, uint32_t shunned)
 {
 	struct brk_link *link;
 

@@ -187,7 +187,8 @@ static void take_one(struct brk_core *core, struct load *load, const Pirn__Journ
 		brk_delivery_new(core, service, event->id.data, event->meta_size, event->data_size);
 
 	if (!delivery)
-		base_no_memory("adopted events"); /* half an entry would be lost: better that all of it is adopted */
+		base_no_memory(
+			"adopted events"); /* half an entry would be lost: better that all of it is adopted */
 	fill(core, delivery, load, event, from);
 	brk_entry_enter(load->entry, delivery, bit, body_at);
 	brk_delivery_apply(core, delivery, BRK_DELIVERY_EV_STORED);
