@@ -224,22 +224,26 @@ static const char *const names[] = { "gateway-1", "gateway-2", "broker-1", "brok
 
 #define NAMES (sizeof names / sizeof names[0])
 
+static void sigterm(const char *name)
+{
+	pid_t pid = pid_of(name);
+	unsigned before = ready(name);
+
+	flow(FLOW / 2);
+	assert_int_equal(kill(pid, SIGTERM), 0);
+	wait_until(UP_MS, ready(name) == before + 1);
+	wait_until(UP_MS, ended(pid) == 1);
+	assert_true(pid_of(name) != pid);
+}
+
 /* As an operator would, or as a process that finds itself in need of a new beginning does. */
 static void test_a_sigterm_to_each(void **state)
 {
 	(void)state;
 	begin();
 	for (unsigned round = 0; round < ROUNDS; round++)
-		for (size_t i = 0; i < NAMES; i++) {
-			pid_t pid = pid_of(names[i]);
-			unsigned before = ready(names[i]);
-
-			flow(FLOW / 2);
-			assert_int_equal(kill(pid, SIGTERM), 0);
-			wait_until(UP_MS, ready(names[i]) == before + 1);
-			wait_until(UP_MS, ended(pid) == 1);
-			assert_true(pid_of(names[i]) != pid);
-		}
+		for (size_t i = 0; i < NAMES; i++)
+			sigterm(names[i]);
 	flow(FLOW);
 	reckon();
 	assert_int_equal(lines("child_leaves"), NAMES * ROUNDS);
@@ -250,15 +254,19 @@ static void test_a_sigterm_to_each(void **state)
 	up_stop(&scene.up);
 }
 
-/* Calls wait for the one broker. */
-static void test_a_restart_of_one_of_each(void **state)
+/* Connections wait in the backlog, calls for the one broker and for the one worker. */
+static void test_restarts_of_one_of_each(void **state)
 {
+	static const char *const each[] = { "gateway-1", "broker-1", "worker-1" };
+
 	(void)state;
 	begin_with("1", "1", "1");
 	for (unsigned round = 1; round <= ROUNDS; round++) {
 		flow(FLOW);
 		free(restart((const char *const[]){ NULL }, 0));
 		assert_int_equal(lines("child_replaced"), 3 * round);
+		for (size_t i = 0; i < 3; i++)
+			sigterm(each[i]);
 	}
 	flow(FLOW);
 	reckon();
@@ -596,7 +604,7 @@ int main(void)
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test_teardown(test_a_restart_of_everything, tear_down),
 		cmocka_unit_test_teardown(test_a_sigterm_to_each, tear_down),
-		cmocka_unit_test_teardown(test_a_restart_of_one_of_each, tear_down),
+		cmocka_unit_test_teardown(test_restarts_of_one_of_each, tear_down),
 		cmocka_unit_test_teardown(test_a_restart_that_fails, tear_down),
 		cmocka_unit_test_teardown(test_one_that_does_not_leave, tear_down),
 		cmocka_unit_test_teardown(test_a_restart_of_nothing, tear_down),
