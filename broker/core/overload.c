@@ -9,6 +9,8 @@
 #define RETRY_LEAST_MS 500u
 #define RETRY_MOST_MS  1500u
 
+#define WAITS 3u /* of the mean; half more than the longest where slots become free in step */
+
 /* ---- settings ------------------------------------------------------------- */
 
 /* UNTRUSTED: any number; 0 ms of target or interval would be no limit that can be kept. */
@@ -216,8 +218,8 @@ void brk_overload_left(struct brk_core *core, struct brk_call *call, bool runs)
 		return;
 	if (waited_ms * 1000 < target_us(service))
 		o->since_ms = core->now_ms;
-	if (waited_ms > o->longest_ms)
-		o->longest_ms = waited_ms;
+	o->waits_ms += waited_ms;
+	o->dispatched++;
 }
 
 struct brk_call *brk_overload_next(const struct brk_core *core, const struct brk_service *service)
@@ -278,7 +280,7 @@ static void begin_interval(const struct brk_core *core, struct brk_service *serv
 	struct brk_overload *o = &service->overload;
 
 	o->until_ms = core->now_ms + interval_ms(service);
-	o->longest_ms = 0;
+	o->waits_ms = o->dispatched = 0;
 	o->given_up = o->shed;
 	o->ended = service->done + service->failed;
 }
@@ -316,7 +318,7 @@ static void judge(const struct brk_core *core, struct brk_service *service, uint
 			stop(core, service);
 			return;
 		}
-		o->limit_ms = 2 * o->longest_ms;
+		o->limit_ms = o->dispatched ? WAITS * o->waits_ms / o->dispatched : 0;
 		begin_interval(core, service);
 	}
 }

@@ -26,7 +26,9 @@
  * service's last runs (of its timeout, as long as none has ended) and interval at least twice
  * that; and the newest call is never given up for its delay alone. Where many run at once that
  * is longer than need be: from its second interval on an overload lets nobody wait for more
- * than twice what the longest wait of those was who were dispatched in the interval before.
+ * than three times the mean wait of those who were dispatched in the interval before. (The
+ * longest wait would be a poor measure: one pause of this machine in an interval would let
+ * everybody wait for as long in the next.)
  *
  * Not given up for their delay either: calls that came back from a worker (handed back by one
  * that drains, or lost with it). They were let in before, are no more than the workers'
@@ -62,8 +64,9 @@ struct brk_overload {
 	bool is_on;
 	uint64_t until_ms;        /* is_on: when this interval's balance is drawn … */
 	uint64_t ended, given_up; /* … and what both were when it began */
-	uint64_t longest_ms;      /* the longest wait of those that were dispatched in it */
-	uint64_t limit_ms;        /* what that of the interval before allows */
+	uint64_t dispatched;      /* in it … */
+	uint64_t waits_ms;        /* … and how long they waited, all together */
+	uint64_t limit_ms;        /* what those of the interval before allow */
 	struct base_heap_node
 		due;   /* in core->overloads: not later than when something is to be done */
 	uint64_t shed; /* calls given up for their delay or age, ever */

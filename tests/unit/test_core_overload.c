@@ -472,7 +472,7 @@ static void test_its_balance(void **state)
 	assert_false(goes_on_after(5));
 }
 
-/* Who waits longer than twice what anybody did that was dispatched has no hope. */
+/* Who waits longer than three times what those did who were dispatched has little hope. */
 static void test_its_limit_follows_what_is_dispatched(void **state)
 {
 	struct rig r = new_rig(NULL, 2);
@@ -489,7 +489,7 @@ static void test_its_limit_follows_what_is_dispatched(void **state)
 	rig_submit(&r, CLIENT, 4, "hello", 0);
 	pass(&r, 20);
 	rig_credit(
-		&r, A, "hello", 3); /* the newest, after 20 ms: the longest wait of this interval */
+		&r, A, "hello", 3); /* the newest, after 20 ms: the only one of this interval */
 	assert_int_equal(state_of(&r, 4), BRK_CALL_RUNNING);
 	rig_submit(&r, CLIENT, 5, "hello", 0);
 	pass(&r, 279);
@@ -502,10 +502,10 @@ static void test_its_limit_follows_what_is_dispatched(void **state)
 	pass(&r, 1);
 	is_given_up(&r, 0, 5);
 	rig_submit(&r, CLIENT, 7, "hello", 0);
-	pass(&r, 38);
+	pass(&r, 58);
 	assert_int_equal(rig_figures(&r).waiting, 2);
 	pass(&r, 1);
-	is_given_up(&r, 0, 6); /* after 40 */
+	is_given_up(&r, 0, 6); /* after 60 */
 	rig_free(&r);
 }
 
