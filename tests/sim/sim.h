@@ -4,13 +4,14 @@
  * The cores are the real ones. Everything around them is a model, written against
  * the protocol and not against the core, that checks what it is told: a client
  * knows which answers it may get, a worker knows its own credit, the book (book.c)
- * knows of every call how often it ran and who answered it. After every input
- * brk_core_check walks the core.
+ * knows of every call how often it ran and who answered it, the mirror (mirror.h) what
+ * each broker has in hand: who waits and runs there, its breakers, whom it ejected. After
+ * every input that did something brk_core_check walks the core.
  *
- * A run has three parts: trouble (whatever the seed enables: cuts, clogs, deaths,
- * pauses, drains, lies), healing (everything is restarted, nothing new goes wrong),
- * and proof (fresh calls, each of which must succeed; then all must be empty and
- * the figures add up).
+ * A run has four parts: trouble (whatever the seed enables: cuts, clogs, deaths,
+ * pauses, drains, lies, sick services, bursts, forced breakers), healing (everything is
+ * restarted, nothing new goes wrong, until every breaker is closed), proof (fresh calls,
+ * each of which must succeed), and rest: all must be empty and the figures add up.
  */
 #ifndef TESTS_SIM_SIM_H
 #define TESTS_SIM_SIM_H
