@@ -350,7 +350,7 @@ void sim_event_dispatched(struct sim *sim, const struct brk_action *a)
 
 static void ask_about(struct sim *sim, Pirn__Query *query, uint8_t *id)
 {
-	uint32_t number = 0, n = sim->n_events < 200 ? sim->n_events : 200;
+	uint32_t number = INT32_MAX, n = sim->n_events < 200 ? sim->n_events : 200;
 
 	if (n > 0)
 		number = sim->n_events - 1 - (uint32_t)sim_below(sim, n);

@@ -375,17 +375,38 @@ static bool has_tag(const struct mirror_call *call, uint32_t number)
 	return false;
 }
 
-/* A run under a key has the id of the key's first call; there is one at a time. */
-static struct mirror_call *find_keyed(const struct sim *sim, const struct sim_mirror *mirror,
-	uint32_t number)
+/* A run has its service's timeout; a call's own deadline may be earlier, an event has the margin of
+ * its lease on top. */
+static uint64_t deadline_of(const struct sim *sim, const struct mirror_call *call, int service)
+{
+	uint64_t end = sim->now_ms +
+		       (service < 0 ? 30000 : sim->manifests[service].timeout_ms);
+
+	if (!call)
+		return end + 1000;
+	return call->deadline_ms < end ? call->deadline_ms : end;
+}
+
+/* A run under a key has the id of the key's first call. There is one at a time, unless Redis has
+ * forgotten a claim: then they are told apart by what they have left (UINT32_MAX: it is not known), or
+ * the one is meant whose run has just ended. */
+static struct mirror_call *find_keyed(
+	const struct sim *sim, const struct sim_mirror *mirror, uint32_t number, uint32_t left_ms)
 {
 	struct mirror_call *found = NULL;
 
-	for (struct mirror_call *c = mirror->calls; c; c = c->hh.next)
-		if (c->keyed && c->key == sim_keyed_key(sim, SIM_KEYED_SLOT + number) &&
-			(c->state != MIRROR_CLAIMS || c->ticket == mirror->cause.ticket) &&
-			c->state != MIRROR_NEW && c->state != MIRROR_ANSWERS)
+	for (struct mirror_call *c = mirror->calls; c; c = c->hh.next) {
+		if (!c->keyed || c->key != sim_keyed_key(sim, SIM_KEYED_SLOT + number) ||
+			(c->state == MIRROR_CLAIMS && c->ticket != mirror->cause.ticket) ||
+			c->state == MIRROR_NEW || c->state == MIRROR_ANSWERS)
+			continue;
+		if (left_ms != UINT32_MAX &&
+			(c->state == MIRROR_RUNS ||
+				deadline_of(sim, c, c->service) != sim->now_ms + left_ms))
+			continue;
+		if (!found || c->state == MIRROR_PENDING)
 			found = c;
+	}
 	return found;
 }
 
@@ -399,7 +420,7 @@ static struct mirror_call *find_dispatched(
 		return find_call(mirror, honest->conn, (uint32_t)(honest - sim->calls),
 			honest->generation);
 	if (a->item.has_id && sim_keyed_is(sim, a->item.id.data, a->item.id.len, &number))
-		return find_keyed(sim, mirror, number);
+		return find_keyed(sim, mirror, number, a->item.left_ms);
 	if (a->payload.meta_size + a->payload.data_size != 6)
 		return NULL;
 	memcpy(&number, a->payload.bytes + 2, 4);
@@ -407,18 +428,6 @@ static struct mirror_call *find_dispatched(
 		if (!c->honest && has_tag(c, number))
 			return c;
 	return NULL;
-}
-
-/* A run has its service's timeout; a call's own deadline may be earlier, an event has the margin of
- * its lease on top. */
-static uint64_t deadline_of(const struct sim *sim, const struct mirror_call *call, int service)
-{
-	uint64_t end = sim->now_ms +
-		       (service < 0 ? 30000 : sim->manifests[service].timeout_ms);
-
-	if (!call)
-		return end + 1000;
-	return call->deadline_ms < end ? call->deadline_ms : end;
 }
 
 /* G5: never more than the call has left, nor than the service may take. */
@@ -543,7 +552,7 @@ static void asks(struct sim *sim, struct sim_broker *broker, const struct brk_as
 		!sim_keyed_is(sim, ask->key.id, 16, &number))
 		return;
 	if (ask->kind == BRK_ASK_ANSWER) {
-		call = find_keyed(sim, mirror, number);
+		call = find_keyed(sim, mirror, number, UINT32_MAX);
 		if (call && call->state == MIRROR_WAITS) /* maybe given up: nobody says */
 			mirror->flows[call->service].shed_ms = sim->now_ms;
 		if (call && call->state != MIRROR_CLAIMS)
