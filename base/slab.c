@@ -10,7 +10,7 @@
 #define NONE  UINT32_MAX
 
 /* Before each record. The generation is odd while the record is taken; it grows by one at take and
- * at give, so 0 is never a valid one, and a pair is good again only after 2^31 uses of its slot. */
+ * at give, by two when it is renewed, so 0 is never a valid one, and a pair is good again only after 2^31 uses of its slot. */
 struct header {
 	uint32_t generation;
 	uint32_t next_free;
@@ -88,6 +88,17 @@ void *base_slab_get(const struct base_slab *s, uint32_t slot, uint32_t generatio
 		return NULL;
 	h = header_of(s, slot);
 	return h->generation == generation && generation % 2 == 1 ? h->record : NULL;
+}
+
+uint32_t base_slab_renew(struct base_slab *s, uint32_t slot)
+{
+	struct header *h;
+
+	assert(slot < s->max_records && slot / CHUNK < s->n_chunks);
+	h = header_of(s, slot);
+	assert(h->generation % 2 == 1);
+	h->generation += 2;
+	return h->generation;
 }
 
 void base_slab_give(struct base_slab *s, uint32_t slot)

@@ -22,6 +22,7 @@ void base_slab_init(struct base_slab *s, size_t record_bytes, uint32_t max_recor
 void base_slab_fini(struct base_slab *s);
 void *base_slab_take(struct base_slab *s, uint32_t *slot, uint32_t *generation); /* zeroed; NULL: max_records or memory */
 void *base_slab_get(const struct base_slab *s, uint32_t slot, uint32_t generation); /* UNTRUSTED numbers; NULL: stale */
+uint32_t base_slab_renew(struct base_slab *s, uint32_t slot); /* a taken one: its generation is over, this is the next */
 void base_slab_give(struct base_slab *s, uint32_t slot); /* its generation is over */
 
 #endif

@@ -284,8 +284,12 @@ static void run(struct brk_core *core, struct brk_call *call)
 	call->attempt++;
 }
 
+/* A run that came back is under a name of its own: what its worker may yet say of the one before (that
+ * it was late, or cancelled) is not the next one's, which may go to the same worker. */
 static void wait_turn(struct brk_core *core, struct brk_call *call, enum brk_call_event event)
 {
+	if (event != BRK_CALL_EV_QUEUE)
+		call->generation = base_slab_renew(&core->slab, call->slot);
 	if (event == BRK_CALL_EV_HAND_BACK)
 		call->attempt--;
 	if (event == BRK_CALL_EV_QUEUE || event == BRK_CALL_EV_RETRY)

@@ -12,7 +12,7 @@
  * One with an Idempotency-Key is CLAIMING first, and ANSWERING before its end.
  *
  * A record is found by slot and generation of its own (they travel to the worker
- * and back), and by the client's slot and generation through an index, for CANCEL
+ * and back; each run has another generation), and by the client's slot and generation through an index, for CANCEL
  * and to refuse a pair that is open already. The payload is kept until the call
  * ends: a run may come back unrun (DRAINING), and an idempotent one may be lost.
  *

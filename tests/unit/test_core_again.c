@@ -463,6 +463,28 @@ static void test_again_after_its_time(void **state)
 	rig_free(&r);
 }
 
+/* Where there is no other worker, the next run goes to where the one before still is. What that brings now
+ * is not the next one's. */
+static void test_a_late_end_of_the_run_before(void **state)
+{
+	struct rig r = new_rig(1500, 10);
+	Pirn__Item first = submit(&r, 1, AGAIN, 10000), second;
+
+	(void)state;
+	rig_tick(&r, 1500);
+	assert_int_equal(rig_one(&r, PIRN__KIND__CANCEL)->item.generation, first.generation);
+	second = rig_one(&r, PIRN__KIND__DISPATCH)->item;
+	assert_int_equal(second.attempt, 2);
+	rig_result(&r, A, &first, 504, PIRN__REASON__DEADLINE);
+	assert_int_equal(rig_count(&r, PIRN__KIND__DISPATCH), 0);
+	rig_result(&r, A, &first, 200, 0);
+	assert_int_equal(rig_count(&r, PIRN__KIND__REPLY), 0);
+	assert_int_equal(rig_figures(&r).stale, 2);
+	rig_result(&r, A, &second, 201, 0);
+	rig_is_replied(&r, 1, 0, 201);
+	rig_free(&r);
+}
+
 /* A retry has what is left, and no more. */
 static void test_a_retry_has_what_is_left(void **state)
 {
@@ -501,6 +523,7 @@ int main(void)
 		cmocka_unit_test(test_a_run_has_its_time),
 		cmocka_unit_test(test_a_run_ends_with_its_time),
 		cmocka_unit_test(test_again_after_its_time),
+		cmocka_unit_test(test_a_late_end_of_the_run_before),
 		cmocka_unit_test(test_a_retry_has_what_is_left),
 	};
 

@@ -75,6 +75,29 @@ static void a_late_answer_is_stale(void **state)
 	base_slab_fini(&s);
 }
 
+/* What comes for it under its old name finds nothing; the record stays. */
+static void a_renewed_record_has_another_name(void **state)
+{
+	struct base_slab s;
+	struct record *r;
+	uint32_t slot, generation, next;
+
+	(void)state;
+	base_slab_init(&s, sizeof(struct record), 10);
+	r = base_slab_take(&s, &slot, &generation);
+	r->number = 7;
+	next = base_slab_renew(&s, slot);
+	assert_null(base_slab_get(&s, slot, generation));
+	assert_ptr_equal(base_slab_get(&s, slot, next), r);
+	assert_true(r->number == 7 && s.n_used == 1);
+	base_slab_give(&s, slot);
+	assert_null(base_slab_get(&s, slot, next));
+	r = base_slab_take(&s, &slot, &generation);
+	assert_true(generation != next);
+	assert_ptr_equal(base_slab_get(&s, slot, generation), r);
+	base_slab_fini(&s);
+}
+
 static void the_bound_holds(void **state)
 {
 	static const uint32_t bounds[] = { 0, 1, 1000, 1024, 1025, 3000 };
@@ -181,6 +204,7 @@ int main(void)
 		cmocka_unit_test(a_record_is_found_by_its_pair_only),
 		cmocka_unit_test(hostile_numbers_find_nothing),
 		cmocka_unit_test(a_late_answer_is_stale),
+		cmocka_unit_test(a_renewed_record_has_another_name),
 		cmocka_unit_test(the_bound_holds),
 		cmocka_unit_test(it_does_what_an_array_would),
 		cmocka_unit_test(a_steady_state_allocates_nothing),
