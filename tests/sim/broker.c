@@ -252,15 +252,14 @@ void sim_broker_store(struct sim *sim, struct sim_broker *broker, bool up)
 
 void sim_broker_told(struct sim *sim, struct sim_broker *broker, const struct brk_told *told)
 {
-	sim_mirror_before(sim, broker,
-		&(struct sim_cause){ .kind = SIM_IN_TOLD, .ticket = told->ticket });
+	sim_mirror_before(
+		sim, broker, &(struct sim_cause){ .kind = SIM_IN_TOLD, .ticket = told->ticket });
 	carry_out(sim, broker, brk_core_told(broker->core, sim->now_ms, told));
 }
 
 void sim_broker_entry(struct sim *sim, struct sim_broker *broker, const Pirn__Entry *entry)
 {
-	sim_mirror_before(
-		sim, broker, &(struct sim_cause){ .kind = SIM_IN_ENTRY, .entry = entry });
+	sim_mirror_before(sim, broker, &(struct sim_cause){ .kind = SIM_IN_ENTRY, .entry = entry });
 	carry_out(sim, broker, brk_core_entry(broker->core, sim->now_ms, entry));
 }
 
@@ -412,15 +411,15 @@ void sim_broker_message(struct sim *sim, struct sim_conn *conn, struct sim_messa
 		m->kind, m->n_items, m->n_credits);
 	if (m->kind == 0) {
 		memset(&conn->shadow, 0, sizeof conn->shadow);
-		sim_mirror_before(sim, broker,
-			&(struct sim_cause){ .kind = SIM_IN_GONE, .conn = conn });
+		sim_mirror_before(
+			sim, broker, &(struct sim_cause){ .kind = SIM_IN_GONE, .conn = conn });
 		conn->broker = NULL;
 		carry_out(sim, broker, brk_core_gone(broker->core, sim->now_ms, peer));
 		return;
 	}
 	note(sim, broker, conn, m);
-	sim_mirror_before(sim, broker,
-		&(struct sim_cause){ .kind = SIM_IN_MESSAGE, .conn = conn, .m = m });
+	sim_mirror_before(
+		sim, broker, &(struct sim_cause){ .kind = SIM_IN_MESSAGE, .conn = conn, .m = m });
 	stranger =
 		!conn->shadow.joined && m->kind != PIRN__KIND__BYE && m->kind != PIRN__KIND__HELLO;
 	hand_over(sim, broker, conn, m);
@@ -440,8 +439,7 @@ void sim_broker_forget(struct sim *sim, struct sim_conn *conn)
 	if (!broker || conn->cut || broker->paused_until > sim->now_ms)
 		return;
 	sim_trace(sim, "broker %u gives peer %u up", broker->index, peer);
-	sim_mirror_before(
-		sim, broker, &(struct sim_cause){ .kind = SIM_IN_GONE, .conn = conn });
+	sim_mirror_before(sim, broker, &(struct sim_cause){ .kind = SIM_IN_GONE, .conn = conn });
 	renumber(broker, conn);
 	carry_out(sim, broker, brk_core_gone(broker->core, sim->now_ms, peer));
 }

@@ -101,8 +101,8 @@ static void ask(struct sim *sim, struct sim_conn *conn)
 	struct sim_message *m = sim_message_new(PIRN__KIND__QUERY);
 
 	query.has_what = true;
-	query.what = sim_chance(sim, 50) ? PIRN__QUERY_KIND__BREAKERS
-					 : 1 + (uint32_t)sim_below(sim, 2);
+	query.what =
+		sim_chance(sim, 50) ? PIRN__QUERY_KIND__BREAKERS : 1 + (uint32_t)sim_below(sim, 2);
 	sim_message_item(m, bytes, 0, (uint32_t)pirn__query__pack(&query, bytes))->pb.slot =
 		UINT32_MAX;
 	sim_send(sim, conn, TO_BROKER, m);

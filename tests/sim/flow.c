@@ -5,10 +5,10 @@
 #define TARGET_MS   5u
 #define INTERVAL_MS 100u
 
-#define RUNS         3u
-#define EARNS        100u /* thousandths of a retry */
-#define FIRST        32000u
-#define SAVED        200000u
+#define RUNS  3u
+#define EARNS 100u /* thousandths of a retry */
+#define FIRST 32000u
+#define SAVED 200000u
 
 static struct mirror_flow *flow_of(const struct sim_broker *broker, int service)
 {
@@ -37,8 +37,8 @@ void mirror_flow_init(struct sim *sim, struct mirror_flow *f)
 /* At least the mean of the last runs; of the timeout, as long as none has ended. */
 static uint64_t target_ms(const struct sim *sim, const struct mirror_flow *f, int service)
 {
-	uint64_t run_us = f->run_us ? f->run_us
-				    : (uint64_t)sim->manifests[service].timeout_ms * 1000;
+	uint64_t run_us =
+		f->run_us ? f->run_us : (uint64_t)sim->manifests[service].timeout_ms * 1000;
 	uint32_t target = conf_of(sim, service)->target_ms;
 
 	return larger(target ? target : TARGET_MS, (run_us + 999) / 1000);
@@ -125,8 +125,8 @@ void mirror_flow_refused(struct sim *sim, struct sim_broker *broker, const struc
 /* ---- going ---------------------------------------------------------------------------- */
 
 /* Its worker failed it: then to another one, where one has a place. */
-static void check_shunned(struct sim *sim, struct sim_broker *broker, const struct mirror_call *call,
-	const struct sim_conn *conn)
+static void check_shunned(struct sim *sim, struct sim_broker *broker,
+	const struct mirror_call *call, const struct sim_conn *conn)
 {
 	if (call->shunned != conn || call->shunned_peer != conn->peer)
 		return;
@@ -142,8 +142,7 @@ static void check_shunned(struct sim *sim, struct sim_broker *broker, const stru
 			c->peer);
 }
 
-static void check_order(
-	struct sim *sim, struct sim_broker *broker, const struct mirror_call *call)
+static void check_order(struct sim *sim, struct sim_broker *broker, const struct mirror_call *call)
 {
 	struct mirror_flow *f = flow_of(broker, call->service);
 	uint64_t oldest = call->queued_ms, newest = call->queued_ms;
@@ -198,7 +197,8 @@ void mirror_flow_again(struct sim *sim, struct sim_broker *broker, struct mirror
 	SIM_CHECK(sim, call->idempotent, "a call of %s runs again and is not idempotent", name);
 	SIM_CHECK(sim, call->end != MIRROR_ANSWERED || call->worth_it,
 		"a call of %s runs again that was answered for good", name);
-	SIM_CHECK(sim, call->runs < RUNS, "a call of %s runs again after %u runs", name, call->runs);
+	SIM_CHECK(
+		sim, call->runs < RUNS, "a call of %s runs again after %u runs", name, call->runs);
 	SIM_CHECK(sim, !call->honest || call->deadline_ms > sim->now_ms,
 		"a call of %s runs again after its deadline", name);
 	SIM_CHECK(sim, !mirror_is_open(&broker->mirror->guards[call->service]),
@@ -230,14 +230,13 @@ void mirror_flow_given_up(struct sim *sim, struct sim_broker *broker, struct mir
 	}
 	SIM_CHECK(sim, !call->returned, "a call of %s is given up that came back from a worker",
 		name);
-	SIM_CHECK(sim, waited >= (least ? least : TARGET_MS), "a call of %s is given up after %llu ms",
-		name, (unsigned long long)waited);
+	SIM_CHECK(sim, waited >= (least ? least : TARGET_MS),
+		"a call of %s is given up after %llu ms", name, (unsigned long long)waited);
 	SIM_CHECK(sim, waited >= target_ms(sim, f, call->service) || goes_on(sim, f),
 		"a call of %s is given up after %llu ms, and may wait for %llu", name,
-		(unsigned long long)waited,
-		(unsigned long long)target_ms(sim, f, call->service));
-	SIM_CHECK(sim, may_be_on(sim, f), "a call of %s is given up, and it is not overloaded",
-		name);
+		(unsigned long long)waited, (unsigned long long)target_ms(sim, f, call->service));
+	SIM_CHECK(
+		sim, may_be_on(sim, f), "a call of %s is given up, and it is not overloaded", name);
 	f->shed_ms = sim->now_ms;
 	f->surely_on = true;
 	sim->seen.given_up++;

@@ -40,7 +40,8 @@ static bool is_slow(const struct sim *sim, const struct mirror_run *run)
 {
 	const Pirn__Manifest *m = &sim->manifests[run->service];
 
-	return (sim->now_ms - run->began_ms) * 100 > (uint64_t)m->timeout_ms * m->breaker->slow_percent &&
+	return (sim->now_ms - run->began_ms) * 100 >
+		       (uint64_t)m->timeout_ms * m->breaker->slow_percent &&
 	       m->breaker->slow_percent > 0;
 }
 
@@ -56,7 +57,7 @@ static enum base_breaker_end verdict_of_status(
 	if (status >= 500 || status == 408 || status == 425 || status == 429)
 		return BASE_BREAKER_FAILED;
 	return is_slow(sim, run) && !mirror_is_late(sim, run) ? BASE_BREAKER_FAILED
-							     : BASE_BREAKER_OK;
+							      : BASE_BREAKER_OK;
 }
 
 /* What ended for other reasons than the service's is not counted. */
@@ -140,7 +141,8 @@ static void remember(struct mirror_guard *g, uint64_t now_ms, bool ok)
 }
 
 /* In tenths of the window, as the real one counts. */
-static bool is_too_much(const struct mirror_guard *g, const Pirn__BreakerConf *conf, uint64_t now_ms)
+static bool is_too_much(
+	const struct mirror_guard *g, const Pirn__BreakerConf *conf, uint64_t now_ms)
 {
 	uint64_t width = conf->window_ms / 10 ? conf->window_ms / 10 : 1, n = 0, failed = 0;
 
@@ -174,8 +176,8 @@ static void give(struct sim *sim, struct mirror_guard *g, const struct mirror_ru
 	if (run->pass != g->generation || g->force)
 		return;
 	if (g->state == BASE_BREAKER_HALF_OPEN) {
-		if (sim->now_ms >= run->began_ms + sim->manifests[run->service].timeout_ms +
-					   PROBE_MARGIN_MS)
+		if (sim->now_ms >=
+			run->began_ms + sim->manifests[run->service].timeout_ms + PROBE_MARGIN_MS)
 			end = BASE_BREAKER_FAILED; /* its lease was over */
 		give_probe(sim, g, run->service, end);
 		return;
@@ -190,8 +192,7 @@ static void give(struct sim *sim, struct mirror_guard *g, const struct mirror_ru
 
 /* ---- ejection ---------------------------------------------------------------------- */
 
-static bool is_worker(
-	const struct sim_broker *broker, const struct sim_conn *c, int service)
+static bool is_worker(const struct sim_broker *broker, const struct sim_conn *c, int service)
 {
 	return c->broker == broker && c->role == SIM_WORKER && c->shadow.joined && c->member.role &&
 	       !c->shadow.handed_back && c->carries[service];
@@ -287,8 +288,7 @@ static void readmitted(struct sim *sim, struct sim_broker *broker, const char *t
 	if (service < 0 || !out)
 		return;
 	count_workers(sim, broker, service, &workers, &n_out);
-	SIM_CHECK(sim,
-		out->until_ms > 0 && (sim->now_ms >= out->until_ms || n_out * 2 > workers),
+	SIM_CHECK(sim, out->until_ms > 0 && (sim->now_ms >= out->until_ms || n_out * 2 > workers),
 		"%s is readmitted too early", text);
 	out->until_ms = 0;
 	out->failures = 0;
@@ -328,10 +328,10 @@ void mirror_guard_refused(struct sim *sim, struct sim_broker *broker, int servic
 	const char *name = sim_services[service];
 	bool open = mirror_is_open(g);
 
-	SIM_CHECK(sim, open || (!g->force && g->state == BASE_BREAKER_HALF_OPEN && waiting != UINT32_MAX),
-		"BREAKER_OPEN of %s, whose breaker is not", name);
 	SIM_CHECK(sim,
-		open || probing(broker, service) + waiting >= conf_of(sim, service)->probes,
+		open || (!g->force && g->state == BASE_BREAKER_HALF_OPEN && waiting != UINT32_MAX),
+		"BREAKER_OPEN of %s, whose breaker is not", name);
+	SIM_CHECK(sim, open || probing(broker, service) + waiting >= conf_of(sim, service)->probes,
 		"BREAKER_OPEN of %s, which has room for a probe", name);
 	SIM_CHECK(sim, item->has_retry_after_ms && item->retry_after_ms > 0,
 		"BREAKER_OPEN of %s without a Retry-After", name);
@@ -541,8 +541,8 @@ static void check_service(struct sim *sim, struct sim_broker *broker, int servic
 			"a call waits for %s, whose breaker is open", name);
 }
 
-static void check_out(struct sim *sim, const struct sim_broker *broker, const struct sim_conn *c,
-	int service)
+static void check_out(
+	struct sim *sim, const struct sim_broker *broker, const struct sim_conn *c, int service)
 {
 	const struct sim_out *out = &c->shadow.out[service];
 	unsigned workers, n_out;

@@ -84,7 +84,8 @@ static struct sim_message *lie_calls(struct sim *sim)
 		item->pb.flags = (uint32_t)sim_below(sim, 8);
 		if (item->pb.flags & PIRN__ITEM_FLAG__EVENT)
 			item->pb.slot += 8; /* its answers are an event's */
-		if (item->pb.slot % 6 < 5) /* by slot: mirror.c could not tell two of a name apart */
+		if (item->pb.slot % 6 <
+			5) /* by slot: mirror.c could not tell two of a name apart */
 			sim_item_service(item, names[item->pb.slot % 6]);
 		if (sim_chance(sim, 20))
 			sim_item_id(item, (const uint8_t *)"0123456789abcdef0", sim_below(sim, 18));

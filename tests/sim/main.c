@@ -530,10 +530,10 @@ static unsigned test_seeds(
 		cpu_seconds() * 1000 / (double)(sum.seeds ? sum.seeds : 1),
 		(unsigned long long)sum.steps, (unsigned long long)sum.calls,
 		(unsigned long long)sum.answered, (unsigned long long)sum.events,
-		(unsigned long long)sum.accepted,
-		(unsigned long long)sum.seen.opened, (unsigned long long)sum.seen.closed,
-		(unsigned long long)sum.seen.adopted, (unsigned long long)sum.seen.ejected,
-		(unsigned long long)sum.seen.given_up, (unsigned long long)sum.seen.again, failed ? "  FAILED " : "       OK");
+		(unsigned long long)sum.accepted, (unsigned long long)sum.seen.opened,
+		(unsigned long long)sum.seen.closed, (unsigned long long)sum.seen.adopted,
+		(unsigned long long)sum.seen.ejected, (unsigned long long)sum.seen.given_up,
+		(unsigned long long)sum.seen.again, failed ? "  FAILED " : "       OK");
 	return failed;
 }
 

@@ -153,8 +153,9 @@ static void leave_worker(
 	memset(conn->shadow.out, 0, sizeof conn->shadow.out);
 	while ((run = newest_of(broker->mirror, conn)))
 		end_run(sim, broker, run, MIRROR_LOST,
-			!orderly && !mirror_is_late(sim, run) && is_oldest(broker->mirror, run) ? BASE_BREAKER_FAILED
-								   : BASE_BREAKER_UNKNOWN);
+			!orderly && !mirror_is_late(sim, run) && is_oldest(broker->mirror, run)
+				? BASE_BREAKER_FAILED
+				: BASE_BREAKER_UNKNOWN);
 }
 
 /* Its runs end with a CANCEL to their workers. */
@@ -247,8 +248,7 @@ static void submit(struct sim *sim, struct sim_broker *broker, struct sim_conn *
 
 static void cancel(struct sim_broker *broker, const struct sim_conn *conn, const Pirn__Item *item)
 {
-	struct mirror_call *call =
-		find_call(broker->mirror, conn, item->slot, item->generation);
+	struct mirror_call *call = find_call(broker->mirror, conn, item->slot, item->generation);
 
 	if (call)
 		drop_client_call(broker->mirror, call);
@@ -379,8 +379,7 @@ static bool has_tag(const struct mirror_call *call, uint32_t number)
  * its lease on top. */
 static uint64_t deadline_of(const struct sim *sim, const struct mirror_call *call, int service)
 {
-	uint64_t end = sim->now_ms +
-		       (service < 0 ? 30000 : sim->manifests[service].timeout_ms);
+	uint64_t end = sim->now_ms + (service < 0 ? 30000 : sim->manifests[service].timeout_ms);
 
 	if (!call)
 		return end + 1000;
@@ -417,8 +416,8 @@ static struct mirror_call *find_dispatched(
 	uint32_t number;
 
 	if (honest)
-		return find_call(mirror, honest->conn, (uint32_t)(honest - sim->calls),
-			honest->generation);
+		return find_call(
+			mirror, honest->conn, (uint32_t)(honest - sim->calls), honest->generation);
 	if (a->item.has_id && sim_keyed_is(sim, a->item.id.data, a->item.id.len, &number))
 		return find_keyed(sim, mirror, number, a->item.left_ms);
 	if (a->payload.meta_size + a->payload.data_size != 6)
@@ -530,8 +529,9 @@ static void replied(
 
 	if (!call)
 		return; /* the book has a word to say about it */
-	SIM_CHECK(sim, call->state != MIRROR_RUNS || mirror->cause.kind == SIM_IN_END || !call->honest ||
-			       call->service < 0,
+	SIM_CHECK(sim,
+		call->state != MIRROR_RUNS || mirror->cause.kind == SIM_IN_END || !call->honest ||
+			call->service < 0,
 		"REPLY to a call that runs");
 	if (call->state == MIRROR_WAITS && call->service >= 0) {
 		if (item->reason == PIRN__REASON__BREAKER_OPEN)

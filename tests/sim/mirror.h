@@ -19,12 +19,12 @@
 #define MIRROR_TAGS 4
 
 enum mirror_state {
-	MIRROR_NEW,      /* submitted by this input */
-	MIRROR_CLAIMS,   /* asks Redis for its key */
+	MIRROR_NEW,    /* submitted by this input */
+	MIRROR_CLAIMS, /* asks Redis for its key */
 	MIRROR_WAITS,
 	MIRROR_RUNS,
-	MIRROR_PENDING,  /* its run ended in this input; what follows is not known yet */
-	MIRROR_ANSWERS,  /* asks Redis to keep its answer */
+	MIRROR_PENDING, /* its run ended in this input; what follows is not known yet */
+	MIRROR_ANSWERS, /* asks Redis to keep its answer */
 };
 
 /* How its last run ended. */
@@ -41,18 +41,18 @@ struct mirror_call {
 	enum mirror_state state;
 	int service; /* -1: a liar's */
 	bool idempotent, honest, keyed;
-	unsigned copies, n_tags;     /* NEW: items of that name in the message */
-	uint32_t tags[MIRROR_TAGS];  /* a liar's payloads */
-	uint32_t key;                /* keyed: which */
-	uint64_t ticket;             /* CLAIMS: of the question */
+	unsigned copies, n_tags;    /* NEW: items of that name in the message */
+	uint32_t tags[MIRROR_TAGS]; /* a liar's payloads */
+	uint32_t key;               /* keyed: which */
+	uint64_t ticket;            /* CLAIMS: of the question */
 	uint64_t deadline_ms, size, seq;
-	uint64_t queued_ms;          /* WAITS: since when … */
-	uint64_t clock_ms;           /* … and since when without a reason why it may */
-	uint64_t target_ms;          /* the largest that held meanwhile */
-	bool returned;               /* WAITS: from a worker, at the head */
+	uint64_t queued_ms; /* WAITS: since when … */
+	uint64_t clock_ms;  /* … and since when without a reason why it may */
+	uint64_t target_ms; /* the largest that held meanwhile */
+	bool returned;      /* WAITS: from a worker, at the head */
 	unsigned runs;
-	enum mirror_end end;         /* PENDING */
-	bool worth_it;               /* ANSWERED, in a way that another run may mend */
+	enum mirror_end end; /* PENDING */
+	bool worth_it;       /* ANSWERED, in a way that another run may mend */
 	const struct sim_conn *shunned;
 	uint32_t shunned_peer;
 };
@@ -81,8 +81,8 @@ struct mirror_guard {
 	uint64_t until_least, until_most;
 	struct mirror_verdict *window;
 	size_t n_window, window_room;
-	unsigned expected; /* changes of state that have not been told yet, a bit each */
-	bool to_publish;   /* an opening, or what was forced */
+	unsigned expected;            /* changes of state that have not been told yet, a bit each */
+	bool to_publish;              /* an opening, or what was forced */
 	bool to_force, to_adopt;      /* what another broker noted is news in this input */
 	uint64_t force_ms, opened_ms; /* the latest that was heard or said */
 };
@@ -98,7 +98,15 @@ struct mirror_flow {
 	bool came; /* by this input, and waits */
 };
 
-enum sim_input { SIM_IN_OTHER, SIM_IN_MESSAGE, SIM_IN_GONE, SIM_IN_TICK, SIM_IN_ENTRY, SIM_IN_TOLD, SIM_IN_END };
+enum sim_input {
+	SIM_IN_OTHER,
+	SIM_IN_MESSAGE,
+	SIM_IN_GONE,
+	SIM_IN_TICK,
+	SIM_IN_ENTRY,
+	SIM_IN_TOLD,
+	SIM_IN_END
+};
 
 struct sim_cause {
 	enum sim_input kind;

@@ -9,7 +9,7 @@
 
 #define CLOCK_LAG_MS 4000 /* how far a broker's idea of Redis's time may be behind */
 
-#define KEPT_DEATHS  2    /* most that a redriven letter begins with */
+#define KEPT_DEATHS 2 /* most that a redriven letter begins with */
 
 #define FOREIGN UINT32_MAX /* a liar's event: it counts for the streams, and for nothing else */
 

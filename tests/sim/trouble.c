@@ -256,7 +256,8 @@ void sim_trouble_start(struct sim *sim)
 		sim->trouble_ms = sim_between(sim, 5, 300);
 		sim->server.sync_ms = sim_between(sim, 30, 60);
 	}
-	if (sim_chance(sim, 15)) { /* nothing but sick services, bursts and a hand at the breakers */
+	if (sim_chance(
+		    sim, 15)) { /* nothing but sick services, bursts and a hand at the breakers */
 		sim->troubles = 1u << 21 | 1u << 22 | (sim_chance(sim, 30) ? 1u << 23 : 0);
 		sim->trouble_ms = sim_between(sim, 50, 400);
 	}

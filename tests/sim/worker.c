@@ -268,8 +268,7 @@ static void begin_run(struct sim *sim, struct sim_run *run, const Pirn__Item *it
 		run->number = (uint32_t)(call - sim->calls);
 		call->runs++;
 	}
-	sim_at(sim,
-		sim->now_ms + duration(sim) + sim_sick_ms(sim, run->proc, run->service),
+	sim_at(sim, sim->now_ms + duration(sim) + sim_sick_ms(sim, run->proc, run->service),
 		end_event, run->proc, run->serial);
 }
 
