@@ -75,10 +75,14 @@ static void spawn(struct fabric *f, size_t i)
 	cli_supervise_died(&f->machine, i, false, now_ms(), base_rand_next(&f->chance));
 }
 
+/* One that could not be started may be meant, whose end was told when its signal was on the list already: 0
+ * is everybody in our own group. */
 static void send_signal(struct fabric *f, size_t i, int number)
 {
 	char name[32];
 
+	if (f->pids[i] <= 0)
+		return;
 	name_of(f, i, name);
 	if (number == SIGKILL) {
 		base_log(BASE_WARN, "child_killed", LOG_STR("child", name),

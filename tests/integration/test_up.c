@@ -362,6 +362,34 @@ static void test_a_service_that_cannot_be_loaded(void **state)
 	fails_to_start(&u, "pirn up: worker-");
 }
 
+/* Several that cannot be started: none of them is there to be signalled, and pid 0 would be everybody in
+ * our own group, whoever started us included. */
+static void test_programs_that_cannot_be_started(void **state)
+{
+	static const char script[] =
+		"trap 'echo somebody-signalled-the-group' TERM\n"
+		"mkdir bin && cp \"$1\"/pirn* bin && echo none >bin/pirn-gateway || exit 9\n"
+		"bin/pirn up --http 127.0.0.1:0 --admin 127.0.0.1:0 --data data --services \"$2\" "
+		"--gateways 3\n"
+		"echo it-ended-with-$?\n";
+	char folder[PATH_MAX], services[PATH_MAX], pirn[PATH_MAX];
+	struct harness_process *p;
+
+	(void)state;
+	harness_new_dir("broken", folder, sizeof folder);
+	harness_program("pirn", pirn, sizeof pirn);
+	*strrchr(pirn, '/') = '\0';
+	p = harness_spawn("broken", folder,
+		(const char *const[]){ "/bin/sh", "-c", script, "sh", pirn,
+			harness_build("services", services, sizeof services), NULL },
+		NULL);
+	assert_int_equal(harness_wait(p, UP_MS), 0);
+	assert_true(harness_wrote(p, "child_not_started"));
+	assert_true(harness_wrote(p, "it-ended-with-1"));
+	assert_false(harness_wrote(p, "somebody-signalled-the-group"));
+	assert_int_equal(harness_working_in(folder), 0);
+}
+
 static void test_a_redis_that_refuses_its_files(void **state)
 {
 	struct up u = { 0 };
@@ -437,6 +465,7 @@ int main(void)
 		cmocka_unit_test(test_data_in_use),
 		cmocka_unit_test(test_wrong_settings),
 		cmocka_unit_test(test_a_service_that_cannot_be_loaded),
+		cmocka_unit_test(test_programs_that_cannot_be_started),
 		cmocka_unit_test(test_a_redis_that_refuses_its_files),
 		cmocka_unit_test(test_a_redis_of_somebody_elses),
 		cmocka_unit_test(test_people_get_three_lines_to_paste),
