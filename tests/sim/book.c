@@ -127,6 +127,14 @@ void sim_book_answered(struct sim *sim, struct sim_conn *conn, const struct brk_
 	check_reason(sim, call, a);
 }
 
+bool sim_book_is_over(const struct sim *sim)
+{
+	for (uint32_t i = 0; i < sim->n_calls; i++)
+		if (sim->calls[i].state == CALL_OPEN)
+			return false;
+	return sim->n_again == 0;
+}
+
 void sim_book_end(struct sim *sim)
 {
 	for (uint32_t i = 0; i < sim->n_calls; i++) {

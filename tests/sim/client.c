@@ -178,6 +178,7 @@ static void again_event(struct sim *sim, void *arg, uint64_t number)
 	struct sim_message *m = sim_message_new(PIRN__KIND__SUBMIT);
 
 	(void)arg;
+	sim->n_again--;
 	add_call(sim, call->conn, m, call->service, 20000, true);
 	sim->calls[sim->n_calls - 1].tries = sim->calls[number].tries + 1;
 	sim_send(sim, sim->calls[number].conn, TO_BROKER, m);
@@ -196,9 +197,11 @@ static void check_calm(struct sim *sim, uint32_t number, uint32_t kind, const Pi
 		given_up || (kind == PIRN__KIND__REPLY && item->status == 200 && item->reason == 0),
 		"call %u, in calm: kind %u, status %u, reason %u", number, kind, item->status,
 		item->reason);
-	SIM_CHECK(sim, call->tries < 20, "call %u, in calm, is given up again and again", number);
-	if (given_up)
-		sim_at(sim, sim->now_ms + sim_between(sim, 100, 1000), again_event, NULL, number);
+	SIM_CHECK(sim, call->tries < 100, "call %u, in calm, is given up again and again", number);
+	if (!given_up)
+		return;
+	sim->n_again++;
+	sim_at(sim, sim->now_ms + sim_between(sim, 100, 1000), again_event, NULL, number);
 }
 
 static void answered(struct sim *sim, struct sim_conn *conn, uint32_t kind, const Pirn__Item *item,

@@ -83,10 +83,13 @@ static void note_interval(struct sim *sim, struct mirror_flow *f, int service)
 {
 	uint64_t interval = interval_for(sim, service, target_ms(sim, f, service));
 
-	if (interval >= f->interval_most || f->interval_ms + 4 * f->interval_most < sim->now_ms) {
-		f->interval_most = interval;
+	if (f->interval_ms + 4 * f->interval_most < sim->now_ms) {
+		f->interval_before = f->interval_now;
+		f->interval_now = 0;
 		f->interval_ms = sim->now_ms;
 	}
+	f->interval_now = larger(f->interval_now, interval);
+	f->interval_most = larger(f->interval_now, f->interval_before);
 }
 
 /* ---- coming ------------------------------------------------------------------------ */

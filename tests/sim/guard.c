@@ -353,6 +353,19 @@ static bool entry_opens(const struct sim_broker *broker, int service)
 	       cause->entry->breaker->has_opened_ms;
 }
 
+/* A probe whose lease is over, and nobody has told of its end: it counts as failed. */
+static bool probe_is_lost(const struct sim *sim, const struct sim_broker *broker, int service)
+{
+	const struct mirror_guard *g = &broker->mirror->guards[service];
+	uint64_t lease = sim->manifests[service].timeout_ms + PROBE_MARGIN_MS;
+
+	for (const struct mirror_run *r = broker->mirror->runs; r; r = r->hh.next)
+		if (g->state == BASE_BREAKER_HALF_OPEN && !g->force && r->service == service &&
+			r->pass == g->generation && sim->now_ms >= r->began_ms + lease)
+			return true;
+	return false;
+}
+
 /* By ourselves, or because another broker did. */
 static void opened(struct sim *sim, struct sim_broker *broker, int service, uint64_t ms)
 {
@@ -360,6 +373,8 @@ static void opened(struct sim *sim, struct sim_broker *broker, int service, uint
 	const Pirn__BreakerNote *note;
 	uint32_t openings;
 
+	if (!g->expected && probe_is_lost(sim, broker, service))
+		open_it(sim, g, service);
 	if (g->expected & EXPECT(BASE_BREAKER_OPEN)) {
 		SIM_CHECK(sim,
 			sim->now_ms + ms >= g->until_least && sim->now_ms + ms <= g->until_most,

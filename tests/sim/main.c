@@ -335,7 +335,7 @@ void sim_run_seed(struct sim *sim)
 	warm_up(sim);
 	prove(sim);
 	run_until(sim, sim->now_ms + 21000);
-	for (int i = 0; i < PATIENCE && !sim_events_are_over(sim); i++)
+	for (int i = 0; i < PATIENCE && !(sim_events_are_over(sim) && sim_book_is_over(sim)); i++)
 		run_until(sim, sim->now_ms + 5000);
 	run_until(sim, sim->now_ms + 5000); /* the last runs that nobody waits for */
 	check_rest(sim);

@@ -93,7 +93,8 @@ struct mirror_flow {
 	uint64_t witness_ms; /* when it was last seen that calls had waited for an interval */
 	uint64_t since_ms;   /* when the queue was empty, or quick */
 	uint64_t shed_ms;    /* when a call was last given up for its delay */
-	uint64_t interval_most, interval_ms; /* the largest lately, and when it was that */
+	uint64_t interval_most; /* the largest lately, in this span or the one before */
+	uint64_t interval_now, interval_before, interval_ms;
 	bool surely_on;
 	bool came; /* by this input, and waits */
 };

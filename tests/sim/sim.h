@@ -313,6 +313,7 @@ void sim_book_submitted(struct sim *sim, struct sim_broker *broker, struct sim_c
 	const struct sim_message *m);
 void sim_book_dispatched(struct sim *sim, struct sim_conn *conn, const struct brk_action *a);
 void sim_book_answered(struct sim *sim, struct sim_conn *conn, const struct brk_action *a);
+bool sim_book_is_over(const struct sim *sim); /* every call has its answer */
 void sim_book_end(struct sim *sim);
 
 /* ---- keyed.c: calls with an Idempotency-Key ----------------------------------- */
@@ -381,6 +382,7 @@ struct sim {
 
 	struct sim_call *calls;
 	uint32_t n_calls, calls_room;
+	uint32_t n_again; /* that will be sent again, in calm */
 
 	struct sim_server server;
 	struct store_bounds bounds;
