@@ -8,7 +8,6 @@
 
 #define EJECT_FAILURES  5
 #define EJECT_MS        10000
-#define LATE_MS         250
 #define PROBE_MARGIN_MS 5000
 
 void mirror_guard_init(struct mirror_guard *g)
@@ -45,10 +44,13 @@ static bool is_slow(const struct sim *sim, const struct mirror_run *run)
 	       m->breaker->slow_percent > 0;
 }
 
-/* It ended long after its time, so the broker did not run itself: then nobody knows whose fault it is. */
+/* The broker did not run itself meanwhile: then nobody knows whose fault it is. */
 bool mirror_is_late(const struct sim *sim, const struct mirror_run *run)
 {
-	return sim->now_ms > run->deadline_ms + LATE_MS;
+	const struct sim_broker *broker =
+		run->conn->broker ? run->conn->broker : &sim->brokers[run->conn->broker_index];
+
+	return run->began_ms < broker->mirror->woke_ms;
 }
 
 static enum base_breaker_end verdict_of_status(

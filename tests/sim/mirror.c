@@ -3,6 +3,8 @@
 #include <stdlib.h>
 #include <string.h>
 
+#define OVERSLEPT_MS 500
+
 /* ---- calls and runs ------------------------------------------------------------ */
 
 static struct mirror_call *find_call(const struct sim_mirror *mirror, const struct sim_conn *conn,
@@ -323,7 +325,7 @@ void sim_mirror_start(struct sim *sim, struct sim_broker *broker)
 {
 	broker->mirror = calloc(1, sizeof *broker->mirror);
 	broker->mirror->set_service = -1;
-	broker->mirror->late_ms = sim->now_ms;
+	broker->mirror->late_ms = broker->mirror->last_ms = broker->mirror->due_ms = sim->now_ms;
 	for (int s = 0; s < SIM_SERVICES; s++) {
 		mirror_guard_init(&broker->mirror->guards[s]);
 		mirror_flow_init(sim, &broker->mirror->flows[s]);
@@ -347,11 +349,21 @@ void sim_mirror_stop(struct sim_broker *broker)
 	broker->mirror = NULL;
 }
 
+/* An input that comes so much later than the one before, and than was wished: nothing ran meanwhile. */
+static void wake(const struct sim *sim, struct sim_mirror *mirror)
+{
+	if (sim->now_ms > mirror->last_ms + OVERSLEPT_MS &&
+		sim->now_ms > mirror->due_ms + OVERSLEPT_MS)
+		mirror->woke_ms = sim->now_ms;
+	mirror->last_ms = sim->now_ms;
+}
+
 void sim_mirror_before(struct sim *sim, struct sim_broker *broker, const struct sim_cause *cause)
 {
 	struct sim_mirror *mirror = broker->mirror;
 
 	mirror->cause = *cause;
+	wake(sim, mirror);
 	if (broker->paused_until > mirror->late_ms)
 		mirror->late_ms = broker->paused_until;
 	if (cause->kind == SIM_IN_MESSAGE)
@@ -668,6 +680,8 @@ void sim_mirror_after(struct sim *sim, struct sim_broker *broker)
 {
 	struct sim_mirror *mirror = broker->mirror;
 
+	wake(sim, mirror); /* the first of an input that has no cause, too */
+	mirror->due_ms = brk_core_due(broker->core);
 	if (mirror->cause.kind != SIM_IN_END) {
 		settle(sim, broker);
 		compare(sim, broker);

@@ -123,6 +123,7 @@ struct sim_mirror {
 	struct mirror_run *runs;
 	uint64_t seq;
 	uint64_t late_ms; /* when the broker last did not run */
+	uint64_t last_ms, due_ms, woke_ms; /* its last input, its wish then, when it last came too late */
 	bool known[SIM_SERVICES];
 	struct sim_member welcome; /* what the HELLO of this input says */
 	struct mirror_guard guards[SIM_SERVICES];
