@@ -16,7 +16,6 @@
 #define MAX_OPEN_MS    (3600u * 1000)
 #define MAX_LONGEST_MS (24u * 3600 * 1000)
 #define MAX_SUCCESSES  1000u
-#define LATE_MS        250u /* that a run's end may be told after its time */
 
 static struct base_breaker *machine(struct brk_service *service)
 {
@@ -312,13 +311,12 @@ static bool is_slow(const struct brk_core *core, const struct brk_call *call)
 		       (uint64_t)service->timeout_ms * 10 * service->guard.slow_percent;
 }
 
-/* It ended long after its time was over, which it would have been told at once if this process had run
- * itself. Its answer may have lain in our inbox meanwhile, its worker have given us up: that
- * says nothing of the service, whose breaker would open in all brokers when one of them
- * wakes up. */
-static bool were_late(const struct brk_core *core, const struct brk_call *call)
+/* This process did not run itself meanwhile. The answer may have lain in our inbox, the worker have
+ * given us up: how long it took says nothing of the service, whose breaker would open in all
+ * brokers when one of them wakes up. */
+static bool overslept(const struct brk_core *core, const struct brk_call *call)
 {
-	return core->now_ms > call->deadline.due + LATE_MS;
+	return call->dispatched_us < core->woke_us;
 }
 
 /* A deadline may be the caller's, and shorter than what the service is allowed, or what a wait in the
@@ -329,7 +327,7 @@ static enum base_breaker_end verdict_of_deadline(
 {
 	bool full = took_us(core, call) >= (uint64_t)call->service->timeout_ms * 1000;
 
-	if (were_late(core, call))
+	if (overslept(core, call))
 		return BASE_BREAKER_UNKNOWN;
 	return full || is_slow(core, call) ? BASE_BREAKER_FAILED : BASE_BREAKER_UNKNOWN;
 }
@@ -340,7 +338,7 @@ static enum base_breaker_end verdict_of_loss(
 {
 	const struct brk_call *other;
 
-	if (call->link->peer->orderly || were_late(core, call))
+	if (call->link->peer->orderly || overslept(core, call))
 		return BASE_BREAKER_UNKNOWN;
 	DL_FOREACH (call->link->running, other) {
 		if (other == call)
@@ -351,14 +349,25 @@ static enum base_breaker_end verdict_of_loss(
 	return BASE_BREAKER_FAILED;
 }
 
+/* Its time was its caller's, too short to be slow in, and nearly over. A handler that sees that fails,
+ * and may say so before our own timer does: no more than a DEADLINE is that the service's. */
+static bool was_hurried(const struct brk_core *core, const struct brk_call *call)
+{
+	uint64_t due_us = call->deadline.due * 1000;
+	uint64_t given_us = due_us > call->dispatched_us ? due_us - call->dispatched_us : 0;
+
+	return given_us <= (uint64_t)call->service->timeout_ms * 10 * SLOW_PERCENT &&
+	       took_us(core, call) * 100 >= given_us * SLOW_PERCENT;
+}
+
 static enum base_breaker_end verdict_of_status(
 	const struct brk_core *core, const struct brk_call *call, uint32_t status)
 {
 	if (status >= 500 || status == 408 || status == 425 || status == 429)
-		return BASE_BREAKER_FAILED;
+		return was_hurried(core, call) ? BASE_BREAKER_UNKNOWN : BASE_BREAKER_FAILED;
 	if (status >= 400 && BRK_FAULTY(core, CALLER_COUNTED))
 		return BASE_BREAKER_FAILED;
-	return is_slow(core, call) && !were_late(core, call) ? BASE_BREAKER_FAILED
+	return is_slow(core, call) && !overslept(core, call) ? BASE_BREAKER_FAILED
 							     : BASE_BREAKER_OK;
 }
 

@@ -16,6 +16,7 @@
 #define PAGES_FIRST     (256u * 1024)
 #define PAGES_MAX       (64u * 1024 * 1024)
 #define STARVED_MS      20 /* until memory is asked for again */
+#define OVERSLEPT_MS    500 /* a tick that comes so much too late */
 
 /* ---- actions -------------------------------------------------------------- */
 
@@ -236,8 +237,17 @@ void brk_core_free(struct brk_core **corep)
 
 /* ---- an input ------------------------------------------------------------- */
 
+/* A tick was due, and did not come, nor anything else. */
+static bool overslept(const struct brk_core *core, uint64_t now_ms)
+{
+	return now_ms > core->now_ms + OVERSLEPT_MS &&
+	       now_ms > brk_core_due(core) + OVERSLEPT_MS;
+}
+
 static void begin(struct brk_core *core, uint64_t now_ms)
 {
+	bool woke = overslept(core, now_ms);
+
 	dig(core);
 	core->input++;
 	core->out.n = 0;
@@ -247,6 +257,8 @@ static void begin(struct brk_core *core, uint64_t now_ms)
 	if (now_ms > core->now_ms)
 		core->now_ms = now_ms;
 	core->now_us = core->fine_us ? core->fine_us : core->now_ms * 1000;
+	if (woke)
+		core->woke_us = core->now_us;
 }
 
 /* Runs have ended, and Redis knows: now the others may have the journals. */

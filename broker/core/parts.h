@@ -51,6 +51,7 @@ struct brk_core {
 	struct brk_conf conf;
 	char name[BRK_NAME_SIZE];
 	uint64_t now_ms, now_us, fine_us; /* of this input; fine_us: brk_core_clock's, 0: none */
+	uint64_t woke_us; /* this process was stopped, or starved, until then */
 	uint64_t input;                   /* its number */
 	uint64_t unix_ms, unix_at_ms;     /* Unix time at a tick, and when that was */
 	bool draining;

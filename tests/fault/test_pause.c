@@ -24,8 +24,8 @@
 #define ERR_LEASE   13   /* PIRN_ERR_LEASE: Redis does */
 
 #define CALLS     50 /* a second */
-#define CALL_MS   1000
-#define MARGIN_MS 3000  /* shorter than a pause of 5 s: who waits for its end is found out */
+#define CALL_MS   500
+#define MARGIN_MS 2000  /* both together are less than 3 beats: who waits for a link to fall is found out */
 #define BOUND_KB  65536 /* each process's PSS */
 
 static struct calls *calls;
