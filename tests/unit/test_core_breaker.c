@@ -327,6 +327,49 @@ static void a_callers_deadline_is_not_the_services(void **state)
 	asked_free(k);
 }
 
+static Pirn__Item hurried_call(struct asked *k, uint32_t slot, uint32_t left_ms)
+{
+	rig_item(&k->rig, CLIENT, PIRN__KIND__SUBMIT,
+		(struct rig_item){ .service = "hello",
+			.data = "request",
+			.slot = slot,
+			.left_ms = left_ms });
+	tiny_take(k->t);
+	return rig_one(&k->rig, PIRN__KIND__DISPATCH)->item;
+}
+
+/* A handler that sees that its time is over says so as it likes, often with 504, and a moment before our
+ * own timer: that is its caller's impatience as much as a DEADLINE is. */
+static void what_a_hurried_handler_says_is_not_the_services(void **state)
+{
+	static const struct {
+		uint32_t left_ms, took_ms, status;
+		uint32_t ok, failed;
+	} rows[] = {
+		{ 100, 80, 504, 0, 0 },
+		{ 100, 99, 503, 0, 0 },
+		{ 100, 99, 429, 0, 0 },
+		{ 100, 79, 504, 0, 1 }, /* it had time left */
+		{ 100, 99, 200, 1, 0 },
+		{ 1, 0, 500, 0, 1 },
+		{ 800, 640, 500, 0, 0 },
+		{ 801, 700, 500, 0, 1 }, /* nearly all that the service allows itself */
+		{ 1000, 999, 500, 0, 1 },
+	};
+
+	(void)state;
+	for (size_t i = 0; i < sizeof rows / sizeof rows[0]; i++) {
+		struct asked *k = bench_of(NULL, 1000, MANY);
+		Pirn__Item run = hurried_call(k, 1, rows[i].left_ms);
+
+		tiny_pass(k->t, rows[i].took_ms);
+		result(k, &run, rows[i].status, 0);
+		rig_is_replied(&k->rig, 1, PIRN__REASON__NONE, rows[i].status);
+		counts(k, rows[i].ok, rows[i].failed);
+		asked_free(k);
+	}
+}
+
 /* An overload would open the breaker otherwise, and make it an outage. */
 static void what_waiting_left_of_a_deadline_is_not_the_services(void **state)
 {
@@ -1254,6 +1297,7 @@ int main(void)
 		cmocka_unit_test(what_an_answer_means),
 		cmocka_unit_test(a_slow_run_counts_as_failed),
 		cmocka_unit_test(a_callers_deadline_is_not_the_services),
+		cmocka_unit_test(what_a_hurried_handler_says_is_not_the_services),
 		cmocka_unit_test(what_waiting_left_of_a_deadline_is_not_the_services),
 		cmocka_unit_test(a_lost_worker_counts_once),
 		cmocka_unit_test(losses_in_a_row_open_it),
