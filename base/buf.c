@@ -120,9 +120,11 @@ void base_buf_fmt(struct base_buf *b, const char *format, ...)
 	if (!room)
 		return;
 	va_start(args, format);
-	(void)vsnprintf((char *)room, (size_t)n + 1, format, args);
+	if (vsnprintf((char *)room, (size_t)n + 1, format, args) == n)
+		base_buf_grew(b, (size_t)n);
+	else
+		b->failed = true; /* it may allocate, too */
 	va_end(args);
-	base_buf_grew(b, (size_t)n);
 }
 
 static void json_escape(struct base_buf *b, uint8_t c)

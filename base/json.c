@@ -385,50 +385,56 @@ bool base_json_next(struct base_json_walk *walk, struct base_json *name, struct 
 	return true;
 }
 
-static void add_utf8(struct base_buf *out, uint32_t code)
+static size_t put_utf8(char out[4], uint32_t code)
 {
 	if (code < 0x80) {
-		base_buf_chr(out, (char)code);
-	} else if (code < 0x800) {
-		base_buf_chr(out, (char)(0xc0 | code >> 6));
-		base_buf_chr(out, (char)(0x80 | (code & 0x3f)));
-	} else if (code < 0x10000) {
-		base_buf_chr(out, (char)(0xe0 | code >> 12));
-		base_buf_chr(out, (char)(0x80 | (code >> 6 & 0x3f)));
-		base_buf_chr(out, (char)(0x80 | (code & 0x3f)));
-	} else {
-		base_buf_chr(out, (char)(0xf0 | code >> 18));
-		base_buf_chr(out, (char)(0x80 | (code >> 12 & 0x3f)));
-		base_buf_chr(out, (char)(0x80 | (code >> 6 & 0x3f)));
-		base_buf_chr(out, (char)(0x80 | (code & 0x3f)));
+		out[0] = (char)code;
+		return 1;
 	}
+	if (code < 0x800) {
+		out[0] = (char)(0xc0 | code >> 6);
+		out[1] = (char)(0x80 | (code & 0x3f));
+		return 2;
+	}
+	if (code < 0x10000) {
+		out[0] = (char)(0xe0 | code >> 12);
+		out[1] = (char)(0x80 | (code >> 6 & 0x3f));
+		out[2] = (char)(0x80 | (code & 0x3f));
+		return 3;
+	}
+	out[0] = (char)(0xf0 | code >> 18);
+	out[1] = (char)(0x80 | (code >> 12 & 0x3f));
+	out[2] = (char)(0x80 | (code >> 6 & 0x3f));
+	out[3] = (char)(0x80 | (code & 0x3f));
+	return 4;
 }
 
-/* at is behind the backslash; returns what is behind the escape. */
-static const char *add_escape(struct base_buf *out, const char *at, const char *end)
+/* *at is behind the backslash, and behind the escape afterwards; what it stands for has so many bytes. */
+static size_t take_escape(const char **at, const char *end, char out[4])
 {
 	static const char from[] = "bfnrt", to[] = "\b\f\n\r\t";
-	const char *known = strchr(from, *at);
+	const char *known = strchr(from, **at);
 	int32_t code, low;
 
-	if (*at != 'u') {
-		base_buf_chr(out, known ? to[known - from] : *at);
-		return at + 1;
+	if (**at != 'u') {
+		out[0] = known ? to[known - from] : **at;
+		++*at;
+		return 1;
 	}
-	code = unit(at + 1, end);
-	at += 5;
+	code = unit(*at + 1, end);
+	*at += 5;
 	if (is_high(code)) {
-		low = unit(at + 2, end);
-		at += 6;
+		low = unit(*at + 2, end);
+		*at += 6;
 		code = 0x10000 + ((code - 0xd800) << 10) + (low - 0xdc00);
 	}
-	add_utf8(out, (uint32_t)code);
-	return at;
+	return put_utf8(out, (uint32_t)code);
 }
 
 void base_json_unescape(const struct base_json *json, struct base_buf *out)
 {
 	const char *at = json->text + 1, *end = json->text + json->size - 1;
+	char bytes[4];
 
 	assert(json->kind == BASE_JSON_STRING);
 	while (at < end) {
@@ -437,24 +443,51 @@ void base_json_unescape(const struct base_json *json, struct base_buf *out)
 		if (!plain)
 			plain = end;
 		base_buf_add(out, at, (size_t)(plain - at));
-		at = plain < end ? add_escape(out, plain + 1, end) : end;
+		at = plain;
+		if (at++ < end)
+			base_buf_add(out, bytes, take_escape(&at, end, bytes));
 	}
 }
 
+bool base_json_text(const struct base_json *json, char *out, size_t room)
+{
+	const char *at = json->text + 1, *end = json->text + json->size - 1;
+	size_t size = 0, n;
+	char bytes[4];
+
+	assert(json->kind == BASE_JSON_STRING);
+	for (; at < end; size += n) {
+		n = 1;
+		bytes[0] = *at++;
+		if (bytes[0] == '\\')
+			n = take_escape(&at, end, bytes);
+		if (size + n >= room || bytes[0] == '\0')
+			return false;
+		memcpy(out + size, bytes, n);
+	}
+	if (room > 0)
+		out[size] = '\0';
+	return room > 0;
+}
+
+/* Says no when it is no, and never because there was no memory. */
 bool base_json_is(const struct base_json *json, const char *text)
 {
-	struct base_buf buf;
-	bool same;
+	const char *at = json->text + 1, *end = json->text + json->size - 1;
+	size_t left = strlen(text), n;
+	char bytes[4];
 
 	if (json->kind != BASE_JSON_STRING)
 		return false;
-	if (!memchr(json->text, '\\', json->size))
-		return json->size == strlen(text) + 2 && memcmp(json->text + 1, text, json->size - 2) == 0;
-	base_buf_init(&buf);
-	base_json_unescape(json, &buf);
-	same = !buf.failed && buf.size == strlen(text) && memcmp(buf.data, text, buf.size) == 0;
-	base_buf_fini(&buf);
-	return same;
+	for (; at < end; text += n, left -= n) {
+		n = 1;
+		bytes[0] = *at++;
+		if (bytes[0] == '\\')
+			n = take_escape(&at, end, bytes);
+		if (n > left || memcmp(bytes, text, n) != 0)
+			return false;
+	}
+	return left == 0;
 }
 
 bool base_json_get(const struct base_json *object, const char *name, struct base_json *out)

@@ -2,8 +2,8 @@
  * turned into anything. A value is a stretch of the text, so that what passes through
  * passes byte for byte: numbers of twenty digits, 0.1, escapes, white space.
  *
- * (jansson reads what we understand: configuration and questions. It refuses large
- * numbers and prints others anew, and so cannot carry somebody else's data.)
+ * (jansson, which the command line has, refuses large numbers and prints others anew, and so
+ * cannot carry somebody else's data; and where there is no memory it reads behind its own.)
  *
  * base_json_check looks at a whole text once: grammar, UTF-8, depth, escaped surrogates
  * that have no other half. What walks afterwards relies on it.
@@ -52,7 +52,9 @@ bool base_json_next(struct base_json_walk *walk, struct base_json *key, struct b
 
 /* Appends what a string stands for, as UTF-8. */
 void base_json_unescape(const struct base_json *string, struct base_buf *out);
-/* Whether a string stands for that text. */
+/* The same as a text of less than room bytes, which needs no memory. False: it is longer, or holds a NUL. */
+BASE_MUSTUSE bool base_json_text(const struct base_json *string, char *out, size_t room);
+/* Whether a string stands for that text; neither takes this any memory. */
 bool base_json_is(const struct base_json *string, const char *text);
 /* The member of that name; the first of several. False: there is none. */
 bool base_json_get(const struct base_json *object, const char *name, struct base_json *out);

@@ -364,6 +364,7 @@ static bool take_string(struct reading *r, const struct base_json *json, struct 
 	base_buf_init(&buf);
 	base_json_unescape(json, &buf);
 	copy = buf.failed ? NULL : base_arena_dup(r->arena, buf.data, buf.size);
+	r->arena->starved = r->arena->starved || buf.failed;
 	*out = (struct gw_slice){ copy, buf.size };
 	base_buf_fini(&buf);
 	return copy || no_memory(r);

@@ -44,7 +44,8 @@ struct gw_ce {
 /* By the request's Content-Type; data NULL: it has none. */
 enum gw_ce_mode gw_ce_mode(struct gw_slice content_type);
 
-/* False: why says what is wrong, with the attribute's name; or, of a batch, "event 3: " first. All UNTRUSTED. */
+/* False: why says what is wrong, with the attribute's name; or, of a batch, "event 3: " first. When the arena
+ * is starved, there was no memory, and the event may be sound. All UNTRUSTED. */
 BASE_MUSTUSE bool gw_ce_binary(const struct gw_header *headers, size_t n, struct gw_slice body,
 	struct base_arena *arena, struct gw_ce *out, char why[GW_CE_WHY]);
 BASE_MUSTUSE bool gw_ce_structured(

@@ -1,5 +1,6 @@
 /* Answers: from struct gw_answer to what libmicrohttpd sends. */
 #include <assert.h>
+#include <errno.h>
 #include <stdio.h>
 
 #include "gateway/http_parts.h"
@@ -108,9 +109,11 @@ enum base_err gw_http_answer(struct gw_request *q, const struct gw_answer *a)
 	assert(a->status >= 200 && a->status <= 599);
 	if (!response)
 		return BASE_NOMEM;
+	errno = 0; /* libmicrohttpd does not say by itself why it takes no header */
 	if (!add_fields(r, response, a)) {
+		enum base_err err = errno == ENOMEM ? BASE_NOMEM : BASE_INVALID;
 		MHD_destroy_response(response);
-		return BASE_INVALID;
+		return err;
 	}
 	settle(r, response, a->status, bodiless ? 0 : a->size);
 	return BASE_OK;

@@ -19,7 +19,6 @@
 #include <sys/socket.h>
 #include <unistd.h>
 
-#include <jansson.h>
 
 #include "base/clock.h"
 #include "base/conf.h"
@@ -387,22 +386,11 @@ static void stop(struct process *p)
 
 static struct process process = { .http_fd = -1, .admin_fd = -1 };
 
-/* jansson reads and writes through what it did not get. */
-static void *json_memory(size_t size)
-{
-	void *block = malloc(size);
-
-	if (!block)
-		base_no_memory("JSON");
-	return block;
-}
-
 int main(int argc, char **argv)
 {
 	int n_operands;
 	bool started;
 
-	json_set_alloc_funcs(json_memory, free);
 	switch (base_conf_read(&program, &process.settings, argc, argv, &n_operands)) {
 	case BASE_CONF_RUN:
 		break;

@@ -1,6 +1,7 @@
 #include "gateway/show.h"
 
 #include <ctype.h>
+#include <stdlib.h>
 #include <string.h>
 
 #include "base/text.h"
@@ -212,12 +213,31 @@ static struct gw_slice slice_of(ProtobufCBinaryData b)
 	return (struct gw_slice){ b.len ? (const char *)b.data : "", b.len };
 }
 
+static void *take_memory(void *starved, size_t size)
+{
+	void *p = malloc(size);
+
+	if (!p)
+		*(bool *)starved = true;
+	return p;
+}
+
+static void give_memory(void *starved, void *p)
+{
+	(void)starved;
+	free(p);
+}
+
 /* What it says, as the service would see it; a client may have sent something else than HTTP. */
 static void show_request(struct gw_json *j, const Pirn__Letter *letter)
 {
+	bool starved = false;
+	ProtobufCAllocator allocator = { take_memory, give_memory, &starved };
 	Pirn__HttpRequest *r =
-		pirn__http_request__unpack(NULL, letter->meta.len, letter->meta.data);
+		pirn__http_request__unpack(&allocator, letter->meta.len, letter->meta.data);
 
+	if (!r && starved)
+		j->out->failed = true;
 	gw_json_open(j, "request", '{');
 	if (r) {
 		gw_json_text(j, "method", slice_of(r->method).data, r->method.len);
@@ -227,7 +247,7 @@ static void show_request(struct gw_json *j, const Pirn__Letter *letter)
 			show_header(
 				j, slice_of(r->headers[i]->name), slice_of(r->headers[i]->value));
 		gw_json_close(j, ']');
-		pirn__http_request__free_unpacked(r, NULL);
+		pirn__http_request__free_unpacked(r, &allocator);
 	}
 	gw_show_body(j, letter->data.data, letter->has_data ? letter->data.len : 0);
 	gw_json_close(j, '}');

@@ -4,12 +4,12 @@
 #include <stdio.h>
 #include <string.h>
 
-#include <jansson.h>
-
+#include "base/json.h"
 #include "base/text.h"
 #include "proto/pirn.pb-c.h"
 
-#define JSON_MAX 8192u /* a larger body is not parsed for the sake of one line */
+#define JSON_MAX  8192u /* a larger body is not parsed for the sake of one line */
+#define DEPTH_MAX 32u
 
 static const char *const reasons[] = {
 	[PIRN__REASON__NO_WORKER] = "another run was to be alone in the worker",
@@ -51,29 +51,23 @@ static bool copy_line(char *out, const char *text, size_t size)
 	return n > 0;
 }
 
-static const char *text_in(const json_t *body)
-{
-	static const char *const names[] = { "detail", "error", "message", "title" };
-
-	for (size_t i = 0; i < sizeof names / sizeof *names; i++) {
-		const char *text = json_string_value(json_object_get(body, names[i]));
-
-		if (text && *text)
-			return text;
-	}
-	return NULL;
-}
-
+/* Read without memory: in a worker that has none, this is what says so. */
 static bool say_json(char *out, const char *body, size_t size)
 {
-	json_t *json = size > 0 && size <= JSON_MAX && body[0] == '{'
-			       ? json_loadb(body, size, 0, NULL)
-			       : NULL;
-	const char *text = text_in(json);
-	bool said = text && copy_line(out, text, strlen(text));
+	static const char *const names[] = { "detail", "error", "message", "title" };
+	char text[JSON_MAX + 1];
+	struct base_json json, found;
+	const char *why;
+	size_t at;
 
-	json_decref(json);
-	return said;
+	if (size == 0 || size > JSON_MAX || body[0] != '{' ||
+		!base_json_check(body, size, DEPTH_MAX, &json, &why, &at))
+		return false;
+	for (size_t i = 0; i < sizeof names / sizeof *names; i++)
+		if (base_json_get(&json, names[i], &found) && found.kind == BASE_JSON_STRING &&
+			base_json_text(&found, text, sizeof text) && *text)
+			return copy_line(out, text, strlen(text));
+	return false;
 }
 
 static void say_reason(const struct wrk_run *run, char *out)

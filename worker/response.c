@@ -185,10 +185,10 @@ __attribute__((format(printf, 2, 0))) static void body_vprintf(
 		fault(res, WRK_FAULT_NOMEM);
 	} else if (has_room(res, (size_t)size)) {
 		room = base_buf_room(res->body, (size_t)size + 1);
-		if (room) {
-			vsnprintf((char *)room, (size_t)size + 1, format, again);
+		if (room && vsnprintf((char *)room, (size_t)size + 1, format, again) != size)
+			fault(res, WRK_FAULT_NOMEM);
+		else if (room)
 			base_buf_grew(res->body, (size_t)size);
-		}
 	}
 	va_end(again);
 }

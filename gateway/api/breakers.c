@@ -9,8 +9,7 @@
  */
 #include <stdlib.h>
 
-#include <jansson.h>
-
+#include "base/json.h"
 #include "gateway/gw.h"
 #include "gateway/jsonout.h"
 
@@ -108,6 +107,12 @@ static struct told *told_of(struct poll *p, const char *name)
 	t->j = gw_json_on(&t->rows);
 	gw_json_open(&t->j, NULL, '[');
 	HASH_ADD_STR(p->told, name, t);
+	if (!t->hh.tbl) {
+		base_buf_fini(&t->rows);
+		free(t);
+		p->failed = true;
+		return NULL;
+	}
 	return t;
 }
 
@@ -276,18 +281,23 @@ static bool find_service(
 /* UNTRUSTED: the body has one member, and it is one of the words. */
 static bool read_force(const struct gw_request *r, uint32_t *force)
 {
-	json_t *body = json_loadb((const char *)r->payload.data + r->body_at,
-		r->payload.size - r->body_at, JSON_REJECT_DUPLICATES, NULL);
-	const char *word = json_string_value(json_object_get(body, "force"));
-	uint32_t i = 0;
+	struct base_json body, key, word, other;
+	struct base_json_walk walk;
+	const char *why;
+	size_t at;
 
-	while (word && i < N_FORCES && strcmp(word, force_names[i]) != 0)
-		i++;
-	if (json_object_size(body) != 1)
-		word = NULL;
-	json_decref(body);
-	*force = i;
-	return word && i < N_FORCES;
+	if (!base_json_check((const char *)r->payload.data + r->body_at,
+		    r->payload.size - r->body_at, 1, &body, &why, &at) ||
+		body.kind != BASE_JSON_OBJECT)
+		return false;
+	walk = base_json_walk(&body);
+	if (!base_json_next(&walk, &key, &word) || !base_json_is(&key, "force") ||
+		base_json_next(&walk, &key, &other))
+		return false;
+	for (*force = 0; *force < N_FORCES; ++*force)
+		if (base_json_is(&word, force_names[*force]))
+			return true;
+	return false;
 }
 
 void gw_api_breaker(struct gw *gw, struct gw_request *r)

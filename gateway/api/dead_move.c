@@ -11,8 +11,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 
-#include <jansson.h>
-
+#include "base/json.h"
 #include "gateway/gw.h"
 #include "gateway/letters.h"
 #include "gateway/problem.h"
@@ -23,12 +22,14 @@
 #define TRIES      5u
 #define PAUSE_MS   500u
 #define CURSOR_MAX 31
+#define DEPTH_MAX  2 /* of what is asked for */
 
 struct move {
 	struct gw *gw;
 	struct gw_request *r;
 	uv_timer_t timer;
 	bool purge;
+	bool starved; /* what was asked for could not be kept */
 	char service[BASE_MANIFEST_NAME_MAX + 1];
 	struct gw_letter_filter filter;
 	uint8_t (*ids)[BASE_ULID_SIZE]; /* the batch is at ids + at */
@@ -282,76 +283,86 @@ static void step(struct move *m)
 static const char usage[] =
 	"The body says which letters: {\"ids\": [...]}, {\"all\": true}, or a filter of reason, status, before and after.";
 
-static bool read_ids(struct move *m, const json_t *list, char why[GW_PARAM_WHY])
+static bool read_ids(struct move *m, const struct base_json *list, char why[GW_PARAM_WHY])
 {
-	const json_t *item;
-	size_t i;
+	struct base_json_walk walk = base_json_walk(list);
+	struct base_json item;
 
-	json_array_foreach(list, i, item)
-	{
-		const char *text = json_string_value(item);
+	for (size_t i = 0; base_json_next(&walk, NULL, &item); i++) {
+		char text[BASE_ULID_TEXT + 1];
 		uint8_t id[BASE_ULID_SIZE];
-		if (!text || !base_ulid_parse(text, id)) {
+		if (item.kind != BASE_JSON_STRING || !base_json_text(&item, text, sizeof text) ||
+			!base_ulid_parse(text, id)) {
 			(void)snprintf(why, GW_PARAM_WHY, "ids[%zu] is no event's id.", i);
 			return false;
 		}
 		if (!add_id(m, id)) {
-			(void)snprintf(why, GW_PARAM_WHY, "The gateway is out of memory.");
+			m->starved = true;
 			return false;
 		}
 	}
 	return true;
 }
 
-/* A text, or a number as one. */
-static bool read_member(struct gw_param *params, const char *key, const json_t *value)
+/* A text, or a whole number as one. */
+static bool read_member(
+	struct gw_param *params, const struct base_json *key, const struct base_json *value)
 {
 	struct gw_param *p = params;
-	int n = -1;
 
-	while (p->name && strcmp(p->name, key) != 0)
+	while (p->name && !base_json_is(key, p->name))
 		p++;
-	if (p->name && json_is_string(value))
-		n = snprintf(p->text, sizeof p->text, "%s", json_string_value(value));
-	else if (p->name && json_is_integer(value))
-		n = snprintf(p->text, sizeof p->text, "%lld", (long long)json_integer_value(value));
-	return n > 0 && n < (int)sizeof p->text;
+	if (!p->name || p->text[0])
+		return false;
+	if (value->kind == BASE_JSON_STRING)
+		return base_json_text(value, p->text, sizeof p->text) && p->text[0];
+	if (value->kind != BASE_JSON_NUMBER || value->size >= sizeof p->text)
+		return false;
+	memcpy(p->text, value->text, value->size);
+	p->text[value->size] = '\0';
+	return strspn(p->text, "-0123456789") == value->size;
 }
 
-static bool read_filter(struct move *m, json_t *body, char why[GW_PARAM_WHY])
+static bool read_filter(struct move *m, const struct base_json *body, char why[GW_PARAM_WHY])
 {
 	struct gw_param params[] = { GW_LETTER_PARAMS, { 0 } };
+	struct base_json_walk walk = base_json_walk(body);
+	struct base_json key, value;
 
-	for (void *at = json_object_iter(body); at; at = json_object_iter_next(body, at)) {
-		if (read_member(params, json_object_iter_key(at), json_object_iter_value(at)))
-			continue;
-		(void)snprintf(why, GW_PARAM_WHY, "%s", usage);
-		return false;
-	}
+	while (base_json_next(&walk, &key, &value))
+		if (!read_member(params, &key, &value))
+			return false;
 	(void)strcpy(m->cursor, "0");
 	return gw_letters_filter(params, &m->filter, why);
 }
 
-static bool read_body(struct move *m, json_t *body, char why[GW_PARAM_WHY])
+static bool read_body(struct move *m, const struct base_json *body, char why[GW_PARAM_WHY])
 {
-	const json_t *ids = json_object_get(body, "ids"), *all = json_object_get(body, "all");
-	bool alone = json_object_size(body) == 1;
+	struct base_json_walk walk;
+	struct base_json key, first, other;
 
-	(void)snprintf(why, GW_PARAM_WHY, "%s", usage);
-	if (ids)
-		return alone && json_is_array(ids) && read_ids(m, ids, why);
-	if (all) {
+	if (body->kind != BASE_JSON_OBJECT)
+		return false;
+	walk = base_json_walk(body);
+	if (!base_json_next(&walk, &key, &first))
+		return false;
+	if (base_json_is(&key, "ids"))
+		return first.kind == BASE_JSON_ARRAY && !base_json_next(&walk, &key, &other) &&
+		       read_ids(m, &first, why);
+	if (base_json_is(&key, "all")) {
 		(void)strcpy(m->cursor, "0");
-		return alone && json_is_true(all);
+		return first.kind == BASE_JSON_TRUE && !base_json_next(&walk, &key, &other);
 	}
-	return json_object_size(body) > 0 && read_filter(m, body, why);
+	return read_filter(m, body, why);
 }
 
+/* UNTRUSTED. False: why says what is wrong with it, unless m is starved. */
 static bool read_request(struct move *m, struct gw_request *r, char why[GW_PARAM_WHY])
 {
 	struct gw_slice s = m->gw->target.segments[2];
-	json_t *body;
-	bool ok;
+	struct base_json body;
+	const char *fault;
+	size_t at;
 
 	if (s.size <= BASE_MANIFEST_NAME_MAX && !memchr(s.data, '\0', s.size))
 		memcpy(m->service, s.data, s.size);
@@ -359,11 +370,10 @@ static bool read_request(struct move *m, struct gw_request *r, char why[GW_PARAM
 		(void)snprintf(why, GW_PARAM_WHY, "This is no service's name.");
 		return false;
 	}
-	body = json_loadb((const char *)r->payload.data + r->body_at, r->payload.size - r->body_at,
-		JSON_REJECT_DUPLICATES, NULL);
-	ok = read_body(m, body, why);
-	json_decref(body);
-	return ok;
+	(void)snprintf(why, GW_PARAM_WHY, "%s", usage);
+	return base_json_check((const char *)r->payload.data + r->body_at,
+		       r->payload.size - r->body_at, DEPTH_MAX, &body, &fault, &at) &&
+	       read_body(m, &body, why);
 }
 
 static void start(struct gw *gw, struct gw_request *r, bool purge)
@@ -382,7 +392,10 @@ static void start(struct gw *gw, struct gw_request *r, bool purge)
 	m->purge = purge;
 	gw_serve_target(gw, r);
 	if (!read_request(m, r, why)) {
-		gw_http_refuse(r, 400, why);
+		if (m->starved)
+			gw_answer_later(r, "The gateway is out of memory.");
+		else
+			gw_http_refuse(r, 400, why);
 		end(m);
 		return;
 	}

@@ -166,6 +166,32 @@ static void test_unescape(void **state)
 	assert_memory_equal(buf.data, expected, buf.size);
 	base_buf_fini(&buf);
 	assert_false(base_json_is(&json, "a"));
+	assert_false(base_json_is(&json, "a\n\"/é€😀")); /* a NUL follows */
+}
+
+static void test_text(void **state)
+{
+	static const char text[] = "\"a\\n\\u00e9\\ud83d\\ude00z\"", nul[] = "\"a\\u0000\"";
+	struct base_json json;
+	const char *why;
+	char out[16];
+	size_t at;
+
+	(void)state;
+	assert_true(base_json_check(text, sizeof text - 1, DEPTH, &json, &why, &at));
+	assert_true(base_json_is(&json, "a\né😀z"));
+	assert_false(base_json_is(&json, "a\né😀"));
+	assert_false(base_json_is(&json, "a\né😀zz"));
+	assert_false(base_json_is(&json, ""));
+	assert_true(base_json_text(&json, out, 10));
+	assert_string_equal(out, "a\né😀z");
+	assert_false(base_json_text(&json, out, 9));
+	assert_true(base_json_check(nul, sizeof nul - 1, DEPTH, &json, &why, &at));
+	assert_false(base_json_text(&json, out, sizeof out));
+	assert_true(base_json_check("\"\"", 2, DEPTH, &json, &why, &at));
+	assert_true(base_json_is(&json, ""));
+	assert_true(base_json_text(&json, out, 1));
+	assert_false(base_json_text(&json, out, 0));
 }
 
 int main(void)
@@ -175,6 +201,7 @@ int main(void)
 		cmocka_unit_test(test_bad),
 		cmocka_unit_test(test_walk),
 		cmocka_unit_test(test_unescape),
+		cmocka_unit_test(test_text),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);
