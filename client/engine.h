@@ -10,7 +10,7 @@
  * connect_wait_ms and never past its deadline: brokers restart.
  *
  * Resends are under a budget (base/budget.h), because those calls may have run:
- * a tenth of the calls, a hundred from the start and a thousand saved up, so that
+ * a tenth of the calls, and a thousand from the start or saved up, so that
  * one lost broker with all that it had is no storm, and brokers that fall again and
  * again are none either. Beyond it a call fails with WORKER_LOST. What was REFUSED
  * did not run, and what never left did not either: they go on freely, and so do

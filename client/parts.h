@@ -23,7 +23,7 @@
 
 /* Of resends, in base/budget.h's thousandths: see engine.h. */
 #define CLIENT_RESENDS_SHARE 100u
-#define CLIENT_RESENDS_FIRST (100u * BASE_BUDGET_ONE)
+#define CLIENT_RESENDS_FIRST (1000u * BASE_BUDGET_ONE)
 #define CLIENT_RESENDS_SAVED (1000u * BASE_BUDGET_ONE)
 
 struct client_record {
