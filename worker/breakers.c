@@ -124,12 +124,21 @@ static void say(const struct wrk_breakers *b, const struct wrk_breaker *one)
 		LOG_STR("state", base_breaker_state_name(state)));
 }
 
+static enum base_breaker_end verdict(const struct wrk_pass *pass, uint64_t now_ms, bool ok)
+{
+	if (now_ms < pass->until_ms)
+		return ok ? BASE_BREAKER_OK : BASE_BREAKER_FAILED;
+	return pass->hurried && now_ms < pass->since_ms + WRK_BREAKER_VAIN_MS
+		       ? BASE_BREAKER_UNKNOWN
+		       : BASE_BREAKER_FAILED;
+}
+
 static void give(struct wrk_breakers *b, struct wrk_pass *pass, uint64_t now_ms, bool ok)
 {
 	struct wrk_breaker *one = pass->breaker;
 
-	if (base_breaker_give(&one->machine, now_ms, pass->pass,
-		    ok ? BASE_BREAKER_OK : BASE_BREAKER_FAILED, chance(b)))
+	if (base_breaker_give(
+		    &one->machine, now_ms, pass->pass, verdict(pass, now_ms, ok), chance(b)))
 		say(b, one);
 	pass->pass = 0;
 	DL_DELETE(one->passes, pass);
@@ -158,6 +167,7 @@ static enum base_err take(struct wrk_breakers *b, struct wrk_breaker *one, uint6
 		return BASE_UNAVAILABLE;
 	}
 	out->breaker = one;
+	out->since_ms = now_ms;
 	out->until_ms = until_ms;
 	DL_APPEND(one->passes, out);
 	return BASE_OK;
@@ -184,7 +194,7 @@ void wrk_breakers_leave(struct wrk_breakers *b, struct wrk_pass *pass, uint64_t 
 {
 	pthread_mutex_lock(&b->lock);
 	if (pass->pass != 0)
-		give(b, pass, now_ms, ok && now_ms < pass->until_ms);
+		give(b, pass, now_ms, ok);
 	pthread_mutex_unlock(&b->lock);
 	*pass = (struct wrk_pass){ 0 };
 }

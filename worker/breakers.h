@@ -4,7 +4,10 @@
  *
  * A run that got through holds a pass until it leaves. A dependency that hangs keeps its
  * runs from leaving, so a pass whose run's time is over counts as failed at the next look
- * of anybody, and what its run says later is not heard. Passes stand in the order in which
+ * of anybody, and what its run says later is not heard. But a run may be hurried: its time is
+ * its caller's, and shorter than the service's. When that is over it says nothing, unless it
+ * was in for WRK_BREAKER_VAIN_MS: an impatient caller must not open the breaker for all.
+ * Passes stand in the order in which
  * they were taken, which is nearly that of their deadlines: a look stops at the first one
  * that has time left.
  *
@@ -21,6 +24,7 @@
 
 #define WRK_BREAKERS_MAX     64 /* names of one service */
 #define WRK_BREAKER_NAME_MAX 63
+#define WRK_BREAKER_VAIN_MS  1000
 
 struct wrk_breakers;
 struct wrk_breaker;
@@ -28,7 +32,9 @@ struct wrk_breaker;
 /* In the run that took it; zeroed when it is none. */
 struct wrk_pass {
 	struct wrk_breaker *breaker;
-	base_breaker_pass pass; /* 0: was counted as failed */
+	bool hurried;           /* the run is; whoever enters says so before */
+	base_breaker_pass pass; /* 0: its end was counted */
+	uint64_t since_ms;
 	uint64_t until_ms;      /* the run's deadline */
 	struct wrk_pass *prev, *next;
 };

@@ -44,6 +44,7 @@ struct wrk_run {
 	bool has_trace;
 	bool held;             /* not with the executor yet: beyond what the service may run at once */
 	bool given_up;         /* answered at its deadline; the handler has not returned */
+	bool hurried;          /* its time is its caller's: four fifths of the service's, or less */
 	atomic_bool cancelled; /* nobody wants the answer; the thread looks at it too */
 	struct base_buf in;    /* meta and data, adjacent; NUL-terminated */
 	size_t meta_size, data_size;

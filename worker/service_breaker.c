@@ -95,6 +95,7 @@ int pirn_breaker_enter(struct pirn_request *req, const char *name)
 		return PIRN_ERR_LIMIT;
 	if (now_ms >= until_ms)
 		return PIRN_ERR_TIMEOUT;
+	pass->hurried = req->run->hurried;
 	return code_of(wrk_breakers_enter(
 		wrk_native_breakers(req->native), name, now_ms, until_ms, pass, &req->open_ms));
 }

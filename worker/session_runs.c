@@ -422,6 +422,7 @@ static struct wrk_run *run_open(struct wrk_session *s, uint32_t broker, const Pi
 	run->broker = broker;
 	run->broker_epoch = s->brokers[broker].epoch;
 	run->deadline_us = run->due.due;
+	run->hurried = run->deadline_us - now_us <= (uint64_t)service->manifest->timeout_ms * 800;
 	DL_APPEND(s->runs, run);
 	s->figures.under_way++;
 	s->figures.dispatched++;

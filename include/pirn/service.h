@@ -231,7 +231,9 @@ const char *pirn_env(const char *name);
  * failed, or half of at least 20 within 10 s; it is open for 5 s, twice as long each time until it was
  * closed, at most 60 s; then 3 runs at a time may probe, and 5 successes in a row close it, one failure
  * opens it again. A run whose handler returns without having left has failed there, and so has one whose
- * time is over in it: so a dependency that hangs opens its breaker, too. Of the handler's own thread only. */
+ * time is over in it: so a dependency that hangs opens its breaker, too. (Unless that time was cut short by
+ * its caller, by a fifth or more, and the run was in it for less than a second: that says nothing.) Of the
+ * handler's own thread only. */
 
 /* Other numbers than those; 0 leaves one as it is. Later versions may use what is called later. */
 struct pirn_breaker_options {

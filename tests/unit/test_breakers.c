@@ -166,6 +166,46 @@ static void an_answer_that_is_too_late_is_none(void **state)
 	assert_int_equal(state_of("bank", 200), BASE_BREAKER_OPEN);
 }
 
+/* It did not have the time that the service has: that this is over says nothing, unless it was long enough
+ * for anybody. */
+static void an_impatient_caller_opens_nothing(void **state)
+{
+	struct wrk_pass hung[6], pass;
+
+	(void)state;
+	for (int i = 0; i < 6; i++) {
+		hung[i] = (struct wrk_pass){ .hurried = true };
+		assert_int_equal(
+			wrk_breakers_enter(b, "bank", 100, 200, &hung[i], &wait_ms), BASE_OK);
+	}
+	assert_int_equal(state_of("bank", 300), BASE_BREAKER_CLOSED);
+	for (int i = 0; i < 6; i++)
+		wrk_breakers_leave(b, &hung[i], 300, false);
+	for (int i = 0; i < 6; i++) {
+		pass = (struct wrk_pass){ .hurried = true };
+		assert_int_equal(
+			wrk_breakers_enter(b, "bank", 300, 400, &pass, &wait_ms), BASE_OK);
+		wrk_breakers_leave(b, &pass, 400, false);
+	}
+	assert_int_equal(state_of("bank", 400), BASE_BREAKER_CLOSED);
+	for (int i = 0; i < 5; i++) { /* it failed, and had time left */
+		pass = (struct wrk_pass){ .hurried = true };
+		assert_int_equal(
+			wrk_breakers_enter(b, "bank", 400, 500, &pass, &wait_ms), BASE_OK);
+		wrk_breakers_leave(b, &pass, 499, false);
+	}
+	assert_int_equal(state_of("bank", 500), BASE_BREAKER_OPEN);
+	for (int i = 0; i < 5; i++) {
+		hung[i] = (struct wrk_pass){ .hurried = true };
+		assert_int_equal(
+			wrk_breakers_enter(b, "mail", 500, 1500, &hung[i], &wait_ms), BASE_OK);
+	}
+	assert_int_equal(state_of("mail", 1499), BASE_BREAKER_CLOSED);
+	assert_int_equal(state_of("mail", 1500), BASE_BREAKER_OPEN);
+	for (int i = 0; i < 5; i++)
+		wrk_breakers_leave(b, &hung[i], 1500, true);
+}
+
 static void settings_are_its_own(void **state)
 {
 	struct base_breaker_conf conf = base_breaker_standard;
@@ -433,6 +473,7 @@ int main(void)
 		WITH(it_half_opens_by_itself),
 		WITH(what_hangs_has_failed),
 		WITH(an_answer_that_is_too_late_is_none),
+		WITH(an_impatient_caller_opens_nothing),
 		WITH(settings_are_its_own),
 		WITH(names_are_bounded),
 		WITH(threads_share_them),

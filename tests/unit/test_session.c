@@ -17,7 +17,7 @@
 /* By slot: what the test lets a run do, and what is known of it. */
 static struct {
 	sem_t go;
-	atomic_bool started;
+	atomic_bool started, hurried;
 	bool recorded, diverged;
 	uint32_t status;
 	const char *body;
@@ -52,6 +52,7 @@ static void run_it(void *local, struct wrk_run *run)
 	(void)local;
 	if ((run->flags & ALONE) && beside > 0)
 		abort(); /* a thread of the executor's: cmocka's assertions are the main one's */
+	atomic_store(&runs[run->slot].hurried, run->hurried);
 	atomic_store(&runs[run->slot].started, true);
 	uv_async_send(&wake_up);
 	sem_wait(&runs[run->slot].go);
@@ -183,6 +184,7 @@ static void new_broker(void)
 }
 
 static char target[16]; /* the service that is dispatched to */
+static uint32_t left_ms; /* that its runs are said to have; 0: nothing is said */
 
 static void send_item(uint32_t kind, uint32_t slot, uint32_t flags)
 {
@@ -193,6 +195,8 @@ static void send_item(uint32_t kind, uint32_t slot, uint32_t flags)
 	item.slot = slot;
 	item.generation = 1;
 	item.flags = flags;
+	item.has_left_ms = left_ms > 0;
+	item.left_ms = left_ms;
 	item.service = kind == PIRN__KIND__DISPATCH ? target : NULL;
 	assert_int_equal(net_router_item(broker->router, broker->peers[0], kind, &item,
 				 kind == PIRN__KIND__DISPATCH ? &payload : NULL),
@@ -531,6 +535,27 @@ static void a_call_that_records_nothing_leaves_no_doubt(void **state)
 	returns(1);
 }
 
+/* Whose time is over is its caller's matter when he gave it four fifths of the service's, or less. */
+static void a_caller_may_be_in_a_hurry(void **state)
+{
+	uint32_t whole_ms = service()->manifest->timeout_ms;
+
+	(void)state;
+	dispatch(1, 0);
+	left_ms = whole_ms * 9 / 10;
+	dispatch(2, 0);
+	left_ms = whole_ms * 4 / 5;
+	dispatch(3, 0);
+	left_ms = whole_ms * 2;
+	dispatch(4, 0);
+	left_ms = 0;
+	for (uint32_t i = 1; i <= 4; i++) {
+		STARTS(i);
+		assert_int_equal(atomic_load(&runs[i].hurried), i == 3);
+		ends(i);
+	}
+}
+
 /* All threads are taken; what waits does not start once its time is over. */
 static void nothing_starts_after_its_deadline(void **state)
 {
@@ -719,6 +744,7 @@ int main(void)
 		WITH(a_cancelled_event_has_no_answer),
 		WITH(a_handler_that_goes_on_is_given_up),
 		WITH(a_call_that_records_nothing_leaves_no_doubt),
+		WITH(a_caller_may_be_in_a_hurry),
 		WITH(nothing_starts_after_its_deadline),
 		WITH(its_place_is_not_used_before_it_returns),
 		WITH(a_drain_does_not_wait_for_what_was_given_up),
