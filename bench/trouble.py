@@ -9,7 +9,7 @@ import shutil
 import statistics
 import struct
 
-from stand import Process, Stack, key_values, note, output
+from stand import Process, Stack, key_values, note, output, wait_for, wrk
 
 TOP = pathlib.Path(__file__).resolve().parent.parent
 SLEEP_MS, RUNS = 8, 28  # where they stand on the board: see sick.h
@@ -61,9 +61,9 @@ class Sick:
         self.stack.stop()
 
 
-def load(build, url, phases, *more):
+def load(build, url, phases, *more, method="POST"):
     """Rows of figures: by phase, by second, and the sums."""
-    text = output(build / "bench" / "openloop", url, "--method", "POST", "--each",
+    text = output(build / "bench" / "openloop", url, "--method", method, "--each",
                   "--phases", ",".join(f"{rate}:{seconds}" for rate, seconds in phases), *more)
     rows = [key_values("\n".join(line.split())) for line in text.splitlines()]
     return ([r for r in rows if "phase" in r], [r for r in rows if "second" in r], rows[-1])
@@ -135,3 +135,38 @@ class TroubleRows:
         normal = max(bad, default=0)
         self.row("after it: until calm again (no refusal, p99 within 1.5 x)", normal, None, None, "<= 10 s", normal <= 10, "s")
         sick.stop()
+
+    def hostile(self, stack):
+        """Hello at a steady rate, with and without 500 clients that send a byte now and then and 10,000 idle ones."""
+        seconds = max(4, self.args.seconds)
+
+        def calm():
+            phases, _, _ = load(self.build, stack.url + "/hello", [(500, 1), (1000, seconds)], method="GET")
+            if phases[1]["refused"] or phases[1]["failed"]:
+                note(f"hostile: {phases[1]['refused']:.0f} refused, {phases[1]['failed']:.0f} failed")
+            return phases[1]["done_p99_us"]
+
+        def crowded():
+            log = self.work / "hostile.txt"
+            log.unlink(missing_ok=True)
+            crowd = Process(self.build / "bench" / "hostile", "--slow", "500", "--idle", "10000", "--seconds", "0",
+                            stack.url + "/hello", log=log)
+            wait_for(lambda: "ready" in log.read_text(), "the crowd", 90)
+            try:
+                return calm()
+            finally:
+                crowd.stop()
+        calm()
+        before, during = self.rounds(calm, crowded)
+        note("hostile: without " + " ".join(f"{v:.0f}" for v in before) + ", with " +
+             " ".join(f"{v:.0f}" for v in during) + " us")
+        a, b = statistics.median(during), statistics.median(before)
+        self.row("500 slow and 10,000 idle connections: p99 of the others", a, b, a / b, "<= 1.5", a / b <= 1.5, "us")
+
+    def breaker(self, stack):
+        """What a closed breaker takes of a call, whose cost is the time between two at 64 connections."""
+        pair, rate = self.rounds(
+            lambda: key_values(output(self.build / "bench" / "core", "--seconds", "1"))["breaker_ns"],
+            lambda: wrk(stack.url + "/hello", 64, self.args.seconds)["rate"])
+        a, b = statistics.median(pair), 1e9 / statistics.median(rate)
+        self.row("a closed breaker: of a call's time", a, b, 100 * a / b, "< 1 %", a / b < 0.01, "ns")
