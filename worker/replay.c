@@ -188,6 +188,7 @@ static void read_keep(
 	r->reads_bytes += field->size + result->record.size;
 	if (r->too_much)
 		return;
+	r->arena.starved = r->arena.starved || result->record.failed;
 	r->too_much = result->record.failed || r->reads_bytes > WRK_REPLAY_BYTES ||
 		      r->n_reads + 1 >= WRK_REPLAY_OPS || !reads_grow(r);
 	read = r->too_much ? NULL : &r->reads[r->n_reads];
@@ -307,7 +308,7 @@ enum base_err wrk_replay_do(struct wrk_replay *r, struct wrk_state *s, struct wr
 		return BASE_DENIED;
 	*why = STORE_LIMIT;
 	if (r->too_much && !store_op_reads(op->kind))
-		return BASE_DENIED;
+		return r->arena.starved ? BASE_NOMEM : BASE_DENIED;
 	if (op->key.size > STORE_STATE_KEY_MAX || op->field.size > STORE_STATE_KEY_MAX)
 		return BASE_RANGE; /* before a long one costs much */
 	err = field_of(r, op, &field, &use);

@@ -223,6 +223,26 @@ static void outbox_path(void)
 	zmq_ctx_term(context);
 }
 
+/* ---- an event of libzmq's ------------------------------------------------------------------- */
+
+/* Its endpoint has a name too long to lie in a message by itself. */
+static void event_path(void)
+{
+	void *context = zmq_ctx_new(), *socket = zmq_socket(context, ZMQ_DEALER),
+	     *events = zmq_socket(context, ZMQ_PAIR);
+	char address[128];
+
+	assert_int_equal(zmq_socket_monitor(socket, "inproc://monitor", ZMQ_EVENT_ALL), 0);
+	assert_int_equal(zmq_connect(events, "inproc://monitor"), 0);
+	(void)snprintf(address, sizeof address,
+		"ipc:///tmp/pirn-out-of-memory-with-a-long-name-%d.sock", (int)getpid());
+	OOM((void)zmq_bind(socket, address));
+	zmq_close(socket);
+	zmq_close(events);
+	zmq_ctx_term(context);
+	(void)unlink(address + strlen("ipc://"));
+}
+
 /* ------------------------------------------------------------------------------------------- */
 
 #define SWEEP(name, path, flags) \
@@ -235,6 +255,7 @@ static void outbox_path(void)
 SWEEP("net: a batch", batch_path, 0)
 SWEEP("net: a frame", frame_path, 0)
 SWEEP("net: a block", block_path, 0)
+SWEEP("net: an event of libzmq's", event_path, OOM_MAY_ABORT | OOM_THREADS)
 SWEEP("net: an outbox", outbox_path, OOM_MAY_ABORT | OOM_THREADS)
 
 int main(void)
@@ -244,6 +265,7 @@ int main(void)
 		cmocka_unit_test(test_frame_path),
 		cmocka_unit_test(test_block_path),
 		cmocka_unit_test(test_outbox_path),
+		cmocka_unit_test(test_event_path),
 	};
 
 	return cmocka_run_group_tests_name("net, out of memory", tests, NULL, NULL);
