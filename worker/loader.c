@@ -30,8 +30,11 @@ struct job {
 	char why[WRK_NATIVE_WHY];
 };
 
-static void refused(const struct wrk_folder_entry *entry, const char *why)
+/* One that there is no memory for would be missed until its folder changes. */
+static void refused(const struct wrk_folder_entry *entry, enum base_err err, const char *why)
 {
+	if (err == BASE_NOMEM)
+		base_no_memory("a service");
 	base_log(
 		BASE_ERROR, "service_refused", LOG_STR("folder", entry->path), LOG_STR("why", why));
 }
@@ -54,7 +57,7 @@ static enum base_err load(struct wrk_loader *l, struct wrk_folder_entry *entry)
 	if (job)
 		err = wrk_service_read(entry->path, &job->service, why, sizeof why);
 	if (err) {
-		refused(entry, why);
+		refused(entry, err, why);
 		free(job);
 		return err;
 	}
@@ -85,7 +88,7 @@ static enum base_err hand_over(struct wrk_loader *l, struct job *job)
 				service->manifest->service);
 	}
 	if (err) {
-		refused(job->entry, job->why);
+		refused(job->entry, err, job->why);
 		wrk_service_free(&job->service);
 		return err;
 	}
@@ -120,7 +123,7 @@ static void reload(struct wrk_loader *l, struct wrk_folder_entry *entry)
 	}
 	wrk_service_free(&service);
 	if (err)
-		refused(entry, why);
+		refused(entry, err, why);
 	else
 		l->conf.on_change(l->conf.arg, entry->name);
 }

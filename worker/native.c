@@ -161,9 +161,11 @@ enum base_err wrk_native_load(const char *folder, const struct base_manifest *ma
 	err = wrk_elf_check(path, reason, sizeof reason);
 	if (err)
 		return refuse(err, why, why_room, "%s: %s", path, reason);
+	errno = 0;
 	library = dlopen(path, RTLD_NOW | RTLD_LOCAL);
 	if (!library)
-		return refuse(BASE_INVALID, why, why_room, "%s", dlerror());
+		return refuse(errno == ENOMEM ? BASE_NOMEM : BASE_INVALID, why, why_room, "%s",
+			dlerror());
 	service = dlsym(library, "pirn_service_main");
 	if (!service)
 		err = refuse(BASE_INVALID, why, why_room,

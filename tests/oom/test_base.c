@@ -4,10 +4,15 @@
 #include "base/arena.h"
 #include "base/buf.h"
 #include "base/conf.h"
+#include "base/cron.h"
 #include "base/heap.h"
+#include "base/json.h"
+#include "base/log.h"
 #include "base/pool.h"
 #include "base/slab.h"
+#include "base/stats.h"
 #include "store/url.h"
+#include "tests/unit/zone_bytes.h"
 #include "worker/yaml.h"
 
 /* ---- bytes ---------------------------------------------------------------------------- */
@@ -96,6 +101,67 @@ static void heap_path(void)
 	}
 	assert_int_equal(n, 0);
 	base_heap_fini(&heap);
+}
+
+/* ---- time ------------------------------------------------------------------------------ */
+
+static void zone_path(void)
+{
+	uint8_t bytes[512];
+	size_t size = zone_bytes(bytes, sizeof bytes, BERLIN);
+	struct base_zone *zone = NULL;
+	struct base_cron cron;
+	char why[128];
+	enum base_err err = OOM_GET(base_zone_new(bytes, size, &zone));
+
+	assert_true(err == BASE_OK || err == BASE_NOMEM);
+	assert_int_equal(err == BASE_OK, zone != NULL);
+	if (zone) {
+		assert_int_equal(OOM_GET(base_zone_at(zone, 1782000000).offset_s), 7200);
+		assert_true(OOM_GET(base_cron_parse("0 3 * * *", &cron, why, sizeof why)));
+		assert_int_equal(OOM_GET(base_cron_next(&cron, zone, 1782000000)), 1782003600);
+	}
+	base_zone_free(&zone);
+}
+
+/* ---- lines and figures --------------------------------------------------------------------- */
+
+static void count_sample(void *arg, const struct base_stat_sample *sample)
+{
+	assert_non_null(sample->def->name);
+	++*(unsigned *)arg;
+}
+
+/* Whole lines, and the same, whatever there is: who has no memory still says so. */
+static void log_path(void)
+{
+	static const char text[] = "\"a\\u0062c\"";
+	static unsigned n_all;
+	char said[4096];
+	int fd = memfd_create("log", MFD_CLOEXEC);
+	struct base_json json;
+	const char *why;
+	unsigned n = 0;
+	ssize_t size;
+	size_t at;
+
+	base_log_init(BASE_INFO, BASE_LOG_JSON, fd);
+	OOM({
+		base_log(BASE_ERROR, "some_words", LOG_STR("text", "\"quoted\""),
+			LOG_BYTES("bytes", "\0\1", 2), LOG_F64("f", 1.5), LOG_I64("i", -1));
+		base_stat_process(count_sample, &n);
+		free(malloc(1)); /* the path allocates something, for it may do without */
+	});
+	n_all = n_all ? n_all : n;
+	assert_true(n > 0 && n <= n_all);
+	size = pread(fd, said, sizeof said - 1, 0);
+	assert_true(size > 0 && said[size - 1] == '\n');
+	assert_true(base_json_check(said, (size_t)size, 8, &json, &why, &at));
+	assert_true(OOM_GET(base_json_check(text, sizeof text - 1, 8, &json, &why, &at)));
+	assert_true(OOM_GET(base_json_is(&json, "abc")));
+	assert_true(OOM_GET(base_json_text(&json, said, sizeof said)));
+	assert_string_equal(said, "abc");
+	close(fd);
 }
 
 /* ---- words of people ---------------------------------------------------------------------- */
@@ -206,6 +272,8 @@ static void manifest_path(void)
 SWEEP("base: a buffer", buffer_path, 0)
 SWEEP("base: arena, pool, slab", memory_path, 0)
 SWEEP("base: a heap", heap_path, 0)
+SWEEP("base: a zone", zone_path, 0)
+SWEEP("base: a line of the log", log_path, 0)
 SWEEP("base: a settings file", conf_path, 0)
 SWEEP("base: a command line", settings_path, OOM_MAY_ABORT)
 SWEEP("store: a URL", url_path, 0)
@@ -217,6 +285,8 @@ int main(void)
 		cmocka_unit_test(test_buffer_path),
 		cmocka_unit_test(test_memory_path),
 		cmocka_unit_test(test_heap_path),
+		cmocka_unit_test(test_zone_path),
+		cmocka_unit_test(test_log_path),
 		cmocka_unit_test(test_conf_path),
 		cmocka_unit_test(test_settings_path),
 		cmocka_unit_test(test_url_path),
