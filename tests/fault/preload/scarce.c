@@ -1,6 +1,7 @@
 /* Preloaded into Pirn's own programs (others that inherit it are left alone): memory is scarce.
- * The file named by SCARCE holds a number, 32 bits, which the test changes as it likes: of so many
- * allocations one fails, by chance; 0: none does. Every thread, every library, every size.
+ * The file named by SCARCE holds two numbers of 32 bits. The first one the test changes as it likes: of
+ * so many allocations one fails, by chance; 0: none does. Every thread, every library, every size. The
+ * second one counts those that failed, in all processes.
  */
 #include <dlfcn.h>
 #include <errno.h>
@@ -20,7 +21,7 @@ void *__libc_calloc(size_t n, size_t size);
 void *__libc_realloc(void *old, size_t size);
 void *__libc_memalign(size_t alignment, size_t size);
 
-static const _Atomic uint32_t *one_in; /* NULL: not a program of ours */
+static _Atomic uint32_t *one_in; /* and how many failed; NULL: not a program of ours */
 static _Atomic uint64_t state;
 static _Thread_local unsigned spared;
 
@@ -33,10 +34,10 @@ __attribute__((constructor)) static void start(void)
 
 	if (!path || strncmp(program_invocation_short_name, "pirn-", 5) != 0)
 		return;
-	fd = open(path, O_RDONLY | O_CLOEXEC);
+	fd = open(path, O_RDWR | O_CLOEXEC);
 	if (fd < 0)
 		abort();
-	map = mmap(NULL, sizeof *one_in, PROT_READ, MAP_SHARED, fd, 0);
+	map = mmap(NULL, 2 * sizeof *one_in, PROT_READ | PROT_WRITE, MAP_SHARED, fd, 0);
 	close(fd);
 	if (map == MAP_FAILED)
 		abort();
@@ -58,6 +59,7 @@ static bool is_refused(void)
 	z ^= z >> 31;
 	if (z % n != 0)
 		return false;
+	atomic_fetch_add(&one_in[1], 1);
 	errno = ENOMEM;
 	return true;
 }
