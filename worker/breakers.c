@@ -128,9 +128,8 @@ static enum base_breaker_end verdict(const struct wrk_pass *pass, uint64_t now_m
 {
 	if (now_ms < pass->until_ms)
 		return ok ? BASE_BREAKER_OK : BASE_BREAKER_FAILED;
-	return pass->hurried && now_ms < pass->since_ms + WRK_BREAKER_VAIN_MS
-		       ? BASE_BREAKER_UNKNOWN
-		       : BASE_BREAKER_FAILED;
+	return pass->hurried && now_ms < pass->since_ms + WRK_BREAKER_VAIN_MS ? BASE_BREAKER_UNKNOWN
+									      : BASE_BREAKER_FAILED;
 }
 
 static void give(struct wrk_breakers *b, struct wrk_pass *pass, uint64_t now_ms, bool ok)

@@ -330,10 +330,8 @@ static void a_callers_deadline_is_not_the_services(void **state)
 static Pirn__Item hurried_call(struct asked *k, uint32_t slot, uint32_t left_ms)
 {
 	rig_item(&k->rig, CLIENT, PIRN__KIND__SUBMIT,
-		(struct rig_item){ .service = "hello",
-			.data = "request",
-			.slot = slot,
-			.left_ms = left_ms });
+		(struct rig_item){
+			.service = "hello", .data = "request", .slot = slot, .left_ms = left_ms });
 	tiny_take(k->t);
 	return rig_one(&k->rig, PIRN__KIND__DISPATCH)->item;
 }
