@@ -96,6 +96,10 @@ static void set_up_breaker(struct sim *sim, Pirn__BreakerConf *b)
 	b->probes = (uint32_t)sim_between(sim, 1, 4);
 	b->successes = (uint32_t)sim_between(sim, 1, 6);
 	b->slow_percent = sim_chance(sim, 20) ? 0 : (uint32_t)sim_between(sim, 60, 95);
+	if (sim->lenient) { /* never: what is run again is bounded by its budget alone */
+		b->consecutive = 0;
+		b->calls = 1000000;
+	}
 }
 
 static void set_up_queue(struct sim *sim, Pirn__QueueConf *q)
@@ -169,6 +173,9 @@ static void set_up(struct sim *sim)
 	sim->n_liars = (unsigned)sim_below(sim, SIM_LIARS + 1);
 	sim->latency_ms = sim_chance(sim, 20) ? sim_between(sim, 20, 300) : sim_below(sim, 6);
 	sim->pace_ms = sim_between(sim, 10, 200);
+	sim->lenient = sim_chance(sim, 8);
+	if (sim->lenient)
+		sim->sick[0] = (struct sim_sickness){ 60000, -1, 100, 0 };
 	sim->slow_percent = sim_below(sim, 15);
 	sim->max_calls = sim_chance(sim, 20) ? (uint32_t)sim_between(sim, 30, 100) : 5000;
 	sim->max_bytes = sim_chance(sim, 20) ? 64 * 1024 : 64 * 1024 * 1024;

@@ -13,7 +13,8 @@
 
 #include "tests/sim/sim.h"
 
-#define POLL_MS 3000
+#define POLL_MS 1000
+#define SLOW_MS 4000 /* as long as a slow reading may take */
 
 /* An entry on its way to a core. */
 struct sim_post {
@@ -129,7 +130,9 @@ static void post(struct sim *sim, struct sim_broker *broker, const struct sim_pa
 	p->life = broker->life;
 	p->entry = copy(entry);
 	DL_APPEND(broker->posts, p);
-	sim_at(sim, sim->now_ms + sim_below(sim, sim->latency_ms + 3), post_event, broker,
+	sim_at(sim,
+		sim->now_ms + sim_below(sim, sim_chance(sim, 10) ? SLOW_MS : sim->latency_ms + 3),
+		post_event, broker,
 		broker->life);
 }
 

@@ -46,7 +46,11 @@ void sim_sick_begin(struct sim *sim)
 		.until_ms = sim->now_ms + sim_between(sim, 100, sim_chance(sim, 30) ? 8000 : 2000),
 		.worker = sim_chance(sim, 40) ? any_worker(sim) : -1,
 	};
-	if (sim_chance(sim, 70))
+	if (sim->lenient) /* for so long that retries come to the end of their budget */
+		*sick = (struct sim_sickness){ .until_ms = sim->now_ms + sim_between(sim, 8000, 60000),
+			.worker = -1,
+			.fail_percent = 100 };
+	else if (sim_chance(sim, 70))
 		sick->fail_percent = sim_chance(sim, 60) ? 100 : (unsigned)sim_between(sim, 20, 90);
 	else
 		sick->slow_percent = sim_chance(sim, 50) ? 100 : (unsigned)sim_between(sim, 20, 90);
@@ -103,15 +107,31 @@ static bool force_now(struct sim *sim, unsigned service, uint32_t what, unsigned
 	return false;
 }
 
-void sim_force(struct sim *sim)
+static void force_one(struct sim *sim, unsigned service)
 {
-	unsigned service = (unsigned)sim_below(sim, SIM_SERVICES);
 	uint32_t what = (uint32_t)sim_below(sim, 3);
 
 	if (!force_now(sim, service, what, sim_chance(sim, 50) ? 100 : 30))
 		return;
 	sim_trace(sim, "%s is forced: %u", sim_services[service], what);
 	sim->forced |= 1u << service;
+}
+
+static void force_again(struct sim *sim, void *arg, uint64_t service)
+{
+	(void)arg;
+	if (!sim->calm)
+		force_one(sim, (unsigned)service);
+}
+
+/* Somebody changes his mind, while the first word is still on its way. */
+void sim_force(struct sim *sim)
+{
+	unsigned service = (unsigned)sim_below(sim, SIM_SERVICES);
+
+	force_one(sim, service);
+	for (uint64_t at = 0; sim_chance(sim, 60);)
+		sim_at(sim, sim->now_ms + (at += sim_between(sim, 100, 2500)), force_again, NULL, service);
 }
 
 /* Back to AUTO, by way of one broker: the others learn of it by themselves. */

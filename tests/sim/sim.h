@@ -403,6 +403,7 @@ struct sim {
 	Pirn__QueueConf queues[SIM_SERVICES];
 	struct sim_sickness sick[SIM_SERVICES];
 	unsigned forced; /* services, a bit each */
+	bool lenient;    /* no breaker opens in this seed, and who is sick is so for long */
 	struct sim_seen seen;
 	uint32_t lies;
 

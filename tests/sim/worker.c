@@ -156,6 +156,10 @@ static void fail(struct sim *sim, struct sim_item *item)
 		PIRN__REASON__DEADLINE, PIRN__REASON__TOO_LARGE };
 
 	item->pb.status = statuses[sim_below(sim, sizeof statuses / sizeof *statuses)];
+	if (sim->lenient) { /* all of them worth another run */
+		item->pb.status = 503;
+		return;
+	}
 	item->pb.has_reason = sim_chance(sim, 30);
 	if (item->pb.has_reason)
 		item->pb.reason = reasons[sim_below(sim, sizeof reasons / sizeof *reasons)];
