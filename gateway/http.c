@@ -12,7 +12,7 @@
 #define POOL_SPARE_BYTES (16u * 1024)
 #define DRAIN_BYTES \
 	(1024u * 1024) /* of a chunked body over the limit, before the connection is cut */
-#define MAX_HELD       (256u * 1024 * 1024)
+#define MAX_HELD       (768u * 1024 * 1024)
 #define DISCARD_BYTES  (64u * 1024) /* of a body whose head was refused, to keep the connection */
 #define IDLE_GRACE_MS  500          /* when draining: for idle connections, … */
 #define FRESH_GRACE_MS 2000 /* … and for those whose first request is on its way, or never comes */

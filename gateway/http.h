@@ -137,7 +137,7 @@ struct gw_http_conf {
 	uint64_t max_head;
 	uint64_t max_body;
 	uint32_t max_connections; /* beyond them idle and slow ones go; takes GW_HTTP_SPARE_CONNECTIONS more files */
-	uint64_t max_held;        /* bytes that connections, bodies and answers hold together; 0: 256 MiB */
+	uint64_t max_held;        /* bytes that connections, bodies and answers hold together; 0: 768 MiB */
 	uint32_t head_ms, body_ms, idle_ms;
 	uint32_t
 		slowest_bytes_per_s; /* a reader that takes less for longer than idle_ms is cut; 0: 16 KiB */

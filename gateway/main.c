@@ -56,7 +56,7 @@ static const struct base_conf_row rows[] = {
 	{ "max-response", BASE_CONF_BYTES, offsetof(struct settings, max_response), "1m", 1, 16 * 1024 * 1024, NULL, "the largest response body" },
 	{ "max-head", BASE_CONF_BYTES, offsetof(struct settings, max_head), "32k", 1024, 48 * 1024, NULL, "the largest request line and headers together" },
 	{ "max-connections", BASE_CONF_U32, offsetof(struct settings, max_connections), "16384", 1, 1000000, NULL, "users' connections at once, then idle and slow ones make room; fewer when the limit of open files says so" },
-	{ "max-held", BASE_CONF_BYTES, offsetof(struct settings, max_held), "256m", 1024 * 1024, 0, NULL, "what users' connections, bodies and answers may hold in memory together; then idle and slow ones make room" },
+	{ "max-held", BASE_CONF_BYTES, offsetof(struct settings, max_held), "768m", 1024 * 1024, 0, NULL, "what users' connections, bodies and answers may hold in memory together; then idle and slow ones make room" },
 	{ "max-calls", BASE_CONF_U32, offsetof(struct settings, max_calls), "65536", 1, 10000000, NULL, "calls under way at once" },
 	{ "head-timeout", BASE_CONF_MS, offsetof(struct settings, head_timeout_ms), "10s", 10, 3600000, NULL, "how long a request's head may take to arrive" },
 	{ "body-timeout", BASE_CONF_MS, offsetof(struct settings, body_timeout_ms), "30s", 10, 3600000, NULL, "how long a request's body may take to arrive" },

@@ -922,6 +922,8 @@ static void an_idle_connection_rests(void **state)
 	struct client c;
 	uint64_t awake;
 
+	if (SINCE_1_0(false, true)) /* there its pool cannot be found */
+		skip();
 	open_narrow(f, 64, 0);
 	c = ask(f, "GET /a HTTP/1.1\r\nHost: x\r\n\r\nGET /b HT");
 	assert_string_equal(response_body(&c), "/a");
@@ -948,6 +950,8 @@ static void empty_lines_before_a_request_hide_its_pool(void **state)
 	struct client c, other;
 	char lines[8001] = "";
 
+	if (SINCE_1_0(false, true)) /* there its pool cannot be found */
+		skip();
 	open_narrow(f, 64, 0);
 	for (unsigned i = 0; i < 4000; i++)
 		memcpy(lines + 2 * i, "\r\n", 3);
