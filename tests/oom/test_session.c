@@ -136,6 +136,8 @@ static void new_broker(const char *address)
 	char *why = NULL;
 
 	broker = calloc(1, sizeof *broker);
+	if (!broker)
+		abort();
 	memcpy(broker->boot, "a broker's boot.", sizeof broker->boot);
 	broker->version = 1;
 	broker->beat_ms = 1000;
