@@ -118,25 +118,39 @@ static struct gw_conn *slowest(struct gw_http *h, enum gw_stage stage, const str
 	return found;
 }
 
-static bool evict(struct gw_http *h, enum gw_stage stage, const struct wanted *w)
+static bool cut(struct gw_conn *c)
 {
-	struct gw_conn *c = slowest(h, stage, w);
-
 	if (!c)
 		return false;
-	h->n_evicted++;
-	if (stage == GW_STAGE_BODY || (stage == GW_STAGE_HEAD && !gw_conn_is_silent(c)))
+	c->http->n_evicted++;
+	if (c->stage == GW_STAGE_BODY || (c->stage == GW_STAGE_HEAD && !gw_conn_is_silent(c)))
 		gw_conn_cut_with(c, c->record, 503, SHORT_OF);
 	else
 		gw_conn_cut(c);
 	return true;
 }
 
+static bool evict(struct gw_http *h, enum gw_stage stage, const struct wanted *w)
+{
+	return cut(slowest(h, stage, w));
+}
+
+/* Whoever holds more: among the quick a small body is not to make room for a large answer that nobody reads. */
+static bool evict_largest(struct gw_http *h, const struct wanted *w)
+{
+	struct gw_conn *body = slowest(h, GW_STAGE_BODY, w), *send = slowest(h, GW_STAGE_SEND, w);
+
+	return cut(!send || (body && body->held > send->held) ? body : send);
+}
+
 /* An idle one, then the slowest; those in their heads hold next to nothing, but they are connections. */
 static bool evict_any(struct gw_http *h, const struct wanted *w)
 {
-	return evict(h, GW_STAGE_IDLE, w) || (w->for_connection && evict(h, GW_STAGE_HEAD, w)) ||
-	       evict(h, GW_STAGE_BODY, w) || evict(h, GW_STAGE_SEND, w);
+	if (evict(h, GW_STAGE_IDLE, w) || (w->for_connection && evict(h, GW_STAGE_HEAD, w)))
+		return true;
+	if (!w->for_connection && w->age_ms == 0)
+		return evict_largest(h, w);
+	return evict(h, GW_STAGE_BODY, w) || evict(h, GW_STAGE_SEND, w);
 }
 
 /* Who is quick is spared as long as there is anybody who is not. */
