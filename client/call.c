@@ -112,7 +112,7 @@ static struct client_link *pick(
 
 static void fill_key(const struct client_call *call, Pirn__Item *item)
 {
-	if (!call->key)
+	if (!call->key || call->slot_ms > 0)
 		return;
 	item->has_hash = item->has_key = 1;
 	item->hash.data = (uint8_t *)(uintptr_t)call->key->data;
@@ -285,6 +285,11 @@ static enum base_err keep_key(
 {
 	uint8_t both[CLIENT_HASH_SIZE + CLIENT_KEY_MAX];
 
+	if (request->timer) {
+		call->key = base_pool_copy(
+			&e->pool, request->timer, (uint32_t)strlen(request->timer) + 1);
+		return call->key ? BASE_OK : BASE_NOMEM;
+	}
 	if (request->key_size == 0)
 		return BASE_OK;
 	memcpy(both, request->hash, CLIENT_HASH_SIZE);
@@ -314,6 +319,14 @@ static void fill_call(struct client_engine *e, struct client_call *call,
 		client_event_init(e, call, request);
 }
 
+static bool is_slot(const struct client_request *request)
+{
+	size_t size = strlen(request->timer);
+
+	return request->event && size > 0 && size < CLIENT_SERVICE_MAX && request->key_size == 0 &&
+	       request->slot_ms > request->previous_ms;
+}
+
 static enum base_err check_request(
 	const struct client_engine *e, const struct client_request *request)
 {
@@ -326,6 +339,8 @@ static enum base_err check_request(
 	if (name == 0 || name >= CLIENT_SERVICE_MAX)
 		return BASE_INVALID;
 	if (request->key_size > CLIENT_KEY_MAX || (request->key_size > 0 && !request->hash))
+		return BASE_INVALID;
+	if (request->timer && !is_slot(request))
 		return BASE_INVALID;
 	if (size > NET_MAX_ITEM)
 		return BASE_TOO_LARGE;
@@ -471,6 +486,14 @@ static void answer(struct client_engine *e, struct client_call *call, const Pirn
 	finish(e, call, &reply);
 }
 
+static void note_last(struct client_reply *reply, const Pirn__Item *item)
+{
+	reply->slot_ms = item->slot_ms;
+	reply->has_running = item->has_id;
+	if (item->has_id)
+		memcpy(reply->id, item->id.data, sizeof reply->id);
+}
+
 /* ACCEPTED is the one way to have taken an event; what else a broker says of it is a refusal. */
 static void decide(
 	struct client_engine *e, struct client_call *call, const Pirn__Item *item, bool accepted)
@@ -481,13 +504,15 @@ static void decide(
 		reply = reply_of(item, true);
 		if (client_event_refused(e, call, reply.reason))
 			return;
-		if (call->in_doubt && reply.reason != PIRN__REASON__KEY_BODY)
+		if (call->in_doubt && !client_event_is_settled_by(reply.reason))
 			reply.reason = PIRN__REASON__UNDECIDED;
 		else if (reply.reason == PIRN__REASON__UNKNOWN_SERVICE)
 			reply.reason = call->reason;
 		reply.status = client_reason_status(reply.reason);
 	}
 	note_first(&reply, call, item);
+	if (reply.reason == PIRN__REASON__SLOT)
+		note_last(&reply, item);
 	finish(e, call, &reply);
 }
 

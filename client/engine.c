@@ -139,6 +139,14 @@ static void on_message(
 	}
 }
 
+static void on_time_told(void *arg, struct net_link *net, uint64_t now_ms)
+{
+	struct client_engine *e = arg;
+
+	(void)net;
+	client_clock_hear(&e->clock, net_loop_now_ms(e->loop), now_ms);
+}
+
 /* ---- birth and death ------------------------------------------------------- */
 
 static void set_defaults(struct client_engine_conf *conf)
@@ -157,6 +165,7 @@ static enum base_err connect_all(struct client_engine *e, char **why)
 		.on_down = on_down,
 		.on_drain = on_drain,
 		.on_message = on_message,
+		.on_time = on_time_told,
 		.arg = e };
 	struct net_links_conf conf = { .brokers = e->conf.brokers,
 		.role = PIRN__ROLE__CLIENT,
@@ -247,6 +256,11 @@ size_t client_engine_open(const struct client_engine *e)
 	return e->n_calls;
 }
 
+bool client_engine_now_ms(const struct client_engine *e, uint64_t *now_ms)
+{
+	return client_clock_now(&e->clock, net_loop_now_ms(e->loop), now_ms);
+}
+
 size_t client_engine_brokers(const struct client_engine *e)
 {
 	size_t n = 0;
@@ -286,6 +300,7 @@ static const struct {
 	[PIRN__REASON__POISON] = { 502, "too many workers died of it" },
 	[PIRN__REASON__LEASE] = { 504, "the run's lease was over" },
 	[PIRN__REASON__EXHAUSTED] = { 502, "all attempts failed" },
+	[PIRN__REASON__SLOT] = { 409, "another slot of the timer is the last one" },
 	[PIRN__REASON__EXPIRED] = { 504, "it was too old for another attempt" },
 };
 

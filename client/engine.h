@@ -52,6 +52,11 @@ struct client_request {
 	bool want_result;           /* somebody may ask for what became of it */
 	bool ack_memory;            /* accepted before it is on disk */
 	uint64_t delay_ms, not_before_ms; /* not before: a duration; a Unix time. 0: at once */
+	/* An event that is a timer's slot: accepted when previous_ms is the timer's last one, otherwise refused with
+	 * SLOT. skip: the slot passes without an event. Unix times; NULL: no timer. No key, no delay then. */
+	const char *timer;
+	uint64_t previous_ms, slot_ms;
+	bool skip;
 	struct net_payload payload; /* borrowed for the call to client_engine_call only */
 };
 
@@ -62,6 +67,9 @@ struct client_reply {
 	uint32_t attempts;
 	bool replayed;              /* what the key's first request got */
 	uint8_t id[16];             /* of the accepted event: of the first one when replayed. Otherwise the request's */
+	/* SLOT: the timer's last slot, 0: none; id is of its last run then, if it has one. */
+	uint64_t slot_ms;
+	bool has_running;
 	struct net_payload payload; /* borrowed until the callback returns */
 };
 
@@ -94,6 +102,10 @@ BASE_MUSTUSE enum base_err client_engine_query(struct client_engine *e, const Pi
  * (none is up, or timeout_ms). For what any broker knows: dead letters. */
 BASE_MUSTUSE enum base_err client_engine_ask(struct client_engine *e, const Pirn__Query *query, uint32_t timeout_ms,
                                              client_answer_fn *fn, void *arg);
+
+/* What time it is by Redis's clock, Unix time: as near as the brokers' beats tell it, a little behind rather than
+ * ahead. False: none has told in the last minute. */
+bool client_engine_now_ms(const struct client_engine *e, uint64_t *now_ms);
 
 size_t client_engine_open(const struct client_engine *e);    /* calls under way */
 size_t client_engine_brokers(const struct client_engine *e); /* links up and not draining */

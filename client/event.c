@@ -6,8 +6,9 @@
  * From the moment that an event has left and its answer was lost it is in doubt:
  * it may be stored, whatever another broker says of it since. Such an event ends
  * with ACCEPTED or as UNDECIDED, never with a refusal, which would invite the
- * sender to send it anew under another number. The one refusal that settles it is
- * KEY_BODY: its key stands for another event, so it cannot have been stored.
+ * sender to send it anew under another number. Two refusals settle it. KEY_BODY: its
+ * key stands for another event, so it cannot have been stored. SLOT: the timer's chain
+ * is elsewhere, and to send its slot anew is always safe.
  */
 #include "client/parts.h"
 
@@ -32,8 +33,22 @@ void client_event_init(
 	call->number = ++e->last_number;
 	call->deadline_at = now + timeout_ms;
 	call->not_before_ms = request->not_before_ms;
+	if (request->timer) {
+		call->previous_ms = request->previous_ms;
+		call->slot_ms = request->slot_ms;
+		call->skip = request->skip;
+	}
 	if (request->delay_ms > 0)
 		call->delay_until_at = now + request->delay_ms;
+}
+
+static void fill_timer(const struct client_call *call, Pirn__Item *item)
+{
+	item->timer = (char *)call->key->data;
+	item->has_previous_ms = item->has_slot_ms = 1;
+	item->previous_ms = call->previous_ms;
+	item->slot_ms = call->slot_ms;
+	item->flags |= call->skip ? PIRN__ITEM_FLAG__SKIP_SLOT : 0;
 }
 
 /* The delay began with the first submission. */
@@ -51,6 +66,8 @@ void client_event_fill(const struct client_engine *e, const struct client_call *
 	item->delay_ms = call->delay_until_at > now ? call->delay_until_at - now : 0;
 	item->has_not_before_ms = call->not_before_ms > 0;
 	item->not_before_ms = call->not_before_ms;
+	if (call->slot_ms > 0)
+		fill_timer(call, item);
 }
 
 /* Half of it is chance: what waits for the same broker must not come back as one. */
@@ -62,6 +79,11 @@ uint64_t client_event_retry_at(struct client_engine *e, struct client_call *call
 		pause = (uint64_t)WAIT_MS << call->n_waits;
 	call->n_waits++;
 	return net_loop_now_ms(e->loop) + pause / 2 + base_rand_below(&e->rand, pause / 2 + 1);
+}
+
+bool client_event_is_settled_by(enum _Pirn__Reason reason)
+{
+	return reason == PIRN__REASON__KEY_BODY || reason == PIRN__REASON__SLOT;
 }
 
 /* Another broker may have what this one lacks. */
@@ -77,7 +99,7 @@ bool client_event_refused(
 	uint64_t now = net_loop_now_ms(e->loop);
 	bool goes_on;
 
-	if (reason == PIRN__REASON__KEY_BODY)
+	if (client_event_is_settled_by(reason))
 		return false;
 	if (reason == PIRN__REASON__MOVED || reason == PIRN__REASON__UNDECIDED)
 		call->in_doubt = true;

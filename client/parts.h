@@ -13,6 +13,7 @@
 #include "base/heap.h"
 #include "base/rand.h"
 #include "base/slab.h"
+#include "client/clock.h"
 #include "client/engine.h"
 #include "client/key.h"
 #include "net/hash.h"
@@ -59,7 +60,9 @@ struct client_call {
 	uint64_t not_before_ms;
 	uint8_t id[16], trace[25];
 	char service[CLIENT_SERVICE_MAX];
-	struct base_block *key;      /* CLIENT_HASH_SIZE bytes of hash, then the key; NULL: none */
+	struct base_block *key;      /* CLIENT_HASH_SIZE bytes of hash, then the key; a timer's: its name; NULL: none */
+	uint64_t previous_ms, slot_ms; /* of a timer; slot 0: it is none */
+	bool skip;
 	struct base_block *block;    /* NULL: no payload */
 	uint32_t meta_size, data_size;
 	client_reply_fn *fn;
@@ -108,6 +111,7 @@ struct client_engine {
 	uint64_t lane, last_number; /* of events: numbered through all links, so that a resubmission is known by it */
 	uint64_t turn_at, excused_until; /* see client_event_late */
 	struct base_rand rand;
+	struct client_clock clock;
 	struct client_service *services;
 	struct base_arena remembered_arena;
 	Pirn__Registry *remembered; /* of the last broker, while none is there */
@@ -135,6 +139,7 @@ void client_event_init(struct client_engine *e, struct client_call *call, const 
 void client_event_fill(const struct client_engine *e, const struct client_call *call, uint64_t now, Pirn__Item *item);
 /* Each is true when the event goes on, to another broker or a little later; false: this is its end. */
 bool client_event_refused(struct client_engine *e, struct client_call *call, enum _Pirn__Reason reason);
+bool client_event_is_settled_by(enum _Pirn__Reason reason); /* whatever was sent before */
 bool client_event_overdue(struct client_engine *e, struct client_call *call);
 uint64_t client_event_retry_at(struct client_engine *e, struct client_call *call);
 /* Once a turn: notices that this process did not run for a while. */

@@ -263,8 +263,15 @@ void net_link_break(struct net_link *k, const char *why)
 
 static void on_beat(struct net_link *k, const struct net_frame *f)
 {
-	(void)k;
-	(void)f; /* that it was heard is all there is to it */
+	const struct net_links_events *events = &k->links->events;
+	ProtobufCAllocator allocator = net_arena_allocator(&k->links->arena);
+	const Pirn__Beat *b;
+
+	if (!events->on_time || f->body_size == 0) /* that it was heard is all there is to it */
+		return;
+	b = pirn__beat__unpack(&allocator, f->body_size, f->body);
+	if (b && b->has_now_ms)
+		events->on_time(events->arg, k, b->now_ms);
 }
 
 /* An answer and the broker's own wish look alike, and the two may cross. So we ask twice: of two

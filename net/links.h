@@ -44,6 +44,8 @@ struct net_links_events {
 	void (*on_message)(void *arg, struct net_link *link, const struct net_frame *frame, struct base_block *block);
 	/* Fills the metrics of the next BEAT (a worker's figures); may be NULL. The message is borrowed until the next call. */
 	const Pirn__Beat *(*on_beat)(void *arg);
+	/* A broker's BEAT said what time it is by Redis's clock; may be NULL. */
+	void (*on_time)(void *arg, struct net_link *link, uint64_t now_ms);
 	void *arg;
 };
 

@@ -37,7 +37,7 @@
 -- compared in halves; ":size" bytes so far; "o" and a field: the record of one operation, which is a
 -- letter and a value: i number, s string, n nothing, o done, e code of a failure (TYPE, OVERFLOW), a
 -- strings, each behind its size in 4 bytes.
-local revision = 7
+local revision = 8
 
 -- Runs one command for its reply; an error comes back as a value, with Redis's own code in front.
 local function run(...)
@@ -497,17 +497,20 @@ local function store_key(keys, item, known, budget)
 	end
 end
 
+-- A timer is its last slot and the id of its last run, with a space between them.
 local function store_timer(keys, item, slots, now)
-	local last = slots[item.timer]
-	if not last then
-		last = string.match(redis.call('HGET', keys[6], item.timer) or '0', '^%d+')
-	end
+	local last, id = string.match(slots[item.timer] or redis.call('HGET', keys[6], item.timer) or '0 ',
+		'^(%d+) ?(.*)')
 	local slot = tonumber(item.slot)
 	if last ~= item.previous or slot <= tonumber(last) or slot > now + 1000 then
-		item.why, item.value = 'SLOT', last
-	else
-		slots[item.timer] = item.slot
+		item.why, item.value = 'SLOT', last .. ' ' .. id
+		return
 	end
+	if item.id ~= '' then -- a skipped slot has no event: the one before stays the running one
+		id = item.id
+	end
+	item.mark = item.slot .. ' ' .. id
+	slots[item.timer] = item.mark
 end
 
 local function store_marks(keys, items, args)
@@ -522,11 +525,7 @@ local function store_marks(keys, items, args)
 				redis.call('HSET', keys[item.key], 'h', item.hash, 'i', item.id)
 				redis.call('PEXPIRE', keys[item.key], args[7])
 			elseif item.timer then
-				local id = item.id
-				if id == '' then -- a skipped slot has no event: the one before stays the running one
-					id = string.match(redis.call('HGET', keys[6], item.timer) or '', '^%d+ (.*)') or ''
-				end
-				redis.call('HSET', keys[6], item.timer, item.slot .. ' ' .. id)
+				redis.call('HSET', keys[6], item.timer, item.mark)
 			end
 		end
 	end
@@ -544,7 +543,8 @@ end
 -- these are as many events, of one delivery each, whose numbers follow one another in the lane; or 'k',
 -- index of the dedupe key, hash of the body, id; or 't', timer, previous slot, slot, id.
 -- Reply: Redis's time; 1 when there is an entry now; then for each item that was not stored: its
--- number from 0, LANE '' | KEY id | BODY id | SLOT last | FULL ''. The bits of those are set in done.
+-- number from 0, LANE '' | KEY id | BODY id | SLOT last slot, space, id of the
+-- last run | FULL ''. The bits of those are set in done.
 local function store(keys, args)
 	local epoch, journal = args[1], args[2]
 	if not owns(keys, epoch, journal) then

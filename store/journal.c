@@ -281,6 +281,18 @@ enum base_err store_journal_read(struct store_redis *r, uint32_t journal, uint32
 
 /* ---- store */
 
+/* A slot, a space, and the id of the last run, if there was one. */
+static bool read_slot(struct store_arg value, struct store_duplicate *out)
+{
+	const char *text = value.data;
+	const char *space = memchr(text, ' ', value.size);
+
+	if (!space || !store_parse_number(text, (size_t)(space - text), &out->last_ms))
+		return false;
+	out->id = (struct store_arg){ space + 1, value.size - (size_t)(space - text) - 1 };
+	return out->id.size == 0 || out->id.size == 16;
+}
+
 static bool read_duplicate(struct store_reader *in, struct store_duplicate *out)
 {
 	static const char *const words[] = { [STORE_WHY_LANE] = "LANE", [STORE_WHY_KEY] = "KEY",
@@ -292,8 +304,7 @@ static bool read_duplicate(struct store_reader *in, struct store_duplicate *out)
 			continue;
 		out->why = (enum store_why)i;
 		out->id = value;
-		return i != STORE_WHY_SLOT ||
-		       store_parse_number(value.data, value.size, &out->last_ms);
+		return i != STORE_WHY_SLOT || read_slot(value, out);
 	}
 	return false;
 }

@@ -154,13 +154,13 @@ enum store_why {
 	STORE_WHY_LANE, /* this number was stored before */
 	STORE_WHY_KEY,  /* the same key and body before: id is the first event's (or call's) */
 	STORE_WHY_BODY, /* the key with another body before: 422 */
-	STORE_WHY_SLOT, /* not the next slot, or not its time yet; last_ms is the last one */
+	STORE_WHY_SLOT, /* not the next slot, or not its time yet: last_ms is the last one, id the last run's */
 	STORE_WHY_FULL, /* dedupe_max: 503 */
 };
 struct store_duplicate {
 	size_t item;
 	enum store_why why;
-	struct store_arg id; /* KEY, BODY */
+	struct store_arg id; /* KEY, BODY; SLOT: empty when none ran */
 	uint64_t last_ms;    /* SLOT */
 };
 struct store_stored {

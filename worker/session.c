@@ -339,8 +339,12 @@ enum base_err wrk_session_start(struct wrk_session *s, char **why)
 		.name = s->conf.name,
 		.services = s->manifests,
 		.n_services = s->n_manifests };
-	struct net_links_events events = { on_up, on_down, on_broker_drain, on_message, on_beat,
-		s };
+	struct net_links_events events = { .on_up = on_up,
+		.on_down = on_down,
+		.on_drain = on_broker_drain,
+		.on_message = on_message,
+		.on_beat = on_beat,
+		.arg = s };
 
 	memcpy(conf.boot, s->conf.boot, sizeof conf.boot);
 	return net_links_new(s->conf.loop, &conf, &events, &s->links, why);

@@ -1,19 +1,40 @@
 #include "broker/core/accept.h"
 
+#include <stdio.h>
 #include <string.h>
 
+#include "base/manifest.h"
 #include "broker/core/parts.h"
 
 #define RETRY_AFTER_MS 1000u
 #define KEY_MAX        255u
 #define HASH_SIZE      16u
 #define DELAY_MAX_MS   (366ull * 24 * 3600 * 1000)
+#define TIMER_ROOM     (2 * (BASE_MANIFEST_NAME_MAX + 1)) /* service, slash, name, NUL */
 
 /* ---- judging -------------------------------------------------------------- */
+
+static bool is_skipped(const Pirn__Item *item)
+{
+	return item->timer && (item->flags & PIRN__ITEM_FLAG__SKIP_SLOT);
+}
+
+/* UNTRUSTED. Its moment is its slot, and its slot is its key; one that is skipped carries nothing. */
+static bool is_timer_sound(const Pirn__Item *item)
+{
+	if (!item->timer)
+		return !(item->flags & PIRN__ITEM_FLAG__SKIP_SLOT);
+	if (!base_manifest_is_service(item->timer) || item->has_key || item->delay_ms > 0 ||
+		item->not_before_ms > 0 || item->slot_ms <= item->previous_ms)
+		return false;
+	return !is_skipped(item) || (item->meta_size == 0 && item->data_size == 0);
+}
 
 /* UNTRUSTED. */
 static bool is_well_formed(const Pirn__Item *item)
 {
+	if (!is_timer_sound(item))
+		return false;
 	if (!item->has_id || item->id.len != 16 || !item->has_lane || item->number == 0)
 		return false;
 	if (item->has_trace && item->trace.len != BRK_TRACE_SIZE)
@@ -56,6 +77,8 @@ static uint32_t judge(
 	/* Its moment is one of Redis's clock. */
 	if ((item->delay_ms > 0 || item->not_before_ms > 0) && brk_owner_redis_ms(core) == 0)
 		return PIRN__REASON__NOT_DURABLE;
+	if (is_skipped(item))
+		return PIRN__REASON__NONE;
 	if (judge_room(core, size) != PIRN__REASON__NONE)
 		return judge_room(core, size);
 	return brk_overload_judge_event(core, service, size);
@@ -101,9 +124,12 @@ void brk_accept_yes(struct brk_core *core, struct brk_arrival *arrival, const ui
 		return;
 	}
 	a = brk_act_item(core, peer->id, PIRN__KIND__ACCEPTED);
-	a->item.has_slot = a->item.has_generation = a->item.has_id = true;
+	a->item.has_slot = a->item.has_generation = true;
 	a->item.slot = arrival->slot;
 	a->item.generation = arrival->generation;
+	if (!arrival->delivery)
+		return;
+	a->item.has_id = true;
 	a->item.has_flags = id != NULL;
 	a->item.flags = id ? PIRN__ITEM_FLAG__REPLAYED : 0;
 	/* The record may go with this input, its memory does not. */
@@ -124,14 +150,41 @@ void brk_accept_no(struct brk_core *core, struct brk_arrival *arrival, uint32_t 
 	brk_refuse(core, peer, &item, reason, retry_after(core, reason));
 }
 
+void brk_accept_no_slot(
+	struct brk_core *core, struct brk_arrival *arrival, uint64_t last_ms, const uint8_t *running)
+{
+	const struct brk_peer *peer = sender_of(core, arrival);
+	struct brk_action *a;
+
+	core->figures.events_refused++;
+	if (!peer)
+		return;
+	if (running && !(running = base_arena_dup(&core->said, running, 16))) {
+		arrival->waits = true;
+		brk_accept_no(core, arrival, PIRN__REASON__OVERLOADED);
+		return;
+	}
+	a = brk_act_item(core, peer->id, PIRN__KIND__REFUSED);
+	a->item.has_slot = a->item.has_generation = a->item.has_reason = a->item.has_slot_ms = true;
+	a->item.slot = arrival->slot;
+	a->item.generation = arrival->generation;
+	a->item.reason = PIRN__REASON__SLOT;
+	a->item.slot_ms = last_ms;
+	a->item.has_id = running != NULL;
+	a->item.id = (ProtobufCBinaryData){ running ? 16 : 0, (uint8_t *)(uintptr_t)running };
+	core->figures.refused++;
+}
+
 void brk_accept_drop(struct brk_core *core, struct brk_arrival *arrival, uint32_t reason)
 {
 	if (arrival->waits)
 		brk_accept_no(core, arrival, reason);
+	base_block_unref(&arrival->guard);
+	if (!arrival->delivery)
+		return;
 	if (arrival->delivery->state == BRK_DELIVERY_RUNNING)
 		brk_run_drop(core, arrival->delivery);
 	brk_delivery_apply(core, arrival->delivery, BRK_DELIVERY_EV_FORGET);
-	base_block_unref(&arrival->guard);
 }
 
 /* ---- arriving ------------------------------------------------------------- */
@@ -163,10 +216,25 @@ static void note(struct brk_core *core, struct brk_delivery *delivery, const Pir
 			brk_service_not_after(delivery->service, delivery->not_before_ms);
 }
 
-static bool keep_key(struct brk_core *core, struct brk_arrival *arrival, const Pirn__Item *item)
+/* Redis knows it as service/name. */
+static bool keep_timer(
+	struct brk_core *core, struct brk_arrival *arrival, const Pirn__Item *item)
+{
+	char name[TIMER_ROOM];
+	int size = snprintf(name, sizeof name, "%s/%s", item->service, item->timer);
+
+	arrival->previous_ms = item->previous_ms;
+	arrival->slot_ms = item->slot_ms;
+	arrival->guard = base_pool_copy(&core->pool, name, (uint32_t)size + 1);
+	return arrival->guard != NULL;
+}
+
+static bool keep_guard(struct brk_core *core, struct brk_arrival *arrival, const Pirn__Item *item)
 {
 	uint8_t bytes[KEY_MAX + HASH_SIZE];
 
+	if (item->timer)
+		return keep_timer(core, arrival, item);
 	if (!item->has_key)
 		return true;
 	memcpy(bytes, item->key.data, item->key.len);
@@ -198,16 +266,20 @@ static struct brk_arrival arrival_of(
 static bool arrive(struct brk_core *core, struct brk_arrival *arrival, struct brk_service *service,
 	const Pirn__Item *item, const struct brk_payload *payload)
 {
-	struct brk_delivery *delivery = brk_delivery_new(
-		core, service, item->id.data, payload->meta_size, payload->data_size);
+	struct brk_delivery *delivery = NULL;
 
-	if (!delivery)
-		return false;
+	if (!is_skipped(item)) {
+		delivery = brk_delivery_new(
+			core, service, item->id.data, payload->meta_size, payload->data_size);
+		if (!delivery)
+			return false;
+		note(core, delivery, item);
+	}
 	arrival->delivery = delivery;
-	note(core, delivery, item);
-	arrival->promised = (item->flags & PIRN__ITEM_FLAG__ACK_MEMORY) && !item->has_key;
+	arrival->promised =
+		(item->flags & PIRN__ITEM_FLAG__ACK_MEMORY) && !item->has_key && !item->timer;
 	arrival->waits = !arrival->promised;
-	if (!keep_key(core, arrival, item) || brk_ledger_store(core, arrival, payload)) {
+	if (!keep_guard(core, arrival, item) || brk_ledger_store(core, arrival, payload)) {
 		arrival->waits = false;
 		brk_accept_drop(core, arrival, PIRN__REASON__NONE);
 		return false;

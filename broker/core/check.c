@@ -189,10 +189,20 @@ static void check_stores(const struct brk_core *core)
 	uint32_t n = 0, open = 0;
 
 	DL_FOREACH (core->ledger.stores.list, commit) {
-		assert(commit->kind == BRK_ASK_STORE && commit->n == commit->n_deliveries);
-		for (uint32_t i = 0; i < commit->n; i++)
-			assert(!commit->arrivals[i].delivery->entry);
-		n += commit->n;
+		uint32_t bit = 0;
+
+		assert(commit->kind == BRK_ASK_STORE);
+		for (uint32_t i = 0; i < commit->n; i++) {
+			const struct brk_arrival *arrival = &commit->arrivals[i];
+
+			assert(arrival->delivery || (arrival->slot_ms > 0 && arrival->guard));
+			if (!arrival->delivery)
+				continue;
+			assert(!arrival->delivery->entry && arrival->bit == bit);
+			assert(commit->deliveries[bit++] == arrival->delivery);
+		}
+		assert(bit == commit->n_deliveries);
+		n += bit;
 		open += commit->state >= BRK_COMMIT_ASKED;
 	}
 	assert(open == core->ledger.stores.n_open && open <= BRK_COMMITS);

@@ -62,15 +62,17 @@ struct brk_entry {
 
 /* An event on its way into Redis, and who waits for the answer. */
 struct brk_arrival {
-	struct brk_delivery *delivery;
+	struct brk_delivery *delivery; /* NULL: a timer's skipped slot, which has no event */
+	uint32_t bit; /* its delivery's place in the commit's entry */
 	uint32_t peer, slot, generation;
 	bool waits;    /* the sender has no answer yet */
 	bool promised; /* it was accepted before: it must be stored, whatever comes */
 	bool has_lane; /* false: it is stored anew after Redis has lost it */
 	uint64_t lane, number;
 	uint64_t decide_at;       /* in now_ms's time: then it is UNDECIDED */
-	struct base_block *guard; /* key, then hash; NULL: none */
+	struct base_block *guard; /* key, then hash; or a timer's name; NULL: none */
 	uint16_t key_size, hash_size;
+	uint64_t previous_ms, slot_ms; /* of a timer; slot 0: it is none */
 };
 
 /* A delivery that leaves its entry. */
@@ -143,7 +145,7 @@ struct brk_ledger {
 BASE_MUSTUSE enum base_err brk_ledger_init(struct brk_core *core);
 void brk_ledger_fini(struct brk_core *core); /* after brk_ledger_forget */
 
-/* Adds it to the STORE that collects; its delivery has no entry. payload is copied, the guard taken. NOMEM:
+/* Adds it to the STORE that collects; its delivery, if any, has no entry. payload is copied, the guard taken. NOMEM:
  * nothing changed. */
 BASE_MUSTUSE enum base_err brk_ledger_store(struct brk_core *core,
 	const struct brk_arrival *arrival, const struct brk_payload *payload);

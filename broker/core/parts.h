@@ -61,6 +61,7 @@ struct brk_core {
 	Pirn__Item blank_item;
 	Pirn__Credit blank_credit;
 	Pirn__Welcome welcome;
+	Pirn__Beat beat; /* to clients, when the time is known */
 	char why[256];
 
 	struct brk_peer *peers, *peers_by_boot; /* uthash, in order of arrival */

@@ -111,6 +111,8 @@ static void welcome(struct brk_core *core, uint32_t id, const char *refused)
 	core->welcome.version = PIRN_PROTOCOL_VERSION;
 	core->welcome.boot = (ProtobufCBinaryData){ sizeof core->conf.boot, core->conf.boot };
 	core->welcome.name = core->name;
+	pirn__beat__init(&core->beat);
+	core->beat.has_now_ms = true;
 	core->welcome.has_beat_ms = core->welcome.has_max_item_bytes = true;
 	core->welcome.beat_ms = core->conf.beat_ms;
 	core->welcome.max_item_bytes = core->conf.max_item_bytes;
@@ -405,12 +407,22 @@ static void fall_silent(struct brk_core *core, struct brk_peer *peer)
 	brk_roster_leave(core, peer);
 }
 
+/* What timers go by. Redis told it a while ago and it came a while later, so it is never ahead. */
+static const ProtobufCMessage *clock_of_redis(struct brk_core *core)
+{
+	if (!brk_owner_is_trusted(core))
+		return NULL;
+	core->beat.now_ms = brk_owner_redis_ms(core);
+	return &core->beat.base;
+}
+
 /* When this tick is late by a beat or more, it is us who did not listen: everybody gets a fresh
  * start. */
 void brk_roster_tick(struct brk_core *core)
 {
 	uint64_t patience = (uint64_t)core->conf.beat_ms * core->conf.missed_beats;
 	bool late = core->now_ms - core->beat_at >= core->conf.beat_ms;
+	const ProtobufCMessage *time = clock_of_redis(core);
 	struct brk_peer *peer, *next;
 
 	HASH_ITER (hh, core->peers, peer, next) {
@@ -419,6 +431,7 @@ void brk_roster_tick(struct brk_core *core)
 		if (core->now_ms - peer->heard_ms >= patience)
 			fall_silent(core, peer);
 		else
-			brk_act_control(core, peer->id, PIRN__KIND__BEAT, NULL);
+			brk_act_control(core, peer->id, PIRN__KIND__BEAT,
+				peer->role == PIRN__ROLE__CLIENT ? time : NULL);
 	}
 }

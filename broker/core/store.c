@@ -13,15 +13,18 @@ enum base_err brk_ledger_store(
 {
 	struct brk_commit *commit = brk_commit_get(
 		core, BRK_ASK_STORE, (uint64_t)payload->meta_size + payload->data_size);
+	uint32_t bit;
 
 	if (!commit)
 		return BASE_NOMEM;
-	if (brk_commit_write(commit, arrival->delivery, arrival, payload)) {
+	bit = commit->n_deliveries;
+	if (arrival->delivery && brk_commit_write(commit, arrival->delivery, arrival, payload)) {
 		if (commit->n == 0)
 			brk_commit_give(core, commit);
 		return BASE_NOMEM;
 	}
-	commit->arrivals[commit->n++] = *arrival;
+	commit->arrivals[commit->n] = *arrival;
+	commit->arrivals[commit->n++].bit = bit;
 	if (arrival->waits && arrival->decide_at < commit->decide_at)
 		commit->decide_at = arrival->decide_at;
 	return BASE_OK;
@@ -31,19 +34,28 @@ enum base_err brk_ledger_store(
 
 static struct store_item item_of(const struct brk_core *core, const struct brk_arrival *arrival)
 {
-	struct store_item item = { .n_deliveries = 1,
+	const struct brk_delivery *delivery = arrival->delivery;
+	struct store_item item = { .n_deliveries = delivery ? 1 : 0,
 		.has_lane = arrival->has_lane && !BRK_FAULTY(core, LOSE_LANE),
 		.lane = arrival->lane,
 		.number = arrival->number };
 
 	if (!arrival->guard)
 		return item;
+	if (delivery)
+		item.id = (struct store_arg){ delivery->id, sizeof delivery->id };
+	if (arrival->slot_ms > 0) {
+		item.guard = STORE_GUARD_TIMER;
+		item.timer = (const char *)arrival->guard->data;
+		item.previous_ms = arrival->previous_ms;
+		item.slot_ms = arrival->slot_ms;
+		return item;
+	}
 	item.guard = STORE_GUARD_KEY;
-	item.scope = arrival->delivery->service->name;
+	item.scope = delivery->service->name;
 	item.key = (struct store_arg){ arrival->guard->data, arrival->key_size };
 	item.hash =
 		(struct store_arg){ arrival->guard->data + arrival->key_size, arrival->hash_size };
-	item.id = (struct store_arg){ arrival->delivery->id, sizeof arrival->delivery->id };
 	return item;
 }
 
@@ -60,9 +72,12 @@ void brk_stores_send(struct brk_core *core, struct brk_commit *commit, struct br
 
 static struct brk_payload payload_in(const struct brk_commit *commit, uint32_t i)
 {
-	const struct brk_delivery *delivery = commit->deliveries[i];
+	const struct brk_arrival *arrival = &commit->arrivals[i];
+	const struct brk_delivery *delivery = arrival->delivery;
 
-	return (struct brk_payload){ .bytes = commit->body.data + commit->body_at[i],
+	if (!delivery)
+		return (struct brk_payload){ 0 };
+	return (struct brk_payload){ .bytes = commit->body.data + commit->body_at[arrival->bit],
 		.meta_size = delivery->meta_size,
 		.data_size = delivery->data_size };
 }
@@ -111,18 +126,29 @@ static bool come_home(struct brk_core *core, const struct brk_delivery *delivery
 	return false;
 }
 
+/* A slot without an event: the chain has moved, and that is all. */
+static void skipped(struct brk_core *core, struct brk_arrival *arrival)
+{
+	brk_accept_yes(core, arrival, NULL);
+	base_block_unref(&arrival->guard);
+}
+
 static void stands(
 	struct brk_core *core, struct brk_commit *commit, struct brk_entry *entry, uint32_t i)
 {
 	struct brk_arrival *arrival = &commit->arrivals[i];
 	struct brk_delivery *delivery = arrival->delivery;
 
+	if (!delivery) {
+		skipped(core, arrival);
+		return;
+	}
 	if (delivery->accepted_ms == 0)
 		delivery->accepted_ms = entry->written_ms;
 	if (delivery->not_after_ms == 0)
 		delivery->not_after_ms =
 			brk_service_not_after(delivery->service, entry->written_ms);
-	brk_entry_enter(entry, delivery, i, commit->body_at[i]);
+	brk_entry_enter(entry, delivery, arrival->bit, commit->body_at[arrival->bit]);
 	if (arrival->has_lane) {
 		core->figures.accepted++;
 		delivery->service->events_accepted++;
@@ -143,8 +169,10 @@ static void is_duplicate(
 
 	core->figures.duplicates++;
 	switch (found->why) {
-	case STORE_WHY_LANE:
 	case STORE_WHY_SLOT:
+		brk_accept_no_slot(core, arrival, found->last_ms, has_id ? found->id.data : NULL);
+		break;
+	case STORE_WHY_LANE:
 		brk_accept_yes(core, arrival, NULL);
 		break;
 	case STORE_WHY_KEY:
@@ -172,7 +200,7 @@ static void stored(
 	for (uint32_t i = 0; i < commit->n; i++) {
 		if (next < reply->n && reply->duplicates[next].item == i)
 			is_duplicate(core, &commit->arrivals[i], &reply->duplicates[next++]);
-		else if (entry)
+		else if (entry || !commit->arrivals[i].delivery)
 			stands(core, commit, entry, i);
 	}
 	if (entry)
@@ -206,7 +234,11 @@ void brk_stores_happened(
 
 	brk_commit_seal(core, commit);
 	for (uint32_t i = 0; i < commit->n; i++) {
-		if (store_entry_ended(found->ended.data, found->ended.size, i))
+		const struct brk_arrival *arrival = &commit->arrivals[i];
+
+		/* Of a slot that was skipped the entry shows nothing: its lane's bit does. */
+		if (!arrival->delivery ||
+			store_entry_ended(found->ended.data, found->ended.size, arrival->bit))
 			again(core, commit, i);
 		else
 			stands(core, commit, entry, i);

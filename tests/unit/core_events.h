@@ -43,6 +43,7 @@ struct tiny_told {
 	struct store_owned owned[8];
 	struct store_entry entries[8];
 	struct store_duplicate duplicates[64];
+	uint8_t running[64][16]; /* the timer's, as each was told */
 };
 
 struct tiny;
@@ -62,6 +63,12 @@ struct tiny {
 	size_t n_numbers;
 	uint8_t key_id[16]; /* of the one key; */
 	bool has_key;
+	struct {
+		char name[128];
+		uint64_t last_ms;
+		uint8_t id[16];
+		bool has_id;
+	} timer; /* the one timer */
 	struct tiny_told queue[TINY_QUEUE];
 	size_t first, last;
 	size_t ends, dead, results, moved; /* what SETTLE brought */
@@ -256,7 +263,8 @@ RIG void tiny_set(struct tiny_entry *e, size_t bit)
 	e->ended[bit / 8] |= (uint8_t)(0x80u >> bit % 8);
 }
 
-RIG bool tiny_is_duplicate(struct tiny *t, const struct store_item *item, struct store_duplicate *d)
+RIG bool tiny_is_duplicate(struct tiny *t, const struct store_item *item, struct store_duplicate *d,
+	uint8_t running[16])
 {
 	if (tiny_knows(t, item)) {
 		d->why = STORE_WHY_LANE;
@@ -267,6 +275,14 @@ RIG bool tiny_is_duplicate(struct tiny *t, const struct store_item *item, struct
 				 ? STORE_WHY_KEY
 				 : STORE_WHY_BODY;
 		d->id = (struct store_arg){ t->key_id, 16 };
+		return true;
+	}
+	if (item->guard == STORE_GUARD_TIMER &&
+		(item->previous_ms != t->timer.last_ms || item->slot_ms > tiny_ms(t) + 1000)) {
+		d->why = STORE_WHY_SLOT;
+		d->last_ms = t->timer.last_ms;
+		memcpy(running, t->timer.id, 16);
+		d->id = (struct store_arg){ running, t->timer.has_id ? 16 : 0 };
 		return true;
 	}
 	return false;
@@ -280,32 +296,51 @@ RIG void tiny_note(struct tiny *t, const struct store_item *item)
 		t->has_key = true;
 		memcpy(t->key_id, item->id.data, 16);
 	}
+	if (item->guard != STORE_GUARD_TIMER)
+		return;
+	snprintf(t->timer.name, sizeof t->timer.name, "%s", item->timer);
+	t->timer.last_ms = item->slot_ms;
+	assert_int_equal(item->id.size, item->n_deliveries ? 16 : 0);
+	if (item->n_deliveries == 0)
+		return;
+	t->timer.has_id = true;
+	memcpy(t->timer.id, item->id.data, 16);
 }
 
 RIG void tiny_store(struct tiny *t, const struct brk_ask *ask, struct tiny_told *told)
 {
-	struct tiny_entry *e;
+	struct tiny_entry *e = NULL;
+	uint32_t bit = 0, live = 0;
 
 	if (!tiny_owns(t, told, ask->store.turn.epoch))
 		return;
 	assert_int_equal(t->owner[ask->store.turn.journal], ask->store.turn.epoch);
-	e = tiny_append(t, &ask->store.turn);
-	assert_int_equal(e->n, ask->store.n);
+	if (ask->store.turn.head.data)
+		e = tiny_append(t, &ask->store.turn);
 	told->stored =
 		(struct store_stored){ .now_ms = tiny_ms(t), .duplicates = told->duplicates };
 	for (size_t i = 0; i < ask->store.n; i++) {
 		struct store_duplicate *d = &told->duplicates[told->stored.n];
 
 		*d = (struct store_duplicate){ .item = i };
-		if (tiny_is_duplicate(t, &ask->store.items[i], d)) {
-			told->stored.n++;
-			tiny_set(e, i);
-		} else {
+		uint32_t n = ask->store.items[i].n_deliveries;
+
+		assert_true(n <= 1);
+		if (!tiny_is_duplicate(t, &ask->store.items[i], d,
+			    told->running[told->stored.n])) {
 			tiny_note(t, &ask->store.items[i]);
+			live += n;
+		} else {
+			told->stored.n++;
+			if (n > 0)
+				tiny_set(e, bit);
 		}
+		bit += n;
 	}
-	told->stored.entry = told->stored.n < ask->store.n;
-	e->gone = !told->stored.entry;
+	assert_int_equal(e ? e->n : 0, bit);
+	told->stored.entry = live > 0;
+	if (e)
+		e->gone = !told->stored.entry;
 }
 
 RIG struct tiny_entry *tiny_find(struct tiny *t, const struct store_ends *ends)
@@ -563,6 +598,8 @@ struct tiny_event {
 	const char *service, *data, *key, *hash;
 	uint32_t slot, flags, left_ms;
 	uint64_t number, delay_ms;
+	const char *timer; /* SKIP_SLOT in flags: data must be "" */
+	uint64_t previous_ms, slot_ms;
 };
 
 RIG void tiny_submit(struct tiny *t, uint32_t client, struct tiny_event e)
@@ -588,6 +625,10 @@ RIG void tiny_submit(struct tiny *t, uint32_t client, struct tiny_event e)
 		item.key = (ProtobufCBinaryData){ strlen(e.key), (uint8_t *)(uintptr_t)e.key };
 		item.hash = (ProtobufCBinaryData){ 16, (uint8_t *)(uintptr_t)e.hash };
 	}
+	item.timer = (char *)(uintptr_t)e.timer;
+	item.has_previous_ms = item.has_slot_ms = e.timer != NULL;
+	item.previous_ms = e.previous_ms;
+	item.slot_ms = e.slot_ms;
 	item.data_size = (uint32_t)strlen(data);
 	head.kind = PIRN__KIND__SUBMIT;
 	head.items = &list;

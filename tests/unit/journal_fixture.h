@@ -280,7 +280,7 @@ static inline void id_of(uint64_t number, uint8_t out[17])
 }
 
 /* Event `number` for the first n services, from lane 7 under the same number; more guards are for
- * the caller to set in the item it returns. */
+ * the caller to set in the item it returns. n 0: no event, a timer's skipped slot. */
 static inline struct store_item *batch_add(struct batch *b, uint64_t number, uint32_t n)
 {
 	size_t i = b->n++;
@@ -298,12 +298,13 @@ static inline struct store_item *batch_add(struct batch *b, uint64_t number, uin
 	}
 	e->deliveries = b->delivery_lists[i];
 	e->n_deliveries = n;
-	base_buf_fmt(&b->body, "%010llu", (unsigned long long)number % 10000000000);
 	b->items[i] = (struct store_item){ .n_deliveries = n, .has_lane = true, .lane = 7,
-		.number = number, .id = { b->ids[i], 16 } };
-	b->event_list[i] = e;
+		.number = number, .id = { b->ids[i], n > 0 ? 16 : 0 } };
 	b->head.events = b->event_list;
-	b->head.n_events = b->n;
+	if (n == 0) /* a timer's skipped slot */
+		return &b->items[i];
+	base_buf_fmt(&b->body, "%010llu", (unsigned long long)number % 10000000000);
+	b->event_list[b->head.n_events++] = e;
 	return &b->items[i];
 }
 
@@ -311,6 +312,8 @@ static inline struct store_turn batch_turn(
 	struct batch *b, uint32_t epoch, uint32_t journal, uint64_t turn)
 {
 	size_t n;
+	if (b->head.n_events == 0)
+		return (struct store_turn){ .epoch = epoch, .journal = journal, .turn = turn };
 	base_buf_reset(&b->packed);
 	assert_int_equal(store_entry_check(&b->head, b->body.size, &n), BASE_OK);
 	assert_int_equal(store_entry_pack(&b->head, &b->packed), BASE_OK);

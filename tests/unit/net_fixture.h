@@ -137,6 +137,8 @@ struct fake_item {
 	uint8_t id[16], key[255], hash[16];
 	size_t key_size;
 	uint64_t lane, number, delay_ms, not_before_ms;
+	char timer[64];
+	uint64_t previous_ms, slot_ms;
 };
 
 struct fake_broker {
@@ -224,6 +226,10 @@ static inline void fake_keep_event(struct fake_item *kept, const Pirn__Item *ite
 	kept->number = item->number;
 	kept->delay_ms = item->delay_ms;
 	kept->not_before_ms = item->not_before_ms;
+	kept->previous_ms = item->previous_ms;
+	kept->slot_ms = item->slot_ms;
+	if (item->timer)
+		strncat(kept->timer, item->timer, sizeof kept->timer - 1);
 	kept->key_size = item->has_key ? item->key.len : 0;
 	if (item->has_key)
 		memcpy(kept->key, item->key.data, item->key.len);
@@ -246,6 +252,31 @@ static inline void fake_accept(struct fake_broker *b, const struct fake_item *to
 	item.has_flags = id != NULL;
 	item.flags = id ? PIRN__ITEM_FLAG__REPLAYED : 0;
 	assert_int_equal(net_router_item(b->router, to->peer, PIRN__KIND__ACCEPTED, &item, NULL), BASE_OK);
+}
+
+/* running NULL: none. */
+static inline void fake_refuse_slot(struct fake_broker *b, const struct fake_item *to,
+	uint64_t last_ms, const uint8_t *running)
+{
+	Pirn__Item item = PIRN__ITEM__INIT;
+
+	item.has_slot = item.has_generation = item.has_reason = item.has_slot_ms = 1;
+	item.slot = to->slot;
+	item.generation = to->generation;
+	item.reason = PIRN__REASON__SLOT;
+	item.slot_ms = last_ms;
+	item.has_id = running != NULL;
+	item.id = (ProtobufCBinaryData){ running ? 16 : 0, (uint8_t *)(uintptr_t)running };
+	assert_int_equal(net_router_item(b->router, to->peer, PIRN__KIND__REFUSED, &item, NULL), BASE_OK);
+}
+
+static inline void fake_tell_time(struct fake_broker *b, uint32_t peer, uint64_t now_ms)
+{
+	Pirn__Beat beat = PIRN__BEAT__INIT;
+
+	beat.has_now_ms = 1;
+	beat.now_ms = now_ms;
+	fake_control(b, peer, PIRN__KIND__BEAT, &beat.base);
 }
 
 static inline void fake_keep(

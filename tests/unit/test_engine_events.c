@@ -668,6 +668,111 @@ static void events_go_where_they_are_taken(void **state)
 
 #define TEST(name) cmocka_unit_test_setup_teardown(name, set_up, rig_tear_down)
 
+/* ---- timers ------------------------------------------------------------------------- */
+
+static struct client_request slot_of(bool skip)
+{
+	struct client_request request = event_of(10000);
+
+	request.timer = "nightly";
+	request.previous_ms = 1000;
+	request.slot_ms = 2000;
+	request.skip = skip;
+	if (skip)
+		request.payload = (struct net_payload){ 0 };
+	return request;
+}
+
+static void a_slot_is_accepted_or_says_the_last_one(void **state)
+{
+	static const uint8_t running[16] = "a run that is on";
+	struct client_request request = slot_of(false), skip = slot_of(true);
+	const struct fake_item *item;
+
+	(void)state;
+	rig_start(1, 0);
+	submit_with(&sent[0], &request);
+	UNTIL(&f, b[0]->n_items == 1);
+	item = fake_last(b[0]);
+	assert_int_equal(item->flags, PIRN__ITEM_FLAG__EVENT);
+	assert_string_equal(item->timer, "nightly");
+	assert_int_equal(item->previous_ms, 1000);
+	assert_int_equal(item->slot_ms, 2000);
+	assert_int_equal(item->key_size, 0);
+	fake_accept(b[0], item, NULL);
+	UNTIL(&f, sent[0].ended);
+	assert_decided(&sent[0], PIRN__REASON__NONE, 202);
+	submit_with(&sent[1], &skip);
+	UNTIL(&f, b[0]->n_items == 2);
+	item = fake_last(b[0]);
+	assert_int_equal(item->flags, PIRN__ITEM_FLAG__EVENT | PIRN__ITEM_FLAG__SKIP_SLOT);
+	fake_refuse_slot(b[0], item, 5000, running);
+	UNTIL(&f, sent[1].ended);
+	assert_decided(&sent[1], PIRN__REASON__SLOT, 409);
+	assert_int_equal(sent[1].reply.slot_ms, 5000);
+	assert_true(sent[1].reply.has_running);
+	assert_memory_equal(sent[1].reply.id, running, 16);
+	submit_with(&sent[2], &skip);
+	UNTIL(&f, b[0]->n_items == 3);
+	fake_refuse_slot(b[0], fake_last(b[0]), 0, NULL);
+	UNTIL(&f, sent[2].ended);
+	assert_int_equal(sent[2].reply.slot_ms, 0);
+	assert_false(sent[2].reply.has_running);
+}
+
+/* It may be stored; wherever the chain stands now, that is an answer. */
+static void in_doubt_a_slot_is_settled(void **state)
+{
+	struct client_request request = slot_of(false);
+	struct fake_item first;
+
+	(void)state;
+	rig_start(1, 0);
+	submit_with(&sent[0], &request);
+	UNTIL(&f, b[0]->n_items == 1);
+	first = *fake_last(b[0]);
+	rig_refuse(b[0], &first, PIRN__REASON__UNDECIDED);
+	UNTIL(&f, b[0]->n_items == 2);
+	assert_same_event(&first, fake_last(b[0]));
+	assert_string_equal(fake_last(b[0])->timer, "nightly");
+	assert_int_equal(fake_last(b[0])->slot_ms, 2000);
+	fake_refuse_slot(b[0], fake_last(b[0]), 2000, first.id);
+	UNTIL(&f, sent[0].ended);
+	assert_decided(&sent[0], PIRN__REASON__SLOT, 409);
+}
+
+static void slots_have_rules(void **state)
+{
+	struct client_request bad[5];
+
+	(void)state;
+	rig_start(1, 0);
+	for (size_t i = 0; i < 5; i++)
+		bad[i] = slot_of(false);
+	bad[0].event = false;
+	bad[1].timer = "";
+	bad[2].slot_ms = 1000;
+	bad[3].timer = "a-name-of-64-bytes-----------------------------------------------";
+	bad[4].key = bad[4].hash = (const uint8_t *)"sixteen bytes...";
+	bad[4].key_size = 7;
+	for (size_t i = 0; i < 5; i++)
+		assert_int_equal(client_engine_call(engine, &bad[i], on_reply, &sent[0], NULL),
+			BASE_INVALID);
+	assert_int_equal(client_engine_open(engine), 0);
+}
+
+static void beats_tell_the_time(void **state)
+{
+	uint64_t ms = 0;
+
+	(void)state;
+	rig_start(1, 0);
+	assert_false(client_engine_now_ms(engine, &ms));
+	fake_tell_time(b[0], b[0]->peers[0], 1900000000000);
+	UNTIL(&f, client_engine_now_ms(engine, &ms));
+	assert_in_range(ms, 1900000000000, 1900000000000 + 60000);
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
@@ -698,6 +803,10 @@ int main(void)
 		TEST(a_call_with_a_key_is_sent_again),
 		TEST(warnings_are_united),
 		TEST(events_go_where_they_are_taken),
+		TEST(a_slot_is_accepted_or_says_the_last_one),
+		TEST(in_doubt_a_slot_is_settled),
+		TEST(slots_have_rules),
+		TEST(beats_tell_the_time),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);

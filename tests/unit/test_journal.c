@@ -370,6 +370,7 @@ static void timers_are_a_chain(void **state)
 	CHANGES_NOTHING(g = store_slot(2, 11, now - 5000, now - 5000));
 	CHANGES_NOTHING(g = store_slot(2, 11, now - 5000, now + 600000));
 	assert_true(g.duplicates[0].last_ms == now - 5000);
+	assert_string_equal(g.duplicates[0].id, "event00000000010");
 	assert_true(store_slot(2, 11, now - 5000, now - 4000).entry);
 	struct store_item skipped = { .guard = STORE_GUARD_TIMER, .timer = "echo nightly",
 		.previous_ms = now - 4000, .slot_ms = now - 3000 };

@@ -155,7 +155,8 @@ static void same_stored(const struct brk_told *real, const struct sim_reply *sim
 		assert_int_equal(a->duplicates[i].item, b->duplicates[i].item);
 		assert_int_equal(a->duplicates[i].why, b->duplicates[i].why);
 		assert_int_equal(a->duplicates[i].last_ms, b->duplicates[i].last_ms);
-		if (a->duplicates[i].why == STORE_WHY_KEY || a->duplicates[i].why == STORE_WHY_BODY)
+		if (a->duplicates[i].why == STORE_WHY_KEY || a->duplicates[i].why == STORE_WHY_BODY ||
+			a->duplicates[i].why == STORE_WHY_SLOT)
 			same_bytes(a->duplicates[i].id, b->duplicates[i].id);
 		w.whys[a->duplicates[i].why]++;
 	}
@@ -368,12 +369,12 @@ static struct store_arg word(uint64_t n)
 
 static void guard(struct store_item *item)
 {
-	if (below(4) == 0) {
+	if (item->n_deliveries > 0 && below(4) == 0) {
 		item->guard = STORE_GUARD_KEY;
 		item->scope = services[below(2)];
 		item->key = word(6);
 		item->hash = word(below(3) ? 1 : 2);
-	} else if (below(6) == 0) {
+	} else if (item->n_deliveries == 0 || below(6) == 0) {
 		item->guard = STORE_GUARD_TIMER;
 		item->timer = words[below(2)];
 		item->previous_ms = below(4) ? w.slot : w.slot / 2;
@@ -410,7 +411,7 @@ static void step_store(void)
 	for (uint64_t n = 1 + below(below(5) ? 4 : 20); n > 0; n--) {
 		number = below(5) ? (number + 1) % MAX_NUMBER : below(MAX_NUMBER);
 		struct store_item *item =
-			batch_add(&b, number, 1 + (uint32_t)below(below(3) ? 1 : 3));
+			batch_add(&b, number, below(30) ? 1 + (uint32_t)below(below(3) ? 1 : 3) : 0);
 		item->lane = below(9) ? 7 : 8;
 		item->has_lane = below(15) > 0;
 		guard(item);

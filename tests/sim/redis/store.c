@@ -295,6 +295,22 @@ static uint64_t last_slot(struct sim_asking *a, const struct plan *p, size_t i)
 	return sim_field_number(a->r, sim_word("timers"), sim_word(items[i].timer));
 }
 
+/* And the id of its last run. */
+static struct store_arg last_run(struct sim_asking *a, const struct plan *p, size_t i)
+{
+	const struct store_item *items = a->ask->store.items;
+	struct store_arg value;
+
+	for (size_t k = i; k-- > 0;)
+		if (p->why[k] == STORED && items[k].guard == STORE_GUARD_TIMER &&
+			items[k].id.size > 0 && strcmp(items[k].timer, items[i].timer) == 0)
+			return items[k].id;
+	if (!sim_keys_get(&a->r->keys, sim_word("timers"), sim_word(items[i].timer), &value) ||
+		value.size <= 16)
+		return (struct store_arg){ "", 0 };
+	return (struct store_arg){ (const char *)value.data + value.size - 16, 16 };
+}
+
 static void plan_timer(struct sim_asking *a, struct plan *p, size_t i)
 {
 	const struct store_item *item = &a->ask->store.items[i];
@@ -302,7 +318,7 @@ static void plan_timer(struct sim_asking *a, struct plan *p, size_t i)
 
 	if (last != item->previous_ms || item->slot_ms <= last ||
 		item->slot_ms > a->r->keys.now_ms + 1000)
-		duplicate(p, i, STORE_WHY_SLOT, (struct store_arg){ "", 0 }, last);
+		duplicate(p, i, STORE_WHY_SLOT, sim_keep(a->arena, last_run(a, p, i)), last);
 }
 
 static void plan_item(struct sim_asking *a, struct plan *p, size_t i)
