@@ -6,7 +6,10 @@
 #include <string.h>
 
 #include "base/conf.h"
+#include "base/cron.h"
+#include "base/json.h"
 #include "base/text.h"
+#include "base/zone_file.h"
 
 /* ---- the schema ------------------------------------------------------------- */
 
@@ -25,10 +28,21 @@ static const struct base_manifest_key http_keys[] = {
 	{ 0 },
 };
 
+static const struct base_manifest_key timer_keys[] = {
+	{ "name", BASE_MANIFEST_SERVICE, FIELD(_timer, name), NULL, 0, 0, true, NULL, "the timer's name, once in a service" },
+	{ "cron", BASE_MANIFEST_CRON, FIELD(_timer, cron), NULL, 0, 0, false, NULL, "when: minute hour day month weekday, or @hourly and the like; this or every" },
+	{ "every", BASE_MANIFEST_DURATION, FIELD(_timer, every_ms), NULL, 1000, 30 * (uint64_t)DAY, false, NULL, "how often, in whole seconds; this or cron" },
+	{ "zone", BASE_MANIFEST_ZONE, FIELD(_timer, zone), NULL, 0, 0, false, NULL, "the time zone of cron; UTC without it" },
+	{ "data", BASE_MANIFEST_DATA, FIELD(_timer, data), NULL, 0, 0, false, NULL, "what its events carry, as JSON" },
+	{ "missed", BASE_MANIFEST_MISSED, FIELD(_timer, missed), "once", 0, 0, false, NULL, "times that passed while nothing ran: run none, the latest or all of them" },
+	{ "overlap", BASE_MANIFEST_OVERLAP, FIELD(_timer, overlap), "skip", 0, 0, false, NULL, "a time that comes while the last run goes on: left out, or run beside it" },
+	{ 0 },
+};
+
 /* Kinds without keys are words of the language that this version does not speak yet. */
 static const struct base_manifest_key kinds[] = {
 	{ "http", BASE_MANIFEST_MAP, 0, NULL, 0, 0, false, http_keys, "an HTTP route" },
-	{ "timer", BASE_MANIFEST_MAP, 0, NULL, 0, 0, false, NULL, "a cron timer" },
+	{ "timer", BASE_MANIFEST_MAP, 0, NULL, 0, 0, false, timer_keys, "times at which it is run" },
 	{ "event", BASE_MANIFEST_MAP, 0, NULL, 0, 0, false, NULL, "events of a type" },
 	{ "queue", BASE_MANIFEST_MAP, 0, NULL, 0, 0, false, NULL, "a named queue" },
 	{ 0 },
@@ -150,6 +164,9 @@ void base_manifest_free(struct base_manifest **mp)
 	for (size_t i = 0; i < m->n_routes; i++)
 		base_manifest_route_fini(&m->routes[i]);
 	free(m->routes);
+	for (size_t i = 0; i < m->n_timers; i++)
+		base_manifest_timer_fini(&m->timers[i]);
+	free(m->timers);
 	pairs_fini(&m->env);
 	pairs_fini(&m->secrets);
 	free(m);
@@ -245,6 +262,11 @@ static const char *describe(enum base_manifest_type type)
 		[BASE_MANIFEST_ROUTE] = "a path such as /a/{id}",
 		[BASE_MANIFEST_BOOL] = "true or false",
 		[BASE_MANIFEST_ACK] = "disk or memory",
+		[BASE_MANIFEST_CRON] = "five fields such as 0 3 * * mon-fri",
+		[BASE_MANIFEST_ZONE] = "a time zone such as Europe/Berlin",
+		[BASE_MANIFEST_DATA] = "a value",
+		[BASE_MANIFEST_MISSED] = "skip, once or all",
+		[BASE_MANIFEST_OVERLAP] = "skip or allow",
 		[BASE_MANIFEST_COUNT] = "a whole number",
 		[BASE_MANIFEST_DURATION] = "a duration such as 5s",
 		[BASE_MANIFEST_BYTES] = "a size such as 64k",
@@ -338,6 +360,53 @@ static enum base_err set_number(
 	return BASE_OK;
 }
 
+static enum base_err set_missed(uint32_t *field, const char *text)
+{
+	static const char *const words[] = { [BASE_MANIFEST_MISSED_SKIP] = "skip",
+		[BASE_MANIFEST_MISSED_ONCE] = "once",
+		[BASE_MANIFEST_MISSED_ALL] = "all" };
+
+	for (uint32_t i = 0; i < sizeof words / sizeof words[0]; i++) {
+		if (strcmp(words[i], text) != 0)
+			continue;
+		*field = i;
+		return BASE_OK;
+	}
+	return BASE_INVALID;
+}
+
+static enum base_err set_zone(char **field, const char *text)
+{
+	struct base_zone *zone = NULL;
+	enum base_err err = base_zone_load(text, &zone);
+
+	base_zone_free(&zone);
+	return err ? err : set_text(field, text);
+}
+
+static enum base_err check_cron(const char *text, char *why, size_t room)
+{
+	struct base_cron cron;
+
+	if (strlen(text) > BASE_MANIFEST_CRON_MAX) {
+		(void)snprintf(why, room, "expected at most %d bytes", BASE_MANIFEST_CRON_MAX);
+		return BASE_TOO_LARGE;
+	}
+	return base_cron_parse(text, &cron, why, room) ? BASE_OK : BASE_INVALID;
+}
+
+static enum base_err check_data(const char *text, char *why, size_t room)
+{
+	struct base_json value;
+	const char *fault;
+	size_t at;
+
+	if (base_json_check(text, strlen(text), BASE_MANIFEST_DATA_DEPTH, &value, &fault, &at))
+		return BASE_OK;
+	(void)snprintf(why, room, "%s, at byte %zu", fault, at);
+	return BASE_INVALID;
+}
+
 static enum base_err convert(const struct base_manifest_key *key, void *field, const char *text)
 {
 	size_t size = strlen(text);
@@ -359,6 +428,15 @@ static enum base_err convert(const struct base_manifest_key *key, void *field, c
 		return set_bool(field, text, "false", "true");
 	case BASE_MANIFEST_ACK:
 		return set_bool(field, text, "disk", "memory");
+	case BASE_MANIFEST_OVERLAP:
+		return set_bool(field, text, "skip", "allow");
+	case BASE_MANIFEST_MISSED:
+		return set_missed(field, text);
+	case BASE_MANIFEST_CRON:
+	case BASE_MANIFEST_DATA:
+		return set_text(field, text);
+	case BASE_MANIFEST_ZONE:
+		return set_zone(field, text);
 	case BASE_MANIFEST_COUNT:
 	case BASE_MANIFEST_DURATION:
 	case BASE_MANIFEST_BYTES:
@@ -377,13 +455,16 @@ enum base_err base_manifest_set(const struct base_manifest_key *key, void *recor
 {
 	char expected[160];
 	char quoted[BASE_TEXT_QUOTED];
-	enum base_err err;
+	enum base_err err = BASE_OK;
 
-	if (key->type == BASE_MANIFEST_ROUTE) {
+	if (key->type == BASE_MANIFEST_ROUTE)
 		err = base_manifest_path_check(text, why, why_room);
-		if (err)
-			return err;
-	}
+	else if (key->type == BASE_MANIFEST_CRON)
+		err = check_cron(text, why, why_room);
+	else if (key->type == BASE_MANIFEST_DATA)
+		err = check_data(text, why, why_room);
+	if (err)
+		return err;
 	err = convert(key, (char *)record + key->offset, text);
 	if (err == BASE_NOMEM)
 		(void)snprintf(why, why_room, "%s", base_err_text(err));

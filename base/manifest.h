@@ -25,6 +25,10 @@
 #define BASE_MANIFEST_PARAMS_MAX 16  /* parameters of one path */
 #define BASE_MANIFEST_ROUTES_MAX 256 /* routes of one service */
 #define BASE_MANIFEST_PAIRS_MAX  256 /* entries of env, and of secrets */
+#define BASE_MANIFEST_TIMERS_MAX 64  /* timers of one service */
+#define BASE_MANIFEST_CRON_MAX   256 /* bytes of an expression */
+#define BASE_MANIFEST_DATA_MAX   (32u * 1024) /* bytes of the data of all timers of a service, as JSON */
+#define BASE_MANIFEST_DATA_DEPTH 16 /* lists and mappings in one another */
 
 /* An http entry of events: the gateway answers METHOD PATH by this service. */
 struct base_manifest_route {
@@ -32,6 +36,24 @@ struct base_manifest_route {
 	char *path;      /* /a/{id}/{rest*}; see base_manifest_path_check */
 	bool async;      /* every request becomes an event: 202 */
 	bool ack_memory; /* its events are accepted before they are on disk: G1 is given up */
+};
+
+/* What happens to slots that were due while nobody was there. */
+enum base_manifest_missed {
+	BASE_MANIFEST_MISSED_SKIP,
+	BASE_MANIFEST_MISSED_ONCE, /* the latest of them is run */
+	BASE_MANIFEST_MISSED_ALL   /* each one is run, in order */
+};
+
+/* A timer entry of events: the service is run at these times. */
+struct base_manifest_timer {
+	char *name;        /* as a service's */
+	char *cron;        /* NULL: every_ms */
+	uint32_t every_ms; /* whole seconds; 0: cron */
+	char *zone;        /* NULL: UTC */
+	char *data;        /* JSON; NULL: null */
+	uint32_t missed;   /* an enum base_manifest_missed */
+	bool overlap;      /* a slot is run while the run of the one before goes on */
 };
 
 struct base_manifest_pair {
@@ -68,6 +90,8 @@ struct base_manifest {
 	char *version;     /* NULL: none; for people */
 	struct base_manifest_route *routes;
 	size_t n_routes;
+	struct base_manifest_timer *timers;
+	size_t n_timers;
 	uint32_t timeout_ms;        /* of one run, from dispatch */
 	uint32_t concurrency;       /* runs at once in one worker */
 	uint32_t concurrency_total; /* over all workers; 0: no bound */
@@ -93,6 +117,11 @@ enum base_manifest_type {
 	BASE_MANIFEST_ROUTE,    /* char *: a route's path */
 	BASE_MANIFEST_BOOL,     /* bool: true or false */
 	BASE_MANIFEST_ACK,      /* bool: disk or memory; memory is true */
+	BASE_MANIFEST_CRON,     /* char *: an expression that is due some day */
+	BASE_MANIFEST_ZONE,     /* char *: the name of a time zone that this machine knows */
+	BASE_MANIFEST_DATA,     /* char *: any value, as JSON; text that is set must be JSON */
+	BASE_MANIFEST_MISSED,   /* uint32_t: skip, once or all */
+	BASE_MANIFEST_OVERLAP,  /* bool: skip or allow; allow is true */
 	BASE_MANIFEST_COUNT,    /* uint32_t */
 	BASE_MANIFEST_DURATION, /* uint32_t milliseconds: 500ms 5s 2m 1h 1d */
 	BASE_MANIFEST_BYTES,    /* uint32_t: 1000, 64k, 1m */
@@ -148,6 +177,12 @@ BASE_MUSTUSE enum base_err base_manifest_defaults(
 BASE_MUSTUSE enum base_err base_manifest_add_route(
 	struct base_manifest *m, struct base_manifest_route *route, char *why, size_t why_room);
 void base_manifest_route_fini(struct base_manifest_route *route);
+
+/* Takes the timer's texts on BASE_OK (and zeroes *timer). INVALID: not one of cron and every, or not whole seconds;
+ * EXISTS: the manifest has one of that name; FULL: too many, or too much data. */
+BASE_MUSTUSE enum base_err base_manifest_add_timer(
+	struct base_manifest *m, struct base_manifest_timer *timer, char *why, size_t why_room);
+void base_manifest_timer_fini(struct base_manifest_timer *timer);
 
 /* Copies both. INVALID: not a name. EXISTS: it is there already. FULL: too many. UNTRUSTED texts. */
 BASE_MUSTUSE enum base_err base_manifest_add_pair(struct base_manifest_pairs *pairs,

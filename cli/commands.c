@@ -16,6 +16,7 @@ const struct cli_command *const cli_commands[] = {
 	&cli_queue,
 	&cli_dead,
 	&cli_breaker,
+	&cli_timers,
 	&cli_services,
 	&cli_health,
 	&cli_version,

@@ -38,6 +38,7 @@ struct gw {
 	struct gw_http *users, *admin;
 	struct gw_routes *routes; /* never NULL */
 	struct gw_metrics metrics;
+	struct gw_timers *timers;
 	struct gw_access *access; /* NULL: no access log */
 	struct gw_nets trusted;
 	struct base_rand rand;
@@ -131,6 +132,8 @@ void gw_api_dead_redrive(struct gw *gw, struct gw_request *r);
 void gw_api_dead_purge(struct gw *gw, struct gw_request *r);
 void gw_api_healthz(struct gw *gw, struct gw_request *r);
 void gw_api_readyz(struct gw *gw, struct gw_request *r);
+void gw_api_timers(struct gw *gw, struct gw_request *r);
+void gw_api_timer_fire(struct gw *gw, struct gw_request *r);
 void gw_api_services(struct gw *gw, struct gw_request *r);
 void gw_api_metrics(struct gw *gw, struct gw_request *r);
 

@@ -26,6 +26,7 @@
 #include "base/version.h"
 #include "gateway/gw.h"
 #include "gateway/listen.h"
+#include "gateway/timer.h"
 #include "net/notify.h"
 
 #define MAX_CONNECTIONS 10000u
@@ -214,7 +215,8 @@ static bool start_gw(struct process *p)
 		return complain(NULL, "cannot set up the event loop");
 	p->start_timer.data = p->drain_timer.data = p;
 	p->has_timers = true;
-	return true;
+	gw->timers = gw_timers_new(gw);
+	return gw->timers || complain(NULL, "out of memory");
 }
 
 static bool start_listener(struct process *p, bool admin)
@@ -365,6 +367,7 @@ static void stop(struct process *p)
 {
 	struct gw *gw = &p->gw;
 
+	gw_timers_free(&gw->timers);
 	client_engine_free(
 		&gw->engine); /* answers what is open; the listeners are still there for it */
 	gw_http_free(&gw->users);

@@ -6,6 +6,7 @@
 #include "base/log.h"
 #include "gateway/gw.h"
 #include "gateway/jsonout.h"
+#include "gateway/timer.h"
 
 #define GET_ONLY           (GW_ALLOW(GET) | GW_ALLOW(HEAD))
 #define STATUS_CLIENT_LEFT 499
@@ -29,6 +30,8 @@ static const struct gw_resource admin_resources[] = {
 	{ { "/v1/dead/*/redrive", 18 }, GW_ALLOW(POST), gw_api_dead_redrive },
 	{ { "/v1/dead/*/purge", 16 }, GW_ALLOW(POST), gw_api_dead_purge },
 	{ { "/v1/dead/*/*", 12 }, GET_ONLY, gw_api_dead_letter },
+	{ { "/v1/timers", 10 }, GET_ONLY, gw_api_timers },
+	{ { "/v1/timers/*/*/fire", 19 }, GW_ALLOW(POST), gw_api_timer_fire },
 	{ { "/metrics", 8 }, GET_ONLY, gw_api_metrics },
 	{ { NULL, 0 }, 0, NULL },
 };
@@ -338,6 +341,7 @@ void gw_serve_registry(struct gw *gw, const Pirn__Registry *registry)
 		base_no_memory("routes"); /* with the old ones, new services would be denied to their users */
 	gw->events = registry->events;
 	keep_warnings(gw, registry);
+	gw_timers_follow(gw->timers, registry);
 	if (!err) {
 		tell_refusals(gw->routes, fresh);
 		base_log(BASE_INFO, "routes_changed",

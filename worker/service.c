@@ -91,6 +91,32 @@ static Pirn__Route **wire_routes(struct base_arena *arena, const struct base_man
 	return list;
 }
 
+static Pirn__Timer **wire_timers(struct base_arena *arena, const struct base_manifest *m)
+{
+	Pirn__Timer **list = base_arena_alloc(arena, (m->n_timers + 1) * sizeof *list);
+
+	for (size_t i = 0; list && i < m->n_timers; i++) {
+		const struct base_manifest_timer *from = &m->timers[i];
+		Pirn__Timer *timer = list[i] = base_arena_alloc(arena, sizeof *timer);
+
+		if (!timer)
+			return NULL;
+		pirn__timer__init(timer);
+		timer->name = from->name;
+		timer->cron = from->cron;
+		timer->has_every_ms = from->every_ms > 0;
+		timer->every_ms = from->every_ms;
+		timer->zone = from->zone;
+		timer->has_data = from->data != NULL;
+		if (from->data)
+			timer->data = (ProtobufCBinaryData){ strlen(from->data), (uint8_t *)from->data };
+		timer->has_missed = timer->has_overlap = true;
+		timer->missed = from->missed;
+		timer->overlap = from->overlap;
+	}
+	return list;
+}
+
 static void wire_retry(Pirn__Retry *out, const struct base_manifest_retry *from)
 {
 	pirn__retry__init(out);
@@ -164,9 +190,11 @@ static enum base_err make_wire(struct wrk_service *s, const char *version)
 	w->queue = queue;
 	w->n_routes = s->manifest->n_routes;
 	w->routes = wire_routes(&s->arena, s->manifest);
+	w->n_timers = s->manifest->n_timers;
+	w->timers = wire_timers(&s->arena, s->manifest);
 	w->version = base_arena_dup(&s->arena, version, strlen(version));
 	s->wire = w;
-	return w->routes && w->version ? BASE_OK : BASE_NOMEM;
+	return w->routes && w->timers && w->version ? BASE_OK : BASE_NOMEM;
 }
 
 /* ---- life ------------------------------------------------------------------ */

@@ -188,12 +188,40 @@ fail:
 	return err;
 }
 
+static enum base_err read_timer(struct wrk_yaml *r, const struct base_manifest_key *kind)
+{
+	struct base_manifest_timer timer = { 0 };
+	struct wrk_yaml_place seen[WRK_YAML_ROWS] = { { 0 } };
+	struct map map = { .keys = kind->keys, .record = &timer, .name = kind->name, .seen = seen };
+	char why[BASE_MANIFEST_WHY];
+	enum base_err err = base_manifest_defaults(kind->keys, &timer);
+
+	if (err) {
+		err = wrk_yaml_complain(r, err, wrk_yaml_here(r), "%s", base_err_text(err));
+		goto fail;
+	}
+	err = read_map(r, &map);
+	if (err)
+		goto fail;
+	err = base_manifest_add_timer(r->manifest, &timer, why, sizeof why);
+	if (err) {
+		err = wrk_yaml_complain(r, err == BASE_NOMEM ? err : BASE_CONFIG, map.start,
+			"%s: %s", kind->name, why);
+		goto fail;
+	}
+	return BASE_OK;
+fail:
+	base_manifest_timer_fini(&timer);
+	return err;
+}
+
 /* The kinds that are served, and who reads them; the schema's table has their keys. */
 static const struct {
 	const char *kind;
 	enum base_err (*read)(struct wrk_yaml *r, const struct base_manifest_key *kind);
 } readers[] = {
 	{ "http", read_http },
+	{ "timer", read_timer },
 };
 
 static enum base_err read_kind(
@@ -271,6 +299,8 @@ static enum base_err read_value(
 		return read_pairs(r, field, name);
 	case BASE_MANIFEST_EVENTS:
 		return read_events(r, key->keys, name);
+	case BASE_MANIFEST_DATA:
+		return wrk_yaml_data(r, name, field);
 	default:
 		return read_scalar(r, key, record, name);
 	}

@@ -8,8 +8,9 @@
  * Lines and columns count from 1, columns in characters. What YAML has beyond
  * plain data is refused: aliases, anchors, tags, several documents, encodings
  * other than UTF-8; so are duplicate and unknown keys, texts with NUL bytes, and
- * files over WRK_YAML_BYTES. Nesting goes exactly as deep as the schema (at most
- * WRK_YAML_DEPTH, which is asserted): anything deeper is of the wrong type.
+ * files over WRK_YAML_BYTES. Nesting goes exactly as deep as the schema, and a timer's
+ * data BASE_MANIFEST_DATA_DEPTH deeper (at most WRK_YAML_DEPTH, which is asserted):
+ * anything deeper is refused.
  */
 #ifndef WRK_YAML_H
 #define WRK_YAML_H
@@ -19,7 +20,7 @@
 #include "base/err.h"
 #include "base/manifest.h"
 
-#define WRK_YAML_DEPTH 8
+#define WRK_YAML_DEPTH (8 + BASE_MANIFEST_DATA_DEPTH)
 #define WRK_YAML_BYTES (64u * 1024u)
 #define WRK_YAML_WHY   1024 /* room that holds every message; a longer value is quoted in part */
 

@@ -57,6 +57,9 @@ BASE_MUSTUSE enum base_err wrk_yaml_expect(
 BASE_MUSTUSE enum base_err wrk_yaml_text(
 	struct wrk_yaml *r, const char *name, const char *expected, const char **text);
 
+/* The current event, with all that is in it, as JSON. *out is the caller's, when it is OK. name: of the key. */
+BASE_MUSTUSE enum base_err wrk_yaml_data(struct wrk_yaml *r, const char *name, char **out);
+
 /* The current event as a key of the mapping of that name ("" at the top), copied. */
 BASE_MUSTUSE enum base_err wrk_yaml_key(
 	struct wrk_yaml *r, const char *map, char key[WRK_YAML_KEY]);

@@ -156,7 +156,6 @@ void brk_accept_no_slot(
 	const struct brk_peer *peer = sender_of(core, arrival);
 	struct brk_action *a;
 
-	core->figures.events_refused++;
 	if (!peer)
 		return;
 	if (running && !(running = base_arena_dup(&core->said, running, 16))) {
@@ -172,7 +171,6 @@ void brk_accept_no_slot(
 	a->item.slot_ms = last_ms;
 	a->item.has_id = running != NULL;
 	a->item.id = (ProtobufCBinaryData){ running ? 16 : 0, (uint8_t *)(uintptr_t)running };
-	core->figures.refused++;
 }
 
 void brk_accept_drop(struct brk_core *core, struct brk_arrival *arrival, uint32_t reason)

@@ -19,7 +19,8 @@ void brk_accept_submit(struct brk_core *core, struct brk_peer *peer, struct brk_
 /* To whoever waits for it; nothing when nobody does. id: of the key's first event, NULL: its own. */
 void brk_accept_yes(struct brk_core *core, struct brk_arrival *arrival, const uint8_t *id);
 void brk_accept_no(struct brk_core *core, struct brk_arrival *arrival, uint32_t reason);
-/* The timer's slot is not the next one: last_ms is the last, running the id of its last run, NULL: none. */
+/* The timer's slot is not the next one: last_ms is the last, running the id of its last run, NULL: none. That is
+ * how all gateways but one end every slot, and no refusal that would be counted. */
 void brk_accept_no_slot(struct brk_core *core, struct brk_arrival *arrival, uint64_t last_ms,
 	const uint8_t *running);
 /* It will not be stored by us: the delivery is forgotten. */

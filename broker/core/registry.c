@@ -9,6 +9,7 @@
 #include <string.h>
 
 #include "base/manifest.h"
+#include "base/zone_file.h"
 #include "broker/core/parts.h"
 
 #define MAX_MANIFEST    (64u * 1024)
@@ -58,8 +59,41 @@ static const char *judge_routes(struct brk_core *core, const Pirn__Manifest *m)
 	return NULL;
 }
 
+static bool has_twin(const Pirn__Manifest *m, size_t i)
+{
+	for (size_t k = 0; k < i; k++)
+		if (strcmp(m->timers[k]->name, m->timers[i]->name) == 0)
+			return true;
+	return false;
+}
+
+/* What an expression and a zone mean is for the gateways. */
+static const char *judge_timers(struct brk_core *core, const Pirn__Manifest *m)
+{
+	if (m->n_timers > BASE_MANIFEST_TIMERS_MAX)
+		return complain(core, m, "too many timers");
+	for (size_t i = 0; i < m->n_timers; i++) {
+		const Pirn__Timer *t = m->timers[i];
+
+		if (!base_manifest_is_service(t->name) || has_twin(m, i))
+			return complain(core, m, "timer %zu: its name", i + 1);
+		if (!t->cron == !t->has_every_ms ||
+			(t->cron && strnlen(t->cron, BASE_MANIFEST_CRON_MAX + 1) >
+					    BASE_MANIFEST_CRON_MAX) ||
+			(t->has_every_ms && (t->every_ms == 0 || t->every_ms % 1000 != 0)))
+			return complain(core, m, "timer %zu: its times", i + 1);
+		if (t->zone && !base_zone_is_name(t->zone))
+			return complain(core, m, "timer %zu: its zone", i + 1);
+		if (t->has_missed && t->missed > 2)
+			return complain(core, m, "timer %zu: missed out of range", i + 1);
+	}
+	return NULL;
+}
+
 const char *brk_registry_judge(struct brk_core *core, const Pirn__Manifest *m)
 {
+	const char *why;
+
 	if (!base_manifest_is_service(m->service))
 		return complain(core, m, "the service's name is not [a-z][a-z0-9-]{0,62}");
 	if (m->has_timeout_ms && (m->timeout_ms == 0 || m->timeout_ms > MAX_TIMEOUT_MS))
@@ -72,7 +106,8 @@ const char *brk_registry_judge(struct brk_core *core, const Pirn__Manifest *m)
 		return complain(core, m, "more than 100 percent");
 	if (pirn__manifest__get_packed_size(m) > MAX_MANIFEST)
 		return complain(core, m, "too large");
-	return judge_routes(core, m);
+	why = judge_timers(core, m);
+	return why ? why : judge_routes(core, m);
 }
 
 /* ---- taking --------------------------------------------------------------- */

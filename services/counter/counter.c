@@ -1,5 +1,5 @@
 /* POST /counter {"increment":2} adds and answers {"counter":n}; GET /counter reads.
- * Over a call without HTTP it adds, too.
+ * Over a call without HTTP it adds, too, and so does its timer.
  */
 #include <pirn/service.h>
 

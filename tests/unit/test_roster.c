@@ -74,6 +74,53 @@ static void test_hello_is_checked(void **state)
 	rig_free(&r);
 }
 
+static Pirn__Timer sound_timer(void)
+{
+	Pirn__Timer t = PIRN__TIMER__INIT;
+
+	t.name = (char *)(uintptr_t) "nightly";
+	t.cron = (char *)(uintptr_t) "0 3 * * *";
+	return t;
+}
+
+/* What they mean is the gateways' to say; what they are is looked at here. UNTRUSTED. */
+static void test_timers_are_checked(void **state)
+{
+	struct rig r = rig_new(NULL);
+	uint8_t boot[16] = { 9 };
+	char cron[258];
+	Pirn__Timer t = sound_timer(), twin = t, *timers[65] = { &t, &twin };
+	Pirn__Manifest m = rig_manifest("hello"), *list[] = { &m };
+	Pirn__Hello hello = PIRN__HELLO__INIT;
+
+	(void)state;
+	memset(cron, '*', sizeof cron - 1);
+	cron[sizeof cron - 1] = '\0';
+	hello.version = 1;
+	hello.role = PIRN__ROLE__WORKER;
+	hello.boot = (ProtobufCBinaryData){ sizeof boot, boot };
+	hello.services = list;
+	hello.n_services = 1;
+	m.timers = timers;
+	m.n_timers = 2, refused(&r, &hello, "timer 2: its name");
+	for (size_t i = 0; i < 65; i++)
+		timers[i] = &t;
+	m.n_timers = 65, refused(&r, &hello, "too many timers");
+	m.n_timers = 1;
+	t.name = (char *)(uintptr_t) "a/b", refused(&r, &hello, "timer 1: its name");
+	t = sound_timer(), t.has_every_ms = true, t.every_ms = 1000, refused(&r, &hello, "its times");
+	t = sound_timer(), t.cron = NULL, refused(&r, &hello, "its times");
+	t.has_every_ms = true, refused(&r, &hello, "its times");
+	t.every_ms = 1500, refused(&r, &hello, "its times");
+	t = sound_timer(), t.cron = cron, refused(&r, &hello, "its times");
+	t = sound_timer(), t.zone = (char *)(uintptr_t) "../x", refused(&r, &hello, "its zone");
+	t = sound_timer(), t.has_missed = true, t.missed = 3, refused(&r, &hello, "missed");
+	t = sound_timer(), t.zone = (char *)(uintptr_t) "Nowhere/Town";
+	rig_say_hello(&r, OTHER, &hello);
+	assert_null(welcome_of(&r)->refused);
+	rig_free(&r);
+}
+
 static void test_bounds(void **state)
 {
 	struct rig r;
@@ -523,6 +570,7 @@ int main(void)
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test(test_welcome),
 		cmocka_unit_test(test_hello_is_checked),
+		cmocka_unit_test(test_timers_are_checked),
 		cmocka_unit_test(test_bounds),
 		cmocka_unit_test(test_a_stranger_is_told_once_a_second),
 		cmocka_unit_test(test_a_process_replaces_itself),

@@ -36,7 +36,7 @@ static int teardown(void **state)
 
 #define MINIMAL "service: x\nhandler: x.so\n"
 
-static void the_designs_manifest_without_its_timer(void **state)
+static void the_designs_manifest(void **state)
 {
 	(void)state;
 	assert_int_equal(
@@ -99,6 +99,91 @@ static void the_designs_manifest_without_its_timer(void **state)
 	assert_string_equal(base_manifest_pair_get(&m->env, "NUMBER"), "0x10");
 	assert_string_equal(base_manifest_pair_get(&m->env, "TRUE"), "true");
 	assert_string_equal(base_manifest_pair_get(&m->secrets, "DB"), "/run/secrets/db");
+}
+
+static void timers_of_all_kinds(void **state)
+{
+	(void)state;
+	assert_int_equal(read_text(MINIMAL
+				 "events:\n"
+				 "  - timer: { name: nightly, cron: \"0 3 * * mon-fri\", zone: Etc/UTC, data: { increment: 0 } }\n"
+				 "  - http: { method: GET, path: /a }\n"
+				 "  - timer:\n"
+				 "      name: often\n"
+				 "      every: 2m\n"
+				 "      missed: all\n"
+				 "      overlap: allow\n"
+				 "  - timer: { name: hourly, cron: \"@hourly\", missed: skip, overlap: skip }\n"),
+		BASE_OK);
+	assert_int_equal(m->n_timers, 3);
+	assert_int_equal(m->n_routes, 1);
+	assert_string_equal(m->timers[0].name, "nightly");
+	assert_string_equal(m->timers[0].cron, "0 3 * * mon-fri");
+	assert_string_equal(m->timers[0].zone, "Etc/UTC");
+	assert_string_equal(m->timers[0].data, "{\"increment\":0}");
+	assert_int_equal(m->timers[0].every_ms, 0);
+	assert_int_equal(m->timers[0].missed, BASE_MANIFEST_MISSED_ONCE);
+	assert_false(m->timers[0].overlap);
+	assert_string_equal(m->timers[1].name, "often");
+	assert_null(m->timers[1].cron);
+	assert_null(m->timers[1].zone);
+	assert_null(m->timers[1].data);
+	assert_int_equal(m->timers[1].every_ms, 120000);
+	assert_int_equal(m->timers[1].missed, BASE_MANIFEST_MISSED_ALL);
+	assert_true(m->timers[1].overlap);
+	assert_int_equal(m->timers[2].missed, BASE_MANIFEST_MISSED_SKIP);
+	assert_false(m->timers[2].overlap);
+}
+
+/* The core schema of YAML 1.2: what is in quotes is text, and so is what only looks like a word of YAML 1.1. */
+static void data_becomes_json(void **state)
+{
+	static const char *const rows[][2] = {
+		{ "5", "5" }, { "-5", "-5" }, { "+5", "5" }, { "010", "10" }, { "-007", "-7" }, { "0", "0" },
+		{ "0o17", "15" }, { "0x1F", "31" }, { "0x", "\"0x\"" }, { "0o8", "\"0o8\"" },
+		{ "0xffffffffffffffff", "18446744073709551615" },
+		{ "123456789012345678901234567890", "123456789012345678901234567890" },
+		{ "1.5", "1.5" }, { ".5", "0.5" }, { "5.", "5" }, { "-.5e3", "-0.5e3" }, { "1e+10", "1e+10" },
+		{ "00.50", "0.50" }, { ".", "\".\"" }, { "1e", "\"1e\"" }, { "1.2.3", "\"1.2.3\"" }, { "-a", "\"-a\"" },
+		{ "true", "true" }, { "False", "false" }, { "yes", "\"yes\"" }, { "no", "\"no\"" },
+		{ "null", "null" }, { "~", "null" }, { "", "null" }, { "\"\"", "\"\"" }, { "\"5\"", "\"5\"" },
+		{ "'true'", "\"true\"" }, { "\"null\"", "\"null\"" }, { "2026-11-21", "\"2026-11-21\"" },
+		{ "\"a\\n\\\"b\"", "\"a\\n\\\"b\"" }, { "\"\\0\"", "\"\\u0000\"" },
+		{ "[]", "[]" }, { "{}", "{}" }, { "[1, [two, {}], ~]", "[1,[\"two\",{}],null]" },
+		{ "{ a: 1, 5: [x], true: {b: c} }", "{\"a\":1,\"5\":[\"x\"],\"true\":{\"b\":\"c\"}}" },
+		{ "\n        - 1\n        - a: |\n            text\n", "[1,{\"a\":\"text\\n\"}]" },
+		{ "[[[[[[[[[[[[[[[[1]]]]]]]]]]]]]]]]", "[[[[[[[[[[[[[[[[1]]]]]]]]]]]]]]]]" },
+	};
+	char text[1024];
+
+	(void)state;
+	for (size_t i = 0; i < sizeof rows / sizeof rows[0]; i++) {
+		snprintf(text, sizeof text,
+			MINIMAL "events:\n  - timer:\n      name: a\n      every: 5s\n      data: %s\n",
+			rows[i][0]);
+		assert_int_equal(read_text(text), BASE_OK);
+		assert_string_equal(m->timers[0].data, rows[i][1]);
+		base_manifest_free(&m);
+	}
+}
+
+static void timers_have_bounds(void **state)
+{
+	static char text[60000];
+	size_t n = (size_t)snprintf(text, sizeof text, MINIMAL "events:\n");
+
+	(void)state;
+	for (int i = 0; i < 65; i++)
+		n += (size_t)snprintf(text + n, sizeof text - n, "  - timer: { name: t%d, every: 5s }\n", i);
+	assert_int_equal(read_text(text), BASE_CONFIG);
+	assert_string_equal(why, "services/x/service.yaml:68:12: timer: expected at most 64 timers");
+	n = (size_t)snprintf(text, sizeof text, MINIMAL "events:\n");
+	for (int i = 0; i < 2; i++)
+		n += (size_t)snprintf(text + n, sizeof text - n,
+			"  - timer: { name: t%d, every: 5s, data: \"%020000d\" }\n", i, 0);
+	assert_int_equal(read_text(text), BASE_CONFIG);
+	assert_string_equal(why,
+		"services/x/service.yaml:5:12: timer: data: expected at most 32768 bytes of all timers together, got 40004");
 }
 
 static void what_is_left_out_has_its_default(void **state)
@@ -199,7 +284,25 @@ static const struct {
 	{ MINIMAL "events: [[]]\n", "3:10: events: expected an entry such as http: {\xe2\x80\xa6}, got a list" },
 	{ MINIMAL "events:\n  - htpp: {}\n", "4:5: events: there is no kind \"htpp\"; did you mean http?" },
 	{ MINIMAL "events:\n  - carrier-pigeon: {}\n", "4:5: events: there is no kind \"carrier-pigeon\"; expected one of http, timer, event, queue" },
-	{ MINIMAL "events:\n  - timer: { name: nightly, cron: \"0 3 * * *\" }\n", "4:5: timer: not supported by this version" },
+	{ MINIMAL "events:\n  - timer: { cron: \"0 3 * * *\" }\n", "4:12: timer.name: is missing; expected a name of up to 63 characters such as my-service: a-z first, then a-z, 0-9 and -" },
+	{ MINIMAL "events:\n  - timer: { name: No, cron: \"0 3 * * *\" }\n", "4:20: timer.name: expected a name of up to 63 characters such as my-service: a-z first, then a-z, 0-9 and -, got \"No\"" },
+	{ MINIMAL "events:\n  - timer: { name: a }\n", "4:12: timer: expected one of cron and every, got neither" },
+	{ MINIMAL "events:\n  - timer: { name: a, cron: \"@daily\", every: 5s }\n", "4:12: timer: expected one of cron and every, got both" },
+	{ MINIMAL "events:\n  - timer: { name: a, cron: \"0 24 * * *\" }\n", "4:29: timer.cron: hour: expected 0 to 23, got \"24\"" },
+	{ MINIMAL "events:\n  - timer: { name: a, cron: \"0 0 30 feb *\" }\n", "4:29: timer.cron: day of month: none of the months has such a day" },
+	{ MINIMAL "events:\n  - timer: { name: a, every: 1500ms }\n", "4:12: timer: every: expected whole seconds" },
+	{ MINIMAL "events:\n  - timer: { name: a, every: 500ms }\n", "4:30: timer.every: expected a duration such as 5s, from 1s to 30d, got \"500ms\"" },
+	{ MINIMAL "events:\n  - timer: { name: a, every: 5s, zone: UTC }\n", "4:12: timer: zone: expected cron with it, got every" },
+	{ MINIMAL "events:\n  - timer: { name: a, cron: \"@daily\", zone: Nowhere/Town }\n", "4:45: timer.zone: expected a time zone such as Europe/Berlin, got \"Nowhere/Town\"" },
+	{ MINIMAL "events:\n  - timer: { name: a, cron: \"@daily\", zone: ../UTC }\n", "4:45: timer.zone: expected a time zone such as Europe/Berlin, got \"../UTC\"" },
+	{ MINIMAL "events:\n  - timer: { name: a, every: 5s, missed: twice }\n", "4:42: timer.missed: expected skip, once or all, got \"twice\"" },
+	{ MINIMAL "events:\n  - timer: { name: a, every: 5s, overlap: yes }\n", "4:43: timer.overlap: expected skip or allow, got \"yes\"" },
+	{ MINIMAL "events:\n  - timer: { name: a, every: 5s }\n  - timer: { name: a, every: 6s }\n", "5:12: timer: there is another timer a" },
+	{ MINIMAL "events:\n  - timer: { name: a, every: 5s, data: { x: 1, \"x\": 2 } }\n", "4:40: timer.data: a key is given twice" },
+	{ MINIMAL "events:\n  - timer: { name: a, every: 5s, data: [.inf] }\n", "4:41: timer.data: expected a number that JSON has, got \".inf\"" },
+	{ MINIMAL "events:\n  - timer: { name: a, every: 5s, data: { [x]: 1 } }\n", "4:42: timer.data: expected a key, got a list" },
+	{ MINIMAL "events:\n  - timer: { name: a, every: 5s, data: [[[[[[[[[[[[[[[[[1]]]]]]]]]]]]]]]]] }\n", "4:56: timer.data: expected at most 16 lists and mappings in one another" },
+	{ MINIMAL "events:\n  - timer: { name: a, every: 5s, data: *b }\n", "4:40: expected plain data, got an alias" },
 	{ MINIMAL "events:\n  - queue: { name: a }\n", "4:5: queue: not supported by this version" },
 	{ MINIMAL "events:\n  - http: { method: GET, path: /a }\n    timer: { name: b }\n", "5:5: events: expected one kind an entry, got http and timer" },
 	{ MINIMAL "events:\n  - http: { method: GET, path: /a }\n    http: { method: GET, path: /b }\n", "5:5: events: expected one kind an entry, got http and http" },
@@ -370,7 +473,10 @@ static void every_allocation_may_fail(void **state)
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
-		cmocka_unit_test_teardown(the_designs_manifest_without_its_timer, teardown),
+		cmocka_unit_test_teardown(the_designs_manifest, teardown),
+		cmocka_unit_test_teardown(timers_of_all_kinds, teardown),
+		cmocka_unit_test_teardown(data_becomes_json, teardown),
+		cmocka_unit_test_teardown(timers_have_bounds, teardown),
 		cmocka_unit_test_teardown(what_is_left_out_has_its_default, teardown),
 		cmocka_unit_test_teardown(other_shapes_of_the_same, teardown),
 		cmocka_unit_test_teardown(every_mistake_is_told_at_its_place, teardown),
