@@ -13,6 +13,12 @@ static void pause_ms(unsigned long ms)
 	nanosleep(&t, NULL);
 }
 
+static void sleep_ms(unsigned long ms)
+{
+	pirn_log(PIRN_INFO, "sleeps");
+	pause_ms(ms);
+}
+
 /* Until half a second after nobody waits any more. */
 static void overstay(const struct pirn_request *req)
 {
@@ -62,7 +68,7 @@ static int handle(struct pirn_request *req, struct pirn_response *res)
 	const char *body = pirn_request_body(req, NULL);
 
 	if (strncmp(body, "sleep ", 6) == 0)
-		pause_ms(strtoul(body + 6, NULL, 10));
+		sleep_ms(strtoul(body + 6, NULL, 10));
 	else if (strncmp(body, "leak ", 5) == 0)
 		leak(strtoul(body + 5, NULL, 10));
 	else if (strcmp(body, "fall") == 0)
