@@ -15,6 +15,7 @@
 #include <string.h>
 #include <sys/prctl.h>
 #include <sys/socket.h>
+#include <sys/un.h>
 #include <sys/wait.h>
 #include <unistd.h>
 
@@ -107,6 +108,7 @@ static _Noreturn void become(const struct harness_process *p, pid_t parent)
 		_exit(125);
 	setpgid(0, 0);
 	signal(SIGPIPE, SIG_DFL);
+	signal(SIGINT, SIG_DFL);
 	dup2(null, 0);
 	dup2(log, 1);
 	dup2(log, 2);
@@ -259,7 +261,7 @@ int harness_run(const char *name, const char *folder, const char *const *argv,
 
 	if (out)
 		*out = p;
-	return harness_wait(p, 60000);
+	return harness_wait(p, PATIENCE_MS);
 }
 
 /* ---- what they wrote ----------------------------------------------------------- */
@@ -474,16 +476,48 @@ unsigned harness_working_in(const char *folder)
 	return n;
 }
 
-unsigned harness_free_port(void)
+/* ---- ports ----------------------------------------------------------------------- */
+
+#define FIRST_PORT 10000
+#define PORTS      10000 /* below those that the kernel gives out for connections */
+
+/* Another test program could find it free as well, before ours has it. A name in the abstract namespace
+ * belongs to one, and to nobody when that one ends. */
+static bool reserve(unsigned port)
+{
+	struct sockaddr_un name = { .sun_family = AF_UNIX };
+	int fd = socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0);
+
+	(void)snprintf(name.sun_path + 1, sizeof name.sun_path - 1, "pirn-test-port-%u", port);
+	if (fd >= 0 && bind(fd, (struct sockaddr *)&name, sizeof name) == 0)
+		return true; /* kept until this program ends */
+	if (fd >= 0)
+		close(fd);
+	return false;
+}
+
+static bool is_free(unsigned port)
 {
 	struct sockaddr_in address = { .sin_family = AF_INET,
+		.sin_port = htons((uint16_t)port),
 		.sin_addr = { htonl(INADDR_LOOPBACK) } };
-	socklen_t size = sizeof address;
 	int fd = socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC, 0);
+	bool is = fd >= 0 && bind(fd, (struct sockaddr *)&address, sizeof address) == 0;
 
-	if (fd < 0 || bind(fd, (struct sockaddr *)&address, sizeof address) != 0 ||
-		getsockname(fd, (struct sockaddr *)&address, &size) != 0)
-		die("no free port");
-	close(fd);
-	return ntohs(address.sin_port);
+	if (fd >= 0)
+		close(fd);
+	return is;
+}
+
+unsigned harness_free_port(void)
+{
+	unsigned from = (unsigned)getpid() * 7;
+
+	for (unsigned i = 0; i < PORTS; i++) {
+		unsigned port = FIRST_PORT + (from + i) % PORTS;
+
+		if (reserve(port) && is_free(port))
+			return port;
+	}
+	die("no free port");
 }

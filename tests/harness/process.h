@@ -52,6 +52,7 @@ unsigned harness_working_in(const char *folder);
 /* The pid of the first process with that name whose parent is pid; 0: none. */
 pid_t harness_child_named(pid_t parent, const char *name);
 
+/* On 127.0.0.1, for a server that is about to start: no other call gets it, and no connection is given it. */
 unsigned harness_free_port(void);
 
 void harness_dump_logs(void); /* the ends of all logs, on stderr */
