@@ -21,7 +21,7 @@
 #include "tests/fault/load.h"
 #include "tests/harness/fabric.h"
 
-#define SCENE_MS 90000 /* patience */
+#define SCENE_MS 180000 /* patience */
 
 /* LOST: accepted, yet without effect or dead letter. DUP: more than one effect. RECOVERED: unknown, and
  * there. Unexpected: an effect of what was refused, or of what nobody sent. */

@@ -17,7 +17,6 @@
 #define CLIENTS     5000u
 #define WORKERS     200u
 #define FILES       (CLIENTS + WORKERS + 500) /* that this process needs; the broker needs no more */
-#define PATIENCE_MS 120000
 #define BROKER_KB   (400u * 1024) /* 5,200 connections, of which libzmq buffers some 30 KiB each */
 #define FEW         60u
 

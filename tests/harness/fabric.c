@@ -13,8 +13,7 @@
 #include <cmocka.h>
 #include <jansson.h>
 
-#define START_MS 30000
-#define WORDS    48
+#define WORDS 48
 
 struct words {
 	const char *items[WORDS + 1];
@@ -240,13 +239,13 @@ void fabric_start(struct fabric *f)
 	for (unsigned i = 0; i < f->n_gateways; i++)
 		start_gateway(f, i);
 	for (unsigned i = 0; i < f->n_gateways; i++)
-		wait_until(START_MS, harness_status(f->urls[i], NULL, "/readyz", NULL) == 200);
+		wait_until(PATIENCE_MS, harness_status(f->urls[i], NULL, "/readyz", NULL) == 200);
 	for (unsigned i = 0; i < f->n_gateways; i++)
-		wait_until(START_MS, has_links(f->gateways[i], f->n_brokers));
+		wait_until(PATIENCE_MS, has_links(f->gateways[i], f->n_brokers));
 	for (unsigned i = 0; i < f->n_workers && !f->no_workers; i++)
-		wait_until(START_MS, has_links(f->workers[i], f->n_brokers));
+		wait_until(PATIENCE_MS, has_links(f->workers[i], f->n_brokers));
 	if (!f->no_workers)
-		wait_until(START_MS, fabric_workers_of(f, "hello") == (int)f->n_workers);
+		wait_until(PATIENCE_MS, fabric_workers_of(f, "hello") == (int)f->n_workers);
 }
 
 void fabric_stop(struct fabric *f)

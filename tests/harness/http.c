@@ -17,8 +17,6 @@
 
 #include "tests/harness/wait.h"
 
-#define PATIENCE_MS 30000
-
 struct sink {
 	char *data;
 	size_t size;

@@ -18,7 +18,7 @@
 #include <hiredis/hiredis.h>
 
 #define MAX_OPTIONS 16
-#define START_MS    20000
+#define START_MS 120000
 
 struct harness_redis {
 	struct harness_redis *next;

@@ -8,7 +8,7 @@
 
 #include "tests/harness/process.h"
 
-#define UP_MS 30000
+#define UP_MS 120000
 
 struct up {
 	char data[PATH_MAX];     /* made when it is "" */

@@ -1,6 +1,6 @@
 /* Waiting for a fact, instead of sleeping.
  *
- *   wait_until(5000, harness_logged(worker, "worker_ready", NULL));
+ *   wait_until(PATIENCE_MS, harness_logged(worker, "worker_ready", NULL));
  *
  * Looks every few milliseconds and goes on at once when the condition holds; when
  * the time is over the test fails with the condition's text. Bounds are generous:
@@ -11,6 +11,8 @@
 
 #include <stdbool.h>
 #include <stdint.h>
+
+#define PATIENCE_MS 120000
 
 #define wait_until(timeout_ms, condition) \
 	do { \

@@ -19,7 +19,6 @@
 #include "tests/harness/fabric.h"
 
 #define HEAD_MS     "1500ms"
-#define PATIENCE_MS 30000
 
 static struct fabric f = {
 	.gateway_flags =

@@ -14,7 +14,6 @@
 
 #include "tests/harness/fabric.h"
 
-#define PATIENCE_MS 30000
 #define BROKERS     2
 #define BAD         "/trouble/status/500"
 #define GOOD        "/trouble/status/200"

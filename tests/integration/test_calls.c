@@ -14,8 +14,6 @@
 
 #include "tests/harness/fabric.h"
 
-#define PATIENCE_MS 30000
-
 static struct fabric f = { .n_workers = 2 };
 
 static int set_up(void **state)

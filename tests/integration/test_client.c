@@ -17,8 +17,6 @@
 
 #include "tests/harness/fabric.h"
 
-#define PATIENCE_MS 30000
-
 static struct fabric f = { .n_brokers = 2, .n_workers = 2 };
 static struct pirn_client *client;
 

@@ -83,7 +83,7 @@ static void test_metrics_are_those_of_the_page(void **state)
 
 	(void)state;
 	fabric_start(&f);
-	wait_until(10000, harness_metric(f.admin, "pirn_worker_runs_total", NULL) >= 0);
+	wait_until(PATIENCE_MS, harness_metric(f.admin, "pirn_worker_runs_total", NULL) >= 0);
 	answer = harness_get(f.admin, "/metrics");
 	assert_int_equal(answer.status, 200);
 	list_types(&real, answer.body, false);
@@ -153,7 +153,7 @@ static void test_what_is_logged_is_in_the_page(void **state)
 	harness_kill_hard(f.workers[1]);
 	harness_kill_hard(f.brokers[1]);
 	harness_redis_kill(f.redis);
-	wait_until(10000, harness_logged(f.workers[0], "redis_down") &&
+	wait_until(PATIENCE_MS, harness_logged(f.workers[0], "redis_down") &&
 				  harness_logged(f.workers[0], "link_down") &&
 				  harness_logged(f.brokers[0], "store_down") &&
 				  harness_logged(f.brokers[0], "peer_gone"));
@@ -227,7 +227,7 @@ static void test_a_backup_is_restored(void **state)
 	up_start(&u, NULL);
 	add.base = u.http;
 	load = harness_load_start(&add, 2);
-	wait_until(10000, harness_load_ok(load) > 20);
+	wait_until(PATIENCE_MS, harness_load_ok(load) > 20);
 	before = counter(&u);
 	run_backup(folder, u.data);
 	after = counter(&u);

@@ -13,7 +13,6 @@
 
 #include "tests/harness/fabric.h"
 
-#define PATIENCE_MS 30000
 #define ASYNC       "Prefer: respond-async"
 #define ID_TEXT     26
 

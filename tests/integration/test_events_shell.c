@@ -19,7 +19,6 @@
 #include "tests/harness/fabric.h"
 #include "tests/harness/up.h"
 
-#define PATIENCE_MS  30000
 #define BEAT_MS      500
 #define DELAY_MS     1500 /* longer than it takes to kill a broker */
 #define MAX_JOURNALS 24

@@ -13,7 +13,6 @@
 
 #include "tests/harness/fabric.h"
 
-#define PATIENCE_MS 40000
 #define THREADS     8
 
 static struct fabric f = { .n_brokers = 2, .n_workers = 2 };

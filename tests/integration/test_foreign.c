@@ -20,7 +20,6 @@
 #include "proto/pirn.pb-c.h"
 #include "tests/harness/fabric.h"
 
-#define PATIENCE_MS 30000
 #define ROUNDS      60
 
 static struct fabric f = { .tcp = true, .n_workers = 1 };

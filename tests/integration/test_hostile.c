@@ -17,7 +17,6 @@
 #include "tests/harness/fabric.h"
 #include "tests/harness/up.h"
 
-#define PATIENCE_MS 120000
 #define SPARE       128 /* connections that were closed to make room, and are not gone yet */
 #define BODY_BYTES  (100u * 1024)
 /* What a gateway may hold by default, 256 MiB, and what 13,000 connections and the rest of it take. */

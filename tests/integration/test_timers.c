@@ -17,7 +17,6 @@
 #include "base/when.h"
 #include "tests/harness/fabric.h"
 
-#define PATIENCE_MS 60000
 #define GATEWAYS    3
 #define MOST        4096
 #define HOUR_MS     3600000u

@@ -23,7 +23,6 @@
 #include "tests/harness/up.h"
 #include "tests/services/sick/sick.h"
 
-#define PATIENCE_MS 60000
 #define STATUSES    600
 #define MAX_THREADS 64
 #define EVENTS      40

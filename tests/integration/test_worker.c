@@ -16,8 +16,6 @@
 
 #include "tests/harness/fabric.h"
 
-#define PATIENCE_MS 30000
-
 static char services[PATH_MAX];
 
 /* ---- services made here ---------------------------------------------------------- */

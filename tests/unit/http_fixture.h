@@ -25,7 +25,7 @@
 #include "base/clock.h"
 #include "net/loop.h"
 
-#define PATIENCE_MS 10000u
+#define PATIENCE_MS 60000u
 
 struct client {
 	int fd;

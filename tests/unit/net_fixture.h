@@ -28,7 +28,7 @@ const char *__tsan_default_suppressions(void)
 	return "called_from_lib:libzmq.so\n";
 }
 
-#define GUARD_MS 20000 /* no fact takes this long; it only ends a test that has failed */
+#define GUARD_MS 60000 /* no fact takes this long; it only ends a test that has failed */
 
 struct fixture {
 	struct net_loop *loop;

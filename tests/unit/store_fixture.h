@@ -16,8 +16,7 @@
 #include "store/functions_lua.h"
 #include "store/redis.h"
 #include "tests/harness/redis.h"
-
-#define PATIENCE_MS 20000 /* how long a fact may take before the test fails */
+#include "tests/harness/wait.h"
 
 struct fixture {
 	struct net_loop *loop;
