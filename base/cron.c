@@ -388,3 +388,35 @@ int64_t base_cron_latest(const struct base_cron *cron, const struct base_zone *z
 	}
 	return found;
 }
+
+static uint64_t count_slots(const struct base_cron *c, const struct base_zone *zone, int64_t after_s,
+	int64_t until_s)
+{
+	uint64_t n = 0;
+
+	for (int64_t slot = base_cron_next(c, zone, after_s); slot <= until_s;
+		slot = base_cron_next(c, zone, slot))
+		n++;
+	return n;
+}
+
+int64_t base_cron_nth_latest(const struct base_cron *cron, const struct base_zone *zone,
+	int64_t after_s, int64_t until_s, uint32_t n)
+{
+	int64_t from = until_s, slot;
+	uint64_t there = 0;
+
+	if (cron->every_s > 0) {
+		slot = (floor_div(until_s, cron->every_s) - n) * cron->every_s;
+		return slot > after_s ? slot : BASE_CRON_NEVER;
+	}
+	for (int64_t span = ((int64_t)n + 1) * MINUTE_S; there <= n; span *= 8) {
+		if (from == after_s || until_s - after_s <= (int64_t)n * MINUTE_S)
+			return BASE_CRON_NEVER;
+		from = until_s - span > after_s ? until_s - span : after_s;
+		there = count_slots(cron, zone, from, until_s);
+	}
+	for (slot = from; there > n; there--)
+		slot = base_cron_next(cron, zone, slot);
+	return slot;
+}

@@ -53,4 +53,9 @@ int64_t base_cron_next(
 int64_t base_cron_latest(const struct base_cron *cron, const struct base_zone *zone, int64_t after_s,
 	int64_t until_s);
 
+/* Of the slots after that moment and not after until_s, the one that n others follow; NEVER: there are no more
+ * than n. Cheap when it is seen from the span that they cannot be so many. */
+int64_t base_cron_nth_latest(const struct base_cron *cron, const struct base_zone *zone,
+	int64_t after_s, int64_t until_s, uint32_t n);
+
 #endif

@@ -13,6 +13,10 @@
  * Slots that are over when we look (nobody was there) are missed ones if the latest of
  * them is GW_PLAN_LATE_MS old: they are run all, the latest alone, or none. Otherwise it
  * was only us who were late, and the latest is run.
+ *
+ * All is at most GW_PLAN_ALL_MOST: the chain leaps over those before. And when a timer is
+ * given other times, the slots that they would have had before that were never anybody's:
+ * the chain leaps to since_ms, rather than have a year's slots run at once.
  */
 #ifndef GATEWAY_PLAN_H
 #define GATEWAY_PLAN_H
@@ -22,6 +26,8 @@
 
 #define GW_PLAN_LATE_MS  10000u
 #define GW_PLAN_AGAIN_MS 1000u /* after an answer that says nothing */
+#define GW_PLAN_ALL_MOST 10000u
+#define GW_PLAN_REST_MS  30000u /* most that gw_plan_failed is told to wait */
 
 enum gw_missed { GW_MISSED_SKIP, GW_MISSED_ONCE, GW_MISSED_ALL };
 
@@ -30,6 +36,7 @@ struct gw_plan_conf {
 	const struct base_zone *zone; /* NULL: UTC; borrowed */
 	enum gw_missed missed;
 	bool overlap; /* a slot runs while the run of the one before goes on */
+	uint64_t since_ms; /* slots up to then are none; 0: all are. A whole second */
 };
 
 enum gw_plan_do {
@@ -50,6 +57,7 @@ struct gw_plan {
 	struct gw_plan_conf conf;
 	bool known;            /* last_ms is what some broker said */
 	bool under_way;        /* a step was taken and not answered */
+	bool counted;          /* of the slots that are over, those beyond ALL_MOST are let go */
 	bool asked;            /* the last run was asked for and goes on: the slot that is due is skipped */
 	uint64_t last_ms;
 	bool has_running;      /* an id stands with the last slot */
@@ -68,8 +76,8 @@ void gw_plan_accepted(struct gw_plan *p, uint64_t slot_ms, const uint8_t *id);
 void gw_plan_refused(struct gw_plan *p, uint64_t now_ms, uint64_t last_ms, const uint8_t *running);
 /* What was asked for goes on, or has ended (also: nobody knows it any more). */
 void gw_plan_told(struct gw_plan *p, bool goes_on);
-/* No answer, or one that says nothing (no broker, overloaded): it is tried again. */
-void gw_plan_failed(struct gw_plan *p, uint64_t now_ms);
+/* No answer, or one that says nothing (no broker, overloaded): it is tried again, so much later. */
+void gw_plan_failed(struct gw_plan *p, uint64_t now_ms, uint32_t rest_ms);
 
 /* The slot after the last one, for lists; UINT64_MAX: none, or not known yet. */
 uint64_t gw_plan_upcoming(const struct gw_plan *p);

@@ -15,10 +15,14 @@
 #include "gateway/meta.h"
 #include "net/hash.h"
 
-#define LOOK_MS   1000u  /* between two looks at the clock */
-#define DECIDE_MS 10000u /* how long a slot's acceptance may take before it is said anew */
-#define TURN_MOST 512u   /* steps of one look, so that requests get their turn */
-#define WHY_ROOM  192
+#define LOOK_MS     1000u    /* between two looks at the clock */
+#define DECIDE_MS   10000u   /* how long a slot's acceptance may take before it is said anew */
+#define FLIGHT_MOST 1024u    /* steps under way */
+#define LOOK_NS     4000000u /* how long one look takes, about */
+#define LOOK_STEPS  16u      /* between two looks at how long it took */
+#define BACK_MS     1000u    /* the brokers' clock was set back, if by that much */
+#define SAY_MS      1000u    /* between two lines about steps that failed */
+#define WHY_ROOM    192
 
 struct zone {
 	UT_hash_handle hh;
@@ -54,7 +58,12 @@ struct gw_timers {
 	struct zone *zones;
 	struct base_ulid_maker ulids;
 	struct base_buf meta;
-	size_t refused; /* beyond GW_TIMERS_MAX */
+	size_t refused;     /* beyond GW_TIMERS_MAX */
+	size_t n_faulty;    /* of those that are there */
+	size_t n_flying;    /* calls and questions */
+	uint64_t looked_ms; /* the brokers' clock at the last look */
+	uint64_t said_at; /* the loop's clock at the last line about a step that failed; 0: none */
+	struct gw_timer_figures figures;
 };
 
 /* ---- zones ------------------------------------------------------------------------- */
@@ -95,13 +104,14 @@ static bool is_plain(const Pirn__Timer *c)
 }
 
 /* UNTRUSTED: the broker does not read cron, and another machine knows other zones. */
-static bool make_plan(struct timer *timer)
+static bool make_plan(struct timer *timer, uint64_t since_ms)
 {
 	const Pirn__Timer *c = timer->conf;
 	struct gw_plan_conf conf = { .missed = c->has_missed && c->missed <= GW_MISSED_ALL
 						       ? (enum gw_missed)c->missed
 						       : GW_MISSED_ONCE,
-		.overlap = c->overlap };
+		.overlap = c->overlap,
+		.since_ms = since_ms };
 	enum base_err err = BASE_OK;
 
 	if (!is_plain(c)) {
@@ -125,6 +135,7 @@ static bool make_plan(struct timer *timer)
 
 static void forget_step(struct timer *timer)
 {
+	timer->all->n_flying -= timer->calls || timer->question;
 	if (timer->calls)
 		client_engine_cancel(timer->all->gw->engine, timer->handle);
 	client_question_forget(&timer->question);
@@ -136,6 +147,7 @@ static void free_timer(struct timer *timer)
 	struct gw_timers *t = timer->all;
 
 	forget_step(timer);
+	t->n_faulty -= timer->fault[0] != '\0';
 	base_heap_remove(&t->due, &timer->due);
 	if (timer->hh.tbl)
 		HASH_DEL(t->timers, timer);
@@ -163,38 +175,65 @@ static void name_timer(struct timer *timer, const char *service, const char *nam
 	assert(size > 0 && (size_t)size < sizeof timer->key);
 }
 
-/* Takes packed. */
-static void new_timer(
-	struct gw_timers *t, const char *service, const char *name, uint8_t *packed, size_t size)
+/* A timer as a manifest has it. */
+struct told {
+	const char *service, *name;
+	uint8_t *packed;
+	size_t size;
+	uint64_t since_ms; /* as in struct gw_plan_conf */
+};
+
+/* Takes told's bytes. */
+static void new_timer(struct gw_timers *t, const struct told *told)
 {
 	struct timer *timer = calloc(1, sizeof *timer);
 
 	if (!timer)
 		base_no_memory("a timer");
 	timer->all = t;
-	timer->packed = packed;
-	timer->packed_size = size;
+	timer->packed = told->packed;
+	timer->packed_size = told->size;
 	timer->seen = true;
-	timer->conf = pirn__timer__unpack(NULL, size, packed);
-	name_timer(timer, service, name);
+	timer->conf = pirn__timer__unpack(NULL, told->size, told->packed);
+	name_timer(timer, told->service, told->name);
 	HASH_ADD_STR(t->timers, key, timer);
 	if (!timer->conf || !timer->hh.tbl || base_heap_reserve(&t->due, HASH_COUNT(t->timers)))
 		base_no_memory("a timer");
-	if (make_plan(timer))
+	if (make_plan(timer, told->since_ms)) {
 		set_due(timer, 0);
-	else
-		base_log(BASE_ERROR, "timer_refused", LOG_STR("timer", timer->key),
-			LOG_STR("why", timer->fault));
+		return;
+	}
+	t->n_faulty++;
+	base_log(BASE_ERROR, "timer_refused", LOG_STR("timer", timer->key),
+		LOG_STR("why", timer->fault));
 }
 
 /* ---- following the registry ----------------------------------------------------------- */
+
+static uint64_t now_of(const struct gw_timers *t);
+
+static bool is_same(const char *a, const char *b)
+{
+	return a && b ? strcmp(a, b) == 0 : a == b;
+}
+
+/* When its times are others than before: since when they are. */
+static uint64_t since(const struct gw_timers *t, const Pirn__Timer *before, const Pirn__Timer *conf)
+{
+	uint64_t now_ms = now_of(t);
+
+	if (is_same(before->cron, conf->cron) && is_same(before->zone, conf->zone) &&
+		before->every_ms == conf->every_ms)
+		return 0;
+	return now_ms > GW_PLAN_LATE_MS ? (now_ms - GW_PLAN_LATE_MS) / 1000 * 1000 : 0;
+}
 
 static void follow_one(struct gw_timers *t, const char *service, const Pirn__Timer *conf)
 {
 	char key[GW_TIMER_NAME];
 	struct timer *timer;
 	size_t size = pirn__timer__get_packed_size(conf);
-	uint8_t *packed;
+	struct told told = { .service = service, .name = conf->name, .size = size };
 
 	if (!base_manifest_is_service(service) || !base_manifest_is_service(conf->name))
 		return;
@@ -202,23 +241,25 @@ static void follow_one(struct gw_timers *t, const char *service, const Pirn__Tim
 	HASH_FIND_STR(t->timers, key, timer);
 	if (timer && timer->seen) /* twice */
 		return;
-	packed = malloc(size + 1);
-	if (!packed)
+	told.packed = malloc(size + 1);
+	if (!told.packed)
 		base_no_memory("a timer");
-	pirn__timer__pack(conf, packed);
-	if (timer && timer->packed_size == size && memcmp(timer->packed, packed, size) == 0) {
+	pirn__timer__pack(conf, told.packed);
+	if (timer && timer->packed_size == size && memcmp(timer->packed, told.packed, size) == 0) {
 		timer->seen = true;
-		free(packed);
+		free(told.packed);
 		return;
 	}
-	if (timer)
+	if (timer) {
+		told.since_ms = since(t, timer->conf, conf);
 		free_timer(timer);
+	}
 	if (HASH_COUNT(t->timers) < GW_TIMERS_MAX) {
-		new_timer(t, service, conf->name, packed, size);
+		new_timer(t, &told);
 		return;
 	}
 	t->refused++;
-	free(packed);
+	free(told.packed);
 }
 
 static void look(struct gw_timers *t);
@@ -315,19 +356,56 @@ static void step_later(struct timer *timer)
 	look(timer->all);
 }
 
+static void count_taken(struct gw_timers *t, const struct timer *timer, uint64_t now_ms)
+{
+	t->figures.skipped += timer->skip;
+	if (timer->skip)
+		return;
+	t->figures.fired++;
+	base_hist_add(&t->figures.lateness,
+		now_ms > timer->slot_ms ? (now_ms - timer->slot_ms) * 1000 : 0);
+}
+
+/* At most a line a second, however many there are: they mostly fail for one reason. */
+static void step_failed(struct timer *timer, uint64_t now_ms, const char *why, uint32_t rest_ms)
+{
+	struct gw_timers *t = timer->all;
+	uint64_t at = net_loop_now_ms(t->gw->loop);
+
+	t->figures.failed++;
+	gw_plan_failed(&timer->plan, now_ms, rest_ms);
+	if (t->said_at > 0 && at < t->said_at + SAY_MS)
+		return;
+	t->said_at = at;
+	base_log(BASE_WARN, "timer_waits", LOG_STR("timer", timer->key), LOG_STR("why", why));
+}
+
+/* Whom the same bytes will be refused again. */
+static bool is_for_good(uint32_t reason)
+{
+	return reason == PIRN__REASON__TOO_LARGE || reason == PIRN__REASON__MALFORMED ||
+	       reason == PIRN__REASON__UNSUPPORTED || reason == PIRN__REASON__UNKNOWN_SERVICE;
+}
+
 static void on_reply(void *arg, const struct client_reply *reply)
 {
 	struct timer *timer = arg;
-	uint64_t now_ms = now_of(timer->all);
+	struct gw_timers *t = timer->all;
+	uint64_t now_ms = now_of(t);
 
 	timer->calls = false;
-	if (reply->reason == PIRN__REASON__NONE)
+	t->n_flying--;
+	if (reply->reason == PIRN__REASON__NONE) {
+		count_taken(t, timer, now_ms);
 		gw_plan_accepted(&timer->plan, timer->slot_ms, timer->skip ? NULL : timer->id);
-	else if (reply->reason == PIRN__REASON__SLOT)
+	} else if (reply->reason == PIRN__REASON__SLOT) {
+		t->figures.beaten += reply->slot_ms >= timer->slot_ms;
 		gw_plan_refused(&timer->plan, now_ms, reply->slot_ms,
 			reply->has_running ? reply->id : NULL);
-	else
-		gw_plan_failed(&timer->plan, now_ms);
+	} else {
+		step_failed(timer, now_ms, client_reason_text(reply->reason),
+			is_for_good(reply->reason) ? GW_PLAN_REST_MS : GW_PLAN_AGAIN_MS);
+	}
 	step_later(timer);
 }
 
@@ -337,8 +415,10 @@ static void on_told(void *arg, const struct client_invocations *told)
 	bool goes_on = false;
 
 	timer->question = NULL;
+	timer->all->n_flying--;
 	if (told->verdict == CLIENT_CANNOT_SAY) {
-		gw_plan_failed(&timer->plan, now_of(timer->all));
+		step_failed(timer, now_of(timer->all), "what became of its last run is not known",
+			GW_PLAN_AGAIN_MS);
 	} else {
 		for (size_t i = 0; told->verdict == CLIENT_FOUND && i < told->n; i++)
 			goes_on |= !client_invocation_has_ended(told->list[i]->state);
@@ -386,9 +466,10 @@ static void take_step(struct gw_timers *t, struct timer *timer, uint64_t now_ms)
 			t->gw->engine, timer->plan.running, 0, on_told, timer, &timer->question);
 	else
 		err = submit(t, timer, &step, now_ms);
+	t->n_flying += !err;
 	if (!err)
 		return;
-	gw_plan_failed(&timer->plan, now_ms);
+	step_failed(timer, now_ms, base_err_text(err), GW_PLAN_AGAIN_MS);
 	set_due(timer, now_ms + GW_PLAN_AGAIN_MS);
 }
 
@@ -397,18 +478,44 @@ static bool may_step(const struct gw_timers *t)
 	return !t->gw->draining && t->gw->events && client_engine_brokers(t->gw->engine) > 0;
 }
 
+/* What waits for a time waits for one of the clock that was: each is to say anew what it waits for. */
+static void wake_all(struct gw_timers *t)
+{
+	for (struct timer *timer = t->timers; timer; timer = timer->hh.next)
+		if (timer->due.place > 0)
+			set_due(timer, 0);
+}
+
+/* What is due, as far as there is time and room; false: there was not. */
+static bool take_steps(struct gw_timers *t, uint64_t now_ms)
+{
+	uint64_t end = uv_hrtime() + LOOK_NS;
+	struct base_heap_node *first;
+
+	for (unsigned steps = 1; (first = base_heap_first(&t->due)) && first->due <= now_ms;
+		steps++) {
+		if (t->n_flying >= FLIGHT_MOST || (steps % LOOK_STEPS == 0 && uv_hrtime() >= end))
+			return false;
+		take_step(t, base_heap_of(first, struct timer, due), now_ms);
+	}
+	return true;
+}
+
 static void on_look(uv_timer_t *look_timer)
 {
 	struct gw_timers *t = look_timer->data;
 	uint64_t now_ms = may_step(t) ? now_of(t) : 0, wait = LOOK_MS;
-	struct base_heap_node *first = NULL;
-	unsigned steps = 0;
+	const struct base_heap_node *first;
 
-	while (now_ms > 0 && (first = base_heap_first(&t->due)) && first->due <= now_ms &&
-		steps++ < TURN_MOST)
-		take_step(t, base_heap_of(first, struct timer, due), now_ms);
-	if (now_ms > 0 && first && first->due < now_ms + wait)
-		wait = first->due > now_ms ? first->due - now_ms : 0;
+	if (now_ms > 0) {
+		if (now_ms + BACK_MS < t->looked_ms)
+			wake_all(t);
+		t->looked_ms = now_ms;
+		if (!take_steps(t, now_ms)) /* an answer looks again, where it is room that lacks */
+			wait = t->n_flying < FLIGHT_MOST ? 0 : LOOK_MS;
+		else if ((first = base_heap_first(&t->due)) && first->due < now_ms + wait)
+			wait = first->due - now_ms;
+	}
 	(void)uv_timer_start(t->look, on_look, wait, 0);
 }
 
@@ -445,6 +552,13 @@ static struct gw_timer_view view_of(const struct timer *timer)
 size_t gw_timers_count(const struct gw_timers *t)
 {
 	return HASH_COUNT(t->timers);
+}
+
+const struct gw_timer_figures *gw_timers_figures(struct gw_timers *t)
+{
+	t->figures.served = HASH_COUNT(t->timers) - t->n_faulty;
+	t->figures.refused = t->n_faulty + t->refused;
+	return &t->figures;
 }
 
 static int by_key(const struct timer *a, const struct timer *b)

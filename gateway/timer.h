@@ -7,12 +7,18 @@
  * told it, and this machine's wall clock may say what it likes. Once a second it is looked
  * whether the brokers' clock was set.
  *
- * A change of the registry leaves alone what did not change. A gateway that drains begins
- * nothing; the others go on.
+ * A change of the registry leaves alone what did not change. When it gives a timer other
+ * times, the slots that these had before are none: several gateways hear of it at nearly the
+ * same moment, so that counts from GW_PLAN_LATE_MS before, and what is just due is run.
+ * A gateway that drains begins nothing; the others go on.
+ *
+ * Ten thousand timers may be due at once: so many steps are under way at most, and a look
+ * ends after a few milliseconds, that requests get their turn, and their room in the engine.
  */
 #ifndef GATEWAY_TIMER_H
 #define GATEWAY_TIMER_H
 
+#include "base/hist.h"
 #include "base/manifest.h"
 #include "base/pool.h"
 #include "base/ulid.h"
@@ -41,6 +47,16 @@ struct gw_timer_view {
 	const uint8_t *running; /* the last run that is not known to have ended; NULL: none */
 };
 
+/* Of this gateway; added up over all of them, each slot was moved to once. */
+struct gw_timer_figures {
+	uint64_t served, refused; /* timers; refused: malformed, zone not known, too many */
+	uint64_t fired;           /* slots that became events */
+	uint64_t skipped;         /* steps of a chain without an event: it began, or slots were left out */
+	uint64_t beaten;          /* slots that another gateway had fired or skipped before */
+	uint64_t failed;          /* steps without an answer that says where the chain is */
+	struct base_hist lateness; /* from a slot to its acceptance */
+};
+
 /* NULL: no memory. */
 struct gw_timers *gw_timers_new(struct gw *gw);
 void gw_timers_free(
@@ -50,6 +66,8 @@ void gw_timers_free(
 void gw_timers_follow(struct gw_timers *t, const Pirn__Registry *registry);
 
 size_t gw_timers_count(const struct gw_timers *t);
+/* Borrowed until the next turn. */
+const struct gw_timer_figures *gw_timers_figures(struct gw_timers *t);
 /* Each in order of service and name. */
 typedef void gw_timer_fn(void *arg, const struct gw_timer_view *view);
 void gw_timers_each(struct gw_timers *t, gw_timer_fn *fn, void *arg);

@@ -5,6 +5,7 @@
 #include <stdlib.h>
 
 #include "gateway/gw.h"
+#include "gateway/timer.h"
 
 #define TIMEOUT_MS 2000
 #define MAX_INSTANCES 10000
@@ -29,6 +30,18 @@ static const struct base_stat_def own_defs[] = {
 		"Lines of the access log that nobody took in time." },
 	{ "pirn_gateway_metrics_refused", BASE_STAT_GAUGE,
 		"Figures in this answer that were left out, because the format forbids them." },
+	{ "pirn_timers", BASE_STAT_GAUGE, "Timers that this gateway serves." },
+	{ "pirn_timers_refused", BASE_STAT_GAUGE, "Timers that this gateway cannot serve." },
+	{ "pirn_timer_fired_total", BASE_STAT_COUNTER,
+		"Slots that this gateway was the first to fire; over all gateways, each once." },
+	{ "pirn_timer_skipped_total", BASE_STAT_COUNTER,
+		"Times that this gateway moved a timer on without a run: its beginning, slots left out." },
+	{ "pirn_timer_beaten_total", BASE_STAT_COUNTER,
+		"Slots of timers for which another gateway was first." },
+	{ "pirn_timer_failed_total", BASE_STAT_COUNTER,
+		"Slots of timers that were not taken, and are tried again." },
+	{ "pirn_timer_lateness_seconds", BASE_STAT_HISTOGRAM,
+		"From a slot's time to its acceptance, of those that were fired." },
 };
 
 enum own {
@@ -42,7 +55,14 @@ enum own {
 	ROUTES,
 	ROUTES_REFUSED,
 	LINES_DROPPED,
-	METRICS_REFUSED
+	METRICS_REFUSED,
+	TIMERS,
+	TIMERS_REFUSED,
+	TIMER_FIRED,
+	TIMER_SKIPPED,
+	TIMER_BEATEN,
+	TIMER_FAILED,
+	TIMER_LATENESS
 };
 
 struct seen {
@@ -89,6 +109,20 @@ static void put_listener(struct scrape *s, const struct gw_http *h, const char *
 	put(s, HELD, labels, (double)gw_http_held(h));
 }
 
+static void put_timers(struct scrape *s)
+{
+	const struct gw_timer_figures *f = gw_timers_figures(s->gw->timers);
+
+	put(s, TIMERS, "", (double)f->served);
+	put(s, TIMERS_REFUSED, "", (double)f->refused);
+	put(s, TIMER_FIRED, "", (double)f->fired);
+	put(s, TIMER_SKIPPED, "", (double)f->skipped);
+	put(s, TIMER_BEATEN, "", (double)f->beaten);
+	put(s, TIMER_FAILED, "", (double)f->failed);
+	sink(s, &(struct base_stat_sample){
+			.def = &own_defs[TIMER_LATENESS], .labels = "", .hist = &f->lateness });
+}
+
 static void put_own(struct scrape *s)
 {
 	struct gw *gw = s->gw;
@@ -101,6 +135,7 @@ static void put_own(struct scrape *s)
 	put(s, ROUTES, "", (double)gw_routes_count(gw->routes));
 	put(s, ROUTES_REFUSED, "", (double)gw_routes_refusals(gw->routes));
 	put(s, LINES_DROPPED, "", gw->access ? (double)gw_access_dropped(gw->access) : 0);
+	put_timers(s);
 	gw_metrics_walk(&gw->metrics, sink, s);
 	base_stat_process(sink, s);
 }

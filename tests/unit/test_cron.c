@@ -203,6 +203,51 @@ static void test_chain_is_the_same_from_anywhere(void **state)
 		}
 }
 
+/* Against the slots one by one, over both changes of the clock. */
+static void test_latest_ones_are_counted(void **state)
+{
+	static const char *const expressions[] = { "*/7 * * * *", "15,45 1-3 * * *", "30 2 * * *", "0 */5 * * *" };
+	static const char *const rules[] = { BERLIN, LORD_HOWE };
+	const int64_t from = moment("2026-03-01 00:00"), until = moment("2026-12-01 00:00") + 17;
+
+	(void)state;
+	for (size_t i = 0; i < 8; i++) {
+		static int64_t slots[100000];
+		struct base_zone *zone = zone_of(rules[i % 2]);
+		struct base_cron cron;
+		char why[256];
+		size_t n = 0;
+
+		assert_true(base_cron_parse(expressions[i / 2], &cron, why, sizeof why));
+		for (int64_t at = base_cron_next(&cron, zone, from); at <= until;
+			at = base_cron_next(&cron, zone, at))
+			slots[n++] = at;
+		assert_true(n > 250);
+		for (size_t k = 0; k < n; k += 1 + k / 3)
+			assert_int_equal(base_cron_nth_latest(&cron, zone, from, until, (uint32_t)k), slots[n - 1 - k]);
+		assert_int_equal(base_cron_nth_latest(&cron, zone, from, until, (uint32_t)n - 1), slots[0]);
+		assert_int_equal(base_cron_nth_latest(&cron, zone, from, until, (uint32_t)n), BASE_CRON_NEVER);
+		for (size_t k = 1; k < n; k++) {
+			int64_t half = (slots[k] - slots[k - 1]) / 2;
+
+			assert_int_equal(base_cron_latest(&cron, zone, from, slots[k] - 1), slots[k - 1]);
+			assert_int_equal(base_cron_latest(&cron, zone, slots[k - 1] - 1, slots[k - 1] + half), slots[k - 1]);
+		}
+		base_zone_free(&zone);
+	}
+}
+
+static void test_every_ones_are_counted(void **state)
+{
+	struct base_cron thirty = base_cron_every(30);
+
+	(void)state;
+	assert_int_equal(base_cron_nth_latest(&thirty, NULL, 0, 95, 0), 90);
+	assert_int_equal(base_cron_nth_latest(&thirty, NULL, 0, 95, 2), 30);
+	assert_int_equal(base_cron_nth_latest(&thirty, NULL, 0, 95, 3), BASE_CRON_NEVER);
+	assert_int_equal(base_cron_nth_latest(&thirty, NULL, 95, 95, 0), BASE_CRON_NEVER);
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
@@ -211,6 +256,8 @@ int main(void)
 		cmocka_unit_test(test_every),
 		cmocka_unit_test(test_latest),
 		cmocka_unit_test(test_chain_is_the_same_from_anywhere),
+		cmocka_unit_test(test_latest_ones_are_counted),
+		cmocka_unit_test(test_every_ones_are_counted),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);

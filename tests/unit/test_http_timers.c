@@ -59,6 +59,11 @@ static json_t *list_now(void)
 	return root;
 }
 
+static void list_now_and_forget(void)
+{
+	json_decref(list_now());
+}
+
 static json_t *first_of(const json_t *root)
 {
 	return json_array_get(json_object_get(root, "timers"), 0);
@@ -224,6 +229,93 @@ static void what_did_not_change_is_left_alone(void **state)
 	assert_int_equal(engine.n_cancelled, 2);
 }
 
+/* The times it would have had by the new ones are nobody's. */
+static void other_times_begin_now(void **state)
+{
+	(void)state;
+	timer_at(0, "a", "0 0 1 1 *", 0)->has_missed = true;
+	timers[0].missed = GW_MISSED_ALL;
+	push(1);
+	engine.now_ms = NOW;
+	until_calls(1);
+	refuse_slot(NOW - 100000500, NULL);
+	timers[0].cron = NULL;
+	timers[0].has_every_ms = true;
+	timers[0].every_ms = 10000;
+	push(1);
+	until_calls(2);
+	assert_slot("a", 0, NOW - 500, true);
+	refuse_slot(NOW - 100000500, NULL);
+	until_calls(3);
+	assert_slot("a", NOW - 100000500, NOW - 10500, true);
+	accept_last();
+	until_calls(4);
+	assert_slot("a", NOW - 10500, NOW - 500, false); /* just due */
+	/* Other data, and it goes on where it was. */
+	timers[0].has_data = true;
+	timers[0].data = (ProtobufCBinaryData){ 1, (uint8_t *)(uintptr_t) "5" };
+	push(1);
+	until_calls(5);
+	refuse_slot(NOW - 100000500, NULL);
+	until_calls(6);
+	assert_slot("a", NOW - 100000500, NOW - 100000500 + 10000, false);
+}
+
+/* What waited for a time of the clock that was wrong waits no more. */
+static void the_clock_is_set_back(void **state)
+{
+	(void)state;
+	timer_at(0, "a", NULL, 10000);
+	push(1);
+	engine.now_ms = NOW + 86400000;
+	until_calls(1);
+	last()->fn(last()->arg, &(struct client_reply){ .reason = PIRN__REASON__NOT_DURABLE });
+	list_now_and_forget();
+	engine.now_ms = NOW;
+	until_calls(2);
+	assert_slot("a", 0, NOW - 500, true);
+}
+
+static void it_counts(void **state)
+{
+	const struct gw_timer_figures *f;
+
+	(void)state;
+	timer_at(0, "a", NULL, 10000)->has_overlap = true;
+	timers[0].overlap = true;
+	timer_at(1, "b", "nonsense", 0);
+	push(2);
+	engine.now_ms = NOW;
+	until_calls(1);
+	accept_last();
+	engine.now_ms = NOW + 9600;
+	until_calls(2);
+	last()->fn(last()->arg, &(struct client_reply){ .reason = PIRN__REASON__QUEUE_FULL });
+	f = gw_timers_figures(gw.timers);
+	assert_true(f->served == 1 && f->refused == 1 && f->skipped == 1 && f->failed == 1);
+	assert_int_equal(f->fired, 0);
+	list_now_and_forget();
+	assert_int_equal(engine.n_calls, 2); /* not at once */
+	engine.now_ms += GW_PLAN_AGAIN_MS;
+	until_calls(3);
+	accept_last();
+	engine.now_ms = NOW + 19500;
+	until_calls(4);
+	refuse_slot(NOW + 19500, NULL);
+	f = gw_timers_figures(gw.timers);
+	assert_true(f->fired == 1 && f->beaten == 1 && f->skipped == 1 && f->failed == 1);
+	assert_true(f->lateness.n == 1 && f->lateness.sum_us == 1100000);
+	engine.now_ms = NOW + 29500;
+	until_calls(5);
+	last()->fn(last()->arg, &(struct client_reply){ .reason = PIRN__REASON__TOO_LARGE });
+	engine.now_ms += GW_PLAN_AGAIN_MS;
+	list_now_and_forget();
+	assert_int_equal(engine.n_calls, 5); /* nothing would be better so soon */
+	push(0);
+	f = gw_timers_figures(gw.timers);
+	assert_true(f->served == 0 && f->refused == 0);
+}
+
 /* UNTRUSTED: what a registry may have. */
 static void what_it_cannot_serve_it_says(void **state)
 {
@@ -300,6 +392,9 @@ int main(void)
 		TEST(it_learns_and_fires),
 		TEST(it_does_not_overlap),
 		TEST(what_did_not_change_is_left_alone),
+		TEST(other_times_begin_now),
+		TEST(the_clock_is_set_back),
+		TEST(it_counts),
 		TEST(what_it_cannot_serve_it_says),
 		TEST(who_drains_begins_nothing),
 		TEST(one_is_fired),

@@ -109,7 +109,7 @@ static void test_overlap(void **state)
 	expect(&p, START + 3 * MINUTE, GW_PLAN_FIRE, START + 2 * MINUTE, START + 3 * MINUTE);
 	gw_plan_refused(&p, START + 3 * MINUTE, START + 3 * MINUTE, id_a);
 	expect(&p, START + 4 * MINUTE, GW_PLAN_ASK, 0, 0);
-	gw_plan_failed(&p, START + 4 * MINUTE);
+	gw_plan_failed(&p, START + 4 * MINUTE, GW_PLAN_AGAIN_MS);
 	expect(&p, START + 4 * MINUTE, GW_PLAN_WAIT, 0, START + 4 * MINUTE + GW_PLAN_AGAIN_MS);
 	expect(&p, START + 4 * MINUTE + GW_PLAN_AGAIN_MS, GW_PLAN_ASK, 0, 0);
 }
@@ -149,6 +149,68 @@ static void test_never_again(void **state)
 	assert_int_equal(gw_plan_next(&p, START).what, GW_PLAN_LEARN);
 	gw_plan_refused(&p, START, UINT64_C(9000000000000000), NULL);
 	expect(&p, START, GW_PLAN_WAIT, 0, gw_plan_upcoming(&p));
+}
+
+/* A year's slots are not all run. */
+static void test_all_has_an_end(void **state)
+{
+	const uint64_t day = 24 * 60 * MINUTE, now = START + 365 * day;
+	struct gw_plan p = known_at("* * * * *", GW_MISSED_ALL, true, START);
+	uint64_t leap = now / MINUTE * MINUTE - (uint64_t)GW_PLAN_ALL_MOST * MINUTE;
+	unsigned n = 0;
+
+	(void)state;
+	expect(&p, now, GW_PLAN_SKIP, START, leap);
+	gw_plan_accepted(&p, leap, NULL);
+	for (;; n++) {
+		struct gw_plan_step step = gw_plan_next(&p, now);
+
+		if (step.what == GW_PLAN_WAIT)
+			break;
+		assert_int_equal(step.what, GW_PLAN_FIRE);
+		assert_true(step.slot_ms == leap + (n + 1) * (uint64_t)MINUTE);
+		gw_plan_accepted(&p, step.slot_ms, id_a);
+	}
+	assert_int_equal(n, GW_PLAN_ALL_MOST);
+}
+
+/* Other times: what they would have been before that was nobody's to run. */
+static void test_other_times(void **state)
+{
+	static const enum gw_missed all[] = { GW_MISSED_SKIP, GW_MISSED_ONCE, GW_MISSED_ALL };
+	const uint64_t day = 24 * 60 * MINUTE, now = START + 300 * day + 20000;
+
+	(void)state;
+	for (size_t i = 0; i < 3; i++) {
+		struct gw_plan p = plan_of("* * * * *", all[i], true);
+
+		p.conf.since_ms = now - GW_PLAN_LATE_MS;
+		assert_int_equal(gw_plan_next(&p, now).what, GW_PLAN_LEARN);
+		gw_plan_refused(&p, now, START, id_a);
+		expect(&p, now, GW_PLAN_SKIP, START, now - GW_PLAN_LATE_MS);
+		gw_plan_accepted(&p, now - GW_PLAN_LATE_MS, NULL);
+		expect(&p, (now / MINUTE + 1) * MINUTE, GW_PLAN_FIRE, now - GW_PLAN_LATE_MS,
+			(now / MINUTE + 1) * MINUTE);
+	}
+	/* One whose chain has gone on is left alone, and one whose next slot is to come. */
+	for (size_t i = 0; i < 2; i++) {
+		struct gw_plan p = plan_of(i ? "* * * * *" : "0 0 1 1 *", GW_MISSED_ALL, true);
+
+		p.conf.since_ms = now - GW_PLAN_LATE_MS;
+		assert_int_equal(gw_plan_next(&p, now).what, GW_PLAN_LEARN);
+		gw_plan_refused(&p, now, i ? now - GW_PLAN_LATE_MS + 1000 : now - day, NULL);
+		assert_int_equal(gw_plan_next(&p, now).what, GW_PLAN_WAIT);
+	}
+}
+
+static void test_a_clock_that_is_set_back(void **state)
+{
+	struct gw_plan p = known_at("* * * * *", GW_MISSED_ONCE, true, START);
+
+	(void)state;
+	assert_int_equal(gw_plan_next(&p, START + 1000 * MINUTE).what, GW_PLAN_FIRE);
+	gw_plan_failed(&p, START + 1000 * MINUTE, GW_PLAN_AGAIN_MS);
+	expect(&p, START + MINUTE, GW_PLAN_FIRE, START, START + MINUTE);
 }
 
 /* ---- several gateways, one chain ---------------------------------------------------- */
@@ -193,13 +255,13 @@ static void act(struct chain *c, struct gw_plan *p, struct base_rand *r, int64_t
 		return;
 	}
 	if (base_rand_below(r, 10) == 0) { /* it never arrives */
-		gw_plan_failed(p, now);
+		gw_plan_failed(p, now, GW_PLAN_AGAIN_MS);
 		return;
 	}
 	base_rand_system(id, sizeof id);
 	taken = submit(c, &step, step.what == GW_PLAN_FIRE ? id : NULL);
 	if (base_rand_below(r, 10) == 0) /* the answer is lost */
-		gw_plan_failed(p, now);
+		gw_plan_failed(p, now, GW_PLAN_AGAIN_MS);
 	else if (taken)
 		gw_plan_accepted(p, step.slot_ms, step.what == GW_PLAN_FIRE ? id : NULL);
 	else
@@ -265,6 +327,9 @@ int main(void)
 		cmocka_unit_test(test_a_clock_that_is_ahead),
 		cmocka_unit_test(test_redis_forgot),
 		cmocka_unit_test(test_never_again),
+		cmocka_unit_test(test_all_has_an_end),
+		cmocka_unit_test(test_other_times),
+		cmocka_unit_test(test_a_clock_that_is_set_back),
 		cmocka_unit_test(test_chains),
 	};
 
