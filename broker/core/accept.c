@@ -54,34 +54,64 @@ static uint32_t judge_room(const struct brk_core *core, uint64_t size)
 	return PIRN__REASON__NONE;
 }
 
-/* In the order of what a sender can do about it. */
-static uint32_t judge(
-	const struct brk_core *core, const struct brk_service *service, const Pirn__Item *item)
+static uint64_t size_of(const Pirn__Item *item)
 {
-	uint64_t size = (uint64_t)item->meta_size + item->data_size;
+	return (uint64_t)item->meta_size + item->data_size;
+}
 
+/* This and the next in the order of what a sender can do about it. */
+static uint32_t judge_item(const struct brk_core *core, const Pirn__Item *item)
+{
 	if (!core->conf.events)
 		return PIRN__REASON__UNSUPPORTED;
 	if (!is_well_formed(item))
 		return PIRN__REASON__MALFORMED;
-	if (size > core->conf.max_item_bytes)
+	if (size_of(item) > core->conf.max_item_bytes)
 		return PIRN__REASON__TOO_LARGE;
 	if (core->draining)
 		return PIRN__REASON__DRAINING;
 	if (item->has_left_ms && item->left_ms == 0)
 		return PIRN__REASON__DEADLINE;
-	if (!service)
-		return PIRN__REASON__UNKNOWN_SERVICE;
+	return PIRN__REASON__NONE;
+}
+
+static uint32_t judge_time(const struct brk_core *core, const Pirn__Item *item)
+{
 	if (!brk_owner_takes_events(core))
 		return PIRN__REASON__NOT_DURABLE;
 	/* Its moment is one of Redis's clock. */
 	if ((item->delay_ms > 0 || item->not_before_ms > 0) && brk_owner_redis_ms(core) == 0)
 		return PIRN__REASON__NOT_DURABLE;
-	if (is_skipped(item))
-		return PIRN__REASON__NONE;
-	if (judge_room(core, size) != PIRN__REASON__NONE)
-		return judge_room(core, size);
-	return brk_overload_judge_event(core, service, size);
+	return PIRN__REASON__NONE;
+}
+
+uint32_t brk_accept_judge(const struct brk_core *core, const Pirn__Item *item)
+{
+	uint32_t reason = judge_item(core, item);
+
+	return reason ? reason : judge_time(core, item);
+}
+
+uint32_t brk_accept_judge_room(
+	const struct brk_core *core, const struct brk_service *service, uint64_t size)
+{
+	uint32_t reason = judge_room(core, size);
+
+	return reason ? reason : brk_overload_judge_event(core, service, size);
+}
+
+static uint32_t judge(
+	const struct brk_core *core, const struct brk_service *service, const Pirn__Item *item)
+{
+	uint32_t reason = judge_item(core, item);
+
+	if (reason == PIRN__REASON__NONE && !service)
+		reason = PIRN__REASON__UNKNOWN_SERVICE;
+	if (reason == PIRN__REASON__NONE)
+		reason = judge_time(core, item);
+	if (reason != PIRN__REASON__NONE || is_skipped(item))
+		return reason;
+	return brk_accept_judge_room(core, service, size_of(item));
 }
 
 static uint32_t retry_after(struct brk_core *core, uint32_t reason)
@@ -173,16 +203,33 @@ void brk_accept_no_slot(
 	a->item.id = (ProtobufCBinaryData){ running ? 16 : 0, (uint8_t *)(uintptr_t)running };
 }
 
-void brk_accept_drop(struct brk_core *core, struct brk_arrival *arrival, uint32_t reason)
+void brk_accept_nothing(struct brk_core *core, const struct brk_peer *peer, const Pirn__Item *item)
+{
+	const uint8_t *id = base_arena_dup(&core->said, item->id.data, 16);
+	struct brk_action *a;
+
+	if (!id) {
+		brk_accept_refuse(core, peer, item, PIRN__REASON__OVERLOADED);
+		return;
+	}
+	a = brk_act_item(core, peer->id, PIRN__KIND__ACCEPTED);
+	a->item.has_slot = a->item.has_generation = a->item.has_id = true;
+	a->item.slot = item->slot;
+	a->item.generation = item->generation;
+	a->item.id = (ProtobufCBinaryData){ 16, (uint8_t *)(uintptr_t)id };
+}
+
+void brk_accept_drop(struct brk_core *core, struct brk_arrival *arrival,
+	struct brk_delivery *const *deliveries, uint32_t reason)
 {
 	if (arrival->waits)
 		brk_accept_no(core, arrival, reason);
+	for (uint32_t i = 0; i < arrival->n; i++) {
+		if (deliveries[i]->state == BRK_DELIVERY_RUNNING)
+			brk_run_drop(core, deliveries[i]);
+		brk_delivery_apply(core, deliveries[i], BRK_DELIVERY_EV_FORGET);
+	}
 	base_block_unref(&arrival->guard);
-	if (!arrival->delivery)
-		return;
-	if (arrival->delivery->state == BRK_DELIVERY_RUNNING)
-		brk_run_drop(core, arrival->delivery);
-	brk_delivery_apply(core, arrival->delivery, BRK_DELIVERY_EV_FORGET);
 }
 
 /* ---- arriving ------------------------------------------------------------- */
@@ -261,31 +308,60 @@ static struct brk_arrival arrival_of(
 		.decide_at = core->now_ms + left };
 }
 
-static bool arrive(struct brk_core *core, struct brk_arrival *arrival, struct brk_service *service,
+bool brk_accept_begin(struct brk_core *core, const struct brk_peer *peer, const Pirn__Item *item,
+	struct brk_arrival *out)
+{
+	*out = arrival_of(core, peer, item);
+	out->promised =
+		(item->flags & PIRN__ITEM_FLAG__ACK_MEMORY) && !item->has_key && !item->timer;
+	out->waits = !out->promised;
+	return keep_guard(core, out, item);
+}
+
+struct brk_delivery *brk_accept_delivery(struct brk_core *core, struct brk_service *service,
 	const Pirn__Item *item, const struct brk_payload *payload)
 {
-	struct brk_delivery *delivery = NULL;
+	struct brk_delivery *delivery = brk_delivery_new(
+		core, service, item->id.data, payload->meta_size, payload->data_size);
 
-	if (!is_skipped(item)) {
-		delivery = brk_delivery_new(
-			core, service, item->id.data, payload->meta_size, payload->data_size);
-		if (!delivery)
-			return false;
+	if (delivery)
 		note(core, delivery, item);
-	}
-	arrival->delivery = delivery;
-	arrival->promised =
-		(item->flags & PIRN__ITEM_FLAG__ACK_MEMORY) && !item->has_key && !item->timer;
-	arrival->waits = !arrival->promised;
-	if (!keep_guard(core, arrival, item) || brk_ledger_store(core, arrival, payload)) {
-		arrival->waits = false;
-		brk_accept_drop(core, arrival, PIRN__REASON__NONE);
+	return delivery;
+}
+
+void brk_accept_taken(struct brk_core *core, struct brk_arrival *arrival)
+{
+	if (!arrival->promised && !BRK_FAULTY(core, ACCEPT_EARLY))
+		return;
+	arrival->waits = true;
+	brk_accept_yes(core, arrival, NULL);
+}
+
+void brk_accept_refuse(
+	struct brk_core *core, const struct brk_peer *peer, const Pirn__Item *item, uint32_t reason)
+{
+	core->figures.events_refused++;
+	brk_refuse(core, peer, item, reason, retry_after(core, reason));
+}
+
+static bool arrive(struct brk_core *core, const struct brk_peer *peer, struct brk_service *service,
+	const Pirn__Item *item, const struct brk_payload *payload)
+{
+	bool wanted = !is_skipped(item);
+	struct brk_arrival arrival;
+	struct brk_parcel parcel = { &arrival, payload, 1, &arrival.delivery };
+
+	if (!brk_accept_begin(core, peer, item, &arrival))
+		return false;
+	if (wanted)
+		arrival.delivery = brk_accept_delivery(core, service, item, payload);
+	arrival.n = arrival.delivery != NULL;
+	if (arrival.n != wanted || brk_ledger_store(core, &parcel)) {
+		arrival.waits = false;
+		brk_accept_drop(core, &arrival, &arrival.delivery, PIRN__REASON__NONE);
 		return false;
 	}
-	if (arrival->promised || BRK_FAULTY(core, ACCEPT_EARLY)) {
-		arrival->waits = true;
-		brk_accept_yes(core, arrival, NULL);
-	}
+	brk_accept_taken(core, &arrival);
 	return true;
 }
 
@@ -293,12 +369,9 @@ void brk_accept_submit(struct brk_core *core, struct brk_peer *peer, struct brk_
 	const Pirn__Item *item, const struct brk_payload *payload)
 {
 	uint32_t reason = judge(core, service, item);
-	struct brk_arrival arrival = arrival_of(core, peer, item);
 
-	if (reason == PIRN__REASON__NONE && !arrive(core, &arrival, service, item, payload))
+	if (reason == PIRN__REASON__NONE && !arrive(core, peer, service, item, payload))
 		reason = PIRN__REASON__OVERLOADED;
-	if (reason == PIRN__REASON__NONE)
-		return;
-	core->figures.events_refused++;
-	brk_refuse(core, peer, item, reason, retry_after(core, reason));
+	if (reason != PIRN__REASON__NONE)
+		brk_accept_refuse(core, peer, item, reason);
 }

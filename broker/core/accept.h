@@ -23,7 +23,29 @@ void brk_accept_no(struct brk_core *core, struct brk_arrival *arrival, uint32_t 
  * how all gateways but one end every slot, and no refusal that would be counted. */
 void brk_accept_no_slot(struct brk_core *core, struct brk_arrival *arrival, uint64_t last_ms,
 	const uint8_t *running);
-/* It will not be stored by us: the delivery is forgotten. */
-void brk_accept_drop(struct brk_core *core, struct brk_arrival *arrival, uint32_t reason);
+/* It will not be stored by us: its deliveries, if any, are forgotten. */
+void brk_accept_drop(struct brk_core *core, struct brk_arrival *arrival,
+	struct brk_delivery *const *deliveries, uint32_t reason);
+
+/* ---- for fan.c: the steps of which a SUBMIT is made */
+
+/* Why it is not taken, whomever it is for; NONE: go on. UNTRUSTED. */
+uint32_t brk_accept_judge(const struct brk_core *core, const Pirn__Item *item);
+/* Why that service takes no more. */
+uint32_t brk_accept_judge_room(
+	const struct brk_core *core, const struct brk_service *service, uint64_t size);
+/* The arrival without its deliveries; its guard is made. False: memory. */
+bool brk_accept_begin(struct brk_core *core, const struct brk_peer *peer, const Pirn__Item *item,
+	struct brk_arrival *out);
+/* One delivery of it, ARRIVING. NULL: memory. */
+struct brk_delivery *brk_accept_delivery(struct brk_core *core, struct brk_service *service,
+	const Pirn__Item *item, const struct brk_payload *payload);
+/* It is in a commit: what was promised is answered. */
+void brk_accept_taken(struct brk_core *core, struct brk_arrival *arrival);
+/* It was not taken. */
+void brk_accept_refuse(struct brk_core *core, const struct brk_peer *peer, const Pirn__Item *item,
+	uint32_t reason);
+/* ACCEPTED, though nothing is kept of it. */
+void brk_accept_nothing(struct brk_core *core, const struct brk_peer *peer, const Pirn__Item *item);
 
 #endif

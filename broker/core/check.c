@@ -195,11 +195,15 @@ static void check_stores(const struct brk_core *core)
 		for (uint32_t i = 0; i < commit->n; i++) {
 			const struct brk_arrival *arrival = &commit->arrivals[i];
 
-			assert(arrival->delivery || (arrival->slot_ms > 0 && arrival->guard));
-			if (!arrival->delivery)
-				continue;
-			assert(!arrival->delivery->entry && arrival->bit == bit);
-			assert(commit->deliveries[bit++] == arrival->delivery);
+			assert(arrival->n > 0 ? arrival->delivery != NULL
+					      : !arrival->delivery && arrival->slot_ms > 0 &&
+							arrival->guard);
+			assert(arrival->bit == bit);
+			assert(arrival->n == 0 || commit->deliveries[bit] == arrival->delivery);
+			for (; bit < arrival->bit + arrival->n; bit++)
+				assert(!commit->deliveries[bit]->entry &&
+					memcmp(commit->deliveries[bit]->id, arrival->delivery->id,
+						16) == 0);
 		}
 		assert(bit == commit->n_deliveries);
 		n += bit;
@@ -348,6 +352,7 @@ void brk_core_check(const struct brk_core *core)
 	assert(t.out == core->ejected.n);
 	check_all_events(core, &t);
 	brk_watch_check(core);
+	brk_subscribe_check(&core->subscribe);
 	assert(t.overloads == core->overloads.n);
 	assert(t.hopes == core->hopes.n);
 	assert(t.bytes == core->kept_bytes && t.bytes <= core->conf.max_bytes);

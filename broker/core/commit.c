@@ -90,22 +90,27 @@ static void commit_begin(struct brk_core *core, struct brk_commit *commit, enum 
 	base_buf_reset(&commit->body);
 }
 
-static bool has_room(const struct brk_commit *commit, uint64_t size)
+static bool has_room(const struct brk_commit *commit, const struct brk_room *room)
 {
-	if (commit->state != BRK_COMMIT_COLLECTING || commit->n == STORE_ENTRY_DELIVERIES)
+	if (commit->state != BRK_COMMIT_COLLECTING ||
+		commit->n + room->events > STORE_ENTRY_DELIVERIES)
 		return false;
 	if (commit->letters > LETTERS_MAX)
 		return false;
-	return commit->n_deliveries == 0 || (commit->n_deliveries < STORE_ENTRY_DELIVERIES &&
-						    commit->body.size + size <= STORE_ENTRY_BODY);
+	return commit->n_deliveries == 0 ||
+	       (commit->n_deliveries + room->deliveries <= STORE_ENTRY_DELIVERIES &&
+		       commit->body.size + room->bytes <= STORE_ENTRY_BODY);
 }
 
-struct brk_commit *brk_commit_get(struct brk_core *core, enum brk_ask_kind kind, uint64_t size)
+struct brk_commit *brk_commit_get(
+	struct brk_core *core, enum brk_ask_kind kind, const struct brk_room *room)
 {
 	struct brk_commits *commits = commits_of(core, kind);
 	struct brk_commit *last = commits->list ? commits->list->prev : NULL, *commit;
 
-	if (last && has_room(last, size))
+	assert(room->events <= STORE_ENTRY_DELIVERIES &&
+		room->deliveries <= STORE_ENTRY_DELIVERIES);
+	if (last && has_room(last, room))
 		return last;
 	commit = commit_new(core);
 	if (!commit)
@@ -139,21 +144,24 @@ void brk_commit_give(struct brk_core *core, struct brk_commit *commit)
 
 /* ---- an entry ------------------------------------------------------------- */
 
-enum base_err brk_commit_write(struct brk_commit *commit, struct brk_delivery *delivery,
-	const struct brk_arrival *arrival, const struct brk_payload *payload)
+/* However many deliveries there are, the payload stands there once. */
+enum base_err brk_commit_write(struct brk_commit *commit, struct brk_delivery *const *deliveries,
+	uint32_t n, const struct brk_arrival *arrival, const struct brk_payload *payload)
 {
 	size_t size = (size_t)payload->meta_size + payload->data_size, at = commit->body.size;
 	uint8_t *room = base_buf_room(&commit->body, size);
 
-	if (!room || brk_pack_event(delivery, arrival, &commit->head)) {
+	if (!room || brk_pack_event(deliveries, n, arrival, &commit->head)) {
 		commit->body.failed = commit->head.failed = false; /* what is in them is whole */
 		return BASE_NOMEM;
 	}
 	if (size > 0)
 		memcpy(room, payload->bytes, size);
 	base_buf_grew(&commit->body, size);
-	commit->deliveries[commit->n_deliveries] = delivery;
-	commit->body_at[commit->n_deliveries++] = (uint32_t)at;
+	for (uint32_t i = 0; i < n; i++) {
+		commit->deliveries[commit->n_deliveries] = deliveries[i];
+		commit->body_at[commit->n_deliveries++] = (uint32_t)at;
+	}
 	return BASE_OK;
 }
 

@@ -155,7 +155,8 @@ enum base_err brk_core_new(const struct brk_conf *conf, struct brk_core **out)
 	core->strangers = calloc(BRK_STRANGERS, sizeof *core->strangers);
 	if (!core->strangers || !grow_actions(core, FIRST_ACTIONS) ||
 		brk_call_index_init(&core->index, conf->seed) ||
-		brk_delivery_index_init(&core->by_id, conf->seed) || brk_ledger_init(core)) {
+		brk_delivery_index_init(&core->by_id, conf->seed) || brk_ledger_init(core) ||
+		brk_fan_init(core)) {
 		brk_core_free(&core);
 		return BASE_NOMEM;
 	}
@@ -206,6 +207,7 @@ void brk_core_free(struct brk_core **corep)
 	dig(core);
 	base_slab_fini(&core->slab);
 	brk_ledger_fini(core);
+	brk_fan_fini(core);
 	brk_owner_fini(core);
 	brk_watch_fini(core);
 	brk_keyed_fini(core);

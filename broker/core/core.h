@@ -12,7 +12,7 @@
  * (the protocol's two ways), settle (results, losses, deadlines), query, check.
  * parts.h is the inside; log_ids.h lists what BRK_LOG says.
  *
- * Events: accept (taken in), delivery (one record: its states), run (an attempt, which is
+ * Events: accept (taken in), fan (for all who subscribe: subscribe; several with one fate), delivery (one record: its states), run (an attempt, which is
  * a call without a client), ending (what follows it), ledger (the books of what stands
  * where: entry, commit with store and settling, recover, rewrite, pack), owner (epoch,
  * beat, clock; adopt and load: what others leave), asks (what Redis was asked and has not
@@ -56,6 +56,7 @@ struct brk_conf {
 
 	/* Events. All bounds are of what is loaded here, adopted events too. */
 	bool events;              /* false: no Redis, each event is UNSUPPORTED */
+	bool strict;              /* an event that nobody subscribes to is refused */
 	uint32_t max_events;      /* deliveries; beyond: QUEUE_FULL */
 	uint64_t max_event_bytes; /* of their payloads; beyond: OVERLOADED */
 	uint32_t decide_ms;       /* 60,000: an event not stored by then is UNDECIDED */
@@ -177,7 +178,7 @@ struct brk_figures {
 		malformed, resyncs, peers_refused;
 	uint64_t peers, clients, workers, services, waiting, running, waiting_bytes;
 	/* events */
-	uint64_t accepted, duplicates, events_refused, events_done, events_dead, events_expired,
+	uint64_t accepted, duplicates, events_unrouted, events_refused, events_done, events_dead, events_expired,
 		events_cancelled, events_retried, events_redelivered, events_diverged, adoptions,
 		fenced, opened, settled, moved;
 	uint64_t events_ready, events_running, events_waiting, events_ending, events_bytes, entries;

@@ -95,6 +95,7 @@ enum brk_delivery_flag {
 	BRK_DELIVERY_CANCEL = 8, /* to be cancelled as soon as its move is answered */
 	BRK_DELIVERY_REWRITTEN = 32, /* it keeps its place among the ready */
 	BRK_DELIVERY_FOREIGN = 16,   /* its owner before may have sent the run that comes next */
+	BRK_DELIVERY_FANNED = 64,    /* the event has, or had, other deliveries */
 };
 
 struct brk_delivery {

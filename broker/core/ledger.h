@@ -62,12 +62,13 @@ struct brk_entry {
 
 /* An event on its way into Redis, and who waits for the answer. */
 struct brk_arrival {
-	struct brk_delivery *delivery; /* NULL: a timer's skipped slot, which has no event */
-	uint32_t bit; /* its delivery's place in the commit's entry */
+	struct brk_delivery *delivery; /* the first of its deliveries; NULL: a timer's skipped slot, which has none */
+	uint32_t bit, n; /* where they stand in the commit's entry, and how many there are */
 	uint32_t peer, slot, generation;
 	bool waits;    /* the sender has no answer yet */
 	bool promised; /* it was accepted before: it must be stored, whatever comes */
 	bool has_lane; /* false: it is stored anew after Redis has lost it */
+	bool fanned;   /* it named no service */
 	uint64_t lane, number;
 	uint64_t decide_at;       /* in now_ms's time: then it is UNDECIDED */
 	struct base_block *guard; /* key, then hash; or a timer's name; NULL: none */
@@ -107,7 +108,7 @@ struct brk_commit {
 	uint32_t body_at[STORE_ENTRY_DELIVERIES]; /* and where their payloads begin */
 	uint32_t n_deliveries;
 	union {
-		struct brk_arrival arrivals[STORE_ENTRY_DELIVERIES]; /* STORE: one each */
+		struct brk_arrival arrivals[STORE_ENTRY_DELIVERIES]; /* STORE: one for each event */
 		struct brk_end ends[STORE_ENTRY_DELIVERIES];         /* SETTLE */
 	};
 	uint32_t n;         /* of them */
@@ -145,10 +146,17 @@ struct brk_ledger {
 BASE_MUSTUSE enum base_err brk_ledger_init(struct brk_core *core);
 void brk_ledger_fini(struct brk_core *core); /* after brk_ledger_forget */
 
-/* Adds it to the STORE that collects; its delivery, if any, has no entry. payload is copied, the guard taken. NOMEM:
+/* Events that arrive together: their deliveries stand one after another in the one list, arrival->n of
+ * them for each, and have no entry. */
+struct brk_parcel {
+	const struct brk_arrival *arrivals;
+	const struct brk_payload *payloads;
+	uint32_t n;
+	struct brk_delivery *const *deliveries;
+};
+/* Adds them to one STORE, the one that collects or another. Payloads are copied, guards taken. NOMEM:
  * nothing changed. */
-BASE_MUSTUSE enum base_err brk_ledger_store(struct brk_core *core,
-	const struct brk_arrival *arrival, const struct brk_payload *payload);
+BASE_MUSTUSE enum base_err brk_ledger_store(struct brk_core *core, const struct brk_parcel *parcel);
 /* Adds it to the SETTLE that collects; its delivery is MOVING or ENDING. Takes end's blocks. A MOVED
  * delivery is written as it is now. There must be memory. */
 void brk_ledger_settle(struct brk_core *core, const struct brk_end *end);
@@ -166,13 +174,19 @@ bool brk_ledger_take_turn(struct brk_core *core, struct store_turn *out);
 
 /* ---- commit.c: what they have in common */
 
-struct brk_commit *brk_commit_get(struct brk_core *core, enum brk_ask_kind kind, uint64_t size);
+/* One that collects, with room for so much more in its entry. */
+struct brk_room {
+	uint64_t bytes;
+	uint32_t deliveries, events; /* SETTLE: events are ends */
+};
+struct brk_commit *brk_commit_get(
+	struct brk_core *core, enum brk_ask_kind kind, const struct brk_room *room);
 void brk_commit_seal(struct brk_core *core, struct brk_commit *commit);
 /* Out of its list; its arrivals or ends must be somebody else's by now. */
 void brk_commit_give(struct brk_core *core, struct brk_commit *commit);
-/* Adds a delivery to the commit's entry. NOMEM: nothing changed. */
+/* Adds one event with n deliveries to the commit's entry. NOMEM: nothing changed. */
 BASE_MUSTUSE enum base_err brk_commit_write(struct brk_commit *commit,
-	struct brk_delivery *delivery, const struct brk_arrival *arrival,
+	struct brk_delivery *const *deliveries, uint32_t n, const struct brk_arrival *arrival,
 	const struct brk_payload *payload);
 /* The entry that a commit has made, still without deliveries; NULL: it made none. */
 struct brk_entry *brk_commit_entry(

@@ -145,6 +145,8 @@ static void fill(struct brk_core *core, struct brk_delivery *delivery, const str
 		delivery->flags |= BRK_DELIVERY_FOREIGN;
 	if (event->flags & PIRN__JOURNAL_FLAG__KEEP_RESULT)
 		delivery->flags |= BRK_DELIVERY_KEEP_RESULT;
+	if (event->flags & PIRN__JOURNAL_FLAG__FANNED)
+		delivery->flags |= BRK_DELIVERY_FANNED;
 	if (event->has_trace) {
 		delivery->flags |= BRK_DELIVERY_TRACED;
 		memcpy(delivery->trace, event->trace.data, sizeof delivery->trace);

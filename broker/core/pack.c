@@ -85,6 +85,17 @@ static uint8_t *put_delivery(uint8_t *at, const struct brk_delivery *d, const st
 	return at;
 }
 
+static uint32_t flags_of(const struct brk_delivery *d)
+{
+	uint32_t flags = 0;
+
+	if (d->flags & BRK_DELIVERY_KEEP_RESULT)
+		flags |= PIRN__JOURNAL_FLAG__KEEP_RESULT;
+	if (d->flags & BRK_DELIVERY_FANNED)
+		flags |= PIRN__JOURNAL_FLAG__FANNED;
+	return flags;
+}
+
 static uint8_t *put_event(
 	uint8_t *at, const struct brk_delivery *d, const struct brk_arrival *arrival)
 {
@@ -98,8 +109,7 @@ static uint8_t *put_event(
 		at = put_number(at, TAG(3, VARINT), arrival->number);
 	}
 	at = put_number(at, TAG(4, VARINT), d->accepted_ms);
-	if (d->flags & BRK_DELIVERY_KEEP_RESULT)
-		at = put_number(at, TAG(5, VARINT), PIRN__JOURNAL_FLAG__KEEP_RESULT);
+	at = put_number(at, TAG(5, VARINT), flags_of(d));
 	at = put_number(at, TAG(6, VARINT), d->meta_size);
 	at = put_number(at, TAG(7, VARINT), d->data_size);
 	if (d->flags & BRK_DELIVERY_TRACED)
@@ -141,10 +151,57 @@ static enum base_err pack(const struct brk_delivery *delivery, const struct brk_
 	return put_together(&parts, past_of(delivery), out);
 }
 
-enum base_err brk_pack_event(const struct brk_delivery *delivery, const struct brk_arrival *arrival,
-	struct base_buf *out)
+/* Of several: the sizes first, then each once more. */
+static size_t delivery_size(const struct brk_delivery *delivery)
 {
-	return pack(delivery, arrival, NULL, out);
+	uint8_t bytes[DELIVERY_MAX];
+
+	return (size_t)(put_delivery(bytes, delivery, NULL) - bytes) + past_of(delivery)->size;
+}
+
+static uint8_t *put_one_of_many(uint8_t *at, const struct brk_delivery *delivery)
+{
+	const struct base_block *past = past_of(delivery);
+
+	*at++ = EVENT_DELIVERIES;
+	at = put_varint(at, delivery_size(delivery));
+	at = put_delivery(at, delivery, NULL);
+	if (past->size > 0)
+		memcpy(at, past->data, past->size);
+	return at + past->size;
+}
+
+static enum base_err pack_many(struct brk_delivery *const *deliveries, uint32_t n,
+	const struct brk_arrival *arrival, struct base_buf *out)
+{
+	uint8_t event[EVENT_MAX], *start, *at;
+	size_t event_size = (size_t)(put_event(event, deliveries[0], arrival) - event);
+	size_t size = event_size;
+
+	for (uint32_t i = 0; i < n; i++) {
+		size_t one = delivery_size(deliveries[i]);
+
+		size += 1 + varint_size(one) + one;
+	}
+	start = at = base_buf_room(out, 1 + varint_size(size) + size);
+	if (!at)
+		return BASE_NOMEM;
+	*at++ = HEAD_EVENTS;
+	at = put_varint(at, size);
+	memcpy(at, event, event_size);
+	at += event_size;
+	for (uint32_t i = 0; i < n; i++)
+		at = put_one_of_many(at, deliveries[i]);
+	base_buf_grew(out, (size_t)(at - start));
+	return BASE_OK;
+}
+
+enum base_err brk_pack_event(struct brk_delivery *const *deliveries, uint32_t n,
+	const struct brk_arrival *arrival, struct base_buf *out)
+{
+	if (n == 1)
+		return pack(deliveries[0], arrival, NULL, out);
+	return pack_many(deliveries, n, arrival, out);
 }
 
 struct base_block *brk_pack_letter(

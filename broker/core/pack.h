@@ -13,9 +13,10 @@
 #include "broker/core/delivery.h"
 #include "broker/core/ledger.h"
 
-/* Appends one event with this one delivery, as it is now, to the head of an entry. arrival: whose lane
- * goes with it; NULL: none. NOMEM: out is as it was. */
-BASE_MUSTUSE enum base_err brk_pack_event(const struct brk_delivery *delivery,
+/* Appends one event with these deliveries of it, as they are now, to the head of an entry; they agree in
+ * all but their services and times. arrival: whose lane goes with it; NULL: none. NOMEM: out is as it
+ * was. */
+BASE_MUSTUSE enum base_err brk_pack_event(struct brk_delivery *const *deliveries, uint32_t n,
 	const struct brk_arrival *arrival, struct base_buf *out);
 
 /* Adds an attempt to the delivery's history; the oldest goes when there are STORE_HISTORY_MAX. Without

@@ -74,9 +74,20 @@ static void find_page(struct brk_core *core, const Pirn__Query *query, struct pa
 				page_add(page, d);
 }
 
+/* The last id is the cursor: all of its deliveries must be on this page. */
+static size_t whole_events(const struct page *page, size_t limit)
+{
+	size_t n = page->n < limit ? page->n : limit;
+
+	while (n < page->n && memcmp(page->list[n]->id, page->list[n - 1]->id, 16) == 0)
+		n++;
+	return n;
+}
+
 void brk_page_list(struct brk_core *core, struct brk_question *q, const Pirn__Query *query)
 {
-	struct page page = { .room = brk_question_limit(query) };
+	size_t limit = brk_question_limit(query), n;
+	struct page page = { .room = limit + STORE_ENTRY_DELIVERIES };
 	Pirn__Answer answer;
 	bool fits;
 
@@ -85,8 +96,9 @@ void brk_page_list(struct brk_core *core, struct brk_question *q, const Pirn__Qu
 		find_page(core, query, &page);
 	brk_answer_init(core, &answer); /* query is no more */
 	fits = page.list != NULL;
-	for (size_t i = 0; i < page.n && fits; i++) {
-		Pirn__Invocation *one = brk_answer_invocation(core, &answer, page.n);
+	n = whole_events(&page, limit);
+	for (size_t i = 0; i < n && fits; i++) {
+		Pirn__Invocation *one = brk_answer_invocation(core, &answer, n);
 
 		fits = one && brk_answer_live(core, page.list[i], one);
 	}

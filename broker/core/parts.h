@@ -25,6 +25,7 @@
 #include "broker/core/delivery.h"
 #include "broker/core/eject.h"
 #include "broker/core/ending.h"
+#include "broker/core/fan.h"
 #include "broker/core/fault.h"
 #include "broker/core/hope.h"
 #include "broker/core/keyed.h"
@@ -115,6 +116,8 @@ struct brk_core {
 	size_t n_replies, n_replied;
 	struct brk_owner owner;
 	struct brk_ledger ledger;
+	struct brk_subscribe subscribe;
+	struct brk_fan fan;
 	struct base_rand rand;
 
 	uint64_t beat_at;

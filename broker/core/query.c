@@ -40,6 +40,8 @@
 	X("pirn_broker_events_accepted_total", COUNTER, accepted, "Events that Redis has.") \
 	X("pirn_broker_events_duplicates_total", COUNTER, duplicates, \
 		"Events that were there before, by lane or key.") \
+	X("pirn_broker_events_unrouted_total", COUNTER, events_unrouted, \
+		"Events that nobody subscribes to.") \
 	X("pirn_broker_events_refused_total", COUNTER, events_refused, \
 		"Events that were not accepted.") \
 	X("pirn_broker_events_done_total", COUNTER, events_done, "Deliveries that are done.") \

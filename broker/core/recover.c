@@ -237,11 +237,12 @@ static void restore_settle(struct brk_core *core, struct brk_commit *commit)
 static void restore_delivery(struct brk_core *core, struct brk_delivery *delivery)
 {
 	struct brk_payload payload = brk_delivery_payload(delivery);
-	struct brk_arrival arrival = { .delivery = delivery, .promised = true };
+	struct brk_arrival arrival = { .delivery = delivery, .n = 1, .promised = true };
+	struct brk_parcel parcel = { &arrival, &payload, 1, &delivery };
 
 	if (delivery->state == BRK_DELIVERY_READY || delivery->state == BRK_DELIVERY_WAITING)
 		brk_delivery_apply(core, delivery, BRK_DELIVERY_EV_MOVE);
-	if (brk_ledger_store(core, &arrival, &payload))
+	if (brk_ledger_store(core, &parcel))
 		base_no_memory("an event that moves");
 	brk_entry_leave(core, delivery);
 }

@@ -106,6 +106,8 @@ const char *brk_registry_judge(struct brk_core *core, const Pirn__Manifest *m)
 		return complain(core, m, "more than 100 percent");
 	if (pirn__manifest__get_packed_size(m) > MAX_MANIFEST)
 		return complain(core, m, "too large");
+	if (brk_fan_judge(m))
+		return complain(core, m, "%s", brk_fan_judge(m));
 	why = judge_timers(core, m);
 	return why ? why : judge_routes(core, m);
 }
@@ -157,6 +159,10 @@ static enum base_err adopt(struct brk_core *core, struct brk_service *service, s
 
 	if (!manifest)
 		return BASE_NOMEM;
+	if (brk_fan_subscribe(core, service, manifest)) {
+		pirn__manifest__free_unpacked(manifest, NULL);
+		return BASE_NOMEM;
+	}
 	if (service->entry.manifest)
 		pirn__manifest__free_unpacked(service->entry.manifest, NULL);
 	free(service->packed);
@@ -293,8 +299,7 @@ void brk_registry_entry(struct brk_core *core, const Pirn__Entry *entry)
 		service = brk_service_new(core, entry->manifest->service);
 		if (!service || adopt(core, service, &p))
 			base_no_memory(unknown);
-		set_times(service,
-			entry->has_first_ms ? entry->first_ms : brk_unix_ms(core),
+		set_times(service, entry->has_first_ms ? entry->first_ms : brk_unix_ms(core),
 			entry->announced_ms);
 	}
 	free(p.bytes);

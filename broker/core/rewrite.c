@@ -39,10 +39,21 @@ static bool is_sparse(const struct brk_entry *entry)
 	return living * SPARSE_SHARE <= (all > NODE_BYTES ? all : NODE_BYTES);
 }
 
+/* Deliveries of one event share a payload here, and would not where they move to. */
+static bool shrinks(const struct brk_entry *entry)
+{
+	uint64_t bytes = 0;
+
+	for (uint32_t bit = 0; bit < entry->n; bit++)
+		if (entry->deliveries[bit])
+			bytes += brk_delivery_size(entry->deliveries[bit]);
+	return bytes <= entry->body->size;
+}
+
 static bool is_worth_taking(const struct brk_core *core, const struct brk_entry *entry)
 {
 	return entry->written_ms + OLD_MS <= brk_owner_redis_ms(core) && is_sparse(entry) &&
-	       rests(entry);
+	       rests(entry) && shrinks(entry);
 }
 
 struct taken {

@@ -57,6 +57,7 @@ void brk_service_bury(struct brk_core *core, struct brk_service *service)
 	brk_breaker_forget(core, service);
 	brk_overload_forget(core, service);
 	brk_hope_forget(core, service);
+	brk_subscribe_clear(&core->subscribe, &service->subscriber);
 	HASH_DEL(core->services, service);
 	LL_PREPEND2(core->buried_services, service, touched_next);
 }

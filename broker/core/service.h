@@ -28,6 +28,7 @@
 #include "broker/core/eject.h"
 #include "broker/core/overload.h"
 #include "broker/core/queue.h"
+#include "broker/core/subscribe.h"
 
 #define BRK_NAME_SIZE     64 /* of services and peers, NUL included */
 #define BRK_ANNOUNCEMENTS 64
@@ -80,6 +81,7 @@ struct brk_service {
 	struct brk_delivery_list events[BRK_DELIVERY_STATE__N];
 	uint32_t calls_in_row; /* dispatched since the last event */
 	struct brk_retry retry;
+	struct brk_subscriber subscriber; /* fan.h */
 	uint32_t n_running;
 	uint64_t workerless_ms; /* since when, while n_ready is 0 */
 	struct base_heap_node hope; /* hope.h */

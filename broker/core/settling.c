@@ -20,7 +20,8 @@ static uint64_t letters_of(const struct brk_end *end)
  * what happens, by way of whoever adopts it. */
 static struct brk_commit *get(struct brk_core *core, uint64_t size)
 {
-	struct brk_commit *commit = brk_commit_get(core, BRK_ASK_SETTLE, size);
+	struct brk_room room = { .bytes = size, .deliveries = 1, .events = 1 };
+	struct brk_commit *commit = brk_commit_get(core, BRK_ASK_SETTLE, &room);
 
 	if (!commit)
 		base_no_memory("ends");
@@ -50,7 +51,7 @@ static void settle(struct brk_core *core, const struct brk_end *end)
 	bool moves = end->how == STORE_MOVED;
 	struct brk_commit *commit = get(core, moves ? brk_delivery_size(end->delivery) : 0);
 
-	if (moves && brk_commit_write(commit, end->delivery, NULL, &payload))
+	if (moves && brk_commit_write(commit, &end->delivery, 1, NULL, &payload))
 		base_no_memory("an attempt that goes on");
 	commit->ends[commit->n++] = *end;
 	commit->letters += letters_of(end);

@@ -8,25 +8,67 @@
 
 /* ---- collecting ----------------------------------------------------------- */
 
-enum base_err brk_ledger_store(
-	struct brk_core *core, const struct brk_arrival *arrival, const struct brk_payload *payload)
+static struct brk_room room_of(const struct brk_parcel *parcel)
 {
-	struct brk_commit *commit = brk_commit_get(
-		core, BRK_ASK_STORE, (uint64_t)payload->meta_size + payload->data_size);
-	uint32_t bit;
+	struct brk_room room = { .events = parcel->n };
+
+	for (uint32_t i = 0; i < parcel->n; i++) {
+		const struct brk_payload *payload = &parcel->payloads[i];
+
+		room.bytes += (uint64_t)payload->meta_size + payload->data_size;
+		room.deliveries += parcel->arrivals[i].n;
+	}
+	return room;
+}
+
+static enum base_err write_one(struct brk_commit *commit, const struct brk_arrival *arrival,
+	struct brk_delivery *const *deliveries, const struct brk_payload *payload)
+{
+	uint32_t bit = commit->n_deliveries;
+
+	if (arrival->n > 0 && brk_commit_write(commit, deliveries, arrival->n, arrival, payload))
+		return BASE_NOMEM;
+	commit->arrivals[commit->n] = *arrival;
+	commit->arrivals[commit->n++].bit = bit;
+	return BASE_OK;
+}
+
+/* Back to where it was before a parcel that does not fit into memory. */
+static void unwrite(struct brk_core *core, struct brk_commit *commit, uint32_t n, size_t head_size)
+{
+	if (commit->n > n) {
+		uint32_t bit = commit->arrivals[n].bit;
+
+		commit->body.size = commit->body_at[bit];
+		commit->n_deliveries = bit;
+		commit->head.size = head_size;
+		commit->n = n;
+	}
+	if (n == 0)
+		brk_commit_give(core, commit);
+}
+
+enum base_err brk_ledger_store(struct brk_core *core, const struct brk_parcel *parcel)
+{
+	struct brk_room room = room_of(parcel);
+	struct brk_commit *commit = brk_commit_get(core, BRK_ASK_STORE, &room);
+	struct brk_delivery *const *deliveries = parcel->deliveries;
+	uint32_t n;
+	size_t head_size;
 
 	if (!commit)
 		return BASE_NOMEM;
-	bit = commit->n_deliveries;
-	if (arrival->delivery && brk_commit_write(commit, arrival->delivery, arrival, payload)) {
-		if (commit->n == 0)
-			brk_commit_give(core, commit);
-		return BASE_NOMEM;
+	n = commit->n;
+	head_size = commit->head.size;
+	for (uint32_t i = 0; i < parcel->n; deliveries += parcel->arrivals[i++].n) {
+		if (write_one(commit, &parcel->arrivals[i], deliveries, &parcel->payloads[i])) {
+			unwrite(core, commit, n, head_size);
+			return BASE_NOMEM;
+		}
 	}
-	commit->arrivals[commit->n] = *arrival;
-	commit->arrivals[commit->n++].bit = bit;
-	if (arrival->waits && arrival->decide_at < commit->decide_at)
-		commit->decide_at = arrival->decide_at;
+	for (; n < commit->n; n++)
+		if (commit->arrivals[n].waits && commit->arrivals[n].decide_at < commit->decide_at)
+			commit->decide_at = commit->arrivals[n].decide_at;
 	return BASE_OK;
 }
 
@@ -35,7 +77,7 @@ enum base_err brk_ledger_store(
 static struct store_item item_of(const struct brk_core *core, const struct brk_arrival *arrival)
 {
 	const struct brk_delivery *delivery = arrival->delivery;
-	struct store_item item = { .n_deliveries = delivery ? 1 : 0,
+	struct store_item item = { .n_deliveries = arrival->n,
 		.has_lane = arrival->has_lane && !BRK_FAULTY(core, LOSE_LANE),
 		.lane = arrival->lane,
 		.number = arrival->number };
@@ -52,7 +94,7 @@ static struct store_item item_of(const struct brk_core *core, const struct brk_a
 		return item;
 	}
 	item.guard = STORE_GUARD_KEY;
-	item.scope = delivery->service->name;
+	item.scope = arrival->fanned ? BRK_SCOPE_FANNED : delivery->service->name;
 	item.key = (struct store_arg){ arrival->guard->data, arrival->key_size };
 	item.hash =
 		(struct store_arg){ arrival->guard->data + arrival->key_size, arrival->hash_size };
@@ -70,9 +112,9 @@ void brk_stores_send(struct brk_core *core, struct brk_commit *commit, struct br
 
 /* ---- again ---------------------------------------------------------------- */
 
-static struct brk_payload payload_in(const struct brk_commit *commit, uint32_t i)
+static struct brk_payload payload_in(
+	const struct brk_commit *commit, const struct brk_arrival *arrival)
 {
-	const struct brk_arrival *arrival = &commit->arrivals[i];
 	const struct brk_delivery *delivery = arrival->delivery;
 
 	if (!delivery)
@@ -87,16 +129,18 @@ static struct brk_payload payload_in(const struct brk_commit *commit, uint32_t i
 static void again(struct brk_core *core, const struct brk_commit *commit, uint32_t i)
 {
 	struct brk_arrival arrival = commit->arrivals[i];
-	struct brk_payload payload = payload_in(commit, i);
+	struct brk_payload payload = payload_in(commit, &arrival);
+	struct brk_delivery *const *deliveries = commit->deliveries + arrival.bit;
+	struct brk_parcel parcel = { &arrival, &payload, 1, deliveries };
 
 	if (!arrival.waits && !arrival.promised)
-		brk_accept_drop(core, &arrival, PIRN__REASON__NOT_DURABLE);
-	else if (!brk_ledger_store(core, &arrival, &payload))
+		brk_accept_drop(core, &arrival, deliveries, PIRN__REASON__NOT_DURABLE);
+	else if (!brk_ledger_store(core, &parcel))
 		return;
 	else if (arrival.promised)
 		base_no_memory("an event that was promised");
 	else
-		brk_accept_drop(core, &arrival, PIRN__REASON__NOT_DURABLE);
+		brk_accept_drop(core, &arrival, deliveries, PIRN__REASON__NOT_DURABLE);
 }
 
 void brk_stores_again(struct brk_core *core, struct brk_commit *commit)
@@ -126,45 +170,43 @@ static bool come_home(struct brk_core *core, const struct brk_delivery *delivery
 	return false;
 }
 
-/* A slot without an event: the chain has moved, and that is all. */
-static void skipped(struct brk_core *core, struct brk_arrival *arrival)
+static void delivery_stands(struct brk_core *core, const struct brk_commit *commit,
+	const struct brk_arrival *arrival, struct brk_entry *entry, uint32_t bit)
 {
-	brk_accept_yes(core, arrival, NULL);
-	base_block_unref(&arrival->guard);
-}
+	struct brk_delivery *delivery = commit->deliveries[bit];
 
-static void stands(
-	struct brk_core *core, struct brk_commit *commit, struct brk_entry *entry, uint32_t i)
-{
-	struct brk_arrival *arrival = &commit->arrivals[i];
-	struct brk_delivery *delivery = arrival->delivery;
-
-	if (!delivery) {
-		skipped(core, arrival);
-		return;
-	}
 	if (delivery->accepted_ms == 0)
 		delivery->accepted_ms = entry->written_ms;
 	if (delivery->not_after_ms == 0)
 		delivery->not_after_ms =
 			brk_service_not_after(delivery->service, entry->written_ms);
-	brk_entry_enter(entry, delivery, arrival->bit, commit->body_at[arrival->bit]);
-	if (arrival->has_lane) {
-		core->figures.accepted++;
+	brk_entry_enter(entry, delivery, bit, commit->body_at[bit]);
+	if (arrival->has_lane)
 		delivery->service->events_accepted++;
-	}
 	if (delivery->state != BRK_DELIVERY_RUNNING && !come_home(core, delivery)) {
 		brk_delivery_apply(core, delivery, BRK_DELIVERY_EV_STORED);
 		if (delivery->flags & BRK_DELIVERY_CANCEL)
 			brk_event_cancel(core, delivery);
 	}
+}
+
+/* A timer's skipped slot has no delivery, and perhaps no entry: its chain has moved, and that is all. */
+static void stands(
+	struct brk_core *core, struct brk_commit *commit, struct brk_entry *entry, uint32_t i)
+{
+	struct brk_arrival *arrival = &commit->arrivals[i];
+
+	core->figures.accepted += arrival->has_lane && arrival->n > 0;
+	for (uint32_t bit = arrival->bit; bit < arrival->bit + arrival->n; bit++)
+		delivery_stands(core, commit, arrival, entry, bit);
 	brk_accept_yes(core, arrival, NULL);
 	base_block_unref(&arrival->guard);
 }
 
-static void is_duplicate(
-	struct brk_core *core, struct brk_arrival *arrival, const struct store_duplicate *found)
+static void is_duplicate(struct brk_core *core, struct brk_commit *commit, uint32_t i,
+	const struct store_duplicate *found)
 {
+	struct brk_arrival *arrival = &commit->arrivals[i];
 	bool has_id = found->id.data && found->id.size == 16;
 
 	core->figures.duplicates++;
@@ -185,7 +227,7 @@ static void is_duplicate(
 		brk_accept_no(core, arrival, PIRN__REASON__KEYS_FULL);
 		break;
 	}
-	brk_accept_drop(core, arrival, PIRN__REASON__NONE);
+	brk_accept_drop(core, arrival, commit->deliveries + arrival->bit, PIRN__REASON__NONE);
 }
 
 /* The duplicates come in the order of the items. */
@@ -199,8 +241,8 @@ static void stored(
 	brk_owner_heard(core, reply->now_ms);
 	for (uint32_t i = 0; i < commit->n; i++) {
 		if (next < reply->n && reply->duplicates[next].item == i)
-			is_duplicate(core, &commit->arrivals[i], &reply->duplicates[next++]);
-		else if (entry || !commit->arrivals[i].delivery)
+			is_duplicate(core, commit, i, &reply->duplicates[next++]);
+		else if (entry || commit->arrivals[i].n == 0)
 			stands(core, commit, entry, i);
 	}
 	if (entry)
@@ -237,7 +279,7 @@ void brk_stores_happened(
 		const struct brk_arrival *arrival = &commit->arrivals[i];
 
 		/* Of a slot that was skipped the entry shows nothing: its lane's bit does. */
-		if (!arrival->delivery ||
+		if (arrival->n == 0 ||
 			store_entry_ended(found->ended.data, found->ended.size, arrival->bit))
 			again(core, commit, i);
 		else

@@ -55,8 +55,8 @@ static bool must_wait(const struct brk_core *core, const struct brk_service *ser
 	return service->queue.n > 0 || !brk_dispatch_is_possible(core, service);
 }
 
-uint32_t brk_submit_judge(struct brk_core *core, struct brk_service *service, uint64_t size,
-	uint32_t *retry_after_ms)
+uint32_t brk_submit_judge(
+	struct brk_core *core, struct brk_service *service, uint64_t size, uint32_t *retry_after_ms)
 {
 	uint32_t reason;
 
@@ -98,8 +98,8 @@ static void submit(struct brk_core *core, struct brk_peer *peer, struct brk_serv
 	uint32_t wait_ms = 0;
 
 	if (reason == PIRN__REASON__NONE)
-		reason = brk_submit_judge(core, service,
-			(uint64_t)payload->meta_size + payload->data_size, &wait_ms);
+		reason = brk_submit_judge(
+			core, service, (uint64_t)payload->meta_size + payload->data_size, &wait_ms);
 	if (reason == PIRN__REASON__NONE && brk_call_new(core, peer, service, item, payload, &call))
 		reason = PIRN__REASON__OVERLOADED;
 	if (reason != PIRN__REASON__NONE) {
@@ -138,8 +138,15 @@ void brk_submit(struct brk_core *core, struct brk_peer *peer, const struct brk_m
 
 	for (size_t i = 0; i < m->head->n_items; i++) {
 		const Pirn__Item *item = m->head->items[i];
-		struct brk_payload payload = brk_payload_next(m, item, &offset);
+		size_t run = brk_fan_run(m->head, i);
+		struct brk_payload payload;
 
+		if (run > 0) {
+			brk_fan_submit(core, peer, m, i, run, &offset);
+			i += run - 1;
+			continue;
+		}
+		payload = brk_payload_next(m, item, &offset);
 		if (!service || !item->service || strcmp(service->name, item->service) != 0)
 			service = brk_service_find(core, item->service);
 		/* Two open calls under one name could not be told apart in the answers. */

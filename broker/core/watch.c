@@ -167,6 +167,17 @@ static void ask_result(struct brk_core *core, struct brk_question *q)
 	a->dead.n = 1;
 }
 
+/* Of an event with several deliveries some may have ended: what they came to is in Redis. */
+static void answer_known(struct brk_core *core, struct brk_question *q)
+{
+	const struct brk_delivery *live = first_live(core, q->id);
+
+	if (live && (live->flags & BRK_DELIVERY_FANNED) && core->connected)
+		ask_result(core, q);
+	else
+		answer_live(core, q, 0);
+}
+
 /* The horizon of then counts too: what was still to be read when the question came may have been read,
  * run and ended while Redis was asked. Whoever asks comes again. */
 static void answer_nothing(struct brk_core *core, struct brk_question *q)
@@ -203,25 +214,71 @@ static void ask_letters(struct brk_core *core, struct brk_question *q)
 		answer_nothing(core, q);
 }
 
+static size_t answer_room(
+	struct brk_core *core, const struct brk_question *q, const struct store_list *list)
+{
+	return list->n / 2 + count_live(core, q->id);
+}
+
+static bool add_ended(struct brk_core *core, struct brk_question *q, const struct store_list *list,
+	Pirn__Answer *answer)
+{
+	for (size_t i = 0; i + 1 < list->n; i += 2) {
+		Pirn__Invocation *one =
+			brk_answer_invocation(core, answer, answer_room(core, q, list));
+
+		if (!one || !brk_answer_ended(core, q->id, list->items[i], list->items[i + 1], one))
+			return false;
+	}
+	return true;
+}
+
+/* Its result stands in Redis, though we were not told yet. */
+static bool is_in(const struct store_list *list, const struct brk_delivery *d)
+{
+	size_t size = strlen(d->service->name);
+
+	for (size_t i = 0; i + 1 < list->n; i += 2)
+		if (list->items[i].size == size &&
+			memcmp(list->items[i].data, d->service->name, size) == 0)
+			return true;
+	return false;
+}
+
+static bool add_living(struct brk_core *core, struct brk_question *q, const struct store_list *list,
+	Pirn__Answer *answer)
+{
+	for (struct brk_delivery *d = brk_delivery_first(core, q->id); d;
+		d = brk_delivery_next(d)) {
+		Pirn__Invocation *one;
+
+		if (d->state == BRK_DELIVERY_ARRIVING || is_in(list, d))
+			continue;
+		one = brk_answer_invocation(core, answer, answer_room(core, q, list));
+		if (!one || !brk_answer_live(core, d, one))
+			return false;
+	}
+	return true;
+}
+
 static void told_result(
 	struct brk_core *core, struct brk_question *q, const struct store_list *list)
 {
 	Pirn__Answer answer;
 
+	if (list->n == 0 && first_live(core, q->id)) {
+		answer_live(core, q, 0);
+		return;
+	}
 	if (list->n == 0) {
 		ask_letters(core, q);
 		return;
 	}
 	brk_answer_init(core, &answer);
-	for (size_t i = 0; i + 1 < list->n; i += 2) {
-		Pirn__Invocation *one = brk_answer_invocation(core, &answer, list->n / 2);
-
-		if (!one ||
-			!brk_answer_ended(core, q->id, list->items[i], list->items[i + 1], one)) {
-			brk_answer_refuse(core, &q->asker, PIRN__REASON__OVERLOADED);
-			brk_question_over(core, q);
-			return;
-		}
+	if (!add_ended(core, q, list, &answer) || !add_living(core, q, list, &answer)) {
+		brk_answer_refuse(core, &q->asker, PIRN__REASON__OVERLOADED);
+		brk_question_over(core, q);
+		return;
 	}
 	brk_answer_horizon(core, &answer);
 	brk_answer_send(core, &q->asker, &answer);
@@ -266,7 +323,7 @@ static void query_invocation(
 	if (!first_live(core, q->id))
 		ask_result(core, q);
 	else if (query->wait_ms == 0 || core->draining || !watch(core, q, query->wait_ms))
-		answer_live(core, q, 0);
+		answer_known(core, q);
 }
 
 static void query_cancel(struct brk_core *core, struct brk_question *q, const Pirn__Query *query)
@@ -489,7 +546,7 @@ void brk_watch_tick(struct brk_core *core)
 
 	while ((node = base_heap_first(&core->watch.due)) && node->due <= core->now_ms &&
 		brk_act_has_room(core))
-		answer_live(core, base_heap_of(node, struct brk_question, due), 0);
+		answer_known(core, base_heap_of(node, struct brk_question, due));
 }
 
 uint64_t brk_watch_due(const struct brk_core *core)

@@ -322,18 +322,17 @@ RIG void tiny_store(struct tiny *t, const struct brk_ask *ask, struct tiny_told 
 	for (size_t i = 0; i < ask->store.n; i++) {
 		struct store_duplicate *d = &told->duplicates[told->stored.n];
 
-		*d = (struct store_duplicate){ .item = i };
-		uint32_t n = ask->store.items[i].n_deliveries;
+		uint32_t n = (uint32_t)ask->store.items[i].n_deliveries;
 
-		assert_true(n <= 1);
+		*d = (struct store_duplicate){ .item = i };
 		if (!tiny_is_duplicate(t, &ask->store.items[i], d,
 			    told->running[told->stored.n])) {
 			tiny_note(t, &ask->store.items[i]);
 			live += n;
 		} else {
 			told->stored.n++;
-			if (n > 0)
-				tiny_set(e, bit);
+			for (uint32_t j = 0; j < n; j++)
+				tiny_set(e, bit + j);
 		}
 		bit += n;
 	}
