@@ -130,6 +130,8 @@ static uint32_t add_arrival(struct brk_core *core, const struct brk_peer *peer,
 	if (!brk_accept_begin(core, peer, item, arrival))
 		return PIRN__REASON__OVERLOADED;
 	arrival->fanned = !item->service;
+	if (n > 1 && BRK_FAULTY(core, FANOUT_FORGETS_ONE))
+		n--;
 	core->fan.payloads[core->fan.n_arrivals++] = *payload;
 	for (size_t i = 0; i < n && reason == PIRN__REASON__NONE; i++)
 		reason = add_delivery(core, arrival, service_of(core->fan.found[i]), item, payload);

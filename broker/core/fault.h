@@ -52,7 +52,8 @@ struct brk_core;
 	X(PASS_FORGOTTEN, "does not free a probe's place when the run came back unrun") \
 	X(EJECT_ALL, "ejects however many workers of a service") \
 	X(TIMEOUT_NOT_SHRUNK, "sends a run with the time that its call had when it came") \
-	X(TIMEOUT_FORGOTTEN, "lets a run go on past its service's timeout, to the call's deadline") \
+	X(TIMEOUT_FORGOTTEN, \
+		"lets a run go on past its service's timeout, to the call's deadline") \
 	X(CALLER_COUNTED, "counts answers against a service that are the caller's mistakes") \
 	X(SLOW_UNCOUNTED, "does not count slow runs against a service") \
 	X(LOSS_COUNTED_EACH, "counts a lost worker once for each of its runs") \
@@ -69,7 +70,9 @@ struct brk_core;
 	X(NEWEST_FIRST, "dispatches the newest call first though the service is not overloaded") \
 	X(QUEUE_UNBOUNDED, "does not count the calls that wait for a service") \
 	X(SAME_WORKER, "sends a failed call to the same worker again") \
-	X(RETRY_HEEDLESS, "runs a failed call again though its service said Retry-After")
+	X(RETRY_HEEDLESS, "runs a failed call again though its service said Retry-After") \
+	X(FANOUT_FORGETS_ONE, "leaves one of an event's subscribers out") \
+	X(FANOUT_ENDS_ALL, "ends an event for all who subscribe when it is done for one")
 
 enum brk_fault {
 #define X(name, text) BRK_FAULT_##name,

@@ -85,12 +85,18 @@ static void add_registry(struct sim_message *m, const ProtobufCMessage *control)
 
 	for (int i = 0; i < SIM_SERVICES; i++)
 		m->workers[i] = UINT32_MAX;
+	m->fans = true;
 	for (size_t i = 0; i < registry->n_entries; i++) {
 		int service = sim_service(registry->entries[i]->manifest->service);
 
-		if (service >= 0)
-			m->workers[service] = registry->entries[i]->workers;
+		if (service < 0)
+			continue;
+		m->workers[service] = registry->entries[i]->workers;
+		if (service < (int)SIM_FAN && registry->entries[i]->manifest->n_subscriptions == 0)
+			m->fans = false; /* known by its name only */
 	}
+	for (unsigned i = 0; i < SIM_FAN; i++)
+		m->fans = m->fans && m->workers[i] != UINT32_MAX;
 }
 
 static struct sim_message *control_of(

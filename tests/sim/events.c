@@ -13,27 +13,66 @@
 #define MAGIC       0x45564e54u
 #define MAX_PAYLOAD 512
 
-void sim_event_id(uint32_t number, uint8_t id[16])
+uint32_t sim_event_first(const struct sim *sim, uint32_t number)
 {
-	uint32_t magic = MAGIC;
+	const struct sim_event *e = &sim->events[number];
 
-	memset(id, 0, 16);
-	memcpy(id, &magic, sizeof magic);
-	memcpy(id + 4, &number, sizeof number);
+	return e->fanned ? number - e->service : number;
 }
 
-static bool is_ours(const uint8_t *id, uint32_t *number)
+void sim_event_id(const struct sim *sim, uint32_t number, uint8_t id[16])
+{
+	uint32_t magic = MAGIC, first = number;
+
+	memset(id, 0, 16);
+	if (number < sim->n_events) {
+		first = sim_event_first(sim, number);
+		id[8] = sim->events[number].fanned;
+	}
+	memcpy(id, &magic, sizeof magic);
+	memcpy(id + 4, &first, sizeof first);
+}
+
+bool sim_event_has_id(const uint8_t id[16], const char *service, uint32_t *number)
 {
 	uint32_t magic;
+	int s = sim_service(service);
 
 	memcpy(&magic, id, sizeof magic);
 	memcpy(number, id + 4, sizeof *number);
+	if (id[8] == 1 && s > 0)
+		*number += (uint32_t)s;
 	return magic == MAGIC;
 }
 
 bool sim_event_is(const Pirn__Item *item, uint32_t *number)
 {
-	return item->has_id && item->id.len == 16 && is_ours(item->id.data, number);
+	return item->has_id && item->id.len == 16 &&
+	       sim_event_has_id(item->id.data, item->service, number);
+}
+
+/* How many there are from a first one on. */
+static uint32_t family(const struct sim *sim, uint32_t number)
+{
+	return sim->events[number].fanned ? SIM_FAN : 1;
+}
+
+/* They wait for one answer: what the first one's state is, all have. */
+static void follow(struct sim *sim, uint32_t number)
+{
+	const struct sim_event *e = &sim->events[number];
+
+	for (uint32_t i = 1; i < family(sim, number); i++) {
+		struct sim_event *other = &sim->events[number + i];
+
+		other->state = e->state;
+		other->submissions = e->submissions;
+	}
+}
+
+static bool is_first(const struct sim *sim, uint32_t number)
+{
+	return sim_event_first(sim, number) == number;
 }
 
 uint64_t sim_mix(uint64_t a, uint64_t b, uint64_t c)
@@ -47,15 +86,36 @@ uint64_t sim_mix(uint64_t a, uint64_t b, uint64_t c)
 
 /* ---- making */
 
-static uint32_t new_event(struct sim *sim, struct sim_proc *proc, bool must_succeed)
+static uint32_t next_number(struct sim *sim)
 {
-	struct sim_event *e;
 	uint32_t number = sim->n_events++;
 
 	if (number >= sim->events_room) {
 		sim->events_room = sim->events_room ? sim->events_room * 2 : 256;
 		sim->events = realloc(sim->events, sim->events_room * sizeof *sim->events);
 	}
+	return number;
+}
+
+/* Several deliveries, which are alike but for their service. Keys are the services' own here. */
+static void fan_out(struct sim *sim, uint32_t number)
+{
+	sim->events[number].fanned = true;
+	sim->events[number].service = 0;
+	sim->events[number].key = 0;
+	for (uint32_t i = 1; i < SIM_FAN; i++) {
+		uint32_t other = next_number(sim);
+
+		sim->events[other] = sim->events[number];
+		sim->events[other].service = i;
+	}
+}
+
+static uint32_t new_event(struct sim *sim, struct sim_proc *proc, bool must_succeed, bool may_fan)
+{
+	struct sim_event *e;
+	uint32_t number = next_number(sim);
+
 	if (proc->lane == 0 || sim_chance(sim, 3)) {
 		proc->lane = 1 + sim_below(sim, UINT64_MAX - 1);
 		proc->lane_number = sim_chance(sim, 10) ? 65530 : 0;
@@ -84,6 +144,8 @@ static uint32_t new_event(struct sim *sim, struct sim_proc *proc, bool must_succ
 	}
 	if (sim_chance(sim, 10))
 		e->delay_ms = sim_below(sim, 3000);
+	if (may_fan && sim_chance(sim, 25))
+		fan_out(sim, number);
 	return number;
 }
 
@@ -107,9 +169,12 @@ static void add_item(struct sim *sim, struct sim_message *m, uint32_t number)
 
 	sim_book_payload(number, e->size, false, payload);
 	item = sim_message_item(m, payload, meta, e->size - meta);
-	sim_event_id(number, id);
+	sim_event_id(sim, number, id);
 	sim_item_id(item, id, sizeof id);
-	sim_item_service(item, sim_services[e->service]);
+	if (e->fanned)
+		item->pb.type = (char *)(uintptr_t)SIM_FAN_TYPE;
+	else
+		sim_item_service(item, sim_services[e->service]);
 	e->generation = (uint32_t)sim_below(sim, UINT32_MAX);
 	item->pb.has_slot = item->pb.has_generation = item->pb.has_left_ms = true;
 	item->pb.has_flags = item->pb.has_lane = item->pb.has_number = true;
@@ -131,6 +196,7 @@ static void give_up_event(struct sim *sim, void *arg, uint64_t number)
 	(void)arg;
 	if (e->state == EVENT_SENT || e->state == EVENT_WAITS)
 		e->state = EVENT_UNKNOWN;
+	follow(sim, (uint32_t)number);
 }
 
 static void send_one(struct sim *sim, struct sim_conn *conn, struct sim_message *m, uint32_t number)
@@ -142,15 +208,19 @@ static void send_one(struct sim *sim, struct sim_conn *conn, struct sim_message 
 	e->conn = conn;
 	e->session = conn->session;
 	e->submissions++;
+	follow(sim, number);
 }
 
 void sim_event_submit(struct sim *sim, struct sim_conn *conn, unsigned n, bool must_succeed)
 {
 	struct sim_message *m = sim_message_new(PIRN__KIND__SUBMIT);
+	bool together = sim_chance(sim, 20);
 
 	for (; n > 0; n--) {
-		uint32_t number = new_event(sim, conn->proc, must_succeed);
+		uint32_t number = new_event(sim, conn->proc, must_succeed, conn->fans);
 
+		if (together && n > 1)
+			sim->events[number].flags |= PIRN__ITEM_FLAG__TOGETHER;
 		send_one(sim, conn, m, number);
 		sim_at(sim, sim->events[number].give_up_at, give_up_event, NULL, number);
 	}
@@ -159,14 +229,14 @@ void sim_event_submit(struct sim *sim, struct sim_conn *conn, unsigned n, bool m
 
 /* ---- again */
 
-static struct sim_conn *any_link(struct sim *sim, const struct sim_proc *proc)
+static struct sim_conn *any_link(struct sim *sim, const struct sim_proc *proc, bool fans)
 {
 	unsigned first = (unsigned)sim_below(sim, sim->n_brokers);
 
 	for (unsigned i = 0; i < sim->n_brokers; i++) {
 		struct sim_conn *conn = proc->conns[(first + i) % sim->n_brokers];
 
-		if (conn && conn->phase == SIM_UP && !conn->draining)
+		if (conn && conn->phase == SIM_UP && !conn->draining && (conn->fans || !fans))
 			return conn;
 	}
 	return NULL;
@@ -181,7 +251,7 @@ static void again_event(struct sim *sim, void *arg, uint64_t number)
 	(void)arg;
 	if (e->state != EVENT_WAITS || !e->client->alive || e->client->life != e->client_life)
 		return;
-	conn = e->client->paused_until > sim->now_ms ? NULL : any_link(sim, e->client);
+	conn = e->client->paused_until > sim->now_ms ? NULL : any_link(sim, e->client, e->fanned);
 	if (!conn || e->give_up_at <= sim->now_ms) {
 		sim_at(sim, sim->now_ms + 50, again_event, NULL, number);
 		return;
@@ -194,12 +264,14 @@ static void again_event(struct sim *sim, void *arg, uint64_t number)
 static void again(struct sim *sim, uint32_t number)
 {
 	sim->events[number].state = EVENT_WAITS;
+	follow(sim, number);
 	sim_at(sim, sim->now_ms + sim_below(sim, 120), again_event, NULL, number);
 }
 
 static void again_later(struct sim *sim, uint32_t number)
 {
 	sim->events[number].state = EVENT_WAITS;
+	follow(sim, number);
 	sim_at(sim, sim->now_ms + sim_between(sim, 500, 2000), again_event, NULL, number);
 }
 
@@ -208,7 +280,8 @@ void sim_event_lost(struct sim *sim, struct sim_conn *conn)
 	for (uint32_t i = 0; i < sim->n_events; i++) {
 		struct sim_event *e = &sim->events[i];
 
-		if (e->state == EVENT_SENT && e->conn == conn && e->session == conn->session)
+		if (is_first(sim, i) && e->state == EVENT_SENT && e->conn == conn &&
+			e->session == conn->session)
 			again(sim, i);
 	}
 }
@@ -243,11 +316,22 @@ static uint32_t promised(struct sim *sim, uint32_t number, const Pirn__Item *ite
 }
 
 /* I9: it is in Redis by now. */
+static void check_accepted(
+	struct sim *sim, uint32_t number, uint32_t first, const struct sim_event *e)
+{
+	struct sim_note note = sim_event_note(sim, first);
+	bool memory = (e->flags & PIRN__ITEM_FLAG__ACK_MEMORY) && !e->key;
+
+	SIM_CHECK(sim, note.live + (note.end != END_NONE) > 0 || memory,
+		"event %u is ACCEPTED and %u is not in Redis", number, first);
+	if (e->fanned || first == number)
+		sim->events[first].promised = sim->events[first].promised || !memory;
+}
+
 void sim_event_decided(struct sim *sim, const struct brk_action *a)
 {
 	uint32_t number = a->item.slot - SIM_EVENT_SLOT, first;
 	const struct sim_event *e = &sim->events[number];
-	struct sim_note note;
 
 	sim_trace(sim, "event %u: kind %u, reason %u", number, a->message, a->item.reason);
 	SIM_CHECK(sim, number < sim->n_events, "an answer to no event");
@@ -257,13 +341,8 @@ void sim_event_decided(struct sim *sim, const struct brk_action *a)
 	if (a->message != PIRN__KIND__ACCEPTED)
 		return;
 	first = promised(sim, number, &a->item);
-	note = sim_event_note(sim, first);
-	SIM_CHECK(sim,
-		note.live + (note.end != END_NONE) > 0 ||
-			((e->flags & PIRN__ITEM_FLAG__ACK_MEMORY) && !e->key),
-		"event %u is ACCEPTED and %u is not in Redis", number, first);
-	if (first == number && !((e->flags & PIRN__ITEM_FLAG__ACK_MEMORY) && !e->key))
-		sim->events[number].promised = true;
+	for (uint32_t i = 0; i < family(sim, number); i++)
+		check_accepted(sim, number, first + i, e);
 }
 
 void sim_event_answered(
@@ -289,6 +368,7 @@ void sim_event_answered(
 		again(sim, number);
 	else
 		e->state = item->reason == PIRN__REASON__UNDECIDED ? EVENT_UNKNOWN : EVENT_REFUSED;
+	follow(sim, number);
 }
 
 /* ---- dispatches */
@@ -356,13 +436,15 @@ static void ask_about(struct sim *sim, Pirn__Query *query, uint8_t *id)
 		number = sim->n_events - 1 - (uint32_t)sim_below(sim, n);
 	if (query->what >= PIRN__QUERY_KIND__DEAD_GET)
 		(void)sim_events_any_letter(sim, &number);
-	sim_event_id(number, id);
+	sim_event_id(sim, number, id);
 	query->has_id = true;
 	query->id = (ProtobufCBinaryData){ 16, id };
 	if (number < sim->n_events) {
 		query->service = (char *)(uintptr_t)sim_services[sim->events[number].service];
-		if (query->what == PIRN__QUERY_KIND__CANCEL_INVOCATION)
-			sim->events[number].cancelled = true;
+		for (uint32_t i = 0; query->what == PIRN__QUERY_KIND__CANCEL_INVOCATION &&
+				     i < family(sim, number);
+			i++)
+			sim->events[sim_event_first(sim, number) + i].cancelled = true;
 	}
 }
 
@@ -398,7 +480,8 @@ void sim_event_told(struct sim *sim, const Pirn__Answer *answer)
 		const Pirn__Invocation *inv = answer->invocations[i];
 		uint32_t number;
 
-		if (inv->id.len != 16 || !is_ours(inv->id.data, &number) || number >= sim->n_events)
+		if (inv->id.len != 16 || !sim_event_has_id(inv->id.data, inv->service, &number) ||
+			number >= sim->n_events)
 			continue;
 		SIM_CHECK(sim,
 			inv->state < PIRN__INVOCATION_STATE__DONE ||

@@ -1,5 +1,7 @@
 /* The book of events: who submitted what, what he was told, what ran, and what stands in
- * Redis. One event is one delivery here.
+ * Redis. One event is one delivery here; one that fans out is SIM_FAN of them with numbers in a row,
+ * for the first SIM_FAN services, who all have the id, the slot and the payload of the first. So every
+ * invariant is held for each delivery by itself.
  *
  * What Redis holds of an event is noted in Redis's own keys (struct sim_note, under
  * "sim:event"), by the simulated Functions as they change it; so a crash that takes a
@@ -24,6 +26,8 @@ struct brk_action;
 #define SIM_EVENT_SLOT 0x40000000u /* slots from here on are events' */
 #define SIM_EVENT_OPS  4u          /* most operations of a handler */
 #define SIM_EVENT_KEYS 12u         /* Idempotency-Keys that the clients use */
+#define SIM_FAN        3u          /* services that subscribe to SIM_FAN_TYPE; the others do not */
+#define SIM_FAN_TYPE   "fan.out"
 
 enum sim_event_state {
 	EVENT_WAITS,    /* to be sent (again) */
@@ -45,6 +49,7 @@ struct sim_event {
 	uint64_t made_ms; /* Redis's time */
 	unsigned submissions;
 	bool must_succeed, poison;
+	bool fanned;   /* its number - service is its first */
 	bool promised; /* a broker has said ACCEPTED, and meant on disk */
 	/* what happened outside of Redis */
 	uint64_t fence_ms;    /* the latest lease of its runs */
@@ -76,8 +81,10 @@ struct sim_message *sim_event_question(struct sim *sim);
 void sim_event_told(struct sim *sim, const Pirn__Answer *answer);
 
 /* ---- brokers */
-bool sim_event_is(
-	const Pirn__Item *item, uint32_t *number); /* by id; false: a call's, or a liar's */
+/* By id and service (none: the first of them); false: a call's, or a liar's. */
+bool sim_event_is(const Pirn__Item *item, uint32_t *number);
+bool sim_event_has_id(const uint8_t id[16], const char *service, uint32_t *number);
+uint32_t sim_event_first(const struct sim *sim, uint32_t number); /* whose payload it has */
 void sim_event_dispatched(struct sim *sim, const struct brk_action *a);
 void sim_events_served(struct sim *sim, const struct brk_ask *ask, const struct sim_reply *reply);
 void sim_event_decided(struct sim *sim, const struct brk_action *a); /* on the way out */
@@ -101,7 +108,7 @@ bool sim_events_are_over(struct sim *sim); /* none lives, each has its decision 
 struct sim_note sim_event_note(struct sim *sim, uint32_t number);
 bool sim_events_any_letter(struct sim *sim, uint32_t *number);
 
-void sim_event_id(uint32_t number, uint8_t id[16]);
+void sim_event_id(const struct sim *sim, uint32_t number, uint8_t id[16]);
 uint64_t sim_mix(uint64_t a, uint64_t b, uint64_t c); /* the same for the same */
 
 #endif

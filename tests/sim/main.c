@@ -124,6 +124,12 @@ static uint32_t least_timeout(const struct sim *sim)
 	return (uint32_t)(2 * (4 * sim->latency_ms + 4 * sim->server.sync_ms + 60));
 }
 
+/* Those of SIM_FAN services: one each. */
+static Pirn__Subscription subscription = { .base = PROTOBUF_C_MESSAGE_INIT(
+						   &pirn__subscription__descriptor),
+	.type = (char *)(uintptr_t) "fan.*" };
+static Pirn__Subscription *subscribes[] = { &subscription };
+
 static void set_up_services(struct sim *sim)
 {
 	for (int s = 0; s < SIM_SERVICES; s++) {
@@ -144,6 +150,8 @@ static void set_up_services(struct sim *sim)
 		m->breaker = &sim->breakers[s];
 		set_up_queue(sim, &sim->queues[s]);
 		m->queue = &sim->queues[s];
+		m->n_subscriptions = s < (int)SIM_FAN;
+		m->subscriptions = subscribes;
 	}
 }
 

@@ -50,14 +50,11 @@ static void touch(struct sim *sim, uint32_t number)
 	sim->touched[sim->n_touched++] = number;
 }
 
-static uint32_t number_of(const struct sim *sim, const uint8_t *id)
+static uint32_t number_of(const struct sim *sim, const uint8_t *id, const char *service)
 {
-	Pirn__Item item = PIRN__ITEM__INIT;
 	uint32_t number;
 
-	item.has_id = true;
-	item.id = (ProtobufCBinaryData){ 16, (uint8_t *)(uintptr_t)id };
-	return sim_event_is(&item, &number) && number < sim->n_events ? number : FOREIGN;
+	return sim_event_has_id(id, service, &number) && number < sim->n_events ? number : FOREIGN;
 }
 
 /* ---- entries */
@@ -93,7 +90,8 @@ static size_t unpack(struct sim *sim, struct store_arg head, struct stander *out
 		SIM_CHECK(sim, e->id.len == 16 && e->n_deliveries > 0, "an event without parts");
 		for (size_t k = 0; k < e->n_deliveries; k++) {
 			SIM_CHECK(sim, n < STORE_ENTRY_DELIVERIES, "an entry that is too long");
-			out[n++] = (struct stander){ number_of(sim, e->id.data),
+			out[n++] = (struct stander){ number_of(sim, e->id.data,
+							     e->deliveries[k]->service),
 				e->deliveries[k]->has_attempt ? e->deliveries[k]->attempt : 1,
 				e->deliveries[k]->not_before_ms };
 		}
@@ -233,7 +231,8 @@ static void left(struct sim *sim, uint32_t number, const struct store_end *end)
 	if (end->how != STORE_MOVED) {
 		note.ends++;
 		note.end = end->how == STORE_DEAD ? END_LETTER : END_OVER;
-		SIM_CHECK(sim, number == number_of(sim, end->id), "an end of another event");
+		SIM_CHECK(sim, number == number_of(sim, end->id, end->service),
+			"an end of another event");
 	}
 	if (end->how == STORE_DEAD)
 		check_deaths(sim, number, end);
@@ -269,7 +268,7 @@ static void bit(struct sim *sim, const struct sim_change *c)
 /* I4, and nothing after the lease */
 static void applied(struct sim *sim, const struct sim_change *c)
 {
-	uint32_t number = number_of(sim, c->id), keyed;
+	uint32_t number = number_of(sim, c->id, c->service), keyed;
 	unsigned op = (unsigned)(((const char *)c->field.data)[c->field.size - 1] - '0');
 	struct sim_note note;
 
@@ -290,7 +289,7 @@ static void applied(struct sim *sim, const struct sim_change *c)
 
 static void purged(struct sim *sim, const struct sim_change *c)
 {
-	uint32_t number = number_of(sim, c->id);
+	uint32_t number = number_of(sim, c->id, c->service);
 	struct sim_note note;
 
 	if (number == FOREIGN)
@@ -440,7 +439,7 @@ static void check_letter(struct sim *sim, uint32_t number)
 
 	if (load(sim, number).end != END_LETTER)
 		return;
-	sim_event_id(number, bytes);
+	sim_event_id(sim, number, bytes);
 	id = (struct store_arg){ bytes, 16 };
 	snprintf(key, sizeof key, "dead:%s", sim_services[sim->events[number].service]);
 	SIM_CHECK(sim,
@@ -489,6 +488,7 @@ static void check_done_keys(struct sim *sim)
 static void check_records(struct sim *sim)
 {
 	for (const struct sim_key *k = sim->server.redis.keys.keys; k; k = k->hh.next) {
+		char service[64] = "";
 		uint8_t id[16];
 		uint32_t number;
 		enum sim_end end;
@@ -501,7 +501,9 @@ static void check_records(struct sim *sim)
 
 			id[i] = (uint8_t)strtoul(hex, NULL, 16);
 		}
-		number = number_of(sim, id);
+		if (k->name.size > 37)
+			memcpy(service, (const char *)k->name.data + 37, k->name.size - 37);
+		number = number_of(sim, id, service);
 		end = number == FOREIGN ? END_NONE : load(sim, number).end;
 		SIM_CHECK(sim, k->expires_ms > 0 || end == END_NONE || end == END_LETTER,
 			"the records of event %u stay for good", number);

@@ -140,6 +140,7 @@ static void welcomed(struct sim *sim, struct sim_conn *conn, const struct sim_me
 		return; /* the answer to a HELLO that changed the manifests */
 	conn->phase = SIM_UP;
 	conn->session = ++sim->sessions;
+	conn->fans = false;
 	if (conn->proc->role == SIM_WORKER)
 		sim_worker_up(sim, conn);
 }
@@ -182,6 +183,7 @@ void sim_proc_message(struct sim *sim, struct sim_conn *conn, struct sim_message
 	} else if (m->kind == PIRN__KIND__DRAIN) {
 		asked_to_drain(sim, conn);
 	} else if (m->kind == PIRN__KIND__REGISTRY) {
+		conn->fans = m->fans;
 		memcpy(conn->workers, m->workers, sizeof conn->workers);
 	} else if (proc->role == SIM_CLIENT) {
 		sim_client_message(sim, conn, m);

@@ -96,6 +96,7 @@ struct sim_message {
 	struct sim_hello *hello;
 	bool refused;                   /* WELCOME */
 	uint32_t workers[SIM_SERVICES]; /* REGISTRY: UINT32_MAX: not in it */
+	bool fans;                      /* and whether all who should subscribe do */
 };
 
 enum sim_direction { TO_BROKER, TO_PEER };
@@ -156,6 +157,7 @@ struct sim_conn {
 		uint32_t waiting;
 	} credit[SIM_SERVICES];
 	uint32_t workers[SIM_SERVICES]; /* the last REGISTRY */
+	bool fans;                      /* in this session */
 };
 
 struct sim_message *sim_message_new(uint32_t kind);
