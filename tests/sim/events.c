@@ -97,6 +97,12 @@ static uint32_t next_number(struct sim *sim)
 	return number;
 }
 
+/* In every fourth run: the others are for what has room to happen only where services have less to do. */
+static bool fans(const struct sim *sim)
+{
+	return sim->seed % 4 == 1;
+}
+
 /* Several deliveries, which are alike but for their service. Keys are the services' own here. */
 static void fan_out(struct sim *sim, uint32_t number)
 {
@@ -144,7 +150,7 @@ static uint32_t new_event(struct sim *sim, struct sim_proc *proc, bool must_succ
 	}
 	if (sim_chance(sim, 10))
 		e->delay_ms = sim_below(sim, 3000);
-	if (may_fan && sim_chance(sim, 25))
+	if (may_fan && fans(sim) && sim_chance(sim, 25))
 		fan_out(sim, number);
 	return number;
 }
@@ -214,7 +220,7 @@ static void send_one(struct sim *sim, struct sim_conn *conn, struct sim_message 
 void sim_event_submit(struct sim *sim, struct sim_conn *conn, unsigned n, bool must_succeed)
 {
 	struct sim_message *m = sim_message_new(PIRN__KIND__SUBMIT);
-	bool together = sim_chance(sim, 20);
+	bool together = fans(sim) && sim_chance(sim, 20);
 
 	for (; n > 0; n--) {
 		uint32_t number = new_event(sim, conn->proc, must_succeed, conn->fans);
