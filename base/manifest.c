@@ -39,11 +39,18 @@ static const struct base_manifest_key timer_keys[] = {
 	{ 0 },
 };
 
+static const struct base_manifest_key event_keys[] = {
+	{ "type", BASE_MANIFEST_PATTERN, FIELD(_subscription, type), NULL, 0, 0, true, NULL, "the types of events that are delivered, a * for any sequence" },
+	{ "source", BASE_MANIFEST_PATTERN, FIELD(_subscription, source), NULL, 0, 0, false, NULL, "their sources; otherwise any" },
+	{ "subject", BASE_MANIFEST_PATTERN, FIELD(_subscription, subject), NULL, 0, 0, false, NULL, "their subjects; otherwise any" },
+	{ 0 },
+};
+
 /* Kinds without keys are words of the language that this version does not speak yet. */
 static const struct base_manifest_key kinds[] = {
 	{ "http", BASE_MANIFEST_MAP, 0, NULL, 0, 0, false, http_keys, "an HTTP route" },
 	{ "timer", BASE_MANIFEST_MAP, 0, NULL, 0, 0, false, timer_keys, "times at which it is run" },
-	{ "event", BASE_MANIFEST_MAP, 0, NULL, 0, 0, false, NULL, "events of a type" },
+	{ "event", BASE_MANIFEST_MAP, 0, NULL, 0, 0, false, event_keys, "events of a type" },
 	{ "queue", BASE_MANIFEST_MAP, 0, NULL, 0, 0, false, NULL, "a named queue" },
 	{ 0 },
 };
@@ -141,6 +148,14 @@ void base_manifest_route_fini(struct base_manifest_route *route)
 	*route = (struct base_manifest_route){ 0 };
 }
 
+void base_manifest_subscription_fini(struct base_manifest_subscription *subscription)
+{
+	free(subscription->type);
+	free(subscription->source);
+	free(subscription->subject);
+	*subscription = (struct base_manifest_subscription){ 0 };
+}
+
 struct base_manifest *base_manifest_new(void)
 {
 	struct base_manifest *m = calloc(1, sizeof *m);
@@ -167,6 +182,9 @@ void base_manifest_free(struct base_manifest **mp)
 	for (size_t i = 0; i < m->n_timers; i++)
 		base_manifest_timer_fini(&m->timers[i]);
 	free(m->timers);
+	for (size_t i = 0; i < m->n_subscriptions; i++)
+		base_manifest_subscription_fini(&m->subscriptions[i]);
+	free(m->subscriptions);
 	pairs_fini(&m->env);
 	pairs_fini(&m->secrets);
 	free(m);
@@ -225,6 +243,18 @@ bool base_manifest_is_method(const char *method)
 	return false;
 }
 
+bool base_manifest_is_pattern(const char *text)
+{
+	size_t size = strnlen(text, BASE_MANIFEST_PATTERN_MAX + 1);
+
+	if (size == 0 || size > BASE_MANIFEST_PATTERN_MAX || !base_text_is_utf8(text, size))
+		return false;
+	for (size_t i = 0; i < size; i++)
+		if ((uint8_t)text[i] < 0x20 || text[i] == 0x7f)
+			return false;
+	return true;
+}
+
 /* [A-Za-z_][A-Za-z0-9_]*, at most 63 bytes: environment variables and path parameters. */
 static bool is_identifier(const char *text, size_t size)
 {
@@ -260,6 +290,8 @@ static const char *describe(enum base_manifest_type type)
 		[BASE_MANIFEST_FILE] = "a file name without a folder, such as hello.so",
 		[BASE_MANIFEST_METHOD] = "one of GET HEAD POST PUT PATCH DELETE OPTIONS",
 		[BASE_MANIFEST_ROUTE] = "a path such as /a/{id}",
+		[BASE_MANIFEST_PATTERN] =
+			"a pattern of 1 to 255 bytes such as order.*, without control characters",
 		[BASE_MANIFEST_BOOL] = "true or false",
 		[BASE_MANIFEST_ACK] = "disk or memory",
 		[BASE_MANIFEST_CRON] = "five fields such as 0 3 * * mon-fri",
@@ -424,6 +456,8 @@ static enum base_err convert(const struct base_manifest_key *key, void *field, c
 		return base_manifest_is_method(text) ? set_text(field, text) : BASE_INVALID;
 	case BASE_MANIFEST_ROUTE:
 		return set_text(field, text);
+	case BASE_MANIFEST_PATTERN:
+		return base_manifest_is_pattern(text) ? set_text(field, text) : BASE_INVALID;
 	case BASE_MANIFEST_BOOL:
 		return set_bool(field, text, "false", "true");
 	case BASE_MANIFEST_ACK:
@@ -535,6 +569,61 @@ enum base_err base_manifest_add_pair(struct base_manifest_pairs *pairs, const ch
 		return BASE_FULL;
 	}
 	err = append_pair(pairs, name, value);
+	if (err)
+		(void)snprintf(why, why_room, "%s", base_err_text(err));
+	return err;
+}
+
+/* ---- subscriptions ------------------------------------------------------------------- */
+
+static bool is_same_text(const char *a, const char *b)
+{
+	return a && b ? strcmp(a, b) == 0 : a == b;
+}
+
+static bool is_known(
+	const struct base_manifest *m, const struct base_manifest_subscription *subscription)
+{
+	for (size_t i = 0; i < m->n_subscriptions; i++)
+		if (is_same_text(m->subscriptions[i].type, subscription->type) &&
+			is_same_text(m->subscriptions[i].source, subscription->source) &&
+			is_same_text(m->subscriptions[i].subject, subscription->subject))
+			return true;
+	return false;
+}
+
+static enum base_err append_subscription(
+	struct base_manifest *m, struct base_manifest_subscription *subscription)
+{
+	struct base_manifest_subscription *list = m->subscriptions;
+
+	if (is_full(m->n_subscriptions)) {
+		list = realloc(
+			list, (m->n_subscriptions ? m->n_subscriptions * 2 : 1) * sizeof *list);
+		if (!list)
+			return BASE_NOMEM;
+		m->subscriptions = list;
+	}
+	list[m->n_subscriptions++] = *subscription;
+	*subscription = (struct base_manifest_subscription){ 0 };
+	return BASE_OK;
+}
+
+enum base_err base_manifest_add_subscription(struct base_manifest *m,
+	struct base_manifest_subscription *subscription, char *why, size_t why_room)
+{
+	enum base_err err;
+
+	if (m->n_subscriptions == BASE_MANIFEST_SUBSCRIPTIONS_MAX) {
+		(void)snprintf(why, why_room, "expected at most %d subscriptions",
+			BASE_MANIFEST_SUBSCRIPTIONS_MAX);
+		return BASE_FULL;
+	}
+	if (is_known(m, subscription)) {
+		(void)snprintf(why, why_room, "is given twice");
+		return BASE_EXISTS;
+	}
+	err = append_subscription(m, subscription);
 	if (err)
 		(void)snprintf(why, why_room, "%s", base_err_text(err));
 	return err;

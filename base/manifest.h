@@ -29,6 +29,8 @@
 #define BASE_MANIFEST_CRON_MAX   256 /* bytes of an expression */
 #define BASE_MANIFEST_DATA_MAX   (32u * 1024) /* bytes of the data of all timers of a service, as JSON */
 #define BASE_MANIFEST_DATA_DEPTH 16 /* lists and mappings in one another */
+#define BASE_MANIFEST_PATTERN_MAX 255 /* bytes of a subscription's pattern */
+#define BASE_MANIFEST_SUBSCRIPTIONS_MAX 64 /* of one service */
 
 /* An http entry of events: the gateway answers METHOD PATH by this service. */
 struct base_manifest_route {
@@ -54,6 +56,13 @@ struct base_manifest_timer {
 	char *data;        /* JSON; NULL: null */
 	uint32_t missed;   /* an enum base_manifest_missed */
 	bool overlap;      /* a slot is run while the run of the one before goes on */
+};
+
+/* An event entry of events: the service gets the events without an address whose type, source and
+ * subject match these patterns, in which a * stands for any sequence. */
+struct base_manifest_subscription {
+	char *type;
+	char *source, *subject; /* NULL: any */
 };
 
 struct base_manifest_pair {
@@ -92,6 +101,8 @@ struct base_manifest {
 	size_t n_routes;
 	struct base_manifest_timer *timers;
 	size_t n_timers;
+	struct base_manifest_subscription *subscriptions;
+	size_t n_subscriptions;
 	uint32_t timeout_ms;        /* of one run, from dispatch */
 	uint32_t concurrency;       /* runs at once in one worker */
 	uint32_t concurrency_total; /* over all workers; 0: no bound */
@@ -115,6 +126,7 @@ enum base_manifest_type {
 	BASE_MANIFEST_FILE,     /* char *: a file name, without a folder */
 	BASE_MANIFEST_METHOD,   /* char *: an HTTP method */
 	BASE_MANIFEST_ROUTE,    /* char *: a route's path */
+	BASE_MANIFEST_PATTERN,  /* char *: a subscription's */
 	BASE_MANIFEST_BOOL,     /* bool: true or false */
 	BASE_MANIFEST_ACK,      /* bool: disk or memory; memory is true */
 	BASE_MANIFEST_CRON,     /* char *: an expression that is due some day */
@@ -183,6 +195,10 @@ void base_manifest_route_fini(struct base_manifest_route *route);
 BASE_MUSTUSE enum base_err base_manifest_add_timer(
 	struct base_manifest *m, struct base_manifest_timer *timer, char *why, size_t why_room);
 void base_manifest_timer_fini(struct base_manifest_timer *timer);
+/* The same with a subscription; EXISTS when the manifest has just that one. */
+BASE_MUSTUSE enum base_err base_manifest_add_subscription(struct base_manifest *m,
+	struct base_manifest_subscription *subscription, char *why, size_t why_room);
+void base_manifest_subscription_fini(struct base_manifest_subscription *subscription);
 
 /* Copies both. INVALID: not a name. EXISTS: it is there already. FULL: too many. UNTRUSTED texts. */
 BASE_MUSTUSE enum base_err base_manifest_add_pair(struct base_manifest_pairs *pairs,
@@ -199,6 +215,7 @@ BASE_MUSTUSE enum base_err base_manifest_check(
 
 bool base_manifest_is_service(const char *name);  /* [a-z][a-z0-9-]{0,62}; UNTRUSTED */
 bool base_manifest_is_method(const char *method); /* one of the seven; UNTRUSTED */
+bool base_manifest_is_pattern(const char *text); /* 1 to 255 bytes of UTF-8, no controls; UNTRUSTED */
 
 /* A route's path: begins with /, segments are literals, {name}, or a last {name*} that takes the
  * rest (one segment at least); a literal is made of A-Z a-z 0-9 and -._~!$&'()*+,;=:@ and is not .

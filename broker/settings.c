@@ -37,6 +37,8 @@ static const struct base_conf_row rows[] = {
 		"deliveries of events that may be here at once, waiting or running; more are refused with 429" },
 	{ "max-event-bytes", BASE_CONF_BYTES, AT(max_event_bytes), "256m", 1 << 20, 0, NULL,
 		"payloads of events that may be here at once; more are refused with 503" },
+	{ "strict", BASE_CONF_BOOL, AT(strict), "no", 0, 0, NULL,
+		"refuse an event that no service subscribes to with 404; otherwise it is accepted and counted" },
 	{ "decide", BASE_CONF_MS, AT(decide_ms), "60s", 100, 600000, NULL,
 		"how long an event may wait for Redis until its sender is told that it may be stored or not" },
 	{ "result-ttl", BASE_CONF_MS, AT(result_ttl_ms), "1h", 1000, 30u * 86400 * 1000, NULL,

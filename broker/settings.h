@@ -24,6 +24,7 @@ struct brk_settings {
 	unsigned durability;     /* enum brk_durability */
 	uint32_t redis_ms;       /* one command */
 	uint32_t max_events;
+	bool strict;
 	uint64_t max_event_bytes;
 	uint32_t decide_ms;
 	uint32_t result_ttl_ms;

@@ -205,6 +205,7 @@ static enum base_err make_core(struct brk_shell *s)
 		.hope_ms = HOPE_MS,
 		.events = brk_shell_has_redis(set),
 		.max_events = set->max_events,
+		.strict = set->strict,
 		.max_event_bytes = set->max_event_bytes,
 		.decide_ms = set->decide_ms,
 		.gather = true,

@@ -117,6 +117,25 @@ static Pirn__Timer **wire_timers(struct base_arena *arena, const struct base_man
 	return list;
 }
 
+static Pirn__Subscription **wire_subscriptions(
+	struct base_arena *arena, const struct base_manifest *m)
+{
+	Pirn__Subscription **list =
+		base_arena_alloc(arena, (m->n_subscriptions + 1) * sizeof *list);
+
+	for (size_t i = 0; list && i < m->n_subscriptions; i++) {
+		Pirn__Subscription *one = list[i] = base_arena_alloc(arena, sizeof *one);
+
+		if (!one)
+			return NULL;
+		pirn__subscription__init(one);
+		one->type = m->subscriptions[i].type;
+		one->source = m->subscriptions[i].source;
+		one->subject = m->subscriptions[i].subject;
+	}
+	return list;
+}
+
 static void wire_retry(Pirn__Retry *out, const struct base_manifest_retry *from)
 {
 	pirn__retry__init(out);
@@ -192,9 +211,11 @@ static enum base_err make_wire(struct wrk_service *s, const char *version)
 	w->routes = wire_routes(&s->arena, s->manifest);
 	w->n_timers = s->manifest->n_timers;
 	w->timers = wire_timers(&s->arena, s->manifest);
+	w->n_subscriptions = s->manifest->n_subscriptions;
+	w->subscriptions = wire_subscriptions(&s->arena, s->manifest);
 	w->version = base_arena_dup(&s->arena, version, strlen(version));
 	s->wire = w;
-	return w->routes && w->timers && w->version ? BASE_OK : BASE_NOMEM;
+	return w->routes && w->timers && w->subscriptions && w->version ? BASE_OK : BASE_NOMEM;
 }
 
 /* ---- life ------------------------------------------------------------------ */

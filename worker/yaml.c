@@ -215,6 +215,26 @@ fail:
 	return err;
 }
 
+static enum base_err read_subscription(struct wrk_yaml *r, const struct base_manifest_key *kind)
+{
+	struct base_manifest_subscription subscription = { 0 };
+	struct wrk_yaml_place seen[WRK_YAML_ROWS] = { { 0 } };
+	struct map map = {
+		.keys = kind->keys, .record = &subscription, .name = kind->name, .seen = seen
+	};
+	char why[BASE_MANIFEST_WHY];
+	enum base_err err = read_map(r, &map);
+
+	if (!err) {
+		err = base_manifest_add_subscription(r->manifest, &subscription, why, sizeof why);
+		if (err)
+			err = wrk_yaml_complain(r, err == BASE_NOMEM ? err : BASE_CONFIG, map.start,
+				"%s: %s", kind->name, why);
+	}
+	base_manifest_subscription_fini(&subscription);
+	return err;
+}
+
 /* The kinds that are served, and who reads them; the schema's table has their keys. */
 static const struct {
 	const char *kind;
@@ -222,6 +242,7 @@ static const struct {
 } readers[] = {
 	{ "http", read_http },
 	{ "timer", read_timer },
+	{ "event", read_subscription },
 };
 
 static enum base_err read_kind(

@@ -3,24 +3,15 @@
 #include <stdlib.h>
 #include <string.h>
 
-#include "base/text.h"
+#include "base/manifest.h"
 #include "broker/core/parts.h"
 
+_Static_assert(BRK_PATTERN_MAX == BASE_MANIFEST_PATTERN_MAX &&
+		       BRK_SUBSCRIPTIONS_MAX == BASE_MANIFEST_SUBSCRIPTIONS_MAX,
+	"the index takes what a manifest may say");
 _Static_assert(BRK_MAX_ITEMS <= STORE_ENTRY_DELIVERIES, "a message is one run at most");
 
 /* ---- subscriptions -------------------------------------------------------- */
-
-static bool is_pattern(const char *text)
-{
-	size_t size = text ? strnlen(text, BRK_PATTERN_MAX + 1) : 0;
-
-	if (size == 0 || size > BRK_PATTERN_MAX || !base_text_is_utf8(text, size))
-		return false;
-	for (size_t i = 0; i < size; i++)
-		if ((uint8_t)text[i] < 0x20 || text[i] == 0x7f)
-			return false;
-	return true;
-}
 
 const char *brk_fan_judge(const Pirn__Manifest *manifest)
 {
@@ -29,11 +20,11 @@ const char *brk_fan_judge(const Pirn__Manifest *manifest)
 	for (size_t i = 0; i < manifest->n_subscriptions; i++) {
 		const Pirn__Subscription *one = manifest->subscriptions[i];
 
-		if (!is_pattern(one->type))
+		if (!one->type || !base_manifest_is_pattern(one->type))
 			return "a subscription's type is not 1 to 255 bytes of text";
-		if (one->source && !is_pattern(one->source))
+		if (one->source && !base_manifest_is_pattern(one->source))
 			return "a subscription's source is not 1 to 255 bytes of text";
-		if (one->subject && !is_pattern(one->subject))
+		if (one->subject && !base_manifest_is_pattern(one->subject))
 			return "a subscription's subject is not 1 to 255 bytes of text";
 	}
 	return NULL;

@@ -200,6 +200,43 @@ static void what_is_left_out_has_its_default(void **state)
 	assert_int_equal(m->n_routes, 0);
 }
 
+static void what_it_subscribes_to(void **state)
+{
+	(void)state;
+	assert_int_equal(
+		read_text(MINIMAL
+			"events:\n"
+			"  - event: { type: \"order.*\" }\n"
+			"  - event:\n"
+			"      subject: vip-*\n"
+			"      type: order.created\n"
+			"      source: /shop/\xc3\xbc\n"
+			"  - http: { method: GET, path: /a }\n"),
+		BASE_OK);
+	assert_int_equal(m->n_subscriptions, 2);
+	assert_string_equal(m->subscriptions[0].type, "order.*");
+	assert_null(m->subscriptions[0].source);
+	assert_null(m->subscriptions[0].subject);
+	assert_string_equal(m->subscriptions[1].type, "order.created");
+	assert_string_equal(m->subscriptions[1].source, "/shop/\xc3\xbc");
+	assert_string_equal(m->subscriptions[1].subject, "vip-*");
+	assert_int_equal(m->n_routes, 1);
+}
+
+static void at_most_64_subscriptions(void **state)
+{
+	char text[8192] = MINIMAL "events:\n";
+
+	(void)state;
+	for (int i = 0; i < 64; i++)
+		snprintf(text + strlen(text), sizeof text - strlen(text),
+			"  - event: { type: t%d }\n", i);
+	assert_int_equal(read_text(text), BASE_OK);
+	assert_int_equal(m->n_subscriptions, 64);
+	strcat(text, "  - event: { type: more }\n");
+	assert_int_equal(read_text(text), BASE_CONFIG);
+}
+
 static void other_shapes_of_the_same(void **state)
 {
 	static const char *const rows[] = {
@@ -303,6 +340,11 @@ static const struct {
 	{ MINIMAL "events:\n  - timer: { name: a, every: 5s, data: { [x]: 1 } }\n", "4:42: timer.data: expected a key, got a list" },
 	{ MINIMAL "events:\n  - timer: { name: a, every: 5s, data: [[[[[[[[[[[[[[[[[1]]]]]]]]]]]]]]]]] }\n", "4:56: timer.data: expected at most 16 lists and mappings in one another" },
 	{ MINIMAL "events:\n  - timer: { name: a, every: 5s, data: *b }\n", "4:40: expected plain data, got an alias" },
+	{ MINIMAL "events:\n  - event: { source: a }\n", "4:12: event.type: is missing; expected a pattern of 1 to 255 bytes such as order.*, without control characters" },
+	{ MINIMAL "events:\n  - event: { type: \"\" }\n", "4:20: event.type: expected a pattern of 1 to 255 bytes such as order.*, without control characters, got \"\"" },
+	{ MINIMAL "events:\n  - event: { type: \"a\\tb\" }\n", "4:20: event.type: expected a pattern of 1 to 255 bytes such as order.*, without control characters, got \"a\\u0009b\"" },
+	{ MINIMAL "events:\n  - event: { type: a, typ: b }\n", "4:23: event: there is no key \"typ\"; did you mean type?" },
+	{ MINIMAL "events:\n  - event: { type: a }\n  - event: { type: a }\n", "5:12: event: is given twice" },
 	{ MINIMAL "events:\n  - queue: { name: a }\n", "4:5: queue: not supported by this version" },
 	{ MINIMAL "events:\n  - http: { method: GET, path: /a }\n    timer: { name: b }\n", "5:5: events: expected one kind an entry, got http and timer" },
 	{ MINIMAL "events:\n  - http: { method: GET, path: /a }\n    http: { method: GET, path: /b }\n", "5:5: events: expected one kind an entry, got http and http" },
@@ -478,6 +520,8 @@ int main(void)
 		cmocka_unit_test_teardown(data_becomes_json, teardown),
 		cmocka_unit_test_teardown(timers_have_bounds, teardown),
 		cmocka_unit_test_teardown(what_is_left_out_has_its_default, teardown),
+		cmocka_unit_test_teardown(what_it_subscribes_to, teardown),
+		cmocka_unit_test_teardown(at_most_64_subscriptions, teardown),
 		cmocka_unit_test_teardown(other_shapes_of_the_same, teardown),
 		cmocka_unit_test_teardown(every_mistake_is_told_at_its_place, teardown),
 		cmocka_unit_test_teardown(a_nul_byte_is_refused, teardown),
