@@ -184,12 +184,14 @@ static void again_event(struct sim *sim, void *arg, uint64_t number)
 	sim_send(sim, sim->calls[number].conn, TO_BROKER, m);
 }
 
-/* In calm a call comes back well; more than can run at once, or than a small broker takes, may be
- * too much even then, and is to be sent again (whether that is right is flow.c's matter). */
+/* In calm a call comes back well; more than can run at once, or than a small broker or a short queue takes,
+ * may be too much even then, where events that fan out fill the workers, and is to be sent again (whether
+ * that is right is flow.c's matter). */
 static void check_calm(struct sim *sim, uint32_t number, uint32_t kind, const Pirn__Item *item)
 {
 	struct sim_call *call = &sim->calls[number];
-	bool given_up = item->reason == PIRN__REASON__OVERLOADED;
+	bool given_up = item->reason == PIRN__REASON__OVERLOADED ||
+			item->reason == PIRN__REASON__QUEUE_FULL;
 
 	if (!call->must_succeed)
 		return;

@@ -9,6 +9,7 @@ struct sent {
 	const char *service, *type, *source, *subject, *data, *key;
 	uint32_t flags;
 	bool call;
+	const char *timer; /* from slot 0 to slot 1000; SKIP_SLOT in flags: data must be "" */
 };
 
 /* Slots, numbers and ids count from slot on. */
@@ -43,6 +44,9 @@ static void send(struct asked *k, uint32_t slot, const struct sent *list, size_t
 				(uint8_t *)(uintptr_t)list[i].key };
 			item->hash = (ProtobufCBinaryData){ 16, (uint8_t *)ASKED_HASH };
 		}
+		item->timer = (char *)(uintptr_t)list[i].timer;
+		item->has_slot_ms = item->timer != NULL;
+		item->slot_ms = 1000;
 		item->data_size = (uint32_t)strlen(data);
 		memcpy(body + size, data, strlen(data));
 		size += strlen(data);
@@ -454,6 +458,52 @@ static void test_lost_reply(void **state)
 	asked_free(k);
 }
 
+/* A slot is one service's: it neither fans out nor shares a fate. */
+static void test_timers_do_not_fan_out(void **state)
+{
+	struct asked *k = orders(0);
+	struct sent sent[] = { { .type = "order.created", .flags = TOGETHER },
+		{ .service = "hello", .timer = "nightly" } };
+
+	(void)state;
+	send(k, 1, &(struct sent){ .type = "order.created", .timer = "nightly" }, 1);
+	rig_is_refused(&k->rig, 1, PIRN__REASON__MALFORMED);
+	all_are_refused(k, sent, 2, PIRN__REASON__MALFORMED);
+	sent[0] = (struct sent){ .service = "hello", .timer = "nightly", .flags = TOGETHER };
+	sent[1] = (struct sent){ .type = "order.created" };
+	all_are_refused(k, sent, 2, PIRN__REASON__MALFORMED);
+	assert_false(brk_core_pending(k->rig.core));
+	asked_free(k);
+}
+
+/* Slots with and without an event, and events for none, one and two, in one commit, whose reply is lost. */
+static void test_beside_timers(void **state)
+{
+	struct asked *k = orders(0);
+	struct sent sent[] = { { .type = "order.created" },
+		{ .service = "hello",
+			.timer = "skipped",
+			.flags = PIRN__ITEM_FLAG__SKIP_SLOT,
+			.data = "" },
+		{ .type = "order.paid" }, { .service = "hello", .data = "x" }, { .type = "nobody" } };
+
+	(void)state;
+	send(k, 1, sent, 5);
+	tiny_turn(k->t);
+	assert_int_equal(k->t->n_asks[BRK_ASK_STORE], 1);
+	assert_int_equal(k->t->n, 1);
+	assert_int_equal(k->t->entries[0].n, 4);
+	assert_int_equal(k->t->timer.last_ms, 1000);
+	tiny_cut(k->t);
+	tiny_connect(k->t, true);
+	tiny_pass(k->t, 2000);
+	assert_int_equal(rig_figures(&k->rig).accepted, 3);
+	assert_int_equal(rig_figures(&k->rig).events_ready, 4);
+	assert_int_equal(rig_figures(&k->rig).events_refused, 0);
+	assert_int_equal(k->t->entries[0].n, 4);
+	asked_free(k);
+}
+
 /* ---- what is told of it ----------------------------------------------------------- */
 
 static void test_each_is_told(void **state)
@@ -659,6 +709,8 @@ int main(void)
 		cmocka_unit_test(test_a_full_entry),
 		cmocka_unit_test(test_duplicates),
 		cmocka_unit_test(test_lost_reply),
+		cmocka_unit_test(test_timers_do_not_fan_out),
+		cmocka_unit_test(test_beside_timers),
 		cmocka_unit_test(test_each_is_told),
 		cmocka_unit_test(test_waits_for_all),
 		cmocka_unit_test(test_cancelled),
