@@ -1,8 +1,7 @@
-/* Who may free what, and when. hiredis's context (ac) ends in exactly one of two
- * ways: hiredis frees it inside redisAsyncHandleRead/Write (an error), or we call
- * redisAsyncFree while no hiredis frame is on the stack (busy is false). Both go
- * through the cleanup hook, where ac becomes NULL and the poll handle is closed;
- * the link itself goes when that handle is closed and its owner has let go.
+/* Who may free what, and when. The context (c) is ours alone: it goes, and the poll handle
+ * is closed, when the owner lets go and none of our frames is on the stack (depth is 0);
+ * the link itself goes when that handle is closed. A link that is lost watches nothing any
+ * more and waits for its owner.
  */
 #include "store/link.h"
 
@@ -12,9 +11,9 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/socket.h>
 #include <unistd.h>
 
-#include <hiredis/async.h>
 #include <hiredis/hiredis.h>
 
 #define KEPT_BYTES (64u * 1024) /* of the buffer of what is to be written, while it is empty */
@@ -22,106 +21,53 @@
 
 struct store_link {
 	uv_poll_t poll;
-	struct net_loop *loop;
 	struct net_hook *hook;
-	redisAsyncContext *ac;
+	redisContext *c;
 	struct store_link_events events;
+	size_t unread; /* bytes of the reply that is arriving */
 	int watched;   /* UV_READABLE | UV_WRITABLE */
-	bool has_poll; /* the handle is open or closing */
-	bool owned;    /* the owner has not let go */
-	bool told;     /* on_lost was called */
-	bool opened, told_open;
-	bool dirty;   /* hiredis has something to write */
-	bool busy;    /* a hiredis frame is on the stack */
-	bool writing; /* and it is redisAsyncHandleWrite */
+	unsigned depth;
+	bool owned; /* the owner has not let go */
+	bool told;  /* on_lost was called */
+	bool opened;
+	bool dirty; /* there is something to write */
 };
-
-static void maybe_free(struct store_link *l)
-{
-	if (!l->owned && !l->ac && !l->has_poll)
-		free(l);
-}
 
 static void on_closed(uv_handle_t *handle)
 {
-	struct store_link *l = handle->data;
-	l->has_poll = false;
-	maybe_free(l);
+	free(handle->data);
 }
 
-/* The connection cannot be trusted any more: with an error in it hiredis ends it before it reads or writes. */
-static enum base_err lose_it(struct store_link *l)
+/* With it everything that is ours goes, but the struct: libuv has it until on_closed. */
+static void end(struct store_link *l)
 {
-	l->ac->c.err = REDIS_ERR_OOM;
-	snprintf(l->ac->c.errstr, sizeof l->ac->c.errstr, "Out of memory");
-	return BASE_NOMEM;
+	net_loop_unhook(&l->hook);
+	uv_close((uv_handle_t *)&l->poll, on_closed); /* before its descriptor is closed */
+	redisFree(l->c);
+	l->c = NULL;
 }
 
-/* hiredis 0.14 makes a new buffer after each write, and falls when there is no memory for it. So what an open
- * connection has to say is written here, out of its buffer, which stays; hiredis only hears of the end. */
-static void write_out(redisAsyncContext *ac)
+static void enter(struct store_link *l)
 {
-	redisContext *c = &ac->c;
-	size_t size = sdslen(c->obuf);
-	ssize_t n = c->err || size == 0 ? 0 : write(c->fd, c->obuf, size);
-	sds small;
-	if (n < 0 && errno != EAGAIN && errno != EINTR) {
-		c->err = REDIS_ERR_IO;
-		snprintf(c->errstr, sizeof c->errstr, "%s", strerror(errno));
-	}
-	if (c->err) {
-		redisAsyncHandleWrite(ac); /* ends the connection */
-		return;
-	}
-	if (n > 0)
-		sdsrange(c->obuf, (int)n, -1);
-	if (sdslen(c->obuf) == 0 && sdsavail(c->obuf) > KEPT_BYTES && (small = sdsempty())) {
-		sdsfree(c->obuf);
-		c->obuf = small;
-	}
-	if (sdslen(c->obuf) > 0)
-		ac->ev.addWrite(ac->ev.data);
-	else
-		ac->ev.delWrite(ac->ev.data);
+	l->depth++;
 }
 
-static void handle_write(redisAsyncContext *ac)
+static void leave(struct store_link *l)
 {
-	if (ac->c.flags & REDIS_CONNECTED)
-		write_out(ac);
-	else
-		redisAsyncHandleWrite(ac);
+	if (--l->depth == 0 && !l->owned)
+		end(l);
 }
 
-/* Runs one of hiredis's entry points, and frees what it was asked to free meanwhile. */
-static void enter(struct store_link *l, void (*handle)(redisAsyncContext *ac))
+static bool is_alive(const struct store_link *l)
 {
-	l->busy = true;
-	l->writing = handle == handle_write;
-	handle(l->ac);
-	l->busy = l->writing = false;
-	if (!l->owned && l->ac)
-		redisAsyncFree(l->ac);
-	if (l->ac && l->opened && !l->told_open && l->owned) {
-		l->told_open = true;
-		l->events.on_open(l->events.arg);
-	}
+	return l->owned && !l->told;
 }
 
-static void on_poll(uv_poll_t *poll, int status, int events)
-{
-	struct store_link *l = poll->data;
-	if (status < 0) /* whatever it is, the system call that hiredis makes next will say it */
-		events = l->watched;
-	if (l->ac && (events & UV_READABLE))
-		enter(l, redisAsyncHandleRead);
-	if (l->ac && (events & UV_WRITABLE))
-		enter(l, handle_write);
-}
+static void on_poll(uv_poll_t *poll, int status, int events);
 
 static void watch(struct store_link *l, int events)
 {
-	if (events == l->watched || !l->ac)
+	if (events == l->watched)
 		return;
 	l->watched = events;
 	if (events)
@@ -130,82 +76,69 @@ static void watch(struct store_link *l, int events)
 		uv_poll_stop(&l->poll);
 }
 
-/* ---- hiredis's hooks */
-
-static void add_read(void *arg)
+static void lose(struct store_link *l, const char *why)
 {
-	struct store_link *l = arg;
-	watch(l, l->watched | UV_READABLE);
-}
-
-static void del_read(void *arg)
-{
-	struct store_link *l = arg;
-	watch(l, l->watched & ~UV_READABLE);
-}
-
-/* Called inside redisAsyncHandleWrite it means that the socket is full. Otherwise FLUSH is soon
- * enough. */
-static void add_write(void *arg)
-{
-	struct store_link *l = arg;
-	if (!l->opened || l->writing)
-		watch(l, l->watched | UV_WRITABLE);
-	l->dirty = true;
-}
-
-static void del_write(void *arg)
-{
-	struct store_link *l = arg;
-	l->dirty = false;
-	watch(l, l->watched & ~UV_WRITABLE);
-}
-
-/* 1.x calls it twice. */
-static void cleanup(void *arg)
-{
-	struct store_link *l = arg;
-	if (!l->ac)
+	if (!is_alive(l))
 		return;
-	l->ac = NULL;
-	net_loop_unhook(&l->hook);
-	uv_close((uv_handle_t *)&l->poll, on_closed);
+	l->told = true;
+	watch(l, 0);
+	l->events.on_lost(l->events.arg, why && *why ? why : "the connection was closed");
+}
+
+/* ---- connecting, writing */
+
+/* hiredis would make a new buffer after each write, and 0.14 falls when there is no memory for it: so what there
+ * is to say is written here, out of its buffer, which stays. */
+static void write_out(struct store_link *l)
+{
+	redisContext *c = l->c;
+	size_t size = sdslen(c->obuf);
+	ssize_t n = size == 0 ? 0 : write(c->fd, c->obuf, size);
+	sds small;
+
+	if (n < 0 && errno != EAGAIN && errno != EINTR) {
+		lose(l, strerror(errno));
+		return;
+	}
+	if (n > 0)
+		sdsrange(c->obuf, (int)n, -1);
+	if (sdslen(c->obuf) == 0 && sdsavail(c->obuf) > KEPT_BYTES && (small = sdsempty())) {
+		sdsfree(c->obuf);
+		c->obuf = small;
+	}
+	l->dirty = sdslen(c->obuf) > 0;
+	watch(l, l->dirty ? UV_READABLE | UV_WRITABLE : UV_READABLE);
+}
+
+static void finish_connect(struct store_link *l)
+{
+	int error = 0;
+	socklen_t size = sizeof error;
+
+	if (getsockopt(l->c->fd, SOL_SOCKET, SO_ERROR, &error, &size) != 0)
+		error = errno;
+	if (error) {
+		lose(l, strerror(error));
+		return;
+	}
+	l->opened = true;
+	watch(l, UV_READABLE);
+	l->events.on_open(l->events.arg);
 }
 
 static bool flush(void *arg)
 {
 	struct store_link *l = arg;
-	if (l->ac && l->opened && l->dirty && !(l->watched & UV_WRITABLE))
-		enter(l, handle_write);
+
+	if (!l->opened || !l->dirty || !is_alive(l) || (l->watched & UV_WRITABLE))
+		return false;
+	enter(l);
+	write_out(l);
+	leave(l);
 	return false;
 }
 
-/* ---- hiredis's events */
-
-static void lost(struct store_link *l, const redisAsyncContext *ac)
-{
-	if (!l->owned || l->told)
-		return;
-	l->told = true;
-	l->events.on_lost(
-		l->events.arg, ac->c.errstr[0] ? ac->c.errstr : "the connection was closed");
-}
-
-static void on_connect(const redisAsyncContext *ac, int status)
-{
-	struct store_link *l = ac->data;
-	if (status != REDIS_OK) {
-		lost(l, ac);
-		return;
-	}
-	l->opened = true; /* on_open comes when hiredis has nothing to write yet: see write_out */
-}
-
-static void on_disconnect(const redisAsyncContext *ac, int status)
-{
-	(void)status;
-	lost(ac->data, ac);
-}
+/* ---- replies */
 
 static struct store_reply view(const redisReply *reply)
 {
@@ -243,30 +176,68 @@ struct store_reply store_reply_at(const struct store_reply *array, size_t i)
 	return view(((redisReply *const *)array->items)[i]);
 }
 
-static void on_reply(redisAsyncContext *ac, void *reply, void *arg)
+/* UNTRUSTED: whoever is at the other end. What has a place in the protocol is handed on, whether it was asked for
+ * or not; redis.c knows what was. */
+static void hand_on(struct store_link *l)
 {
-	struct store_link *l = ac->data;
-	(void)arg;
-	if (!reply) {
-		lost(l, ac);
+	void *reply = NULL;
+
+	while (is_alive(l)) {
+		if (redisReaderGetReply(l->c->reader, &reply) != REDIS_OK) {
+			lose(l, l->c->reader->errstr);
+			return;
+		}
+		if (!reply)
+			return;
+		struct store_reply seen = view(reply);
+		l->unread = l->c->reader->len - l->c->reader->pos;
+		l->events.on_reply(l->events.arg, &seen);
+		freeReplyObject(reply);
+	}
+}
+
+static void read_in(struct store_link *l)
+{
+	size_t before = l->c->reader->len;
+
+	if (redisBufferRead(l->c) != REDIS_OK) {
+		lose(l, l->c->errstr);
 		return;
 	}
-	struct store_reply seen = view(reply);
-	if (l->owned && !l->told)
-		l->events.on_reply(l->events.arg, &seen);
+	l->unread += l->c->reader->len - before;
+	hand_on(l);
+	if (l->events.max_reply && l->unread > l->events.max_reply)
+		lose(l, STORE_LINK_TOO_LARGE);
+}
+
+static void on_poll(uv_poll_t *poll, int status, int events)
+{
+	struct store_link *l = poll->data;
+
+	if (status < 0) /* whatever it is, the system call that comes next will say it */
+		events = l->watched;
+	enter(l);
+	if (!l->opened)
+		finish_connect(l);
+	else if (events & UV_READABLE)
+		read_in(l);
+	if (is_alive(l) && l->opened && (events & UV_WRITABLE))
+		write_out(l);
+	leave(l);
 }
 
 /* ---- life */
 
-static redisAsyncContext *dial(const char *address, uint16_t port, char *why, size_t why_room)
+static redisContext *dial(const char *address, uint16_t port, char *why, size_t why_room)
 {
-	redisAsyncContext *ac =
-		port ? redisAsyncConnect(address, port) : redisAsyncConnectUnix(address);
-	if (ac && !ac->err)
-		return ac;
-	snprintf(why, why_room, "%s", ac ? ac->errstr : base_err_text(BASE_NOMEM));
-	if (ac)
-		redisAsyncFree(ac);
+	redisContext *c =
+		port ? redisConnectNonBlock(address, port) : redisConnectUnixNonBlock(address);
+
+	if (c && !c->err)
+		return c;
+	snprintf(why, why_room, "%s", c ? c->errstr : base_err_text(BASE_NOMEM));
+	if (c)
+		redisFree(c);
 	return NULL;
 }
 
@@ -274,35 +245,26 @@ enum base_err store_link_new(struct net_loop *loop, const char *address, uint16_
 	const struct store_link_events *events, struct store_link **out, char *why, size_t why_room)
 {
 	struct store_link *l = calloc(1, sizeof *l);
-	redisAsyncContext *ac = NULL;
+	redisContext *c = NULL;
 	snprintf(why, why_room, "%s", base_err_text(BASE_NOMEM));
 	if (!l || net_loop_hook(loop, NET_FLUSH, flush, l, &l->hook) != BASE_OK)
 		goto fail;
-	if (!(ac = dial(address, port, why, why_room)))
+	if (!(c = dial(address, port, why, why_room)))
 		goto fail;
-	if (uv_poll_init(net_loop_uv(loop), &l->poll, ac->c.fd) != 0) {
+	if (uv_poll_init(net_loop_uv(loop), &l->poll, c->fd) != 0) {
 		snprintf(why, why_room, "the loop cannot watch the socket");
 		goto fail;
 	}
 	l->poll.data = l;
-	l->loop = loop;
-	l->ac = ac;
+	l->c = c;
 	l->events = *events;
-	l->has_poll = l->owned = true;
-	ac->data = ac->ev.data = l;
-	ac->ev.addRead = add_read;
-	ac->ev.delRead = del_read;
-	ac->ev.addWrite = add_write;
-	ac->ev.delWrite = del_write;
-	ac->ev.cleanup = cleanup;
-	redisAsyncSetDisconnectCallback(ac, on_disconnect);
-	redisAsyncSetConnectCallback(
-		ac, on_connect); /* asks for the write event that says "connected" */
+	l->owned = true;
+	watch(l, UV_WRITABLE); /* which says that it is connected, or why not */
 	*out = l;
 	return BASE_OK;
 fail:
-	if (ac)
-		redisAsyncFree(ac);
+	if (c)
+		redisFree(c);
 	if (l)
 		net_loop_unhook(&l->hook);
 	free(l);
@@ -316,10 +278,19 @@ void store_link_free(struct store_link **lp)
 		return;
 	*lp = NULL;
 	l->owned = false;
-	if (l->ac && !l->busy)
-		redisAsyncFree(l->ac); /* → cleanup → on_closed */
-	else
-		maybe_free(l);
+	if (l->depth == 0)
+		end(l);
+}
+
+/* A command that found no memory is not there in part. */
+static enum base_err append(struct store_link *l, const char **words, const size_t *sizes, size_t n)
+{
+	if (redisAppendCommandArgv(l->c, (int)n, words, sizes) == REDIS_OK) {
+		l->dirty = true;
+		return BASE_OK;
+	}
+	l->c->err = 0;
+	return BASE_NOMEM;
 }
 
 enum base_err store_link_send(struct store_link *l, const struct store_arg *args, size_t n_args)
@@ -328,7 +299,7 @@ enum base_err store_link_send(struct store_link *l, const struct store_arg *args
 	size_t few_sizes[FEW_ARGS], *sizes = few_sizes;
 	enum base_err err = BASE_NOMEM;
 	assert(n_args > 0 && n_args <= INT_MAX);
-	if (!l->ac || l->told)
+	if (!is_alive(l))
 		return BASE_UNAVAILABLE;
 	if (n_args > FEW_ARGS) { /* a turn's Function: thousands */
 		words = calloc(n_args, sizeof *words);
@@ -339,12 +310,7 @@ enum base_err store_link_send(struct store_link *l, const struct store_arg *args
 			words[i] = args[i].data ? args[i].data : "";
 			sizes[i] = args[i].size;
 		}
-		const redisCallback *last = l->ac->replies.tail;
-		int rc = redisAsyncCommandArgv(l->ac, on_reply, NULL, (int)n_args, words, sizes);
-		err = rc == REDIS_OK ? BASE_OK : BASE_UNAVAILABLE;
-		if (!err && l->ac->replies.tail == last)
-			err = lose_it(
-				l); /* 0.14 took it without a callback, and would fall over the reply */
+		err = append(l, words, sizes, n_args);
 	}
 	if (words != few_words)
 		free(words);

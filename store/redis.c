@@ -231,6 +231,8 @@ static void on_open(void *arg)
 static void on_lost(void *arg, const char *why)
 {
 	struct store_redis *r = arg;
+	if (strcmp(why, STORE_LINK_TOO_LARGE) == 0)
+		r->stats.too_large++;
 	if (r->phase == STORE_UP)
 		store_redis_drop(r, "the connection to Redis broke: %s", why);
 	else
@@ -250,9 +252,26 @@ static void heed(struct store_redis *r, const struct store_reply *reply)
 			r, false); /* FUNCTION FLUSH, or a failover to a server that had none */
 }
 
+static bool is_message(const struct store_reply *reply)
+{
+	struct store_reply kind;
+	if (reply->type != STORE_ARRAY || reply->n < 3)
+		return false;
+	kind = store_reply_at(reply, 0);
+	return kind.type == STORE_STR &&
+	       (strcmp(kind.text, "message") == 0 || strcmp(kind.text, "pmessage") == 0);
+}
+
 static void on_reply(void *arg, const struct store_reply *reply)
 {
 	struct store_redis *r = arg;
+	if (r->conf.on_message && is_message(reply)) {
+		enter(r);
+		r->heard_at = store_redis_now_ms(r);
+		r->conf.on_message(r->events.arg, reply);
+		leave(r);
+		return;
+	}
 	if (!r->n) { /* UNTRUSTED: an answer that nobody asked for */
 		store_redis_drop(r, "Redis sent a reply that belongs to no command");
 		return;
@@ -271,7 +290,7 @@ static void on_reply(void *arg, const struct store_reply *reply)
 
 struct store_link_events store_redis_link_events(struct store_redis *r)
 {
-	return (struct store_link_events){ on_open, on_reply, on_lost, r };
+	return (struct store_link_events){ on_open, on_reply, on_lost, r, r->conf.max_reply };
 }
 
 /* ---- time */
@@ -340,7 +359,7 @@ enum base_err store_redis_new(struct net_loop *loop, const struct store_redis_co
 	*why = NULL;
 	if (!r || (err = copy_conf(r, conf)) || (err = store_url_parse(conf->url, &r->url, why)))
 		goto fail;
-	signal(SIGPIPE, SIG_IGN); /* hiredis 0.14 writes without MSG_NOSIGNAL */
+	signal(SIGPIPE, SIG_IGN);
 	base_rand_system(&seed, sizeof seed);
 	base_rand_init(&r->rand, seed);
 	r->loop = loop;

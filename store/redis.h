@@ -1,5 +1,5 @@
-/* The connection to Redis: asynchronous hiredis with our own libuv adapter, in the
- * loop. It resolves, connects, logs in, selects, loads our Functions, reconnects
+/* The connection to Redis: hiredis's parser with our own libuv adapter, in the loop.
+ * It resolves, connects, logs in, selects, loads our Functions, reconnects
  * with jittered back-off, bounds what is under way, and gives each command a
  * deadline. One connection; commands are answered in the order they were given.
  *
@@ -13,9 +13,13 @@
  * READONLY or LOADING later has changed its part (a failover): the connection is
  * dropped, and the name is resolved anew.
  *
+ * The server may be somebody else's (the gateway reads events out of such), and then
+ * anything: what it says is UNTRUSTED, and max_reply bounds it. SUBSCRIBE and its like are
+ * commands with one answer (one channel, one pattern each); what is published comes by
+ * on_message, and as RESP2 has it, such a connection takes nothing else meanwhile.
+ *
  * url: redis://[[user]:password@]host[:port][/db], or unix://[[user]:password@]/path[?db=n].
- * SIGPIPE is ignored in the process from the first store_redis_new on: hiredis 0.14
- * needs it.
+ * SIGPIPE is ignored in the process from the first store_redis_new on: we write(2) to sockets.
  *
  * link.c is the only file that includes hiredis; 0.14 (Debian 12) and 1.x both do.
  */
@@ -63,6 +67,9 @@ struct store_redis_conf {
 	uint32_t command_ms;       /* 0: 5,000; per command */
 	uint32_t max_commands;     /* 0: 4,096 under way */
 	uint64_t max_bytes;        /* 0: 16 MiB of commands under way */
+	size_t max_reply;          /* bytes; a larger reply drops the connection. 0: no bound */
+	/* What was published, in order, with the events' arg: an array whose first element is message or pmessage. */
+	store_reply_fn *on_message;
 	/* Source of Redis Functions to load at each connect; NULL: none. Its first line is
 	 * "#!lua name=NAME", one line of it is "local revision = N", and it registers
 	 * NAME_revision, which returns N: a library in Redis is replaced only by a newer one. */
@@ -96,6 +103,7 @@ struct store_redis_stats {
 	uint64_t unknown;      /* lost with a connection */
 	uint64_t connects;     /* times it was up */
 	uint64_t open;         /* commands under way now */
+	uint64_t too_large;    /* connections that a reply over max_reply ended */
 };
 const struct store_redis_stats *store_redis_stats(const struct store_redis *r);
 

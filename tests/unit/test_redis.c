@@ -612,6 +612,155 @@ static void forbidden_settings_are_unknown(void **state)
 	fixture_fini(&f);
 }
 
+/* ---- what is published */
+
+struct heard {
+	struct fixture *f;
+	unsigned n;
+	bool wrong;
+};
+
+static struct heard heard;
+
+/* Events and messages have one arg, which is the fixture's. */
+static void hear(void *arg, const struct store_reply *reply)
+{
+	char expected[16];
+	struct store_reply text = store_reply_at(reply, reply->n - 1);
+	assert_ptr_equal(arg, heard.f);
+	snprintf(expected, sizeof expected, "%u", heard.n++);
+	heard.wrong |= text.type != STORE_STR || strcmp(text.text, expected) != 0;
+}
+
+static void what_is_published_comes_in_order(void **state)
+{
+	(void)state;
+	struct fixture f;
+	struct answer subscribed = { 0 }, unsubscribed = { 0 }, pong = { 0 };
+	heard = (struct heard){ .f = &f };
+	open_up(&f, &(struct store_redis_conf){
+			    .url = harness_redis_url(server), .on_message = hear });
+	assert_int_equal(
+		COMMAND(&f, &subscribed, STORE_ARG("PSUBSCRIBE"), STORE_ARG("news*")), BASE_OK);
+	WAIT_FOR(&f, subscribed.came);
+	assert_int_equal(subscribed.type, STORE_ARRAY);
+	for (unsigned i = 0; i < 100; i++)
+		free(harness_redis_command(server, "PUBLISH news-%u %u", i % 3, i));
+	WAIT_FOR(&f, heard.n == 100);
+	assert_false(heard.wrong);
+	assert_int_equal(
+		COMMAND(&f, &unsubscribed, STORE_ARG("PUNSUBSCRIBE"), STORE_ARG("news*")), BASE_OK);
+	assert_int_equal(COMMAND(&f, &pong, STORE_ARG("PING")), BASE_OK);
+	WAIT_FOR(&f, pong.came);
+	assert_string_equal(pong.text, "PONG");
+	assert_int_equal(f.downs, 0);
+	fixture_fini(&f);
+}
+
+/* ---- who is no Redis */
+
+/* Says something to whoever connects, again and again as long as he stays. */
+struct liar {
+	uv_tcp_t server, peer;
+	uv_write_t write;
+	char url[64];
+	const char *says;
+	size_t size;
+	bool busy;
+};
+
+static void on_written(uv_write_t *write, int status)
+{
+	struct liar *l = write->data;
+	uv_buf_t buf = uv_buf_init((char *)(uintptr_t)l->says, (unsigned)l->size);
+	if (status != 0 || uv_write(&l->write, (uv_stream_t *)&l->peer, &buf, 1, on_written) != 0)
+		l->busy = false;
+}
+
+static void on_peer(uv_stream_t *stream, int status)
+{
+	struct liar *l = stream->data;
+	assert_int_equal(status, 0);
+	if (l->peer.data)
+		return; /* the second one waits for ever */
+	uv_tcp_init(stream->loop, &l->peer);
+	l->peer.data = l;
+	assert_int_equal(uv_accept(stream, (uv_stream_t *)&l->peer), 0);
+	l->busy = true;
+	on_written(&l->write, 0);
+}
+
+static void lie(struct liar *l, struct fixture *f, const char *says, size_t size)
+{
+	struct sockaddr_in at;
+	int room = sizeof at;
+	*l = (struct liar){ .says = says, .size = size };
+	l->write.data = l->server.data = l;
+	uv_tcp_init(net_loop_uv(f->loop), &l->server);
+	uv_ip4_addr("127.0.0.1", 0, &at);
+	assert_int_equal(uv_tcp_bind(&l->server, (struct sockaddr *)&at, 0), 0);
+	assert_int_equal(uv_listen((uv_stream_t *)&l->server, 4, on_peer), 0);
+	assert_int_equal(uv_tcp_getsockname(&l->server, (struct sockaddr *)&at, &room), 0);
+	snprintf(l->url, sizeof l->url, "redis://127.0.0.1:%u", ntohs(at.sin_port));
+}
+
+static void end_lie(struct liar *l, struct fixture *f)
+{
+	WAIT_FOR(f, !l->busy);
+	uv_close((uv_handle_t *)&l->server, NULL);
+	uv_close((uv_handle_t *)&l->peer, NULL);
+}
+
+static void answers_that_nobody_asked_for(void **state)
+{
+	static const struct {
+		const char *says, *why;
+	} lies[] = {
+		{ "+OK ready\r\n", "belongs to no command" }, /* as a mail server says it */
+		{ "*3\r\n$7\r\nmessage\r\n$1\r\na\r\n$1\r\nb\r\n", "belongs to no command" },
+		{ "*0\r\n*-1\r\n$-1\r\n:1\r\n", "belongs to no command" },
+		{ "HTTP/1.1 400 Bad Request\r\n\r\n", "Protocol error" },
+		{ "*1\r\n*1\r\n*1\r\n*1\r\n*1\r\n*1\r\n*1\r\n*1\r\n*1\r\n*1\r\n*1\r\n*1\r\n", "" },
+	};
+	(void)state;
+	for (size_t i = 0; i < sizeof lies / sizeof lies[0]; i++) {
+		struct fixture f;
+		struct liar l;
+		fixture_init(&f);
+		lie(&l, &f, lies[i].says, strlen(lies[i].says));
+		fixture_connect(&f, &(struct store_redis_conf){ .url = l.url });
+		WAIT_FOR(&f, f.downs == 1);
+		if (!strstr(f.why, lies[i].why))
+			print_error("%s: %s\n", lies[i].says, f.why);
+		assert_non_null(strstr(f.why, lies[i].why));
+		end_lie(&l, &f);
+		fixture_fini(&f);
+	}
+}
+
+/* A text without an end, and an array whose elements are texts like it. */
+static void an_answer_that_never_ends(void **state)
+{
+	static const char *const lies[] = { "$1000000000\r\n", "*100000000\r\n" };
+	static char text[1 << 16];
+	(void)state;
+	for (size_t i = 0; i < sizeof lies / sizeof lies[0]; i++) {
+		struct fixture f;
+		struct liar l;
+		size_t head = strlen(lies[i]);
+		fixture_init(&f);
+		for (size_t at = 0; at < sizeof text; at++)
+			text[at] = at < head ? lies[i][at] : ":1\r\n"[(at - head) % 4];
+		lie(&l, &f, text, head + (sizeof text - head) / 4 * 4);
+		/* 64 KiB of numbers, or the second copy: its array is the next element of the first. */
+		fixture_connect(&f, &(struct store_redis_conf){ .url = l.url, .max_reply = 256u << 10 });
+		WAIT_FOR(&f, f.downs == 1);
+		assert_int_equal(store_redis_stats(f.redis)->too_large, 1);
+		end_lie(&l, &f);
+		fixture_fini(&f);
+	}
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
@@ -638,6 +787,9 @@ int main(void)
 		cmocka_unit_test(the_newer_library_stays),
 		cmocka_unit_test(a_flushed_library_comes_back),
 		cmocka_unit_test(a_library_without_revision_is_replaced),
+		cmocka_unit_test(what_is_published_comes_in_order),
+		cmocka_unit_test(answers_that_nobody_asked_for),
+		cmocka_unit_test(an_answer_that_never_ends),
 		cmocka_unit_test(settings_are_judged),
 		cmocka_unit_test(forbidden_settings_are_unknown),
 	};
