@@ -350,7 +350,8 @@ $(eval $(call floor_archive,simredis))
 $(B)/tests/unit/test_sim_redis: $(call archives,simredis)
 
 # Only the core and what it may stand on: the linker proves that the core does no I/O of ours.
-$(B)/tests/sim: $(call objects,$(wildcard tests/sim/*.c)) $(call archives,simredis core base proto)
+# And two pure parts of others: its clients run timers as gateways do.
+$(B)/tests/sim: $(call objects,$(wildcard tests/sim/*.c) gateway/plan.c client/clock.c) $(call archives,simredis core base proto)
 	$(call say,LINK,$@)
 	@mkdir -p $(@D)
 	$(Q)$(link) -o $@ $(filter %.o,$^) $(group) $(TEST_LIBS) $(CORE_LIBS)

@@ -108,6 +108,10 @@ static struct sim_message *control_of(
 		add_registry(m, a->control);
 	if (a->message == PIRN__KIND__WELCOME)
 		m->refused = ((const Pirn__Welcome *)(const void *)a->control)->refused != NULL;
+	if (a->message == PIRN__KIND__BEAT && a->control) {
+		m->now_ms = ((const Pirn__Beat *)(const void *)a->control)->now_ms;
+		sim_timers_told_time(sim, m->now_ms);
+	}
 	if (a->message == PIRN__KIND__BYE)
 		memset(&conn->shadow, 0, sizeof conn->shadow);
 	if (a->message == PIRN__KIND__RESYNC) {

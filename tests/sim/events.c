@@ -166,6 +166,16 @@ static void add_key(const struct sim_event *e, struct sim_item *item)
 	item->pb.hash = (ProtobufCBinaryData){ 16, item->hash };
 }
 
+static void add_slot(const struct sim_event *e, struct sim_item *item)
+{
+	if (!e->slot.is)
+		return;
+	item->pb.timer = (char *)(uintptr_t)sim_timer_name(e->slot.timer);
+	item->pb.has_previous_ms = item->pb.has_slot_ms = true;
+	item->pb.previous_ms = e->slot.previous_ms;
+	item->pb.slot_ms = e->slot.slot_ms;
+}
+
 static void add_item(struct sim *sim, struct sim_message *m, uint32_t number)
 {
 	struct sim_event *e = &sim->events[number];
@@ -193,6 +203,7 @@ static void add_item(struct sim *sim, struct sim_message *m, uint32_t number)
 	item->pb.has_delay_ms = e->delay_ms > 0;
 	item->pb.delay_ms = e->delay_ms;
 	add_key(e, item);
+	add_slot(e, item);
 }
 
 static void give_up_event(struct sim *sim, void *arg, uint64_t number)
@@ -200,9 +211,11 @@ static void give_up_event(struct sim *sim, void *arg, uint64_t number)
 	struct sim_event *e = &sim->events[number];
 
 	(void)arg;
-	if (e->state == EVENT_SENT || e->state == EVENT_WAITS)
-		e->state = EVENT_UNKNOWN;
+	if (e->state != EVENT_SENT && e->state != EVENT_WAITS)
+		return;
+	e->state = EVENT_UNKNOWN;
 	follow(sim, (uint32_t)number);
+	sim_timers_answered(sim, (uint32_t)number, 0, NULL);
 }
 
 static void send_one(struct sim *sim, struct sim_conn *conn, struct sim_message *m, uint32_t number)
@@ -246,6 +259,33 @@ static struct sim_conn *any_link(struct sim *sim, const struct sim_proc *proc, b
 			return conn;
 	}
 	return NULL;
+}
+
+/* With ACK_MEMORY or without: a slot is on disk before it is ACCEPTED. */
+bool sim_event_submit_slot(
+	struct sim *sim, struct sim_proc *proc, const struct sim_slot *slot, uint32_t *number)
+{
+	struct sim_conn *conn = any_link(sim, proc, false);
+	struct sim_message *m;
+	struct sim_event *e;
+
+	if (!conn)
+		return false;
+	*number = new_event(sim, proc, false, false);
+	e = &sim->events[*number];
+	e->slot = *slot;
+	e->service = sim_timer_service(sim, slot->timer);
+	e->key = 0;
+	e->delay_ms = 0;
+	if (slot->skip) {
+		e->flags |= PIRN__ITEM_FLAG__SKIP_SLOT;
+		e->size = 0;
+	}
+	m = sim_message_new(PIRN__KIND__SUBMIT);
+	send_one(sim, conn, m, *number);
+	sim_at(sim, e->give_up_at, give_up_event, NULL, *number);
+	sim_send(sim, conn, TO_BROKER, m);
+	return true;
 }
 
 static void again_event(struct sim *sim, void *arg, uint64_t number)
@@ -344,7 +384,8 @@ void sim_event_decided(struct sim *sim, const struct brk_action *a)
 	SIM_CHECK(sim, a->message != PIRN__KIND__REPLY, "event %u gets a REPLY", number);
 	SIM_CHECK(
 		sim, a->item.reason != PIRN__REASON__NO_WORKER, "event %u lacks a worker", number);
-	if (a->message != PIRN__KIND__ACCEPTED)
+	sim_timers_decided(sim, number, a);
+	if (a->message != PIRN__KIND__ACCEPTED || e->slot.skip)
 		return;
 	first = promised(sim, number, &a->item);
 	for (uint32_t i = 0; i < family(sim, number); i++)
@@ -375,6 +416,8 @@ void sim_event_answered(
 	else
 		e->state = item->reason == PIRN__REASON__UNDECIDED ? EVENT_UNKNOWN : EVENT_REFUSED;
 	follow(sim, number);
+	if (e->state != EVENT_WAITS)
+		sim_timers_answered(sim, number, kind, item);
 }
 
 /* ---- dispatches */

@@ -13,6 +13,7 @@
 #define TESTS_SIM_EVENTS_H
 
 #include "tests/sim/redis/redis.h"
+#include "tests/sim/timers.h"
 #include "proto/pirn.pb-c.h"
 
 struct sim;
@@ -50,6 +51,7 @@ struct sim_event {
 	unsigned submissions;
 	bool must_succeed, poison;
 	bool fanned;   /* its number - service is its first */
+	struct sim_slot slot; /* a timer's */
 	bool promised; /* a broker has said ACCEPTED, and meant on disk */
 	/* what happened outside of Redis */
 	uint64_t fence_ms;    /* the latest lease of its runs */
@@ -73,6 +75,9 @@ struct sim_note {
 
 /* ---- clients */
 void sim_event_submit(struct sim *sim, struct sim_conn *conn, unsigned n, bool must_succeed);
+/* A timer's, over any link; false: there is none, and no event. */
+bool sim_event_submit_slot(
+	struct sim *sim, struct sim_proc *proc, const struct sim_slot *slot, uint32_t *number);
 void sim_event_answered(struct sim *sim, struct sim_conn *conn, uint32_t kind,
 	const Pirn__Item *item);                             /* at the client */
 void sim_event_lost(struct sim *sim, struct sim_conn *conn); /* the session is over */

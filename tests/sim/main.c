@@ -200,6 +200,7 @@ static void set_up(struct sim *sim)
 		.result_ttl_ms = 3600000 };
 	sim_server_init(sim);
 	set_up_services(sim);
+	sim_timers_init(sim);
 	for (unsigned i = 0; i < sim->n_brokers; i++) {
 		sim->brokers[i].index = i;
 		sim->brokers[i].next_peer = 1;
@@ -332,6 +333,7 @@ static void tear_down(struct sim *sim)
 	free(sim->events);
 	free(sim->touched);
 	free(sim->keyed);
+	sim_timers_fini(sim);
 	free(sim->beats);
 	sim_drop_events(sim);
 	base_heap_fini(&sim->agenda);
@@ -349,6 +351,7 @@ void sim_run_seed(struct sim *sim)
 	run_until(sim, sim->now_ms + 16000);
 	warm_up(sim);
 	prove(sim);
+	sim_timers_stop(sim);
 	run_until(sim, sim->now_ms + 21000);
 	for (int i = 0; i < PATIENCE && !(sim_events_are_over(sim) && sim_book_is_over(sim)); i++)
 		run_until(sim, sim->now_ms + 5000);
@@ -402,6 +405,8 @@ static void add_seen(struct sim_seen *sum, const struct sim_seen *more)
 	sum->ejected += more->ejected;
 	sum->given_up += more->given_up;
 	sum->again += more->again;
+	sum->slots += more->slots;
+	sum->skipped += more->skipped;
 }
 
 static uint64_t play(struct report *report, uint64_t seed, struct mask mask, bool verbose)
@@ -540,7 +545,7 @@ static unsigned test_seeds(
 	}
 	printf("seeds=%llu\nseeds_per_s=%.0f\ncpu_ms_a_seed=%.1f\nsteps=%llu\ncalls=%llu\nanswered=%llu\n"
 	       "events=%llu\naccepted=%llu\nopened=%llu\nclosed=%llu\nadopted=%llu\n"
-	       "ejected=%llu\ngiven_up=%llu\nagain=%llu\n[%s ] seeds\n",
+	       "ejected=%llu\ngiven_up=%llu\nagain=%llu\nslots=%llu\nskipped=%llu\n[%s ] seeds\n",
 		(unsigned long long)sum.seeds, (double)sum.seeds / (seconds_now() - began),
 		cpu_seconds() * 1000 / (double)(sum.seeds ? sum.seeds : 1),
 		(unsigned long long)sum.steps, (unsigned long long)sum.calls,
@@ -548,7 +553,8 @@ static unsigned test_seeds(
 		(unsigned long long)sum.accepted, (unsigned long long)sum.seen.opened,
 		(unsigned long long)sum.seen.closed, (unsigned long long)sum.seen.adopted,
 		(unsigned long long)sum.seen.ejected, (unsigned long long)sum.seen.given_up,
-		(unsigned long long)sum.seen.again, failed ? "  FAILED " : "       OK");
+		(unsigned long long)sum.seen.again, (unsigned long long)sum.seen.slots,
+		(unsigned long long)sum.seen.skipped, failed ? "  FAILED " : "       OK");
 	return failed;
 }
 

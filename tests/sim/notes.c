@@ -334,6 +334,11 @@ void sim_events_served(struct sim *sim, const struct brk_ask *ask, const struct 
 		note_beat(sim, reply->opened.epoch);
 }
 
+static void moved_on(struct sim *sim, const struct sim_change *c)
+{
+	sim_timers_moved(sim, c->item);
+}
+
 void sim_events_watch(void *arg, struct sim_redis *redis, const struct sim_change *change)
 {
 	static void (*const handlers[])(struct sim * sim, const struct sim_change *c) = {
@@ -344,6 +349,7 @@ void sim_events_watch(void *arg, struct sim_redis *redis, const struct sim_chang
 		[SIM_APPLIED] = applied,
 		[SIM_PURGED] = purged,
 		[SIM_ADOPTED] = adopted,
+		[SIM_SLOT] = moved_on,
 	};
 
 	(void)redis;
@@ -368,6 +374,7 @@ static void check_event(struct sim *sim, uint32_t number)
 	for (unsigned i = 0; i < SIM_EVENT_OPS; i++)
 		SIM_CHECK(sim, note.applied[i] <= 1,
 			"operation %u of event %u was applied twice (DUP)", i, number);
+	sim_timers_check_event(sim, number, note.stored > 0);
 }
 
 void sim_events_check_step(struct sim *sim)

@@ -182,6 +182,8 @@ void sim_proc_message(struct sim *sim, struct sim_conn *conn, struct sim_message
 		return;
 	} else if (m->kind == PIRN__KIND__DRAIN) {
 		asked_to_drain(sim, conn);
+	} else if (m->kind == PIRN__KIND__BEAT && proc->role == SIM_CLIENT) {
+		sim_timers_beat(sim, proc, m->now_ms);
 	} else if (m->kind == PIRN__KIND__REGISTRY) {
 		conn->fans = m->fans;
 		memcpy(conn->workers, m->workers, sizeof conn->workers);
@@ -206,8 +208,10 @@ void sim_proc_start(struct sim *sim, struct sim_proc *proc)
 	for (unsigned b = 0; b < sim->n_brokers; b++)
 		connect_later(sim, proc, b, sim_below(sim, 20));
 	sim_at(sim, sim->now_ms + SIM_BEAT_MS, beat_event, proc, proc->life);
-	if (proc->role == SIM_CLIENT)
+	if (proc->role == SIM_CLIENT) {
 		sim_client_start(sim, proc);
+		sim_timers_start(sim, proc);
+	}
 	if (proc->role == SIM_LIAR)
 		sim_liar_start(sim, proc);
 }

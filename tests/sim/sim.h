@@ -97,6 +97,7 @@ struct sim_message {
 	bool refused;                   /* WELCOME */
 	uint32_t workers[SIM_SERVICES]; /* REGISTRY: UINT32_MAX: not in it */
 	bool fans;                      /* and whether all who should subscribe do */
+	uint64_t now_ms;                /* a broker's BEAT; 0: it does not say */
 };
 
 enum sim_direction { TO_BROKER, TO_PEER };
@@ -339,7 +340,7 @@ void sim_keyed_check_rest(struct sim *sim);
 
 /* What happened, so that it is known that it did. */
 struct sim_seen {
-	uint64_t opened, closed, adopted, ejected, given_up, again;
+	uint64_t opened, closed, adopted, ejected, given_up, again, slots, skipped;
 };
 
 struct sim_sickness {
@@ -390,6 +391,7 @@ struct sim {
 	struct store_bounds bounds;
 	struct sim_event *events;
 	uint32_t n_events, events_room;
+	struct sim_timers *timers; /* NULL: there are none in this run */
 	struct sim_keyed *keyed;
 	uint32_t n_keyed, keyed_room;
 	uint32_t *touched; /* by the last step */

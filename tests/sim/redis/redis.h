@@ -35,6 +35,9 @@
 	X(LETTER_LOST, "removes dead letters that it did not move") \
 	X(CLAIM_SHARED, "gives a key to a second call while the first one runs") \
 	X(STALE_ANSWER, "keeps the answer of a run when a later one has the key") \
+	X(SLOT_IGNORED, "stores a timer's slot whatever the last one is") \
+	X(SLOT_EARLY, "stores a timer's slot long before its time") \
+	X(SLOT_FORGOTTEN, "stores a timer's slot and does not move the chain") \
 	X(EARLY_REPLY, "answers before it is on disk")
 
 enum sim_redis_fault {
@@ -55,6 +58,7 @@ enum sim_change_kind {
 	SIM_APPLIED,  /* a state operation was applied (and not replayed) */
 	SIM_PURGED,   /* a letter went */
 	SIM_ADOPTED,  /* epoch lost its journals to another */
+	SIM_SLOT,     /* item: a timer's slot was stored */
 };
 struct sim_change {
 	enum sim_change_kind kind;
@@ -68,6 +72,7 @@ struct sim_change {
 	const struct store_run *run; /* APPLIED */
 	struct store_arg field;
 	bool has_left; /* ADOPTED: by itself */
+	const struct store_item *item; /* SLOT */
 };
 typedef void sim_redis_watch_fn(
 	void *arg, struct sim_redis *redis, const struct sim_change *change);

@@ -316,8 +316,11 @@ static void plan_timer(struct sim_asking *a, struct plan *p, size_t i)
 	const struct store_item *item = &a->ask->store.items[i];
 	uint64_t last = last_slot(a, p, i);
 
-	if (last != item->previous_ms || item->slot_ms <= last ||
-		item->slot_ms > a->r->keys.now_ms + 1000)
+	bool early = item->slot_ms > a->r->keys.now_ms + 1000 && !SIM_FAULTY(a->r, SLOT_EARLY);
+	bool other = (last != item->previous_ms || item->slot_ms <= last) &&
+		     !SIM_FAULTY(a->r, SLOT_IGNORED);
+
+	if (early || other)
 		duplicate(p, i, STORE_WHY_SLOT, sim_keep(a->arena, last_run(a, p, i)), last);
 }
 
@@ -359,8 +362,14 @@ static struct plan make_plan(struct sim_asking *a)
 /* A slot that is skipped has no event: the one before stays the running one. */
 static void mark_timer(struct sim_asking *a, const struct store_item *item)
 {
+	const struct sim_change change = { .kind = SIM_SLOT, .item = item };
 	struct store_arg before, id = item->id, slot;
 	uint8_t *value;
+
+	if (a->r->watch)
+		a->r->watch(a->r->watch_arg, a->r, &change);
+	if (SIM_FAULTY(a->r, SLOT_FORGOTTEN))
+		return;
 
 	if (id.size == 0 &&
 		sim_keys_get(&a->r->keys, sim_word("timers"), sim_word(item->timer), &before) &&
