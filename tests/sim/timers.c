@@ -90,7 +90,8 @@ static void note(struct sim *sim, unsigned timer, const struct chain *chain, uin
 {
 	struct slot_field field = { timer, chain->last_ms };
 
-	sim_keys_set(&sim->server.redis.keys, chains_key, (struct store_arg){ &timer, sizeof timer },
+	sim_keys_set(&sim->server.redis.keys, chains_key,
+		(struct store_arg){ &timer, sizeof timer },
 		(struct store_arg){ chain, sizeof *chain });
 	sim_keys_set(&sim->server.redis.keys, slots_key, (struct store_arg){ &field, sizeof field },
 		(struct store_arg){ &number, sizeof number });
@@ -120,8 +121,8 @@ static uint32_t event_of(struct sim *sim, unsigned timer, const struct store_ite
 	if (item->id.size == 0)
 		return NOBODY;
 	SIM_CHECK(sim,
-		sim_event_has_id(item->id.data, sim_services[sim_timer_service(sim, timer)],
-			&number) &&
+		sim_event_has_id(
+			item->id.data, sim_services[sim_timer_service(sim, timer)], &number) &&
 			number < sim->n_events,
 		"a slot of timer %u is no event of ours", timer);
 	slot = &sim->events[number].slot;
@@ -194,8 +195,10 @@ void sim_timers_check_event(struct sim *sim, uint32_t number, bool stored)
 	if (!slot->is)
 		return;
 	there = find_slot(sim, slot->timer, slot->slot_ms, &found) && found == number;
-	SIM_CHECK(sim, !stored || !slot->skip, "event %u is stored, and its slot was skipped", number);
-	SIM_CHECK(sim, !stored || there, "event %u is stored, and its slot is not its (DUP)", number);
+	SIM_CHECK(sim, !stored || !slot->skip, "event %u is stored, and its slot was skipped",
+		number);
+	SIM_CHECK(
+		sim, !stored || there, "event %u is stored, and its slot is not its (DUP)", number);
 	SIM_CHECK(sim, stored || !there, "event %u has its slot, and is not stored (LOST)", number);
 }
 
@@ -347,7 +350,8 @@ void sim_timers_answered(struct sim *sim, uint32_t number, uint32_t kind, const 
 	if (kind == PIRN__KIND__ACCEPTED)
 		gw_plan_accepted(&p->plan, e->slot.slot_ms, e->slot.skip ? NULL : id);
 	else if (item && item->reason == PIRN__REASON__SLOT)
-		gw_plan_refused(&p->plan, now_ms, item->slot_ms, item->has_id ? item->id.data : NULL);
+		gw_plan_refused(
+			&p->plan, now_ms, item->slot_ms, item->has_id ? item->id.data : NULL);
 	else
 		gw_plan_failed(&p->plan, now_ms, GW_PLAN_AGAIN_MS);
 }
