@@ -29,7 +29,9 @@ struct wrk_runner {
 	sem_t wake;
 	atomic_bool posted; /* with wake: sanitizers do not know sem_clockwait */
 	bool woken, idle;
-	atomic_bool blocks;                /* it said so */
+	bool runs;                         /* a task, */
+	uint64_t since_us;                 /* by the time that the loop told last */
+	atomic_bool blocks;                /* it said so, or was found asleep in a long run */
 	struct wrk_runner *next;           /* among the idle, or the ended */
 	struct wrk_runner *before, *after; /* among all */
 };
@@ -49,6 +51,7 @@ struct wrk_executor {
 	uint32_t max_threads;
 	uint32_t n_threads, n_waiting;
 	uint64_t started, spawned;
+	uint64_t now_us;                   /* as the loop told last */
 	uint64_t look_us, started_at_look; /* when the last look was, and what `started` was then */
 	uint32_t stuck_looks, asleep_looks; /* in a row */
 	bool stopping;
@@ -195,18 +198,33 @@ static bool thread_sleep(struct wrk_executor *e, struct wrk_runner *t)
 	return false;
 }
 
+static void run_begin(struct wrk_executor *e, struct wrk_runner *t)
+{
+	t->runs = true;
+	t->since_us = e->now_us;
+}
+
+static void run_end(struct wrk_executor *e, struct wrk_runner *t)
+{
+	t->runs = false;
+	if (atomic_load_explicit(&t->blocks, memory_order_relaxed))
+		wrk_executor_resume(e, t);
+}
+
 /* Runs tasks until there are none. Lock held at entry and exit. */
-static void thread_work(struct wrk_executor *e, void *local)
+static void thread_work(struct wrk_executor *e, struct wrk_runner *by, void *local)
 {
 	struct wrk_task *t = queue_take(e);
 	bool owes = false;
 
 	while (t) {
+		run_begin(e, by);
 		pthread_mutex_unlock(&e->lock);
 		if (owes)
 			e->conf.wake(e->conf.arg);
 		e->conf.run(e->conf.arg, local, t);
 		pthread_mutex_lock(&e->lock);
+		run_end(e, by);
 		owes = done_append(e, t) && owe(e);
 		t = queue_take(e);
 	}
@@ -227,7 +245,7 @@ static void *thread_main(void *arg)
 	pthread_mutex_lock(&e->lock);
 	t->tid = gettid();
 	while (local) {
-		thread_work(e, local);
+		thread_work(e, t, local);
 		if (e->first)
 			continue;
 		if (e->stopping || !thread_sleep(e, t))
@@ -396,6 +414,7 @@ void wrk_executor_push(struct wrk_executor *e, struct wrk_task *first, uint64_t 
 	struct wrk_runner *ended;
 
 	pthread_mutex_lock(&e->lock);
+	e->now_us = now_us;
 	for (struct wrk_task *next; first; first = next) {
 		next = first->next;
 		queue_append(e, first, now_us);
@@ -463,35 +482,41 @@ static bool is_asleep(const struct wrk_runner *t)
 	return end && end[1] == ' ' && end[2] != 'R';
 }
 
-/* Whether every active thread sleeps. A few are asked: more than that cannot all wait for a processor
- * without the queue's moving on. Lock held. */
-static bool all_sleep(const struct wrk_executor *e)
+/* A little less than late_us: the loop's ticks come that far apart, but not to the microsecond. */
+static uint32_t almost_late_us(const struct wrk_executor *e)
 {
-	unsigned asked = 0;
-
-	for (const struct wrk_runner *t = e->all; t && asked < LOOKS_AT; t = t->after) {
-		if (t->idle || atomic_load_explicit(&t->blocks, memory_order_relaxed))
-			continue;
-		asked++;
-		if (!is_asleep(t))
-			return false;
-	}
-	return true;
+	return e->conf.late_us - e->conf.late_us / 4;
 }
 
-/* How many threads more the queue needs; a look is one only after late_us. Lock held. */
+/* Threads that sleep in a run for long are reckoned among those that said so, until the run ends: whatever came
+ * behind would otherwise wait for them. A few are asked; if they all sleep, so do the others. Lock held. */
+static void find_sleepers(struct wrk_executor *e, uint64_t now_us)
+{
+	unsigned asked = 0, awake = 0;
+
+	for (struct wrk_runner *t = e->all; t && e->n_active > awake; t = t->after) {
+		if (!t->runs || atomic_load_explicit(&t->blocks, memory_order_relaxed) ||
+			now_us < t->since_us + almost_late_us(e))
+			continue;
+		if (asked++ >= LOOKS_AT && awake > 0)
+			break;
+		if (asked <= LOOKS_AT && !is_asleep(t))
+			awake++;
+		else if (!atomic_exchange(&t->blocks, true))
+			atomic_fetch_sub(&e->n_active, 1);
+	}
+}
+
+/* How many threads more the queue needs. Lock held. */
 static uint32_t look(struct wrk_executor *e, uint64_t now_us)
 {
 	bool stuck = e->started == e->started_at_look;
 
-	if (now_us < e->look_us + e->conf.late_us)
-		return 0;
-	e->look_us = now_us;
 	e->started_at_look = e->started;
 	e->stuck_looks = stuck ? e->stuck_looks + 1 : 0;
-	if (now_us < e->first->queued_us + e->conf.late_us)
+	if (now_us < e->first->queued_us + almost_late_us(e))
 		return 0;
-	if (stuck && all_sleep(e)) /* once may be chance: it may sleep for this very lock */
+	if (stuck && e->n_active == 0) /* the next ones may be of the same kind */
 		return e->asleep_looks++ > 0 ? e->n_waiting : 1;
 	e->asleep_looks = 0;
 	if (e->n_active < e->conf.processors)
@@ -505,11 +530,16 @@ void wrk_executor_listen(struct wrk_executor *e)
 }
 
 /* A thread says what it owes, then looks whether the loop ticks; here it is the other way round, so
- * one of the two sees the other. */
-static bool tick(struct wrk_executor *e, bool waits)
+ * one of the two sees the other. While a thread is active it ticks until a look has come after what was
+ * set going last. */
+static bool tick(struct wrk_executor *e, bool waits, bool looked)
 {
-	bool ticks = atomic_exchange(&e->stirred, false) || waits;
+	bool ticks = waits;
 
+	if (looked)
+		ticks |= atomic_exchange(&e->stirred, false);
+	else if (atomic_load(&e->n_active) > 0)
+		ticks |= atomic_load(&e->stirred) || atomic_load(&e->ticks);
 	atomic_store(&e->ticks, ticks);
 	if (!ticks && atomic_load(&e->owed)) {
 		ticks = true;
@@ -521,18 +551,26 @@ static bool tick(struct wrk_executor *e, bool waits)
 bool wrk_executor_watch(struct wrk_executor *e, uint64_t now_us)
 {
 	struct wrk_runner *ended;
-	uint32_t wanted;
-	bool waits;
+	uint32_t wanted = 0;
+	bool waits, looks;
 
 	pthread_mutex_lock(&e->lock);
+	e->now_us = now_us;
+	looks = now_us >= e->look_us + almost_late_us(e);
 	waits = e->first != NULL;
-	wanted = waits ? look(e, now_us) : 0;
+	if (looks) {
+		e->look_us = now_us;
+		find_sleepers(e, now_us);
+		wanted = waits ? look(e, now_us) : 0;
+		if (wanted == 0 && is_forsaken(e))
+			wanted = 1;
+	}
 	while (wanted > 0 && thread_wake(e))
 		wanted--;
 	ended = ended_take(e);
 	unlock_and_wake(e);
 	threads_reap(ended);
-	return tick(e, waits);
+	return tick(e, waits, looks);
 }
 
 void wrk_executor_figures(struct wrk_executor *e, struct wrk_executor_figures *out)
@@ -559,8 +597,7 @@ void wrk_executor_block(struct wrk_executor *e)
 {
 	bool wake = false;
 
-	atomic_store(&self->blocks, true);
-	if (atomic_fetch_sub(&e->n_active, 1) > 1)
+	if (atomic_exchange(&self->blocks, true) || atomic_fetch_sub(&e->n_active, 1) > 1)
 		return;
 	pthread_mutex_lock(&e->lock);
 	if (!is_forsaken(e) || !thread_wake(e))

@@ -15,13 +15,16 @@
  *
  *   - a batch that arrives while a thread is active wakes nobody: that thread
  *     takes the tasks one after another;
+ *   - a thread that is about to block, and says so, lets another go on at once;
+ *   - one that sleeps in a run for late_us without a word (the kernel knows) is found
+ *     out by a look, and is reckoned among those that said so until that run ends: what
+ *     comes behind a slow service's runs is not held up by them;
  *   - when the queue's head has waited for late_us and no task was taken since
- *     the last look, the active threads are stuck. If they all sleep (the kernel
- *     knows), one thread more is woken or started, and at the second such look as
- *     many as tasks wait. If one computes, or was denied a processor, more threads
- *     only help while they are fewer than the processors; after ten looks in vain
- *     they are doubled all the same, because somebody may compute for seconds;
- *   - a thread that is about to block, and says so, lets another go on at once.
+ *     the last look, the active threads are stuck. If they all sleep, one thread more
+ *     is woken or started, and at the second such look as many as tasks wait. If one
+ *     computes, or was denied a processor, more threads only help while they are fewer
+ *     than the processors; after ten looks in vain they are doubled all the same,
+ *     because somebody may compute for seconds.
  *
  * The look is wrk_executor_watch, which the loop calls at the end of each turn.
  * Idle threads are used last in, first out, so that the surplus ends by itself.
@@ -86,7 +89,8 @@ bool wrk_executor_withdraw(struct wrk_executor *e, struct wrk_task *task);
 struct wrk_task *wrk_executor_withdraw_all(struct wrk_executor *e);
 
 /* Wakes and starts threads as told above, at a turn's end. Returns whether the loop has to look again
- * in late_us: something waits still, or the threads rely on it for what they will have done. */
+ * in late_us: something waits still, the threads rely on it for what they will have done, or what was set
+ * going last was not looked at yet. */
 bool wrk_executor_watch(struct wrk_executor *e, uint64_t now_us);
 
 /* At a turn's beginning: what is owed so far is looked at in this turn. */
@@ -107,7 +111,7 @@ bool wrk_executor_owe(struct wrk_executor *e);
 
 struct wrk_executor_figures {
 	uint32_t threads; /* that exist */
-	uint32_t active;  /* that neither sleep nor said that they block */
+	uint32_t active;  /* that neither sleep nor block */
 	uint32_t waiting; /* tasks that have not started */
 	uint64_t started; /* tasks, ever */
 	uint64_t spawned; /* threads, ever */

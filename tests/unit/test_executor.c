@@ -229,6 +229,35 @@ static void watchdog_goes_round_stuck_threads(void **state)
 	close_fixture(&f);
 }
 
+/* Who sleeps for long without a word is found out: from then on nothing waits for him, and what is done meanwhile is
+ * told at once. */
+static void long_sleepers_hold_nobody_up(void **state)
+{
+	struct job sleepers[12] = { 0 }, quick[3] = { 0 }, *done[12];
+	uint64_t now_us = 0;
+	struct fixture f;
+
+	(void)state;
+	open_fixture(&f, (struct wrk_executor_conf){ .max_threads = 14 });
+	wrk_executor_push(f.executor, chain(sleepers, 12, WAITS), now_us);
+	while (figures(&f).started < 12 || figures(&f).active > 0)
+		(void)wrk_executor_watch(f.executor, now_us += 1000);
+	enters(&f, 12);
+	while (wrk_executor_watch(f.executor, now_us += 1000)) /* nothing goes on: it stops looking */
+		;
+	for (size_t i = 0; i < 3; i++) {
+		wrk_executor_push(f.executor, chain(&quick[i], 1, QUICK), now_us);
+		(void)wrk_executor_watch(f.executor, now_us); /* no time passes */
+		collect(&f, done, 1);
+		assert_ptr_equal(done[0], &quick[i]);
+	}
+	lets_go(&f, 12);
+	collect(&f, done, 12);
+	while (figures(&f).active > 0) /* each is counted as it was before */
+		sched_yield();
+	close_fixture(&f);
+}
+
 static void never_more_threads_than_the_bound(void **state)
 {
 	struct job stuck[20] = { 0 };
@@ -329,15 +358,15 @@ static void quiet_loop_is_woken_at_once(void **state)
 	enters(&f, 1);
 	for (int i = 1; i < 4; i++)
 		wrk_executor_push(f.executor, &jobs[i].task, 0);
-	assert_true(wrk_executor_watch(f.executor, 0)); /* something waits */
+	assert_true(wrk_executor_watch(f.executor, 1000)); /* something waits */
 	lets_go(&f, 1);
 	enters(&f, 1); /* two are done, the third runs */
 	assert_int_equal(f.wakes, 0);
 	assert_true(wrk_executor_withdraw(f.executor, &jobs[3].task));
-	assert_true(wrk_executor_watch(f.executor, 0)); /* nothing waits, but it is owed two */
+	assert_true(wrk_executor_watch(f.executor, 2000)); /* nothing waits, but it is owed two */
 	wrk_executor_listen(f.executor);
 	assert_non_null(wrk_executor_done(f.executor));
-	assert_false(wrk_executor_watch(f.executor, 0));
+	assert_false(wrk_executor_watch(f.executor, 3000));
 	wrk_executor_push(f.executor, &jobs[3].task, 0);
 	lets_go(&f, 1);
 	enters(&f, 1); /* the fourth runs */
@@ -451,6 +480,7 @@ int main(void)
 		cmocka_unit_test(wakes_once_until_collected),
 		cmocka_unit_test(batch_wakes_one_thread),
 		cmocka_unit_test(watchdog_goes_round_stuck_threads),
+		cmocka_unit_test(long_sleepers_hold_nobody_up),
 		cmocka_unit_test(never_more_threads_than_the_bound),
 		cmocka_unit_test(blocking_thread_hands_over),
 		cmocka_unit_test(resumed_thread_is_reckoned_with),
