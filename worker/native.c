@@ -407,6 +407,8 @@ void wrk_native_run(struct wrk_native *n, struct wrk_thread *t, struct wrk_run *
 	run->retry_after_ms = 0;
 	run->took_us = 0;
 	run->late = run->recorded = run->diverged = run->doubted = false;
+	atomic_store(&run->stateless_us, 0);
+	t->req.stateless_us = &run->stateless_us;
 	if (start_us >= run->deadline_us) {
 		answer_reason(run, 504, PIRN__REASON__DEADLINE);
 		return;

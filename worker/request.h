@@ -34,6 +34,7 @@ struct pirn_request {
 	char trace[56]; /* 00-…-…-01 */
 
 	struct wrk_state *state; /* the thread's; NULL: this executor has none */
+	_Atomic(uint64_t) *stateless_us; /* the run's; NULL: nobody asks */
 	struct wrk_executor *executor;
 	struct wrk_state_call *call;
 	struct wrk_replay replay; /* open while a run records */

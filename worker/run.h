@@ -17,6 +17,8 @@
 
 #define WRK_TRACE_SIZE 25 /* trace id, parent id, flags */
 
+#define WRK_STATELESS_US 1000000u /* waited for so long, Redis did not answer */
+
 struct wrk_service;
 struct wrk_run;
 
@@ -45,6 +47,9 @@ struct wrk_run {
 	bool held;             /* not with the executor yet: beyond what the service may run at once */
 	bool given_up;         /* answered at its deadline; the handler has not returned */
 	bool hurried;          /* its time is its caller's: four fifths of the service's, or less */
+	/* An operation of state waits for its answer since then (monotonic); 1: one got none. 0: neither.
+	 * The thread writes it; the loop looks when it gives the run up. */
+	_Atomic(uint64_t) stateless_us;
 	atomic_bool cancelled; /* nobody wants the answer; the thread looks at it too */
 	struct base_buf in;    /* meta and data, adjacent; NUL-terminated */
 	size_t meta_size, data_size;

@@ -55,22 +55,36 @@ static int plain_do(
 	return code_of(wrk_state_do(req->state, &req->call, op, req->run->deadline_us, result));
 }
 
+/* What the run that waits since then has to say of Redis: while it waits the loop may give it up. That the run's time
+ * is over says nothing, unless it waited for long: the time may be its caller's. */
+static bool is_unanswered(int err, uint64_t since_us)
+{
+	if (err == PIRN_ERR_TIMEOUT)
+		return base_clock_us() - since_us >= WRK_STATELESS_US;
+	return err == PIRN_ERR_UNAVAILABLE || err == PIRN_ERR_UNKNOWN;
+}
+
 static int state_do(
 	struct pirn_request *req, struct store_op *op, const struct wrk_state_result **result)
 {
+	uint64_t now_us = base_clock_us(), before = 0;
 	int err;
 
 	if (!req->state)
 		return PIRN_ERR_UNAVAILABLE;
 	/* Waiting would end at once, but the loop might have started it by then. */
-	if (base_clock_us() >= req->run->deadline_us)
+	if (now_us >= req->run->deadline_us)
 		return PIRN_ERR_TIMEOUT;
+	if (req->stateless_us)
+		before = atomic_exchange(req->stateless_us, now_us);
 	op->service = wrk_native_name(req->native);
 	if (req->executor)
 		wrk_executor_block(req->executor);
 	err = req->replay.of ? replay_do(req, op, result) : plain_do(req, op, result);
 	if (req->executor)
 		wrk_executor_unblock(req->executor);
+	if (req->stateless_us)
+		atomic_store(req->stateless_us, is_unanswered(err, now_us) ? 1 : before);
 	return err;
 }
 

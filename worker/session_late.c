@@ -133,8 +133,11 @@ static void give_up(struct wrk_session *s, struct wrk_run *run)
 		.late = true,
 		.recorded = records,
 		.doubted = records };
+	uint64_t stateless_us = atomic_load(&run->stateless_us);
 	char id[BASE_ULID_TEXT + 1];
 
+	if (stateless_us > 0 && base_clock_us() >= stateless_us + WRK_STATELESS_US)
+		atomic_store(&answer.stateless_us, 1);
 	base_ulid_print(run->id, id);
 	base_log(BASE_WARN, "run_given_up", LOG_STR("service", run->service->manifest->service),
 		LOG_STR("run", id));

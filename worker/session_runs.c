@@ -110,11 +110,20 @@ bool wrk_session_wants(const struct wrk_session *s, const struct wrk_run *run)
 	return s->brokers[run->broker].link && s->brokers[run->broker].epoch == run->broker_epoch;
 }
 
+static bool is_failure(const struct wrk_run *run)
+{
+	return run->reason != PIRN__REASON__NONE || run->status >= 500 || run->status == 408 ||
+	       run->status == 425 || run->status == 429;
+}
+
 static uint32_t flags_of(const struct wrk_run *run)
 {
+	bool no_state = atomic_load(&run->stateless_us) > 0 && is_failure(run);
+
 	return (run->recorded ? PIRN__ITEM_FLAG__RECORDED : 0u) |
 	       (run->diverged ? PIRN__ITEM_FLAG__DIVERGED : 0u) |
-	       (run->doubted ? PIRN__ITEM_FLAG__DOUBTED : 0u);
+	       (run->doubted ? PIRN__ITEM_FLAG__DOUBTED : 0u) |
+	       (no_state ? PIRN__ITEM_FLAG__NO_STATE : 0u);
 }
 
 static enum base_err send_answer(
@@ -250,12 +259,6 @@ static void run_answer_reason(struct wrk_run *run, uint32_t status, uint32_t rea
 	run->retry_after_ms = 0;
 }
 
-static bool is_failure(const struct wrk_run *run)
-{
-	return run->reason != PIRN__REASON__NONE || run->status >= 500 || run->status == 408 ||
-	       run->status == 425 || run->status == 429;
-}
-
 void wrk_session_done(struct wrk_session *s, struct wrk_run *run)
 {
 	struct wrk_service *service = run->service;
@@ -381,6 +384,7 @@ static bool run_fill(struct wrk_run *run, const Pirn__Item *item, const struct n
 	run->keep_until_ms = item->keep_until_ms;
 	run->held = run->late = run->recorded = run->diverged = run->doubted = false;
 	run->given_up = false;
+	atomic_store(&run->stateless_us, 0);
 	atomic_store(&run->cancelled, false);
 	run->status = run->reason = run->retry_after_ms = run->took_us = 0;
 	copy_bytes(run->id, sizeof run->id, item->has_id, &item->id);

@@ -12,7 +12,7 @@
 struct totals {
 	uint32_t waiting, running, claiming, answering, calls, clients, workers, asked;
 	uint64_t bytes;
-	uint32_t runs, out;
+	uint32_t runs, out, dry;
 	uint32_t events[BRK_DELIVERY_STATE__N];
 	uint32_t deliveries, timers, standing, entries, overloads, hopes;
 	uint64_t event_bytes;
@@ -90,7 +90,10 @@ static void check_link(const struct brk_core *core, const struct brk_link *link,
 	}
 	assert(n == link->n_running);
 	assert(link->used <= link->granted_peak && n <= link->used);
-	assert(link->free == (link->granted > link->used ? link->granted - link->used : 0));
+	if (brk_drought_spares(link))
+		assert(link->free == 0);
+	else
+		assert(link->free == (link->granted > link->used ? link->granted - link->used : 0));
 	assert((link->place > 0) ==
 		(link->announced && !link->peer->draining && !brk_eject_is_out(link)));
 	assert(link->place == 0 || service->ready[link->place - 1] == link);
@@ -271,6 +274,8 @@ static void check_service(
 	brk_breaker_check(core, service);
 	brk_eject_check(core, service);
 	t->out += service->n_out;
+	brk_drought_check(core, service);
+	t->dry += service->n_dry;
 	assert(!service->touched);
 	assert(!service->row || service->row->place > 0);
 	/* Nothing that could run waits, unless the list of actions was full. */
@@ -349,7 +354,7 @@ void brk_core_check(const struct brk_core *core)
 	assert(t.calls + t.runs == t.waiting + t.running + t.claiming + t.answering);
 	assert(t.calls + t.runs == core->slab.n_used && t.calls <= core->conf.max_calls);
 	assert(t.calls + t.runs == core->deadlines.n + t.answering);
-	assert(t.out == core->ejected.n);
+	assert(t.out == core->ejected.n && t.dry == core->droughts.n);
 	check_all_events(core, &t);
 	brk_watch_check(core);
 	brk_subscribe_check(&core->subscribe);

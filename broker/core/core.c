@@ -138,6 +138,7 @@ static void init_parts(struct brk_core *core, const struct brk_conf *conf)
 	base_heap_init(&core->guards);
 	base_heap_init(&core->overloads);
 	base_heap_init(&core->ejected);
+	base_heap_init(&core->droughts);
 	base_heap_init(&core->hopes);
 	base_arena_init(&core->arena, ARENA_FIRST, ARENA_MAX);
 	for (size_t i = 0; i < 2; i++)
@@ -226,6 +227,7 @@ void brk_core_free(struct brk_core **corep)
 	base_heap_fini(&core->guards);
 	base_heap_fini(&core->overloads);
 	base_heap_fini(&core->ejected);
+	base_heap_fini(&core->droughts);
 	base_heap_fini(&core->hopes);
 	base_arena_fini(&core->arena);
 	for (size_t i = 0; i < 2; i++)
@@ -423,6 +425,7 @@ const struct brk_actions *brk_core_tick(struct brk_core *core, uint64_t now_ms, 
 	brk_settle_expire(core);
 	brk_breaker_tick(core);
 	brk_eject_tick(core);
+	brk_drought_tick(core);
 	brk_overload_tick(core);
 	brk_hope_tick(core);
 	brk_delivery_tick(core);
@@ -540,6 +543,7 @@ uint64_t brk_core_due(const struct brk_core *core)
 	due = earlier(due, brk_delivery_due(core));
 	due = earlier(due, brk_breaker_due(core));
 	due = earlier(due, brk_eject_due(core));
+	due = earlier(due, brk_drought_due(core));
 	due = earlier(due, brk_overload_due(core));
 	due = earlier(due, brk_hope_due(core));
 	if (call)

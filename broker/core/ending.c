@@ -130,6 +130,8 @@ static uint64_t retry_at(struct brk_core *core, const struct brk_delivery *deliv
 	uint32_t failures = delivery->attempt - delivery->budget + 1;
 	uint64_t wait = base_backoff_ms(&core->rand, retry->base_ms, retry->max_ms, failures);
 
+	if (outcome->no_state)
+		wait = brk_drought_pause_ms(core);
 	return brk_owner_redis_ms(core) +
 	       (wait > outcome->retry_after_ms ? wait : outcome->retry_after_ms);
 }
@@ -172,8 +174,11 @@ static void fail(
 	struct brk_core *core, struct brk_delivery *delivery, const struct brk_outcome *outcome)
 {
 	uint64_t at = retry_at(core, delivery, outcome);
-	uint32_t reason = judge_retry(core, delivery, at);
+	uint32_t reason;
 
+	if (outcome->no_state && !BRK_FAULTY(core, DROUGHT_COUNTED))
+		delivery->budget++;
+	reason = judge_retry(core, delivery, at);
 	if (outcome->recorded || outcome->doubt)
 		delivery->flags |= BRK_DELIVERY_DOUBT;
 	if (reason == PIRN__REASON__NONE)

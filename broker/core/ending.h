@@ -4,7 +4,8 @@
  *
  * What a run's answer means: 2xx and 3xx are done; 408, 425, 429, 5xx and every reason are
  * failures, which run again while the budget and the event's age allow; any other 4xx is
- * dead at once. A lost worker counts as a death of the delivery, too.
+ * dead at once. A lost worker counts as a death of the delivery, too. A failure for want of
+ * Pirn's own Redis costs no attempt: the budget of attempts begins one later.
  */
 #ifndef BROKER_CORE_ENDING_H
 #define BROKER_CORE_ENDING_H
@@ -21,6 +22,7 @@
 struct brk_outcome {
 	uint32_t status, reason, retry_after_ms;
 	bool recorded; /* it left records, or nobody knows */
+	bool no_state; /* it failed for want of Redis: drought.h */
 	bool doubt;    /* it may still go on, or what it sent may still come to Redis */
 	const char *error, *worker;
 	struct brk_payload payload;

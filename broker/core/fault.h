@@ -72,7 +72,9 @@ struct brk_core;
 	X(SAME_WORKER, "sends a failed call to the same worker again") \
 	X(RETRY_HEEDLESS, "runs a failed call again though its service said Retry-After") \
 	X(FANOUT_FORGETS_ONE, "leaves one of an event's subscribers out") \
-	X(FANOUT_ENDS_ALL, "ends an event for all who subscribe when it is done for one")
+	X(FANOUT_ENDS_ALL, "ends an event for all who subscribe when it is done for one") \
+	X(DROUGHT_UNHEARD, "goes on sending events to workers that have lost Redis") \
+	X(DROUGHT_COUNTED, "counts runs against a service that failed for want of Redis")
 
 enum brk_fault {
 #define X(name, text) BRK_FAULT_##name,

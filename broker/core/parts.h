@@ -23,6 +23,7 @@
 #include "broker/core/call.h"
 #include "broker/core/core.h"
 #include "broker/core/delivery.h"
+#include "broker/core/drought.h"
 #include "broker/core/eject.h"
 #include "broker/core/ending.h"
 #include "broker/core/fan.h"
@@ -77,7 +78,7 @@ struct brk_core {
 	struct brk_service *turns; /* a ring: who may dispatch now */
 	bool starved;              /* there was no memory for it: a moment later */
 	struct base_heap notices;
-	struct base_heap guards, overloads, ejected, hopes;
+	struct base_heap guards, overloads, ejected, droughts, hopes;
 
 	struct base_slab slab;
 	struct base_pool pool;

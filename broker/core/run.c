@@ -12,7 +12,7 @@
 
 bool brk_run_is_wanted(const struct brk_core *core, const struct brk_service *service)
 {
-	return service->events[BRK_DELIVERY_READY].n > 0 && !core->draining &&
+	return service->events[BRK_DELIVERY_READY].n > 0 && !service->parched && !core->draining &&
 	       brk_owner_is_trusted(core) && core->n_runs < core->conf.max_calls;
 }
 
@@ -167,11 +167,12 @@ void brk_run_result(struct brk_core *core, struct brk_call *call, const Pirn__It
 		.retry_after_ms = item->retry_after_ms,
 		.recorded = item->flags & PIRN__ITEM_FLAG__RECORDED,
 		.doubt = item->flags & PIRN__ITEM_FLAG__DOUBTED,
+		.no_state = item->flags & PIRN__ITEM_FLAG__NO_STATE,
 		.error = item->error,
 		.worker = call->link->peer->name };
 	uint64_t started_us = call->dispatched_us;
 
-	brk_breaker_ran(core, call, brk_breaker_verdict(core, call, reason, item->status));
+	brk_drought_ran(core, call, reason, outcome.status, outcome.no_state);
 	if (reason == PIRN__REASON__NONE)
 		outcome.payload = *payload;
 	core->figures.events_diverged += (item->flags & PIRN__ITEM_FLAG__DIVERGED) != 0;

@@ -244,11 +244,14 @@ void brk_link_refresh(struct brk_core *core, struct brk_link *link)
 	wanted = link->announced && !link->peer->draining && !brk_eject_is_out(link);
 	if (wanted == (link->place > 0))
 		return;
+	if (!wanted)
+		brk_drought_end(core, link);
 	if (wanted)
 		ready_add(service, link);
 	else
 		ready_remove(service, link);
 	brk_eject_look(core, service);
+	brk_drought_look(core, service);
 	service->told_some = true;
 	service->entry.workers = (uint32_t)service->n_ready + service->n_out;
 	brk_service_touch(core, service);
@@ -260,11 +263,13 @@ void brk_link_refresh(struct brk_core *core, struct brk_link *link)
 		brk_registry_changed(core);
 }
 
-static void set_free(struct brk_link *link)
+void brk_link_recount(struct brk_link *link)
 {
 	uint64_t before = link->free;
 
 	link->free = link->granted > link->used ? link->granted - link->used : 0;
+	if (brk_drought_spares(link))
+		link->free = 0;
 	if (link->place == 0 || link->free == before)
 		return;
 	if (link->free > before)
@@ -277,7 +282,7 @@ void brk_link_use(struct brk_core *core, struct brk_link *link)
 {
 	assert(link->free > 0 || BRK_FAULTY(core, OVER_CREDIT));
 	link->used += BRK_FAULTY(core, USE_TWICE) ? 2 : 1;
-	set_free(link);
+	brk_link_recount(link);
 }
 
 void brk_link_grant(struct brk_core *core, struct brk_link *link, uint64_t granted)
@@ -285,6 +290,6 @@ void brk_link_grant(struct brk_core *core, struct brk_link *link, uint64_t grant
 	link->granted = granted;
 	if (granted > link->granted_peak)
 		link->granted_peak = granted;
-	set_free(link);
+	brk_link_recount(link);
 	brk_service_touch(core, link->service);
 }

@@ -25,6 +25,7 @@
 #include "broker/core/breaker.h"
 #include "broker/core/core.h"
 #include "broker/core/delivery.h"
+#include "broker/core/drought.h"
 #include "broker/core/eject.h"
 #include "broker/core/overload.h"
 #include "broker/core/queue.h"
@@ -45,12 +46,14 @@ struct brk_link {
 	struct brk_call *running;
 	uint32_t n_running;
 	bool announced; /* in the worker's last HELLO; otherwise it stays for its runs only */
-	uint64_t granted, used, free;
+	uint64_t granted, used;
+	uint64_t free; /* granted - used; 0 while a drought spares it */
 	uint64_t granted_peak; /* used never passes it */
 	size_t place;          /* 1-based, in service->ready; 0: gets no work */
 	uint64_t announcement; /* what it said last in this session; 0: nothing yet */
 	uint32_t told_waiting;
 	struct brk_ejection ejection;
+	struct brk_drought drought;
 };
 
 /* How failed events run again: out of the manifest, with the defaults of base/manifest.c. */
@@ -73,6 +76,8 @@ struct brk_service {
 		*ready; /* a heap by free credit: announced, and the worker does not drain */
 	size_t n_ready, ready_capacity;
 	uint32_t n_out; /* links that would be ready, were they not ejected */
+	uint32_t n_dry; /* ready ones in a drought … */
+	bool parched;   /* … all of them */
 
 	struct brk_queue queue;
 	struct brk_guard guard;
@@ -140,6 +145,7 @@ void brk_link_remove(
 /* Announced or not, draining or not: in or out of the ready heap, and the worker count with it. */
 void brk_link_refresh(struct brk_core *core, struct brk_link *link);
 void brk_link_use(struct brk_core *core, struct brk_link *link); /* one credit */
+void brk_link_recount(struct brk_link *link); /* its free credit */
 void brk_link_grant(struct brk_core *core, struct brk_link *link, uint64_t granted);
 
 #endif

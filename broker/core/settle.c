@@ -36,6 +36,7 @@ struct answer {
 	uint32_t reason;
 	uint32_t status;
 	uint32_t retry_after_ms;
+	bool no_state; /* drought.h */
 	struct brk_payload payload;
 };
 
@@ -80,8 +81,8 @@ static void finish(struct brk_core *core, struct brk_call *call, const struct an
 
 	if (call->state == BRK_CALL_RUNNING) {
 		brk_dispatch_ran(core, call);
-		brk_breaker_ran(core, call,
-			brk_breaker_verdict(core, call, answer->reason, answer->status));
+		brk_drought_ran(
+			core, call, answer->reason, answer->status, answer->no_state);
 		if (failed && brk_again_try(core, call, answer->reason, answer->status,
 				      answer->retry_after_ms))
 			return;
@@ -223,6 +224,7 @@ static void one_result(struct brk_core *core, struct brk_peer *peer, struct brk_
 		return;
 	}
 	answer = answer_of(core, item, payload);
+	answer.no_state = item->flags & PIRN__ITEM_FLAG__NO_STATE;
 	finish(core, call, &answer);
 }
 

@@ -430,6 +430,7 @@ static void check_turn(struct sim *sim, uint32_t number, const Pirn__Item *item)
 	struct sim_note note = sim_event_note(sim, number);
 	uint32_t attempts = sim->retries[e->service].attempts;
 
+	attempts += (uint32_t)__builtin_popcountll(e->dry);
 	SIM_CHECK(sim, note.redriven > 0 || item->attempt <= attempts,
 		"event %u runs as attempt %u of %u", number, item->attempt, attempts);
 	if (note.live == 0)

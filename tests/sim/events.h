@@ -57,6 +57,7 @@ struct sim_event {
 	uint64_t fence_ms;    /* the latest lease of its runs */
 	unsigned runs;        /* that a worker began */
 	uint64_t ok_attempts; /* a bit for each attempt whose run answered well */
+	uint64_t dry, wet; /* … of which a broker heard that it failed for want of Redis; or ended otherwise */
 	unsigned died;        /* of those, in the middle, with their worker */
 	bool cancelled;       /* somebody wanted it to be */
 	uint32_t attempt;     /* the highest that was dispatched */
@@ -70,6 +71,7 @@ struct sim_note {
 	enum sim_end end;
 	uint32_t applied[SIM_EVENT_OPS];
 	uint32_t attempt;       /* of its next run, as the entry says */
+	uint32_t budget;        /* as well: with which one its attempts begin to count */
 	uint64_t not_before_ms; /* as well */
 };
 

@@ -111,17 +111,18 @@ void mirror_flow_waits(struct sim *sim, struct sim_broker *broker, struct mirror
 }
 
 void mirror_flow_refused(struct sim *sim, struct sim_broker *broker, const struct mirror_call *call,
-	const Pirn__Item *item, unsigned waiting)
+	const Pirn__Item *item, unsigned waiting, uint64_t bytes)
 {
 	const Pirn__Manifest *m = &sim->manifests[call->service];
+	uint64_t most = conf_of(sim, call->service)->bytes;
 
 	(void)broker;
 	if (item->reason != PIRN__REASON__QUEUE_FULL)
 		return;
 	SIM_CHECK(sim,
-		(m->queue_items > 0 && waiting >= m->queue_items) ||
-			conf_of(sim, call->service)->bytes > 0,
-		"QUEUE_FULL of %s, where %u wait", sim_services[call->service], waiting);
+		(m->queue_items > 0 && waiting >= m->queue_items) || (most > 0 && bytes > most),
+		"QUEUE_FULL of %s, where %u wait with %llu bytes", sim_services[call->service],
+		waiting, (unsigned long long)bytes);
 	SIM_CHECK(sim, item->retry_after_ms > 0, "QUEUE_FULL without a Retry-After");
 }
 
@@ -139,6 +140,7 @@ static void check_shunned(struct sim *sim, struct sim_broker *broker,
 				!c->member.role || c->shadow.handed_back ||
 				!c->carries[call->service] ||
 				c->shadow.out[call->service].until_ms > 0 ||
+				c->shadow.out[call->service].dry_most_ms > sim->now_ms ||
 				c->shadow.credit[call->service].granted <=
 					c->shadow.credit[call->service].used,
 			"a call goes back to the worker that failed it, though peer %u has a place",

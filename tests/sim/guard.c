@@ -9,6 +9,8 @@
 #define EJECT_FAILURES  5
 #define EJECT_MS        10000
 #define PROBE_MARGIN_MS 5000
+#define DRY_LEAST_MS    250
+#define DRY_MOST_MS     750
 
 void mirror_guard_init(struct mirror_guard *g)
 {
@@ -247,7 +249,50 @@ static bool eject_ran(struct sim *sim, struct sim_broker *broker, const struct m
 		return false;
 	out->until_ms = sim->now_ms + EJECT_MS;
 	out->to_tell = true;
+	out->dry_least_ms = out->dry_most_ms = 0;
 	return true;
+}
+
+/* ---- droughts ------------------------------------------------------------------------ */
+
+bool mirror_is_dry(const Pirn__Item *result, uint32_t reason)
+{
+	uint32_t status = result->status;
+
+	return result->flags & PIRN__ITEM_FLAG__NO_STATE &&
+	       (reason != PIRN__REASON__NONE || status >= 500 || status == 408 || status == 425 ||
+		       status == 429);
+}
+
+/* While it may be dry already nobody knows whether this begins it anew. */
+void mirror_guard_dry(struct sim *sim, struct sim_broker *broker, const struct mirror_run *run)
+{
+	struct sim_out *out = &run->conn->shadow.out[run->service];
+
+	if (out->until_ms > 0 || !is_worker(broker, run->conn, run->service))
+		return;
+	if (sim->now_ms >= out->dry_most_ms)
+		out->dry_least_ms = sim->now_ms + DRY_LEAST_MS;
+	out->dry_most_ms = sim->now_ms + DRY_MOST_MS;
+	sim->seen.dry++;
+}
+
+/* Events do not go to a dry worker; calls do only when all are. */
+static void check_dry(
+	struct sim *sim, const struct sim_broker *broker, const struct mirror_run *run)
+{
+	const char *name = sim_services[run->service];
+
+	if (sim->now_ms >= run->conn->shadow.out[run->service].dry_least_ms)
+		return;
+	SIM_CHECK(sim, run->call, "an event of %s goes to a worker without Redis", name);
+	for (const struct sim_conn *c = sim->conns; c; c = c->next)
+		SIM_CHECK(sim,
+			!is_worker(broker, c, run->service) ||
+				c->shadow.out[run->service].until_ms > 0 ||
+				c->shadow.out[run->service].dry_most_ms > sim->now_ms,
+			"a call of %s goes to a worker without Redis, and not to peer %u", name,
+			c->peer);
 }
 
 void mirror_guard_ran(struct sim *sim, struct sim_broker *broker, const struct mirror_run *run,
@@ -285,6 +330,7 @@ static void ejected(struct sim *sim, struct sim_broker *broker, const char *text
 	SIM_CHECK(sim, ms >= EJECT_MS && ms % EJECT_MS == 0 && ms <= 30 * EJECT_MS,
 		"%s is ejected for %llu ms", text, (unsigned long long)ms);
 	out->to_tell = false;
+	out->dry_least_ms = out->dry_most_ms = 0;
 	sim->seen.ejected++;
 	out->until_ms = sim->now_ms + ms;
 }
@@ -329,6 +375,7 @@ void mirror_guard_dispatch(struct sim *sim, struct sim_broker *broker, struct mi
 		"DISPATCH of %s beyond the probes", name);
 	SIM_CHECK(sim, run->conn->shadow.out[run->service].until_ms == 0,
 		"DISPATCH of %s to an ejected worker", name);
+	check_dry(sim, broker, run);
 	run->pass = g->generation;
 }
 

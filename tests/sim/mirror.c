@@ -53,17 +53,46 @@ static unsigned count(const struct sim_mirror *mirror, int service, enum mirror_
 	return n;
 }
 
+/* The bytes of those that wait for it, or came with this input: no less than what waited when one of
+ * these was refused. */
+static uint64_t waiting_bytes(const struct sim_mirror *mirror, int service)
+{
+	uint64_t sum = 0;
+
+	for (const struct mirror_call *c = mirror->calls; c; c = c->hh.next)
+		if ((c->state == MIRROR_WAITS || c->state == MIRROR_NEW) && c->service == service)
+			sum += c->size;
+	return sum;
+}
+
 /* ---- the end of a run ------------------------------------------------------------- */
 
+/* What becomes of an event's attempt. */
+static void note_attempt(struct sim *sim, const struct mirror_run *run, bool dry)
+{
+	struct sim_event *e = run->event < sim->n_events ? &sim->events[run->event] : NULL;
+
+	if (!e || run->attempt >= 64)
+		return;
+	if (dry)
+		e->dry |= UINT64_C(1) << run->attempt;
+	else
+		e->wet |= UINT64_C(1) << run->attempt;
+}
+
 static void end_run(struct sim *sim, struct sim_broker *broker, struct mirror_run *run,
-	enum mirror_end how, enum base_breaker_end verdict)
+	enum mirror_end how, enum base_breaker_end verdict, bool dry)
 {
 	struct mirror_call *call = run->call;
 
+	if (how != MIRROR_UNRUN)
+		note_attempt(sim, run, dry);
 	if (run->service >= 0) {
 		if (how != MIRROR_UNRUN && (call || how == MIRROR_ANSWERED))
 			mirror_flow_ran(sim, broker, run);
 		mirror_guard_ran(sim, broker, run, verdict);
+		if (dry)
+			mirror_guard_dry(sim, broker, run);
 	}
 	if (call) {
 		call->state = MIRROR_PENDING;
@@ -110,9 +139,11 @@ static void result(
 	struct sim *sim, struct sim_broker *broker, struct sim_conn *conn, const Pirn__Item *item)
 {
 	struct mirror_run *run = find_run(broker->mirror, item->slot, item->generation);
+	bool dry;
 
 	if (!run || run->conn != conn)
 		return;
+	dry = mirror_is_dry(item, reason_of(run, item));
 	if (item->reason == PIRN__REASON__DRAINING) {
 		conn->shadow.handed_back = true;
 		memset(conn->shadow.out, 0, sizeof conn->shadow.out);
@@ -120,10 +151,12 @@ static void result(
 	if (run->call)
 		run->call->worth_it = is_worth_it(reason_of(run, item), item);
 	if (item->reason == PIRN__REASON__DRAINING || item->reason == PIRN__REASON__NO_WORKER)
-		end_run(sim, broker, run, MIRROR_UNRUN, BASE_BREAKER_UNKNOWN);
+		end_run(sim, broker, run, MIRROR_UNRUN, BASE_BREAKER_UNKNOWN, false);
 	else
 		end_run(sim, broker, run, MIRROR_ANSWERED,
-			mirror_verdict(sim, run, reason_of(run, item), item->status));
+			dry ? BASE_BREAKER_UNKNOWN
+			    : mirror_verdict(sim, run, reason_of(run, item), item->status),
+			dry);
 }
 
 /* A worker is lost once, however much ran there: of those that may count the oldest does. */
@@ -157,7 +190,8 @@ static void leave_worker(
 		end_run(sim, broker, run, MIRROR_LOST,
 			!orderly && !mirror_is_late(sim, run) && is_oldest(broker->mirror, run)
 				? BASE_BREAKER_FAILED
-				: BASE_BREAKER_UNKNOWN);
+				: BASE_BREAKER_UNKNOWN,
+			false);
 }
 
 /* Its runs end with a CANCEL to their workers. */
@@ -467,6 +501,9 @@ static void dispatched(struct sim *sim, struct sim_broker *broker, struct sim_co
 	run->service = sim_service(a->item.service);
 	run->began_ms = sim->now_ms;
 	run->seq = ++mirror->seq;
+	run->attempt = a->item.attempt;
+	if (!(a->item.flags & PIRN__ITEM_FLAG__EVENT) || !sim_event_is(&a->item, &run->event))
+		run->event = UINT32_MAX;
 	if (!(a->item.flags & PIRN__ITEM_FLAG__EVENT)) {
 		run->call = find_dispatched(sim, mirror, a);
 		SIM_CHECK(sim, run->call, "DISPATCH of a call that is not open");
@@ -505,7 +542,8 @@ static void told_to_stop(struct sim *sim, struct sim_broker *broker, const struc
 		return;
 	late = broker->mirror->cause.kind == SIM_IN_TICK && run->deadline_ms <= sim->now_ms;
 	end_run(sim, broker, run, late ? MIRROR_LATE : MIRROR_UNRUN,
-		late ? mirror_verdict(sim, run, PIRN__REASON__DEADLINE, 0) : BASE_BREAKER_UNKNOWN);
+		late ? mirror_verdict(sim, run, PIRN__REASON__DEADLINE, 0) : BASE_BREAKER_UNKNOWN,
+		false);
 }
 
 static void refused(
@@ -523,7 +561,8 @@ static void refused(
 			  count(mirror, call->service, MIRROR_NEW) - 1;
 		if (item->reason == PIRN__REASON__BREAKER_OPEN)
 			mirror_guard_refused(sim, broker, call->service, item, waiting);
-		mirror_flow_refused(sim, broker, call, item, waiting);
+		mirror_flow_refused(sim, broker, call, item, waiting,
+			waiting_bytes(mirror, call->service));
 		if (call->keyed)
 			mirror_flow_took(sim, broker, call);
 	}

@@ -65,6 +65,7 @@ struct mirror_run {
 	struct sim_conn *conn;
 	struct mirror_call *call; /* NULL: an event's */
 	int service;
+	uint32_t event, attempt; /* event UINT32_MAX: it is none, or a liar's */
 	uint32_t pass; /* the breaker's generation */
 	uint64_t seq, began_ms, deadline_ms;
 };
@@ -149,6 +150,9 @@ void mirror_guard_ran(struct sim *sim, struct sim_broker *broker, const struct m
 	enum base_breaker_end end);
 enum base_breaker_end mirror_verdict(
 	const struct sim *sim, const struct mirror_run *run, uint32_t reason, uint32_t status);
+/* It failed for want of Redis. */
+bool mirror_is_dry(const Pirn__Item *result, uint32_t reason);
+void mirror_guard_dry(struct sim *sim, struct sim_broker *broker, const struct mirror_run *run);
 bool mirror_is_late(const struct sim *sim, const struct mirror_run *run);
 void mirror_guard_dispatch(struct sim *sim, struct sim_broker *broker, struct mirror_run *run);
 void mirror_guard_refused(struct sim *sim, struct sim_broker *broker, int service,
@@ -171,7 +175,7 @@ void mirror_flow_dispatch(struct sim *sim, struct sim_broker *broker, struct mir
 void mirror_flow_again(struct sim *sim, struct sim_broker *broker, struct mirror_call *call);
 void mirror_flow_given_up(struct sim *sim, struct sim_broker *broker, struct mirror_call *call);
 void mirror_flow_refused(struct sim *sim, struct sim_broker *broker, const struct mirror_call *call,
-	const Pirn__Item *item, unsigned waiting);
+	const Pirn__Item *item, unsigned waiting, uint64_t bytes);
 void mirror_flow_after(struct sim *sim, struct sim_broker *broker);
 
 #endif

@@ -73,7 +73,7 @@ static struct store_arg bits_key(
 }
 
 struct stander {
-	uint32_t number, attempt;
+	uint32_t number, attempt, budget;
 	uint64_t not_before_ms;
 };
 
@@ -93,6 +93,7 @@ static size_t unpack(struct sim *sim, struct store_arg head, struct stander *out
 			out[n++] = (struct stander){ number_of(sim, e->id.data,
 							     e->deliveries[k]->service),
 				e->deliveries[k]->has_attempt ? e->deliveries[k]->attempt : 1,
+				e->deliveries[k]->budget > 0 ? e->deliveries[k]->budget : 1,
 				e->deliveries[k]->not_before_ms };
 		}
 	}
@@ -115,15 +116,39 @@ static void check_key(struct sim *sim, uint32_t number)
 		sim_keys_set(&sim->server.redis.keys, key, field_of(&field), field_of(&number));
 }
 
+static bool has_bit(uint64_t bits, uint32_t attempt)
+{
+	return attempt < 64 && bits & UINT64_C(1) << attempt;
+}
+
+/* A run that failed for want of Redis is not counted; any other is. Who heard both of an attempt may
+ * have gone by either. */
+static void check_budget(
+	struct sim *sim, const struct stander *stander, const struct sim_note *before)
+{
+	const struct sim_event *e = &sim->events[stander->number];
+	bool dry = has_bit(e->dry, before->attempt), wet = has_bit(e->wet, before->attempt);
+	uint32_t expected = before->budget + (stander->attempt > before->attempt && dry);
+
+	if (stander->attempt > before->attempt + 1 || (dry && wet))
+		return;
+	SIM_CHECK(sim, stander->budget == expected,
+		"event %u has attempt %u next, which counts from %u on and not from %u",
+		stander->number, stander->attempt, stander->budget, expected);
+}
+
 static void add_one(struct sim *sim, enum sim_change_kind kind, const struct stander *stander)
 {
 	uint32_t number = stander->number;
 	struct sim_note note = load(sim, number);
 
 	sim_trace(sim, "event %u stands in an entry (%d)", number, (int)kind);
+	if (kind != SIM_ADDED && kind != SIM_REDRIVEN)
+		check_budget(sim, stander, &note);
 	note.live++;
 	note.stored += kind == SIM_ADDED;
 	note.attempt = stander->attempt;
+	note.budget = stander->budget;
 	note.not_before_ms = stander->not_before_ms;
 	if (kind == SIM_ADDED)
 		check_key(sim, number);

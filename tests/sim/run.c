@@ -105,11 +105,12 @@ static void next_event(struct sim *sim, void *arg, uint64_t serial)
 static void note_result(struct sim *sim, struct sim_run *run, const struct sim_op_reply *reply)
 {
 	if (!reply) { /* nobody knows whether it was applied */
-		run->failed = run->recorded = true;
+		run->failed = run->recorded = run->no_state = true;
 		return;
 	}
 	if (reply->code) {
 		run->failed = true;
+		run->no_state = reply->code == STORE_OOM;
 		run->reason = reply->code == STORE_LEASE || reply->code == STORE_SUPERSEDED
 				      ? PIRN__REASON__LEASE
 				      : PIRN__REASON__NONE;
@@ -200,7 +201,8 @@ void sim_run_fill(struct sim *sim, struct sim_run *run, struct sim_item *result)
 	sim_trace(sim, "event %u: attempt %u answers %u", run->number, run->run.attempt, status);
 	result->pb.status = status;
 	result->pb.has_flags = true;
-	result->pb.flags = run->recorded ? PIRN__ITEM_FLAG__RECORDED : 0;
+	result->pb.flags = (run->recorded ? PIRN__ITEM_FLAG__RECORDED : 0u) |
+			   (run->no_state ? PIRN__ITEM_FLAG__NO_STATE : 0u);
 	result->pb.has_reason = run->failed && run->reason;
 	result->pb.reason = result->pb.has_reason ? run->reason : PIRN__REASON__NONE;
 	if (status == 503 || status == 429) {

@@ -107,6 +107,7 @@ struct sim_out {
 	uint32_t failures; /* in a row */
 	uint64_t until_ms; /* ejected until then; 0: it is not */
 	bool to_tell;      /* the broker should say so in this input */
+	uint64_t dry_least_ms, dry_most_ms; /* it gets no events until the one; it may get none until the other */
 };
 
 /* Whom a broker takes the peer for. */
@@ -236,6 +237,7 @@ struct sim_run {
 	/* an event's: run.c */
 	bool keyed; /* a call's with an Idempotency-Key; number is that of the key's first */
 	bool event, asked, failed, recorded;
+	bool no_state; /* Redis did not answer it, or has no room */
 	struct store_run run;
 	unsigned step;
 	uint32_t reason;
@@ -340,7 +342,7 @@ void sim_keyed_check_rest(struct sim *sim);
 
 /* What happened, so that it is known that it did. */
 struct sim_seen {
-	uint64_t opened, closed, adopted, ejected, given_up, again, slots, skipped;
+	uint64_t opened, closed, adopted, ejected, given_up, again, slots, skipped, dry;
 };
 
 struct sim_sickness {

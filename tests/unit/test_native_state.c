@@ -218,9 +218,11 @@ static void errors_come_back(void **state)
 	static const struct {
 		enum base_err err;
 		unsigned status;
+		bool stateless; /* it says so: Redis did not answer, or has no room */
 	} rows[] = {
-		{ BASE_OVERFLOW, 400 }, { BASE_TYPE, 500 }, { BASE_NOT_FOUND, 404 }, { BASE_MISMATCH, 409 },
-		{ BASE_UNAVAILABLE, 503 }, { BASE_IO, 503 }, { BASE_DENIED, 500 }, { BASE_NOMEM, 503 },
+		{ BASE_OVERFLOW, 400, false }, { BASE_TYPE, 500, false }, { BASE_NOT_FOUND, 404, false },
+		{ BASE_MISMATCH, 409, false }, { BASE_UNAVAILABLE, 503, true }, { BASE_IO, 503, true },
+		{ BASE_FULL, 503, true }, { BASE_DENIED, 500, false }, { BASE_NOMEM, 503, false },
 	};
 	struct fixture *f = *state;
 	struct asker a;
@@ -230,6 +232,7 @@ static void errors_come_back(void **state)
 		turn_until(f, i + 1);
 		answer(f, i, &(struct store_result){ .err = rows[i].err });
 		ask_end(&a, rows[i].status, NULL);
+		assert_int_equal(a.run.stateless_us, rows[i].stateless);
 	}
 }
 
@@ -241,6 +244,7 @@ static void nothing_waits_while_redis_is_down(void **state)
 	wrk_state_set_up(f->state, false);
 	ask_begin(&a, f, adds, FOREVER);
 	ask_end(&a, 503, NULL);
+	assert_int_equal(a.run.stateless_us, 1);
 	assert_int_equal(f->wakes, 0);
 	wrk_state_set_up(f->state, true);
 	ask_begin(&a, f, adds, FOREVER);

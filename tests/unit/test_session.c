@@ -8,6 +8,7 @@
 #include <stdatomic.h>
 #include <utlist.h>
 
+#include "base/clock.h"
 #include "worker/session_parts.h"
 
 #define RUNS  32
@@ -19,6 +20,7 @@ static struct {
 	sem_t go;
 	atomic_bool started, hurried;
 	bool recorded, diverged;
+	uint64_t stateless_us;
 	uint32_t status;
 	const char *body;
 } runs[RUNS];
@@ -53,6 +55,7 @@ static void run_it(void *local, struct wrk_run *run)
 	if ((run->flags & ALONE) && beside > 0)
 		abort(); /* a thread of the executor's: cmocka's assertions are the main one's */
 	atomic_store(&runs[run->slot].hurried, run->hurried);
+	atomic_store(&run->stateless_us, runs[run->slot].stateless_us);
 	atomic_store(&runs[run->slot].started, true);
 	uv_async_send(&wake_up);
 	sem_wait(&runs[run->slot].go);
@@ -441,6 +444,22 @@ static void why_an_event_failed_is_told(void **state)
 	assert_string_equal(told[2].error, "-");
 }
 
+static void a_failure_for_want_of_redis_is_told(void **state)
+{
+	(void)state;
+	runs[1].stateless_us = runs[2].stateless_us = runs[3].stateless_us = 1;
+	runs[1].status = runs[4].status = 503;
+	runs[3].status = 404;
+	for (uint32_t slot = 1; slot <= 4; slot++) {
+		dispatch(slot, slot % 2 ? EVENT : 0);
+		ends(slot);
+	}
+	assert_int_equal(told[1].flags, PIRN__ITEM_FLAG__NO_STATE);
+	assert_int_equal(told[2].flags, 0); /* it could do without */
+	assert_int_equal(told[3].flags, 0); /* it is its caller's mistake */
+	assert_int_equal(told[4].flags, 0);
+}
+
 static void a_cancelled_event_has_no_answer(void **state)
 {
 	(void)state;
@@ -494,6 +513,19 @@ static void returns(uint32_t slot)
 
 	sem_post(&runs[slot].go);
 	UNTIL(&f, figures().overdue == before - 1);
+}
+
+static void one_that_waits_for_redis_says_so(void **state)
+{
+	(void)state;
+	runs[1].stateless_us = 1;                     /* for very long */
+	runs[2].stateless_us = base_clock_us() + 3600ull * 1000 * 1000; /* not yet */
+	give_up(1, 0);
+	give_up(2, 0);
+	assert_int_equal(told[1].flags, PIRN__ITEM_FLAG__NO_STATE);
+	assert_int_equal(told[2].flags, 0);
+	returns(1);
+	returns(2);
 }
 
 static void a_handler_that_goes_on_is_given_up(void **state)
@@ -741,7 +773,9 @@ int main(void)
 		WITH(who_waits_goes_with_its_broker),
 		WITH(records_are_told),
 		WITH(why_an_event_failed_is_told),
+		WITH(a_failure_for_want_of_redis_is_told),
 		WITH(a_cancelled_event_has_no_answer),
+		WITH(one_that_waits_for_redis_says_so),
 		WITH(a_handler_that_goes_on_is_given_up),
 		WITH(a_call_that_records_nothing_leaves_no_doubt),
 		WITH(a_caller_may_be_in_a_hurry),
