@@ -5,6 +5,10 @@
 /* What a manifest says that says nothing of them; as in base/manifest.c. */
 #define TARGET_MS   5u
 #define INTERVAL_MS 100u
+#define CONCURRENCY 32u
+
+#define BALANCE   8u /* so many have to end before a balance says anything … */
+#define INTERVALS 5u /* … but it waits no longer than that for them */
 
 #define RETRY_LEAST_MS 500u
 #define RETRY_MOST_MS  1500u
@@ -125,6 +129,24 @@ static uint64_t target_us(const struct brk_service *service)
 	return larger((uint64_t)service->overload.target_ms * 1000, run_us);
 }
 
+/* How many may run at once, as far as the manifest tells. */
+static uint64_t places(const struct brk_service *service)
+{
+	const Pirn__Manifest *m = service->entry.manifest;
+	uint64_t n = (m && m->has_concurrency ? m->concurrency : CONCURRENCY) *
+		     (uint64_t)service->n_ready;
+
+	if (service->concurrency_total > 0)
+		n = smaller(n, service->concurrency_total);
+	return larger(n, 1);
+}
+
+/* Who waited for less than that is no sign of an overload. */
+static uint64_t patience_us(const struct brk_service *service)
+{
+	return larger(target_us(service), service->run_us * BRK_OVERLOAD_CHANCE / places(service));
+}
+
 /* Whole milliseconds, as ticks are: the first one at which it is reached. */
 static uint64_t target_ms(const struct brk_service *service)
 {
@@ -216,7 +238,7 @@ void brk_overload_left(struct brk_core *core, struct brk_call *call, bool runs)
 	o->waiting_bytes -= brk_call_size(call);
 	if (!runs)
 		return;
-	if (waited_ms * 1000 < target_us(service))
+	if (waited_ms * 1000 < patience_us(service))
 		o->since_ms = core->now_ms;
 	o->waits_ms += waited_ms;
 	o->dispatched++;
@@ -280,19 +302,37 @@ static void begin_interval(const struct brk_core *core, struct brk_service *serv
 	struct brk_overload *o = &service->overload;
 
 	o->until_ms = core->now_ms + interval_ms(service);
+	o->intervals = 1;
 	o->waits_ms = o->dispatched = 0;
 	o->given_up = o->shed;
 	o->ended = service->done + service->failed;
 }
 
+static uint64_t given_up_now(const struct brk_service *service)
+{
+	return service->overload.shed - service->overload.given_up;
+}
+
 /* Those that were given up have ended, too. */
+static uint64_t ended_now(const struct brk_service *service)
+{
+	return service->done + service->failed - service->overload.ended - given_up_now(service);
+}
+
 static bool is_still_overloaded(const struct brk_service *service)
 {
-	const struct brk_overload *o = &service->overload;
-	uint64_t given_up = o->shed - o->given_up;
-	uint64_t ended = service->done + service->failed - o->ended - given_up;
+	uint64_t given_up = given_up_now(service);
 
-	return given_up > 0 && given_up * BRK_OVERLOAD_ENDED >= ended;
+	return given_up > 0 && given_up * BRK_OVERLOAD_ENDED >= ended_now(service);
+}
+
+/* With few places few can end in an interval, and by chance nobody may have been given up for them. */
+static bool is_too_early(const struct brk_service *service)
+{
+	uint64_t can_end_us = interval_ms(service) * 1000 * places(service);
+
+	return can_end_us < BALANCE * service->run_us && ended_now(service) < BALANCE &&
+	       service->overload.intervals < INTERVALS;
 }
 
 static void stop(const struct brk_core *core, struct brk_service *service)
@@ -314,12 +354,20 @@ static void judge(const struct brk_core *core, struct brk_service *service, uint
 		o->limit_ms = UINT64_MAX;
 		begin_interval(core, service);
 	} else if (core->now_ms >= o->until_ms) {
-		if (!is_still_overloaded(service)) {
+		bool early = is_too_early(service);
+
+		if (!early && !is_still_overloaded(service)) {
 			stop(core, service);
 			return;
 		}
-		o->limit_ms = o->dispatched ? WAITS * o->waits_ms / o->dispatched : 0;
-		begin_interval(core, service);
+		if (given_up_now(service) > 0)
+			o->limit_ms = o->dispatched ? WAITS * o->waits_ms / o->dispatched : 0;
+		if (early) {
+			o->until_ms = core->now_ms + interval_ms(service);
+			o->intervals++;
+		} else {
+			begin_interval(core, service);
+		}
 	}
 }
 

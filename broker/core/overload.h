@@ -10,14 +10,17 @@
  *
  * Controlled delay (CoDel, with the limits of a server instead of a router's): a service
  * becomes overloaded when, for interval (100 ms), calls have waited without a break and none
- * was dispatched that had waited less than target (5 ms). While it is, a call waits for
+ * was dispatched that had waited less than target (5 ms), nor less than the service takes for
+ * BRK_OVERLOAD_CHANCE calls: so many stand before few places by chance now and then, at four
+ * fifths of what these can do, and are gone again. (With one place and no such patience 5 to
+ * 15 of 100 calls were refused at that load.) While it is, a call waits for
  * target, then it is answered OVERLOADED; and the newest is dispatched first, because its
  * client is the likeliest to wait still. When it is not, calls wait to their deadline, first
  * come first served.
  *
  * The end is judged by the balance of each interval: it stays overloaded while at least one
  * call was given up for four that ended, which is what a quarter more than it can do looks
- * like. An empty queue would be a poor sign: newest first and with all that is old thrown
+ * like. (Where few can end in an interval a balance lasts longer: until eight have, or five intervals.) An empty queue would be a poor sign: newest first and with all that is old thrown
  * out, it is empty now and then at three times the load, and each time calls would wait for
  * another interval until that is seen.
  *
@@ -52,6 +55,7 @@ struct brk_call;
 struct brk_service;
 
 #define BRK_OVERLOAD_SHARE 3u /* a service's calls may be so many times the room that is left */
+#define BRK_OVERLOAD_CHANCE 16u
 #define BRK_OVERLOAD_ENDED 4u /* it goes on while one is given up for so many that end */
 
 /* In each service. */
@@ -62,6 +66,7 @@ struct brk_overload {
 	uint64_t open_event_bytes; /* of deliveries that have not ended */
 	uint64_t since_ms;         /* calls wait: since when none waited for less than target */
 	bool is_on;
+	uint32_t intervals;       /* is_on: that this balance lasts */
 	uint64_t until_ms;        /* is_on: when this interval's balance is drawn … */
 	uint64_t ended, given_up; /* … and what both were when it began */
 	uint64_t dispatched;      /* in it … */

@@ -5,6 +5,9 @@
 #define TARGET_MS   5u
 #define INTERVAL_MS 100u
 
+#define CHANCE    16u
+#define INTERVALS 11u /* two balances of five, and one more */
+
 #define RUNS  3u
 #define EARNS 100u /* thousandths of a retry */
 #define FIRST 32000u
@@ -44,6 +47,14 @@ static uint64_t target_ms(const struct sim *sim, const struct mirror_flow *f, in
 	return larger(target ? target : TARGET_MS, (run_us + 999) / 1000);
 }
 
+/* Before few places more may stand by chance. */
+static uint64_t patience_ms(const struct sim *sim, const struct mirror_flow *f, int service)
+{
+	uint64_t target = target_ms(sim, f, service), total = sim->manifests[service].concurrency_total;
+
+	return total > 0 ? larger(target, (f->run_us * CHANCE / total + 999) / 1000) : target;
+}
+
 static uint64_t interval_for(const struct sim *sim, int service, uint64_t target)
 {
 	uint32_t interval = conf_of(sim, service)->interval_ms;
@@ -54,22 +65,23 @@ static uint64_t interval_for(const struct sim *sim, int service, uint64_t target
 void mirror_flow_ran(struct sim *sim, struct sim_broker *broker, const struct mirror_run *run)
 {
 	struct mirror_flow *f = flow_of(broker, run->service);
-	uint64_t took_us = (sim->now_ms - run->began_ms) * 1000, target;
+	uint64_t took_us = (sim->now_ms - run->began_ms) * 1000;
 
 	f->run_us = f->run_us ? (7 * f->run_us + took_us) / 8 : took_us;
 	if (f->run_us == 0)
 		f->run_us = 1;
-	target = target_ms(sim, f, run->service);
 	for (struct mirror_call *c = broker->mirror->calls; c; c = c->hh.next)
-		if (c->service == run->service && c->state == MIRROR_WAITS && target > c->target_ms)
-			c->target_ms = target;
+		if (c->service == run->service && c->state == MIRROR_WAITS) {
+			c->target_ms = larger(c->target_ms, target_ms(sim, f, run->service));
+			c->patience_ms = larger(c->patience_ms, patience_ms(sim, f, run->service));
+		}
 }
 
 /* Whether newest first, or giving up, can be right: calls waited without a break for an interval,
- * or somebody was given up, not longer ago than two intervals. */
+ * or somebody was given up, not longer ago than two balances last. */
 static bool may_be_on(const struct sim *sim, const struct mirror_flow *f)
 {
-	return larger(f->witness_ms, f->shed_ms) + 2 * f->interval_most + 1 >= sim->now_ms;
+	return larger(f->witness_ms, f->shed_ms) + INTERVALS * f->interval_most + 1 >= sim->now_ms;
 }
 
 /* Somebody waits. */
@@ -83,7 +95,7 @@ static void note_interval(struct sim *sim, struct mirror_flow *f, int service)
 {
 	uint64_t interval = interval_for(sim, service, target_ms(sim, f, service));
 
-	if (f->interval_ms + 4 * f->interval_most < sim->now_ms) {
+	if (f->interval_ms + INTERVALS * f->interval_most < sim->now_ms) {
 		f->interval_before = f->interval_now;
 		f->interval_now = 0;
 		f->interval_ms = sim->now_ms;
@@ -108,6 +120,7 @@ void mirror_flow_took(struct sim *sim, struct sim_broker *broker, const struct m
 void mirror_flow_waits(struct sim *sim, struct sim_broker *broker, struct mirror_call *call)
 {
 	call->target_ms = target_ms(sim, flow_of(broker, call->service), call->service);
+	call->patience_ms = patience_ms(sim, flow_of(broker, call->service), call->service);
 }
 
 void mirror_flow_refused(struct sim *sim, struct sim_broker *broker, const struct mirror_call *call,
@@ -190,7 +203,7 @@ void mirror_flow_dispatch(struct sim *sim, struct sim_broker *broker, struct mir
 	if (call->state == MIRROR_PENDING || call->returned)
 		restart_clocks(sim, broker, call->service);
 	if (call->state == MIRROR_PENDING ||
-		(waited && sim->now_ms - call->queued_ms < target_ms(sim, f, call->service)))
+		(waited && sim->now_ms - call->queued_ms < patience_ms(sim, f, call->service)))
 		f->since_ms = sim->now_ms;
 }
 
@@ -216,7 +229,7 @@ void mirror_flow_again(struct sim *sim, struct sim_broker *broker, struct mirror
 /* An overload that goes on: its limit may be less than the mean of the runs. */
 static bool goes_on(const struct sim *sim, const struct mirror_flow *f)
 {
-	return f->shed_ms > 0 && f->shed_ms + 2 * f->interval_most + 1 >= sim->now_ms;
+	return f->shed_ms > 0 && f->shed_ms + INTERVALS * f->interval_most + 1 >= sim->now_ms;
 }
 
 /* OVERLOADED, and it had waited. */
@@ -279,7 +292,7 @@ static bool has_workers(const struct sim *sim, const struct sim_broker *broker, 
 	return false;
 }
 
-/* In order of arrival nobody waits for longer than the target and an interval after it, without
+/* In order of arrival nobody waits for longer than the patience and an interval after it, without
  * the service being found overloaded and him being given up; but the newest, and who came
  * back. (Others that come back may go before him, and be quick: his time begins anew.) */
 static void check_wait(struct sim *sim, struct sim_broker *broker, struct mirror_call *call,
@@ -294,11 +307,11 @@ static void check_wait(struct sim *sim, struct sim_broker *broker, struct mirror
 	if (broker->mirror->cause.kind != SIM_IN_TICK || call->returned ||
 		call->clock_ms > sim->now_ms)
 		return;
-	SIM_CHECK(sim, sim->now_ms - call->clock_ms <= call->target_ms + interval + 1,
+	SIM_CHECK(sim, sim->now_ms - call->clock_ms <= call->patience_ms + interval + 1,
 		"a call has waited for %s for %llu ms, %llu of them for no reason: %llu + %llu are allowed",
 		sim_services[call->service], (unsigned long long)(sim->now_ms - call->queued_ms),
 		(unsigned long long)(sim->now_ms - call->clock_ms),
-		(unsigned long long)call->target_ms, (unsigned long long)interval);
+		(unsigned long long)call->patience_ms, (unsigned long long)interval);
 	SIM_CHECK(sim,
 		conf_of(sim, call->service)->age_ms == 0 ||
 			sim->now_ms - call->queued_ms < conf_of(sim, call->service)->age_ms,

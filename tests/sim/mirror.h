@@ -48,7 +48,7 @@ struct mirror_call {
 	uint64_t deadline_ms, size, seq;
 	uint64_t queued_ms; /* WAITS: since when … */
 	uint64_t clock_ms;  /* … and since when without a reason why it may */
-	uint64_t target_ms; /* the largest that held meanwhile */
+	uint64_t target_ms, patience_ms; /* the largest that held meanwhile */
 	bool returned;      /* WAITS: from a worker, at the head */
 	unsigned runs;
 	enum mirror_end end; /* PENDING */

@@ -635,6 +635,7 @@ static void test_events_by_age(void **state)
 #define MAX_CALLS (1u << 20)
 #define MAX_SLOTS 64u
 #define BATCH     1000u
+#define SLOW_RUNS 10u
 
 /* Calls that come by chance, at so many times what the slots can do; they do not wait for one another's
  * answers. Runs take run_us, a fifth more or less. */
@@ -657,12 +658,14 @@ struct loop {
 	uint64_t begin_us;
 	uint64_t done, refused, longest_wait_us, longest_refusal_us;
 	uint64_t waits_us;
+	uint64_t slow; /* waited for longer than the slots take for SLOW_RUNS calls */
 };
 
 static void loop_begin(struct loop *l)
 {
 	l->begin_us = l->now_us;
-	l->done = l->refused = l->longest_wait_us = l->longest_refusal_us = l->waits_us = 0;
+	l->done = l->refused = l->longest_wait_us = l->longest_refusal_us = l->waits_us = l->slow =
+		0;
 }
 
 static uint64_t more(uint64_t a, uint64_t b)
@@ -683,6 +686,7 @@ static void see_dispatch(struct loop *l, const struct brk_action *a)
 	wait_us = l->now_us - l->came_us[call];
 	l->longest_wait_us = more(l->longest_wait_us, wait_us);
 	l->waits_us += wait_us;
+	l->slow += wait_us > SLOW_RUNS * l->run_us / l->n_slots;
 	assert_true(l->n_runs < l->n_slots);
 	l->runs[l->n_runs].end_us = l->now_us + run_us;
 	l->runs[l->n_runs].slot = a->item.slot;
@@ -823,6 +827,7 @@ static struct loop *loop_new(uint64_t run_us, uint32_t n_slots)
 {
 	struct loop *l = calloc(1, sizeof *l);
 	struct brk_conf conf = rig_conf();
+	Pirn__Manifest m = rig_manifest("hello");
 
 	assert_non_null(l);
 	conf.max_calls = 100000;
@@ -837,7 +842,10 @@ static struct loop *loop_new(uint64_t run_us, uint32_t n_slots)
 	l->step_us = run_us / 10 > 1000 ? 1000 : run_us / 10;
 	l->n_slots = n_slots;
 	rig_client(&l->rig, CLIENT);
-	rig_worker(&l->rig, A, "hello", l->granted = n_slots);
+	m.has_concurrency = true;
+	m.concurrency = n_slots;
+	rig_hello(&l->rig, A, A, PIRN__ROLE__WORKER, &m, 1);
+	rig_credit(&l->rig, A, "hello", l->granted = n_slots);
 	return l;
 }
 
@@ -876,10 +884,11 @@ static void play(uint64_t run_us, uint32_t n_slots, uint32_t n_intervals)
 {
 	struct loop *l = loop_new(run_us, n_slots);
 	uint64_t target_us = more(run_us * 6 / 5, 5000), interval_us = more(2 * target_us, 100000);
+	uint64_t patience_us = run_us * BRK_OVERLOAD_CHANCE / n_slots;
 
 	loop_run(l, 0.5, interval_us);
 	assert_int_equal(l->refused, 0);
-	loop_run(l, 3, 2 * interval_us);
+	loop_run(l, 3, 2 * interval_us + 2 * patience_us);
 	assert_true(is_on(l));
 	loop_run(l, 3, n_intervals * interval_us);
 	print(l);
@@ -920,6 +929,42 @@ static void test_overload(void **state)
 	play(1000000, 64, 10);
 }
 
+/* Few places, and nearly as much as they can do: then many wait, by chance, and are served. */
+static void test_few_places_are_no_overload(void **state)
+{
+	static const uint32_t n_slots[] = { 1, 2, 4, 8 };
+
+	(void)state;
+	for (size_t i = 0; i < sizeof n_slots / sizeof n_slots[0]; i++) {
+		struct loop *l = loop_new(20000, n_slots[i]);
+
+		loop_run(l, 0.8, 100 * 1000 * 1000);
+		print(l);
+		assert_true(l->done > 3500 * (uint64_t)n_slots[i]);
+		assert_int_equal(l->refused, 0);
+		assert_true(l->longest_wait_us > 20000);
+		loop_free(l);
+	}
+}
+
+/* As the load grows to three times what they can do, not many wait for long before that is seen. */
+static void test_few_places_are_overloaded_soon(void **state)
+{
+	static const uint32_t n_slots[] = { 1, 2, 4 };
+
+	(void)state;
+	for (size_t i = 0; i < sizeof n_slots / sizeof n_slots[0]; i++) {
+		struct loop *l = loop_new(20000, n_slots[i]);
+
+		loop_run(l, 0.6, 10 * 1000 * 1000);
+		loop_run(l, 3, 30 * 1000 * 1000);
+		print(l);
+		assert_true(goodput(l) >= 0.95);
+		assert_true(l->slow * 100 <= l->done);
+		loop_free(l);
+	}
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
@@ -945,6 +990,8 @@ int main(void)
 		cmocka_unit_test(test_events_by_bytes),
 		cmocka_unit_test(test_events_by_age),
 		cmocka_unit_test(test_overload),
+		cmocka_unit_test(test_few_places_are_no_overload),
+		cmocka_unit_test(test_few_places_are_overloaded_soon),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);
