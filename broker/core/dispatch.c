@@ -13,7 +13,9 @@
  * at most, going by the mean of the service's last runs as they look from here. So
  * runs of milliseconds, or short ones that queue up in their workers, are spread,
  * and so are those of a service of which nothing is known yet. A run that follows a
- * failed one goes to another worker, whoever's row it is.
+ * failed one goes to another worker, whoever's row it is. And so does the run whose failure
+ * would be one too many for the breaker, when the failures before it in a row were all of
+ * one worker: whether that worker is bad or the service is, another one can tell.
  */
 #include <assert.h>
 #include <utlist.h>
@@ -84,6 +86,15 @@ static struct brk_link *another(const struct brk_service *service, uint32_t shun
 	return best;
 }
 
+/* One failure more would open the breaker, and all of that row so far were this worker's. */
+static bool is_doubtful(const struct brk_service *service, const struct brk_link *link)
+{
+	const struct base_breaker *b = &service->guard.breaker;
+
+	return b->in_row > 0 && base_breaker_is_calm(b) && b->in_row + 1 == b->conf.consecutive &&
+	       link->ejection.failures >= b->in_row;
+}
+
 static struct brk_link *choose(struct brk_core *core, struct brk_service *service, uint32_t shunned)
 {
 	struct brk_link *link;
@@ -107,6 +118,9 @@ static struct brk_link *choose(struct brk_core *core, struct brk_service *servic
 	if (!service->row || service->row_input != core->input || service->row_left == 0 ||
 		service->row->free == 0)
 		row_start(core, service);
+	if (is_doubtful(service, service->row) && !BRK_FAULTY(core, SAME_WORKER) &&
+		(link = another(service, service->row->peer->id)))
+		return link;
 	service->row_left--;
 	return service->row;
 }

@@ -399,6 +399,63 @@ static void a_service_that_fails_everywhere_does(void **state)
 	asked_free(k);
 }
 
+/* A call after the other, at whoever has the most credit. */
+static uint32_t next_at(struct asked *k, Pirn__Item *run)
+{
+	const struct brk_action *a;
+
+	call(k);
+	a = rig_one(&k->rig, PIRN__KIND__DISPATCH);
+	*run = a->item;
+	return a->peer;
+}
+
+static struct asked *uneven_bench(void)
+{
+	struct asked *k = bench(2, false);
+
+	rig_credit(&k->rig, FIRST, "hello", 50); /* so it gets them all */
+	rig_credit(&k->rig, FIRST + 1, "hello", 5);
+	return k;
+}
+
+static void the_fifth_failure_in_a_row_is_anothers_and_opens(void **state)
+{
+	struct asked *k = uneven_bench();
+	Pirn__Item run;
+
+	(void)state;
+	for (uint32_t i = 0; i < 5; i++) {
+		uint32_t worker = next_at(k, &run);
+
+		assert_int_equal(hello(k)->guard.breaker.state, BASE_BREAKER_CLOSED);
+		assert_int_equal(worker, i < 4 ? FIRST : FIRST + 1);
+		answer(k, worker, &run, 500);
+	}
+	assert_int_equal(hello(k)->guard.breaker.state, BASE_BREAKER_OPEN);
+	asked_free(k);
+}
+
+static void a_good_one_tells_that_it_is_the_worker(void **state)
+{
+	struct asked *k = uneven_bench();
+	Pirn__Item run;
+	uint32_t bad = 0;
+
+	(void)state;
+	for (uint32_t i = 0; i < 20; i++) {
+		uint32_t worker = next_at(k, &run);
+
+		bad += worker == FIRST;
+		answer(k, worker, &run, worker == FIRST ? 500 : 200);
+		rig_credit(&k->rig, FIRST + 1, "hello", link_of(k, FIRST + 1)->used + 5);
+	}
+	assert_int_equal(bad, BRK_EJECT_FAILURES);
+	assert_true(is_out(k, FIRST));
+	assert_int_equal(hello(k)->guard.breaker.state, BASE_BREAKER_CLOSED);
+	asked_free(k);
+}
+
 static void a_probe_at_a_worker_that_is_put_out_frees_its_place(void **state)
 {
 	struct asked *k = bench(2, false);
@@ -556,6 +613,8 @@ int main(void)
 		cmocka_unit_test(runs_that_it_has_go_on),
 		cmocka_unit_test(one_bad_worker_does_not_open_the_breaker),
 		cmocka_unit_test(a_service_that_fails_everywhere_does),
+		cmocka_unit_test(the_fifth_failure_in_a_row_is_anothers_and_opens),
+		cmocka_unit_test(a_good_one_tells_that_it_is_the_worker),
 		cmocka_unit_test(a_probe_at_a_worker_that_is_put_out_frees_its_place),
 		cmocka_unit_test(it_is_told),
 		cmocka_unit_test(in_any_order),
