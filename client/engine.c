@@ -300,6 +300,7 @@ static const struct {
 	[PIRN__REASON__POISON] = { 502, "too many workers died of it" },
 	[PIRN__REASON__LEASE] = { 504, "the run's lease was over" },
 	[PIRN__REASON__EXHAUSTED] = { 502, "all attempts failed" },
+	[PIRN__REASON__BREAKER_FORCED] = { 503, "an operator has opened the service's circuit breaker" },
 	[PIRN__REASON__SLOT] = { 409, "another slot of the timer is the last one" },
 	[PIRN__REASON__EXPIRED] = { 504, "it was too old for another attempt" },
 };

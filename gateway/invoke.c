@@ -293,6 +293,8 @@ static const char *advice(enum _Pirn__Reason reason)
 	switch (reason) {
 	case PIRN__REASON__BREAKER_OPEN:
 		return "The service fails too often: its circuit breaker is open, and calls do not reach it. Ask again after Retry-After.";
+	case PIRN__REASON__BREAKER_FORCED:
+		return "An operator has opened the service's circuit breaker: calls do not reach it until it is closed. Ask again after Retry-After.";
 	case PIRN__REASON__OVERLOADED:
 		return "There is more work than can be done in time. Ask again after Retry-After, and less often.";
 	case PIRN__REASON__QUEUE_FULL:

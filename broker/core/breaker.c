@@ -50,6 +50,14 @@ static uint32_t retry_after(const struct brk_core *core, const struct brk_servic
 	return (uint32_t)base_breaker_wait_ms(b, core->now_ms);
 }
 
+/* Why it lets nobody through. */
+static uint32_t reason_of(const struct brk_service *service)
+{
+	return service->guard.breaker.force == BASE_BREAKER_FORCED_OPEN
+		       ? PIRN__REASON__BREAKER_FORCED
+		       : PIRN__REASON__BREAKER_OPEN;
+}
+
 /* ---- when it is due -------------------------------------------------------- */
 
 static uint64_t due_of(const struct brk_core *core, const struct brk_service *service)
@@ -273,7 +281,7 @@ uint32_t brk_breaker_judge(
 		return PIRN__REASON__NONE;
 	service->guard.refused++;
 	*retry_after_ms = retry_after(core, service);
-	return PIRN__REASON__BREAKER_OPEN;
+	return reason_of(service);
 }
 
 bool brk_breaker_lets(const struct brk_core *core, const struct brk_service *service)
@@ -435,7 +443,7 @@ void brk_breaker_look(struct brk_core *core, struct brk_service *service)
 	while (service->queue.n > 0 && brk_act_has_room(core)) {
 		service->guard.refused++;
 		brk_settle_refused(core, brk_queue_first(&service->queue),
-			PIRN__REASON__BREAKER_OPEN, retry_after(core, service));
+			reason_of(service), retry_after(core, service));
 	}
 	set_due(core, service);
 }

@@ -2,7 +2,7 @@
  * and how brokers tell one another. The machine itself is base/breaker.h.
  *
  * Asked in two places: a call that is submitted is refused while it is open (BREAKER_OPEN,
- * with the time left as Retry-After), and nothing is dispatched beyond what it lets
+ * or BREAKER_FORCED when it is by hand, with the time left as Retry-After), and nothing is dispatched beyond what it lets
  * through. So an event waits and burns no attempt. The calls that wait when it opens, or
  * come back to the queue while it is, are answered at once. While it is half-open, the
  * probes are whatever would be dispatched next; a call is refused when those under way and
@@ -13,7 +13,10 @@
  * A worker's ejection (eject.h) goes by the same verdict, and comes first: the failure that
  * ejects its worker, and what a worker that is out still brings, is that worker's and does not
  * count against the service. Otherwise one bad worker among good ones, which gets the more
- * the faster it fails, would open the breaker of them all.
+ * the faster it fails, would open the breaker of them all. All the same a service that fails
+ * everywhere opens with the `consecutive` failure in a row (5), when it is called one run after
+ * another: that one is sent to another worker (dispatch.c). Of runs that are under way together
+ * it may be the one after: when the first five to end were of one worker.
  *
  * Every opening of our own is noted in the service's registry entry (BreakerNote), and so
  * is what was forced; what another broker noted is adopted when it is read. Openings
@@ -50,7 +53,7 @@ void brk_breaker_configure(
 void brk_breaker_noted(
 	struct brk_core *core, struct brk_service *service, const Pirn__BreakerNote *note);
 
-/* NONE, or BREAKER_OPEN with *retry_after_ms: of a call that was submitted. */
+/* NONE, or BREAKER_OPEN or BREAKER_FORCED with *retry_after_ms: of a call that was submitted. */
 uint32_t brk_breaker_judge(
 	struct brk_core *core, struct brk_service *service, uint32_t *retry_after_ms);
 /* Whether one more may be dispatched. */

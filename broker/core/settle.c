@@ -25,6 +25,7 @@ uint32_t brk_reason_status(uint32_t reason)
 		[PIRN__REASON__CRASHED] = 502,
 		[PIRN__REASON__UNDECIDED] = 503,
 		[PIRN__REASON__NO_SUBSCRIBER] = 404,
+		[PIRN__REASON__BREAKER_FORCED] = 503,
 	};
 
 	return reason < sizeof status / sizeof status[0] ? status[reason] : 502;

@@ -83,7 +83,7 @@ extern "C" {
 	X(NO_WORKER, 10, true, "no worker is there for the service") \
 	X(OVERLOADED, 11, true, "the broker has more work than it can hold") \
 	X(QUEUE_FULL, 12, true, "the service's queue is full") \
-	X(BREAKER_OPEN, 13, true, "the service fails too often and is given a rest") \
+	X(BREAKER_OPEN, 13, true, "the service's circuit breaker is open: it failed too often, or somebody has opened it") \
 	X(DRAINING, 14, true, "the broker is shutting down") \
 	X(DEADLINE, 15, true, "the time for the call was up") \
 	X(LOST, 16, true, "the worker or the broker was lost in mid-call") \

@@ -98,7 +98,7 @@ static void expect_open_refusal(void)
 	const char *after;
 
 	assert_int_equal(answer.status, 503);
-	assert_non_null(strstr(answer.body, "circuit breaker is open"));
+	assert_non_null(strstr(answer.body, "An operator has opened"));
 	after = harness_answer_header(&answer, "Retry-After");
 	assert_non_null(after);
 	assert_true(atoi(after) >= 1);

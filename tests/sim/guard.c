@@ -391,6 +391,10 @@ void mirror_guard_refused(struct sim *sim, struct sim_broker *broker, int servic
 		"BREAKER_OPEN of %s, whose breaker is not", name);
 	SIM_CHECK(sim, open || probing(broker, service) + waiting >= conf_of(sim, service)->probes,
 		"BREAKER_OPEN of %s, which has room for a probe", name);
+	SIM_CHECK(sim,
+		(item->reason == PIRN__REASON__BREAKER_FORCED) ==
+			(g->force == PIRN__BREAKER_FORCE__FORCED_OPEN),
+		"BREAKER_OPEN of %s, and somebody has forced it, or not", name);
 	SIM_CHECK(sim, item->has_retry_after_ms && item->retry_after_ms > 0,
 		"BREAKER_OPEN of %s without a Retry-After", name);
 	SIM_CHECK(sim,

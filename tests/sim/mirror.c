@@ -559,7 +559,8 @@ static void refused(
 	if (call->service >= 0 && call->state != MIRROR_CLAIMS) {
 		waiting = count(mirror, call->service, MIRROR_WAITS) +
 			  count(mirror, call->service, MIRROR_NEW) - 1;
-		if (item->reason == PIRN__REASON__BREAKER_OPEN)
+		if (item->reason == PIRN__REASON__BREAKER_OPEN ||
+			item->reason == PIRN__REASON__BREAKER_FORCED)
 			mirror_guard_refused(sim, broker, call->service, item, waiting);
 		mirror_flow_refused(sim, broker, call, item, waiting,
 			waiting_bytes(mirror, call->service));
@@ -585,7 +586,8 @@ static void replied(
 			call->service < 0,
 		"REPLY to a call that runs");
 	if (call->state == MIRROR_WAITS && call->service >= 0) {
-		if (item->reason == PIRN__REASON__BREAKER_OPEN)
+		if (item->reason == PIRN__REASON__BREAKER_OPEN ||
+			item->reason == PIRN__REASON__BREAKER_FORCED)
 			mirror_guard_refused(sim, broker, call->service, item, UINT32_MAX);
 		if (item->reason == PIRN__REASON__OVERLOADED)
 			mirror_flow_given_up(sim, broker, call);

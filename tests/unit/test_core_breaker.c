@@ -826,7 +826,8 @@ static void forced_by_a_question(void **state)
 	assert_int_equal(hello(k)->entry.breaker->force, PIRN__BREAKER_FORCE__FORCED_OPEN);
 	assert_int_equal(hello(k)->entry.breaker->force_ms, tiny_ms(k->t));
 	call(k, 1);
-	is_refused(k, 1, 1, 60000);
+	rig_is_refused(&k->rig, 1, PIRN__REASON__BREAKER_FORCED);
+	assert_true(rig_nth(&k->rig, PIRN__KIND__REFUSED, 0)->item.retry_after_ms > 0);
 	event(k, 2);
 	tiny_pass(k->t, 120000);
 	assert_int_equal(rig_figures(&k->rig).dispatched, 0);
@@ -1085,7 +1086,7 @@ static void a_broker_that_starts_later_knows(void **state)
 		BASE_BREAKER_FORCED_OPEN);
 	rig_worker(&k->rig, B, "new", 10);
 	rig_submit(&k->rig, CLIENT, 1, "new", 0);
-	rig_is_refused(&k->rig, 1, PIRN__REASON__BREAKER_OPEN);
+	rig_is_refused(&k->rig, 1, PIRN__REASON__BREAKER_FORCED);
 	assert_int_equal(brk_service_find(k->rig.core, "new")->entry.breaker->force_ms, 5);
 	asked_free(k);
 }

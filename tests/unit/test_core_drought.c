@@ -49,10 +49,12 @@ static Pirn__Item run_call(struct asked *k, uint32_t worker)
 }
 
 /* What became of it, from the worker that has it; with the credit that comes back. */
-static void answer(struct asked *k, uint32_t worker, const Pirn__Item *run, uint32_t status, bool dry)
+static void answer(
+	struct asked *k, uint32_t worker, const Pirn__Item *run, uint32_t status, bool dry)
 {
 	tiny_result(k->t, worker, run,
-		(struct rig_item){ .status = status, .flags = dry ? PIRN__ITEM_FLAG__NO_STATE : 0 });
+		(struct rig_item){
+			.status = status, .flags = dry ? PIRN__ITEM_FLAG__NO_STATE : 0 });
 }
 
 static void submit_event(struct asked *k, uint32_t slot)
@@ -223,8 +225,10 @@ static void a_walk(void **state)
 		uint32_t worker = base_rand_below(&rand, 2) ? A : B;
 		const struct brk_action *a;
 
-		rig_credit(&k->rig, worker, "hello", link_of(k, worker)->used + base_rand_below(&rand, 3));
-		for (size_t j = 0; n < 64 && (a = rig_nth(&k->rig, PIRN__KIND__DISPATCH, j)); j++, n++)
+		rig_credit(&k->rig, worker, "hello",
+			link_of(k, worker)->used + base_rand_below(&rand, 3));
+		for (size_t j = 0; n < 64 && (a = rig_nth(&k->rig, PIRN__KIND__DISPATCH, j));
+			j++, n++)
 			runs[n] = a->item, at[n] = a->peer;
 		if (n < 60 && base_rand_below(&rand, 2)) {
 			call(k);
@@ -234,7 +238,8 @@ static void a_walk(void **state)
 		} else if (n > 0) {
 			n--;
 			answer(k, at[n], &runs[n], 503, base_rand_below(&rand, 2));
-			for (size_t j = 0; (a = rig_nth(&k->rig, PIRN__KIND__DISPATCH, j)); j++, n++)
+			for (size_t j = 0; (a = rig_nth(&k->rig, PIRN__KIND__DISPATCH, j));
+				j++, n++)
 				runs[n] = a->item, at[n] = a->peer;
 		}
 		dry += hello(k)->n_dry;

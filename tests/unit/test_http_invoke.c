@@ -324,6 +324,7 @@ static void reasons_have_their_statuses(void **state)
 		{ PIRN__REASON__QUEUE_FULL, 500, 429, "1" },
 		{ PIRN__REASON__BREAKER_OPEN, 4001, 503, "5" },
 		{ PIRN__REASON__BREAKER_OPEN, 5000, 503, "5" },
+		{ PIRN__REASON__BREAKER_FORCED, 0, 503, "1" },
 		{ PIRN__REASON__OVERLOADED, 0, 503, "1" },
 		{ PIRN__REASON__DEADLINE, 0, 504, NULL },
 		{ PIRN__REASON__WORKER_LOST, 0, 502, NULL },
@@ -353,6 +354,7 @@ static void a_refusal_says_what_to_do(void **state)
 		const char *says;
 	} cases[] = {
 		{ PIRN__REASON__BREAKER_OPEN, "circuit breaker is open" },
+		{ PIRN__REASON__BREAKER_FORCED, "An operator has opened the service's circuit breaker" },
 		{ PIRN__REASON__OVERLOADED, "more work than can be done in time" },
 		{ PIRN__REASON__QUEUE_FULL, "As much waits for the service as may" },
 	};
