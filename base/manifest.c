@@ -46,11 +46,22 @@ static const struct base_manifest_key event_keys[] = {
 	{ 0 },
 };
 
+static const struct base_manifest_key redis_keys[] = {
+	{ "name", BASE_MANIFEST_SERVICE, FIELD(_source, name), NULL, 0, 0, false, NULL, "its name, once in a service, for figures and logs" },
+	{ "url", BASE_MANIFEST_URL, FIELD(_source, url), NULL, 0, 0, true, NULL, "where that Redis is, without a password; or $NAME, for which the gateways have PIRN_SOURCE_NAME" },
+	{ "stream", BASE_MANIFEST_TEXT, FIELD(_source, stream), NULL, 1, 512, false, NULL, "a stream: each entry is an event; this or keys" },
+	{ "group", BASE_MANIFEST_TEXT, FIELD(_source, group), NULL, 1, 128, false, NULL, "the stream's consumer group; the service's name without it" },
+	{ "keys", BASE_MANIFEST_TEXT, FIELD(_source, keys), NULL, 1, 512, false, NULL, "a pattern of keys: their changes are events, as long as somebody listens; this or stream" },
+	{ "ops", BASE_MANIFEST_OPS, FIELD(_source, ops), NULL, 0, 0, false, NULL, "which changes of keys: set, del, expired and the like" },
+	{ 0 },
+};
+
 /* Kinds without keys are words of the language that this version does not speak yet. */
 static const struct base_manifest_key kinds[] = {
 	{ "http", BASE_MANIFEST_MAP, 0, NULL, 0, 0, false, http_keys, "an HTTP route" },
 	{ "timer", BASE_MANIFEST_MAP, 0, NULL, 0, 0, false, timer_keys, "times at which it is run" },
 	{ "event", BASE_MANIFEST_MAP, 0, NULL, 0, 0, false, event_keys, "events of a type" },
+	{ "redis", BASE_MANIFEST_MAP, 0, NULL, 0, 0, false, redis_keys, "what happens in another Redis" },
 	{ "queue", BASE_MANIFEST_MAP, 0, NULL, 0, 0, false, NULL, "a named queue" },
 	{ 0 },
 };
@@ -185,6 +196,9 @@ void base_manifest_free(struct base_manifest **mp)
 	for (size_t i = 0; i < m->n_subscriptions; i++)
 		base_manifest_subscription_fini(&m->subscriptions[i]);
 	free(m->subscriptions);
+	for (size_t i = 0; i < m->n_sources; i++)
+		base_manifest_source_fini(&m->sources[i]);
+	free(m->sources);
 	pairs_fini(&m->env);
 	pairs_fini(&m->secrets);
 	free(m);
@@ -299,6 +313,8 @@ static const char *describe(enum base_manifest_type type)
 		[BASE_MANIFEST_DATA] = "a value",
 		[BASE_MANIFEST_MISSED] = "skip, once or all",
 		[BASE_MANIFEST_OVERLAP] = "skip or allow",
+		[BASE_MANIFEST_URL] = "a URL such as redis://host:6379/0, or $NAME",
+		[BASE_MANIFEST_OPS] = "a list such as [set, del, expired]",
 		[BASE_MANIFEST_COUNT] = "a whole number",
 		[BASE_MANIFEST_DURATION] = "a duration such as 5s",
 		[BASE_MANIFEST_BYTES] = "a size such as 64k",
@@ -455,6 +471,7 @@ static enum base_err convert(const struct base_manifest_key *key, void *field, c
 	case BASE_MANIFEST_METHOD:
 		return base_manifest_is_method(text) ? set_text(field, text) : BASE_INVALID;
 	case BASE_MANIFEST_ROUTE:
+	case BASE_MANIFEST_URL:
 		return set_text(field, text);
 	case BASE_MANIFEST_PATTERN:
 		return base_manifest_is_pattern(text) ? set_text(field, text) : BASE_INVALID;
@@ -478,6 +495,7 @@ static enum base_err convert(const struct base_manifest_key *key, void *field, c
 		return set_number(key, field, text);
 	case BASE_MANIFEST_MAP:
 	case BASE_MANIFEST_PAIRS:
+	case BASE_MANIFEST_OPS:
 	case BASE_MANIFEST_EVENTS:
 		break;
 	}
@@ -493,6 +511,8 @@ enum base_err base_manifest_set(const struct base_manifest_key *key, void *recor
 
 	if (key->type == BASE_MANIFEST_ROUTE)
 		err = base_manifest_path_check(text, why, why_room);
+	else if (key->type == BASE_MANIFEST_URL)
+		err = base_manifest_url_check(text, why, why_room);
 	else if (key->type == BASE_MANIFEST_CRON)
 		err = check_cron(text, why, why_room);
 	else if (key->type == BASE_MANIFEST_DATA)

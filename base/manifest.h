@@ -27,6 +27,10 @@
 #define BASE_MANIFEST_PAIRS_MAX  256 /* entries of env, and of secrets */
 #define BASE_MANIFEST_TIMERS_MAX 64  /* timers of one service */
 #define BASE_MANIFEST_CRON_MAX   256 /* bytes of an expression */
+#define BASE_MANIFEST_SOURCES_MAX 16 /* other databases of one service */
+#define BASE_MANIFEST_OPS_MAX    32  /* operations of one source */
+#define BASE_MANIFEST_SOURCE_NAME_MAX 48 /* shorter than a timer's, which its lease is: see gateway/lease.h */
+#define BASE_MANIFEST_LEASE      "lease-" /* what the timers are called that are leases; no timer of a manifest is */
 #define BASE_MANIFEST_DATA_MAX   (32u * 1024) /* bytes of the data of all timers of a service, as JSON */
 #define BASE_MANIFEST_DATA_DEPTH 16 /* lists and mappings in one another */
 #define BASE_MANIFEST_PATTERN_MAX 255 /* bytes of a subscription's pattern */
@@ -63,6 +67,21 @@ struct base_manifest_timer {
 struct base_manifest_subscription {
 	char *type;
 	char *source, *subject; /* NULL: any */
+};
+
+struct base_manifest_words {
+	char **items;
+	size_t n;
+};
+
+/* A redis entry of events: the entries of a stream, or changes of keys, in somebody else's Redis. */
+struct base_manifest_source {
+	char *name;   /* as a service's, at most BASE_MANIFEST_SOURCE_NAME_MAX long */
+	char *url;    /* without a password; or $NAME, which the gateways know */
+	char *stream; /* NULL: keys */
+	char *group;  /* of a stream; NULL: the service's name */
+	char *keys;   /* a pattern; NULL: stream */
+	struct base_manifest_words ops; /* of keys: set, del, expired … */
 };
 
 struct base_manifest_pair {
@@ -103,6 +122,8 @@ struct base_manifest {
 	size_t n_timers;
 	struct base_manifest_subscription *subscriptions;
 	size_t n_subscriptions;
+	struct base_manifest_source *sources;
+	size_t n_sources;
 	uint32_t timeout_ms;        /* of one run, from dispatch */
 	uint32_t concurrency;       /* runs at once in one worker */
 	uint32_t concurrency_total; /* over all workers; 0: no bound */
@@ -134,6 +155,8 @@ enum base_manifest_type {
 	BASE_MANIFEST_DATA,     /* char *: any value, as JSON; text that is set must be JSON */
 	BASE_MANIFEST_MISSED,   /* uint32_t: skip, once or all */
 	BASE_MANIFEST_OVERLAP,  /* bool: skip or allow; allow is true */
+	BASE_MANIFEST_URL,      /* char *: where a Redis is; see base_manifest_url_check */
+	BASE_MANIFEST_OPS,      /* struct base_manifest_words: a list of names of operations */
 	BASE_MANIFEST_COUNT,    /* uint32_t */
 	BASE_MANIFEST_DURATION, /* uint32_t milliseconds: 500ms 5s 2m 1h 1d */
 	BASE_MANIFEST_BYTES,    /* uint32_t: 1000, 64k, 1m */
@@ -200,6 +223,16 @@ BASE_MUSTUSE enum base_err base_manifest_add_subscription(struct base_manifest *
 	struct base_manifest_subscription *subscription, char *why, size_t why_room);
 void base_manifest_subscription_fini(struct base_manifest_subscription *subscription);
 
+/* Takes the source's texts on BASE_OK (and zeroes *source); one without a name gets redis-N. INVALID: not one of
+ * stream and keys, or what does not belong to it; EXISTS: the manifest has one of that name; FULL: too many. */
+BASE_MUSTUSE enum base_err base_manifest_add_source(
+	struct base_manifest *m, struct base_manifest_source *source, char *why, size_t why_room);
+void base_manifest_source_fini(struct base_manifest_source *source);
+
+/* Copies the name of an operation. INVALID: it is none. EXISTS: it is there already. FULL: too many. UNTRUSTED. */
+BASE_MUSTUSE enum base_err base_manifest_add_op(
+	struct base_manifest_words *ops, const char *op, char *why, size_t why_room);
+
 /* Copies both. INVALID: not a name. EXISTS: it is there already. FULL: too many. UNTRUSTED texts. */
 BASE_MUSTUSE enum base_err base_manifest_add_pair(struct base_manifest_pairs *pairs,
 	const char *name, const char *value, char *why, size_t why_room);
@@ -216,6 +249,15 @@ BASE_MUSTUSE enum base_err base_manifest_check(
 bool base_manifest_is_service(const char *name);  /* [a-z][a-z0-9-]{0,62}; UNTRUSTED */
 bool base_manifest_is_method(const char *method); /* one of the seven; UNTRUSTED */
 bool base_manifest_is_pattern(const char *text); /* 1 to 255 bytes of UTF-8, no controls; UNTRUSTED */
+
+/* [a-z0-9][a-z0-9._-]{0,31}: as Redis names what happened to a key. UNTRUSTED. */
+bool base_manifest_is_op(const char *op);
+
+/* Where a source's Redis is: redis:// or unix:// without user and password, because a manifest travels and is
+ * shown; or $NAME or ${NAME}: the whole URL is what the gateways have under that name. UNTRUSTED. why may be NULL. */
+BASE_MUSTUSE enum base_err base_manifest_url_check(const char *url, char *why, size_t why_room);
+/* The name of a URL that is a reference, with its NUL; 0: it is none. UNTRUSTED, and checked. */
+size_t base_manifest_url_name(const char *url, char out[BASE_MANIFEST_NAME_MAX + 1]);
 
 /* A route's path: begins with /, segments are literals, {name}, or a last {name*} that takes the
  * rest (one segment at least); a literal is made of A-Z a-z 0-9 and -._~!$&'()*+,;=:@ and is not .

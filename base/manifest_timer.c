@@ -37,6 +37,10 @@ static enum base_err judge(const struct base_manifest *m, const struct base_mani
 		(void)snprintf(why, room, "zone: expected cron with it, got every");
 		return BASE_INVALID;
 	}
+	if (strncmp(timer->name, BASE_MANIFEST_LEASE, sizeof BASE_MANIFEST_LEASE - 1) == 0) {
+		(void)snprintf(why, room, "name: expected none that begins with %s", BASE_MANIFEST_LEASE);
+		return BASE_INVALID;
+	}
 	if (m->n_timers == BASE_MANIFEST_TIMERS_MAX) {
 		(void)snprintf(why, room, "expected at most %d timers", BASE_MANIFEST_TIMERS_MAX);
 		return BASE_FULL;

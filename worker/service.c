@@ -136,6 +136,28 @@ static Pirn__Subscription **wire_subscriptions(
 	return list;
 }
 
+static Pirn__Source **wire_sources(struct base_arena *arena, const struct base_manifest *m)
+{
+	Pirn__Source **list = base_arena_alloc(arena, (m->n_sources + 1) * sizeof *list);
+
+	for (size_t i = 0; list && i < m->n_sources; i++) {
+		const struct base_manifest_source *from = &m->sources[i];
+		Pirn__Source *source = list[i] = base_arena_alloc(arena, sizeof *source);
+
+		if (!source)
+			return NULL;
+		pirn__source__init(source);
+		source->name = from->name;
+		source->url = from->url;
+		source->stream = from->stream;
+		source->group = from->group;
+		source->keys = from->keys;
+		source->n_ops = from->ops.n;
+		source->ops = from->ops.items;
+	}
+	return list;
+}
+
 static void wire_retry(Pirn__Retry *out, const struct base_manifest_retry *from)
 {
 	pirn__retry__init(out);
@@ -213,9 +235,12 @@ static enum base_err make_wire(struct wrk_service *s, const char *version)
 	w->timers = wire_timers(&s->arena, s->manifest);
 	w->n_subscriptions = s->manifest->n_subscriptions;
 	w->subscriptions = wire_subscriptions(&s->arena, s->manifest);
+	w->n_sources = s->manifest->n_sources;
+	w->sources = wire_sources(&s->arena, s->manifest);
 	w->version = base_arena_dup(&s->arena, version, strlen(version));
 	s->wire = w;
-	return w->routes && w->timers && w->subscriptions && w->version ? BASE_OK : BASE_NOMEM;
+	return w->routes && w->timers && w->subscriptions && w->sources && w->version ? BASE_OK
+										      : BASE_NOMEM;
 }
 
 /* ---- life ------------------------------------------------------------------ */

@@ -3,9 +3,11 @@
 #include <assert.h>
 #include <stdint.h>
 #include <stdio.h>
+#include <stdlib.h>
 #include <string.h>
 
 #include "base/text.h"
+#include "store/url.h"
 #include "worker/yaml_parts.h"
 
 /* A mapping that is being read along its table. */
@@ -235,6 +237,48 @@ static enum base_err read_subscription(struct wrk_yaml *r, const struct base_man
 	return err;
 }
 
+/* What the table cannot say of a URL: whether there is a host in it, and a port that can be. */
+static enum base_err check_url(struct wrk_yaml *r, const struct map *map, const char *text)
+{
+	char name[BASE_MANIFEST_NAME_MAX + 1];
+	struct store_url url;
+	char *why = NULL;
+	enum base_err err;
+
+	if (base_manifest_url_name(text, name) > 0)
+		return BASE_OK;
+	err = store_url_parse(text, &url, &why);
+	if (!err)
+		store_url_fini(&url);
+	else
+		(void)wrk_yaml_complain(r, err, map->start, "%s: url: %s", map->name,
+			why ? why : base_err_text(err));
+	free(why);
+	return err;
+}
+
+static enum base_err read_redis(struct wrk_yaml *r, const struct base_manifest_key *kind)
+{
+	struct base_manifest_source source = { 0 };
+	struct wrk_yaml_place seen[WRK_YAML_ROWS] = { { 0 } };
+	struct map map = { .keys = kind->keys, .record = &source, .name = kind->name, .seen = seen };
+	char why[BASE_MANIFEST_WHY];
+	enum base_err err = read_map(r, &map);
+
+	if (err || (err = check_url(r, &map, source.url)))
+		goto fail;
+	err = base_manifest_add_source(r->manifest, &source, why, sizeof why);
+	if (err) {
+		err = wrk_yaml_complain(r, err == BASE_NOMEM ? err : BASE_CONFIG, map.start,
+			"%s: %s", kind->name, why);
+		goto fail;
+	}
+	return BASE_OK;
+fail:
+	base_manifest_source_fini(&source);
+	return err;
+}
+
 /* The kinds that are served, and who reads them; the schema's table has their keys. */
 static const struct {
 	const char *kind;
@@ -243,6 +287,7 @@ static const struct {
 	{ "http", read_http },
 	{ "timer", read_timer },
 	{ "event", read_subscription },
+	{ "redis", read_redis },
 };
 
 static enum base_err read_kind(
@@ -306,6 +351,26 @@ static enum base_err read_events(
 	return err;
 }
 
+static enum base_err read_ops(
+	struct wrk_yaml *r, struct base_manifest_words *ops, const char *name)
+{
+	char why[BASE_MANIFEST_WHY];
+	const char *text;
+	enum base_err err = wrk_yaml_expect(
+		r, YAML_SEQUENCE_START_EVENT, name, "a list such as [set, del, expired]");
+
+	while (!err && !(err = wrk_yaml_next(r)) && r->event.type != YAML_SEQUENCE_END_EVENT) {
+		err = wrk_yaml_text(r, name, "an operation such as set", &text);
+		if (err)
+			break;
+		err = base_manifest_add_op(ops, text, why, sizeof why);
+		if (err)
+			err = wrk_yaml_complain(r, err == BASE_NOMEM ? err : BASE_CONFIG,
+				wrk_yaml_here(r), "%s: %s", name, why);
+	}
+	return err;
+}
+
 static enum base_err read_value(
 	struct wrk_yaml *r, const struct base_manifest_key *key, void *record, const char *name)
 {
@@ -320,6 +385,8 @@ static enum base_err read_value(
 		return read_pairs(r, field, name);
 	case BASE_MANIFEST_EVENTS:
 		return read_events(r, key->keys, name);
+	case BASE_MANIFEST_OPS:
+		return read_ops(r, field, name);
 	case BASE_MANIFEST_DATA:
 		return wrk_yaml_data(r, name, field);
 	default:

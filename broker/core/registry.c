@@ -90,6 +90,40 @@ static const char *judge_timers(struct brk_core *core, const Pirn__Manifest *m)
 	return NULL;
 }
 
+static bool is_named(const Pirn__Manifest *m, size_t i)
+{
+	const char *name = m->sources[i]->name;
+
+	for (size_t k = 0; k < i; k++)
+		if (strcmp(m->sources[k]->name, name) == 0)
+			return false;
+	return base_manifest_is_service(name) && strlen(name) <= BASE_MANIFEST_SOURCE_NAME_MAX;
+}
+
+static const char *judge_sources(struct brk_core *core, const Pirn__Manifest *m)
+{
+	if (m->n_sources > BASE_MANIFEST_SOURCES_MAX)
+		return complain(core, m, "too many sources");
+	for (size_t i = 0; i < m->n_sources; i++) {
+		const Pirn__Source *s = m->sources[i];
+
+		if (!is_named(m, i))
+			return complain(core, m, "source %zu: its name", i + 1);
+		/* Never repeated: it may hold what should not be there. */
+		if (base_manifest_url_check(s->url, NULL, 0))
+			return complain(core, m, "source %zu: its url", i + 1);
+		if (!s->stream == !s->keys || (s->group && !s->stream) ||
+			(s->keys && s->n_ops == 0))
+			return complain(core, m, "source %zu: not one of stream and keys", i + 1);
+		if (s->n_ops > BASE_MANIFEST_OPS_MAX)
+			return complain(core, m, "source %zu: too many ops", i + 1);
+		for (size_t k = 0; k < s->n_ops; k++)
+			if (!base_manifest_is_op(s->ops[k]))
+				return complain(core, m, "source %zu: its ops", i + 1);
+	}
+	return NULL;
+}
+
 const char *brk_registry_judge(struct brk_core *core, const Pirn__Manifest *m)
 {
 	const char *why;
@@ -109,6 +143,8 @@ const char *brk_registry_judge(struct brk_core *core, const Pirn__Manifest *m)
 	if (brk_fan_judge(m))
 		return complain(core, m, "%s", brk_fan_judge(m));
 	why = judge_timers(core, m);
+	if (!why)
+		why = judge_sources(core, m);
 	return why ? why : judge_routes(core, m);
 }
 

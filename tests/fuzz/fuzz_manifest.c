@@ -34,6 +34,13 @@ static void check_manifest(const struct base_manifest *m)
 		(void)err;
 		assert(base_manifest_is_method(m->routes[i].method));
 	}
+	assert(m->n_sources <= BASE_MANIFEST_SOURCES_MAX);
+	for (size_t i = 0; i < m->n_sources; i++) {
+		const struct base_manifest_source *s = &m->sources[i];
+		assert(base_manifest_is_service(s->name) && !s->stream != !s->keys);
+		assert(!strchr(s->url, '@') && base_manifest_url_check(s->url, NULL, 0) == BASE_OK);
+		assert(s->keys ? s->ops.n > 0 && s->ops.n <= BASE_MANIFEST_OPS_MAX : s->ops.n == 0);
+	}
 	check_pairs(&m->env);
 	check_pairs(&m->secrets);
 }

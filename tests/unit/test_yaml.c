@@ -167,6 +167,55 @@ static void data_becomes_json(void **state)
 	}
 }
 
+static void sources_of_all_kinds(void **state)
+{
+	(void)state;
+	assert_int_equal(
+		read_text(MINIMAL
+			"events:\n"
+			"  - redis: { url: $SHOP, stream: orders }\n"
+			"  - redis: { name: mine, url: \"redis://h:1/2\", stream: \"a b\", group: g }\n"
+			"  - redis:\n"
+			"      url: ${SHOP}\n"
+			"      keys: user:*\n"
+			"      ops:\n"
+			"        - set\n"
+			"        - rename_to\n"),
+		BASE_OK);
+	assert_int_equal(m->n_sources, 3);
+	assert_string_equal(m->sources[0].name, "redis-1");
+	assert_string_equal(m->sources[0].url, "$SHOP");
+	assert_string_equal(m->sources[0].stream, "orders");
+	assert_null(m->sources[0].group);
+	assert_null(m->sources[0].keys);
+	assert_int_equal(m->sources[0].ops.n, 0);
+	assert_string_equal(m->sources[1].name, "mine");
+	assert_string_equal(m->sources[1].stream, "a b");
+	assert_string_equal(m->sources[1].group, "g");
+	assert_string_equal(m->sources[2].name, "redis-3");
+	assert_null(m->sources[2].stream);
+	assert_string_equal(m->sources[2].keys, "user:*");
+	assert_int_equal(m->sources[2].ops.n, 2);
+	assert_string_equal(m->sources[2].ops.items[1], "rename_to");
+}
+
+static void sources_have_bounds(void **state)
+{
+	static char text[8192];
+	size_t n = (size_t)snprintf(text, sizeof text, MINIMAL "events:\n");
+
+	(void)state;
+	for (int i = 0; i < 17; i++)
+		n += (size_t)snprintf(text + n, sizeof text - n, "  - redis: { url: $A, stream: s }\n");
+	assert_int_equal(read_text(text), BASE_CONFIG);
+	assert_string_equal(why, "services/x/service.yaml:20:12: redis: expected at most 16 of them");
+	n = (size_t)snprintf(text, sizeof text, MINIMAL "events:\n  - redis:\n      url: $A\n      keys: k\n      ops:\n");
+	for (int i = 0; i < 33; i++)
+		n += (size_t)snprintf(text + n, sizeof text - n, "        - op%d\n", i);
+	assert_int_equal(read_text(text), BASE_CONFIG);
+	assert_string_equal(why, "services/x/service.yaml:40:11: redis.ops: expected at most 32 operations");
+}
+
 static void timers_have_bounds(void **state)
 {
 	static char text[60000];
@@ -320,7 +369,7 @@ static const struct {
 	{ MINIMAL "events:\n  -\n", "4:4: events: expected an entry such as http: {\xe2\x80\xa6}, got nothing" },
 	{ MINIMAL "events: [[]]\n", "3:10: events: expected an entry such as http: {\xe2\x80\xa6}, got a list" },
 	{ MINIMAL "events:\n  - htpp: {}\n", "4:5: events: there is no kind \"htpp\"; did you mean http?" },
-	{ MINIMAL "events:\n  - carrier-pigeon: {}\n", "4:5: events: there is no kind \"carrier-pigeon\"; expected one of http, timer, event, queue" },
+	{ MINIMAL "events:\n  - carrier-pigeon: {}\n", "4:5: events: there is no kind \"carrier-pigeon\"; expected one of http, timer, event, redis, queue" },
 	{ MINIMAL "events:\n  - timer: { cron: \"0 3 * * *\" }\n", "4:12: timer.name: is missing; expected a name of up to 63 characters such as my-service: a-z first, then a-z, 0-9 and -" },
 	{ MINIMAL "events:\n  - timer: { name: No, cron: \"0 3 * * *\" }\n", "4:20: timer.name: expected a name of up to 63 characters such as my-service: a-z first, then a-z, 0-9 and -, got \"No\"" },
 	{ MINIMAL "events:\n  - timer: { name: a }\n", "4:12: timer: expected one of cron and every, got neither" },
@@ -339,6 +388,24 @@ static const struct {
 	{ MINIMAL "events:\n  - timer: { name: a, every: 5s, data: [.inf] }\n", "4:41: timer.data: expected a number that JSON has, got \".inf\"" },
 	{ MINIMAL "events:\n  - timer: { name: a, every: 5s, data: { [x]: 1 } }\n", "4:42: timer.data: expected a key, got a list" },
 	{ MINIMAL "events:\n  - timer: { name: a, every: 5s, data: [[[[[[[[[[[[[[[[[1]]]]]]]]]]]]]]]]] }\n", "4:56: timer.data: expected at most 16 lists and mappings in one another" },
+	{ MINIMAL "events:\n  - timer: { name: lease-a, every: 5s }\n", "4:12: timer: name: expected none that begins with lease-" },
+	{ MINIMAL "events:\n  - redis: { stream: s }\n", "4:12: redis.url: is missing; expected a URL such as redis://host:6379/0, or $NAME" },
+	{ MINIMAL "events:\n  - redis: { url: \"redis://:secret@h\", stream: s }\n", "4:19: redis.url: expected no user and password, because a manifest travels and is shown; say url: $NAME, and give the gateways PIRN_SOURCE_NAME" },
+	{ MINIMAL "events:\n  - redis: { url: \"http://h\", stream: s }\n", "4:19: redis.url: expected a URL such as redis://host:6379/0, or $NAME alone, got \"http://h\"" },
+	{ MINIMAL "events:\n  - redis: { url: \"redis://$HOST/1\", stream: s }\n", "4:19: redis.url: expected a URL such as redis://host:6379/0, or $NAME alone, got \"redis://$HOST/1\"" },
+	{ MINIMAL "events:\n  - redis: { url: $1, stream: s }\n", "4:19: redis.url: expected a URL such as redis://host:6379/0, or $NAME alone, got \"$1\"" },
+	{ MINIMAL "events:\n  - redis: { url: \"redis://h:0\", stream: s }\n", "4:12: redis: url: the URL of Redis is wrong: its port is not between 1 and 65535" },
+	{ MINIMAL "events:\n  - redis: { url: $A }\n", "4:12: redis: expected one of stream and keys, got neither" },
+	{ MINIMAL "events:\n  - redis: { url: $A, stream: s, keys: k, ops: [set] }\n", "4:12: redis: expected one of stream and keys, got both" },
+	{ MINIMAL "events:\n  - redis: { url: $A, keys: k }\n", "4:12: redis: ops: is missing; expected a list such as [set, del, expired]" },
+	{ MINIMAL "events:\n  - redis: { url: $A, keys: k, ops: set }\n", "4:37: redis.ops: expected a list such as [set, del, expired], got \"set\"" },
+	{ MINIMAL "events:\n  - redis: { url: $A, keys: k, ops: [SET] }\n", "4:38: redis.ops: expected an operation such as set, got \"SET\"" },
+	{ MINIMAL "events:\n  - redis: { url: $A, keys: k, ops: [[set]] }\n", "4:38: redis.ops: expected an operation such as set, got a list" },
+	{ MINIMAL "events:\n  - redis: { url: $A, keys: k, ops: [set, set] }\n", "4:43: redis.ops: set is given twice" },
+	{ MINIMAL "events:\n  - redis: { url: $A, keys: k, ops: [set], group: g }\n", "4:12: redis: group: expected stream with it, got keys" },
+	{ MINIMAL "events:\n  - redis: { url: $A, stream: s, ops: [set] }\n", "4:12: redis: ops: expected keys with it, got stream" },
+	{ MINIMAL "events:\n  - redis: { name: a, url: $A, stream: s }\n  - redis: { name: a, url: $A, stream: t }\n", "5:12: redis: there is another one named a" },
+	{ MINIMAL "events:\n  - redis: { url: $A, stream: \"\" }\n", "4:31: redis.stream: expected a text of 1 to 512 bytes, got \"\"" },
 	{ MINIMAL "events:\n  - timer: { name: a, every: 5s, data: *b }\n", "4:40: expected plain data, got an alias" },
 	{ MINIMAL "events:\n  - event: { source: a }\n", "4:12: event.type: is missing; expected a pattern of 1 to 255 bytes such as order.*, without control characters" },
 	{ MINIMAL "events:\n  - event: { type: \"\" }\n", "4:20: event.type: expected a pattern of 1 to 255 bytes such as order.*, without control characters, got \"\"" },
@@ -519,6 +586,8 @@ int main(void)
 		cmocka_unit_test_teardown(timers_of_all_kinds, teardown),
 		cmocka_unit_test_teardown(data_becomes_json, teardown),
 		cmocka_unit_test_teardown(timers_have_bounds, teardown),
+		cmocka_unit_test_teardown(sources_of_all_kinds, teardown),
+		cmocka_unit_test_teardown(sources_have_bounds, teardown),
 		cmocka_unit_test_teardown(what_is_left_out_has_its_default, teardown),
 		cmocka_unit_test_teardown(what_it_subscribes_to, teardown),
 		cmocka_unit_test_teardown(at_most_64_subscriptions, teardown),
