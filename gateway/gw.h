@@ -39,6 +39,7 @@ struct gw {
 	struct gw_routes *routes; /* never NULL */
 	struct gw_metrics metrics;
 	struct gw_timers *timers;
+	struct gw_sources *sources; /* NULL: switched off */
 	struct gw_access *access; /* NULL: no access log */
 	struct gw_nets trusted;
 	struct base_rand rand;

@@ -26,6 +26,7 @@
 #include "base/version.h"
 #include "gateway/gw.h"
 #include "gateway/listen.h"
+#include "gateway/source.h"
 #include "gateway/timer.h"
 #include "net/notify.h"
 
@@ -43,7 +44,8 @@ struct settings {
 	uint64_t max_body, max_response, max_head, max_held;
 	uint32_t max_connections, max_calls;
 	uint32_t head_timeout_ms, body_timeout_ms, idle_timeout_ms, drain_ms, drain_delay_ms;
-	bool access_log;
+	uint32_t source_claim_ms;
+	bool access_log, sources;
 };
 
 static const struct base_conf_row rows[] = {
@@ -64,6 +66,8 @@ static const struct base_conf_row rows[] = {
 	{ "idle-timeout", BASE_CONF_MS, offsetof(struct settings, idle_timeout_ms), "60s", 10, 86400000, NULL, "how long a connection may be idle, or a response unread" },
 	{ "trusted-proxies", BASE_CONF_STR, offsetof(struct settings, trusted_proxies), NULL, 0, 0, NULL, "networks of proxies whose Forwarded or X-Forwarded-For is believed, comma-separated" },
 	{ "access-log", BASE_CONF_BOOL, offsetof(struct settings, access_log), "on", 0, 0, NULL, "a log line for each request" },
+	{ "sources", BASE_CONF_BOOL, offsetof(struct settings, sources), "on", 0, 0, NULL, "read what services want to know of other Redis servers; some gateway has to" },
+	{ "source-claim", BASE_CONF_MS, offsetof(struct settings, source_claim_ms), "15s", 1000, 3600000, NULL, "an entry of a stream that was read and not acknowledged for so long is taken over" },
 	{ "drain", BASE_CONF_MS, offsetof(struct settings, drain_ms), "30s", 0, 3600000, NULL, "how long requests under way may take to end after SIGTERM" },
 	{ "drain-delay", BASE_CONF_MS, offsetof(struct settings, drain_delay_ms), "0", 0, 3600000, NULL, "how long connections are taken after SIGTERM, while /readyz says 503; for balancers that need time to notice" },
 	{ 0 },
@@ -141,7 +145,7 @@ static void on_drain_look(uv_timer_t *timer)
 {
 	struct process *p = timer->data;
 	struct gw *gw = &p->gw;
-	size_t left = gw_http_connections(gw->users);
+	size_t left = gw_http_connections(gw->users) + (gw->sources ? gw_sources_open(gw->sources) : 0);
 
 	if (left > 0 && net_loop_now_ms(gw->loop) < p->drain_end_ms)
 		return;
@@ -216,7 +220,11 @@ static bool start_gw(struct process *p)
 	p->start_timer.data = p->drain_timer.data = p;
 	p->has_timers = true;
 	gw->timers = gw_timers_new(gw);
-	return gw->timers || complain(NULL, "out of memory");
+	if (p->settings.sources)
+		gw->sources = gw_sources_new(gw,
+			&(struct gw_sources_conf){ .claim_ms = p->settings.source_claim_ms,
+				.max_body = p->settings.max_body });
+	return (gw->timers && (gw->sources || !p->settings.sources)) || complain(NULL, "out of memory");
 }
 
 static bool start_listener(struct process *p, bool admin)
@@ -368,6 +376,7 @@ static void stop(struct process *p)
 	struct gw *gw = &p->gw;
 
 	gw_timers_free(&gw->timers);
+	gw_sources_free(&gw->sources);
 	client_engine_free(
 		&gw->engine); /* answers what is open; the listeners are still there for it */
 	gw_http_free(&gw->users);

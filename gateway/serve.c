@@ -6,6 +6,7 @@
 #include "base/log.h"
 #include "gateway/gw.h"
 #include "gateway/jsonout.h"
+#include "gateway/source.h"
 #include "gateway/timer.h"
 
 #define GET_ONLY           (GW_ALLOW(GET) | GW_ALLOW(HEAD))
@@ -342,6 +343,8 @@ void gw_serve_registry(struct gw *gw, const Pirn__Registry *registry)
 	gw->events = registry->events;
 	keep_warnings(gw, registry);
 	gw_timers_follow(gw->timers, registry);
+	if (gw->sources)
+		gw_sources_follow(gw->sources, registry);
 	if (!err) {
 		tell_refusals(gw->routes, fresh);
 		base_log(BASE_INFO, "routes_changed",

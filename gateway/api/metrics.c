@@ -5,6 +5,7 @@
 #include <stdlib.h>
 
 #include "gateway/gw.h"
+#include "gateway/source.h"
 #include "gateway/timer.h"
 
 #define TIMEOUT_MS 2000
@@ -137,6 +138,8 @@ static void put_own(struct scrape *s)
 	put(s, LINES_DROPPED, "", gw->access ? (double)gw_access_dropped(gw->access) : 0);
 	put_timers(s);
 	gw_metrics_walk(&gw->metrics, sink, s);
+	if (gw->sources)
+		gw_sources_walk(gw->sources, sink, s);
 	base_stat_process(sink, s);
 }
 

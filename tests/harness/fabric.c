@@ -145,7 +145,7 @@ static void start_gateway(struct fabric *f, unsigned i)
 		say(&w, "off");
 	}
 	say_all(&w, f->gateway_flags);
-	f->gateways[i] = harness_spawn(name, f->dir, w.items, NULL);
+	f->gateways[i] = harness_spawn(name, f->dir, w.items, f->gateway_environment);
 }
 
 int fabric_workers_of(struct fabric *f, const char *service)
