@@ -29,7 +29,7 @@ static void enlist(struct client_engine *e, struct client_call *call, struct cli
 	DL_APPEND(*list, call);
 }
 
-static void unlist(struct client_engine *e, struct client_call *call)
+void client_call_unlist(struct client_engine *e, struct client_call *call)
 {
 	struct client_call **list = list_of(e, call);
 
@@ -43,15 +43,17 @@ static void unlist(struct client_engine *e, struct client_call *call)
 
 static uint64_t bytes_of(const struct client_call *call)
 {
-	return (uint64_t)call->meta_size + call->data_size + (call->key ? call->key->size : 0);
+	return (uint64_t)call->meta_size + call->data_size + (call->key ? call->key->size : 0) +
+	       (call->topic ? call->topic->size : 0);
 }
 
-static void discard(struct client_engine *e, struct client_call *call)
+void client_call_discard(struct client_engine *e, struct client_call *call)
 {
 	base_heap_remove(&e->heap, &call->record.timed);
 	e->bytes -= bytes_of(call);
 	base_block_unref(&call->block);
 	base_block_unref(&call->key);
+	base_block_unref(&call->topic);
 	e->n_calls--;
 	base_slab_give(&e->slab, call->record.slot);
 }
@@ -62,12 +64,13 @@ static void finish(
 	client_reply_fn *fn = call->fn;
 	void *arg = call->arg;
 
-	unlist(e, call);
-	discard(e, call);
+	client_call_unlist(e, call);
+	client_call_discard(e, call);
 	fn(arg, reply);
 }
 
-static void fail(struct client_engine *e, struct client_call *call, enum _Pirn__Reason reason)
+void client_call_fail(
+	struct client_engine *e, struct client_call *call, enum _Pirn__Reason reason)
 {
 	struct client_reply reply = { .reason = reason };
 
@@ -76,7 +79,10 @@ static void fail(struct client_engine *e, struct client_call *call, enum _Pirn__
 		reply.reason = PIRN__REASON__UNDECIDED;
 	reply.status = client_reason_status(reply.reason);
 	memcpy(reply.id, call->id, sizeof reply.id);
-	finish(e, call, &reply);
+	if (call->batch)
+		client_batch_fail(e, call, &reply);
+	else
+		finish(e, call, &reply);
 }
 
 /* ---- placing --------------------------------------------------------------- */
@@ -121,7 +127,18 @@ static void fill_key(const struct client_call *call, Pirn__Item *item)
 	item->key.len = call->key->size - CLIENT_HASH_SIZE;
 }
 
-static void fill_item(const struct client_engine *e, const struct client_call *call, uint64_t now,
+static void fill_topic(const struct client_call *call, Pirn__Item *item)
+{
+	char *text = (char *)call->topic->data;
+
+	item->type = text;
+	text += strlen(text) + 1;
+	item->source = *text ? text : NULL;
+	text += strlen(text) + 1;
+	item->subject = *text ? text : NULL;
+}
+
+void client_call_fill(const struct client_engine *e, const struct client_call *call, uint64_t now,
 	Pirn__Item *item)
 {
 	item->has_slot = item->has_generation = 1;
@@ -130,7 +147,10 @@ static void fill_item(const struct client_engine *e, const struct client_call *c
 	item->has_id = 1;
 	item->id.data = (uint8_t *)(uintptr_t)call->id;
 	item->id.len = sizeof call->id;
-	item->service = (char *)(uintptr_t)call->service;
+	if (call->topic)
+		fill_topic(call, item);
+	else
+		item->service = (char *)(uintptr_t)call->service;
 	item->has_left_ms = 1;
 	item->left_ms = call->deadline_at > now ? (uint32_t)(call->deadline_at - now) : 0;
 	item->has_flags = call->idempotent;
@@ -143,10 +163,8 @@ static void fill_item(const struct client_engine *e, const struct client_call *c
 		client_event_fill(e, call, now, item);
 }
 
-static enum base_err send_to(
-	struct client_engine *e, struct client_call *call, struct client_link *link)
+struct net_payload client_call_payload(const struct client_call *call)
 {
-	Pirn__Item item = PIRN__ITEM__INIT;
 	struct net_payload payload = {
 		.meta_size = call->meta_size, .data_size = call->data_size, .block = call->block
 	};
@@ -155,7 +173,18 @@ static enum base_err send_to(
 		payload.meta = call->block->data;
 		payload.data = call->block->data + call->meta_size;
 	}
-	fill_item(e, call, net_loop_now_ms(e->loop), &item);
+	return payload;
+}
+
+static enum base_err send_to(
+	struct client_engine *e, struct client_call *call, struct client_link *link)
+{
+	Pirn__Item item = PIRN__ITEM__INIT;
+	struct net_payload payload = client_call_payload(call);
+
+	if (call->batch)
+		return client_batch_send(e, call, link);
+	client_call_fill(e, call, net_loop_now_ms(e->loop), &item);
 	return net_link_item(link->net, PIRN__KIND__SUBMIT, &item, &payload);
 }
 
@@ -181,9 +210,9 @@ static uint64_t waiting_due(struct client_engine *e, struct client_call *call)
 }
 
 /* Sends the call, or lets it wait. The call is in no list before; after an error still in none. */
-static enum base_err place(struct client_engine *e, struct client_call *call)
+enum base_err client_call_place(struct client_engine *e, struct client_call *call)
 {
-	uint64_t among = call->event ? client_table_takers(e, call->service)
+	uint64_t among = call->event ? client_table_takers(e, call->topic ? "" : call->service)
 				     : client_table_links(e, call->service);
 	bool in_time = call->deadline_at > net_loop_now_ms(e->loop); /* or its timer is behind us */
 	struct client_link *link = NULL;
@@ -209,11 +238,11 @@ static enum base_err place(struct client_engine *e, struct client_call *call)
 
 void client_call_again(struct client_engine *e, struct client_call *call)
 {
-	unlist(e, call);
-	if (!place(e, call))
+	client_call_unlist(e, call);
+	if (!client_call_place(e, call))
 		return;
 	enlist(e, call, NULL);
-	fail(e, call, PIRN__REASON__OVERLOADED);
+	client_call_fail(e, call, PIRN__REASON__OVERLOADED);
 }
 
 static void send_cancel(const struct client_call *call)
@@ -242,7 +271,7 @@ static void expire(struct client_engine *e, struct client_record *record)
 	if (call->deadline_at > net_loop_now_ms(e->loop))
 		reason = call->reason ? call->reason : PIRN__REASON__NO_BROKER;
 	send_cancel(call);
-	fail(e, call, reason);
+	client_call_fail(e, call, reason);
 }
 
 /* ---- the user's side ------------------------------------------------------- */
@@ -280,6 +309,21 @@ static enum base_err keep_payload(
 	return call->block ? BASE_OK : BASE_NOMEM;
 }
 
+/* The three, each with its NUL. */
+static enum base_err keep_topic(
+	struct client_engine *e, struct client_call *call, const struct client_request *request)
+{
+	const char *const parts[] = { request->type, request->source, request->subject };
+	char all[3 * (CLIENT_TOPIC_MAX + 1)], *end = all;
+
+	if (request->service)
+		return BASE_OK;
+	for (size_t i = 0; i < 3; i++)
+		end = stpcpy(end, parts[i] ? parts[i] : "") + 1;
+	call->topic = base_pool_copy(&e->pool, all, (uint32_t)(end - all));
+	return call->topic ? BASE_OK : BASE_NOMEM;
+}
+
 static enum base_err keep_key(
 	struct client_engine *e, struct client_call *call, const struct client_request *request)
 {
@@ -299,8 +343,8 @@ static enum base_err keep_key(
 	return call->key ? BASE_OK : BASE_NOMEM;
 }
 
-static void fill_call(struct client_engine *e, struct client_call *call,
-	const struct client_request *request, client_reply_fn *fn, void *arg)
+static void fill_call(
+	struct client_engine *e, struct client_call *call, const struct client_request *request)
 {
 	uint64_t now = net_loop_now_ms(e->loop);
 
@@ -312,9 +356,8 @@ static void fill_call(struct client_engine *e, struct client_call *call,
 	if (request->trace)
 		memcpy(call->trace, request->trace, sizeof call->trace);
 	memcpy(call->id, request->id, sizeof call->id);
-	strcpy(call->service, request->service);
-	call->fn = fn;
-	call->arg = arg;
+	if (request->service)
+		strcpy(call->service, request->service);
 	if (request->event)
 		client_event_init(e, call, request);
 }
@@ -327,16 +370,31 @@ static bool is_slot(const struct client_request *request)
 	       request->slot_ms > request->previous_ms;
 }
 
-static enum base_err check_request(
+static bool is_part(const char *text)
+{
+	return !text || strnlen(text, CLIENT_TOPIC_MAX + 1) <= CLIENT_TOPIC_MAX;
+}
+
+/* For whom it is. */
+static bool is_addressed(const struct client_request *request)
+{
+	size_t name = request->service ? strlen(request->service) : 0;
+
+	if (request->service)
+		return name > 0 && name < CLIENT_SERVICE_MAX && !request->type;
+	return request->event && !request->timer && request->type && request->type[0] &&
+	       is_part(request->type) && is_part(request->source) && is_part(request->subject);
+}
+
+enum base_err client_call_check(
 	const struct client_engine *e, const struct client_request *request)
 {
 	const struct net_payload *p = &request->payload;
 	uint64_t size = (uint64_t)p->meta_size + p->data_size;
-	size_t name = strlen(request->service);
 
 	if (e->closing)
 		return BASE_CANCELLED;
-	if (name == 0 || name >= CLIENT_SERVICE_MAX)
+	if (!is_addressed(request))
 		return BASE_INVALID;
 	if (request->key_size > CLIENT_KEY_MAX || (request->key_size > 0 && !request->hash))
 		return BASE_INVALID;
@@ -349,36 +407,53 @@ static enum base_err check_request(
 	return BASE_OK;
 }
 
+struct client_call *client_call_make(
+	struct client_engine *e, const struct client_request *request, enum base_err *err)
+{
+	uint32_t slot, generation;
+	struct client_call *call = base_slab_take(&e->slab, &slot, &generation);
+
+	*err = BASE_NOMEM;
+	if (!call)
+		return NULL;
+	call->record.slot = slot;
+	call->record.generation = generation;
+	fill_call(e, call, request);
+	*err = keep_payload(e, call, &request->payload);
+	if (!*err)
+		*err = keep_key(e, call, request);
+	if (!*err)
+		*err = keep_topic(e, call, request);
+	e->bytes += bytes_of(call);
+	e->n_calls++;
+	if (!*err)
+		return call;
+	client_call_discard(e, call);
+	return NULL;
+}
+
 enum base_err client_engine_call(struct client_engine *e, const struct client_request *request,
 	client_reply_fn *fn, void *arg, uint64_t *handle)
 {
-	enum base_err err = check_request(e, request);
-	uint32_t slot, generation;
+	enum base_err err = client_call_check(e, request);
 	struct client_call *call;
 
 	if (err)
 		return err;
-	call = base_slab_take(&e->slab, &slot, &generation);
+	call = client_call_make(e, request, &err);
 	if (!call)
-		return BASE_NOMEM;
-	call->record.slot = slot;
-	call->record.generation = generation;
-	fill_call(e, call, request, fn, arg);
-	err = keep_payload(e, call, &request->payload);
-	if (!err)
-		err = keep_key(e, call, request);
-	e->bytes += bytes_of(call);
-	e->n_calls++;
-	if (!err)
-		err = place(e, call);
+		return err;
+	call->fn = fn;
+	call->arg = arg;
+	err = client_call_place(e, call);
 	if (err) {
-		discard(e, call);
+		client_call_discard(e, call);
 		return err;
 	}
 	if (!call->event)
 		base_budget_earn(&e->resends);
 	if (handle)
-		*handle = (uint64_t)generation << 32 | slot;
+		*handle = (uint64_t)call->record.generation << 32 | call->record.slot;
 	return BASE_OK;
 }
 
@@ -398,8 +473,8 @@ void client_engine_cancel(struct client_engine *e, uint64_t handle)
 	if (!call)
 		return;
 	send_cancel(call);
-	unlist(e, call);
-	discard(e, call);
+	client_call_unlist(e, call);
+	client_call_discard(e, call);
 }
 
 /* ---- the brokers' side ----------------------------------------------------- */
@@ -495,13 +570,23 @@ static void note_last(struct client_reply *reply, const Pirn__Item *item)
 }
 
 /* ACCEPTED is the one way to have taken an event; what else a broker says of it is a refusal. */
-static void decide(
-	struct client_engine *e, struct client_call *call, const Pirn__Item *item, bool accepted)
+struct client_reply client_call_reply(
+	const struct client_call *call, const Pirn__Item *item, bool accepted)
 {
 	struct client_reply reply = { .status = 202 };
 
-	if (!accepted) {
+	if (!accepted)
 		reply = reply_of(item, true);
+	note_first(&reply, call, item);
+	return reply;
+}
+
+static void decide(
+	struct client_engine *e, struct client_call *call, const Pirn__Item *item, bool accepted)
+{
+	struct client_reply reply = client_call_reply(call, item, accepted);
+
+	if (!accepted) {
 		if (client_event_refused(e, call, reply.reason))
 			return;
 		if (call->in_doubt && !client_event_is_settled_by(reply.reason))
@@ -510,7 +595,6 @@ static void decide(
 			reply.reason = call->reason;
 		reply.status = client_reason_status(reply.reason);
 	}
-	note_first(&reply, call, item);
 	if (reply.reason == PIRN__REASON__SLOT)
 		note_last(&reply, item);
 	finish(e, call, &reply);
@@ -537,9 +621,11 @@ void client_call_message(struct client_engine *e, struct client_link *link,
 			continue;
 		}
 		call = base_heap_of(record, struct client_call, record);
-		if (call->link != link)
+		if ((call->batch ? client_batch_link(call) : call->link) != link)
 			continue;
-		if (call->event)
+		if (call->batch)
+			client_batch_heard(e, call, item, kind == PIRN__KIND__ACCEPTED);
+		else if (call->event)
 			decide(e, call, item, kind == PIRN__KIND__ACCEPTED);
 		else if (kind != PIRN__KIND__ACCEPTED)
 			answer(e, call, item, &payload, kind == PIRN__KIND__REFUSED);
@@ -562,7 +648,7 @@ void client_call_link_down(struct client_engine *e, struct client_link *link)
 		struct client_call *call = link->calls;
 
 		if (!may_resend(e, call)) {
-			fail(e, call, PIRN__REASON__WORKER_LOST);
+			client_call_fail(e, call, PIRN__REASON__WORKER_LOST);
 			continue;
 		}
 		call->n_resends++;
@@ -585,8 +671,8 @@ void client_call_retry_waiting(struct client_engine *e)
 void client_call_cancel_all(struct client_engine *e)
 {
 	while (e->waiting)
-		fail(e, e->waiting, PIRN__REASON__CANCELLED);
+		client_call_fail(e, e->waiting, PIRN__REASON__CANCELLED);
 	for (unsigned i = 0; i < CLIENT_MAX_LINKS; i++)
 		while (e->by_bit[i] && e->by_bit[i]->calls)
-			fail(e, e->by_bit[i]->calls, PIRN__REASON__CANCELLED);
+			client_call_fail(e, e->by_bit[i]->calls, PIRN__REASON__CANCELLED);
 }

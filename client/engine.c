@@ -302,6 +302,7 @@ static const struct {
 	[PIRN__REASON__EXHAUSTED] = { 502, "all attempts failed" },
 	[PIRN__REASON__BREAKER_FORCED] = { 503, "an operator has opened the service's circuit breaker" },
 	[PIRN__REASON__SLOT] = { 409, "another slot of the timer is the last one" },
+	[PIRN__REASON__NO_SUBSCRIBER] = { 404, "no service subscribes to such events" },
 	[PIRN__REASON__EXPIRED] = { 504, "it was too old for another attempt" },
 };
 

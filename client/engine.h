@@ -37,8 +37,10 @@ struct client_engine_conf {
 	uint32_t connect_wait_ms; /* default 2,000 when 0 */
 };
 
+#define CLIENT_TOPIC_MAX 4096 /* bytes of an event's type, source or subject */
+
 struct client_request {
-	const char *service;
+	const char *service;      /* NULL: an event for all who subscribe to it */
 	uint8_t id[16];
 	const uint8_t *trace;     /* 25 bytes, or NULL */
 	uint32_t timeout_ms;
@@ -52,6 +54,8 @@ struct client_request {
 	bool want_result;           /* somebody may ask for what became of it */
 	bool ack_memory;            /* accepted before it is on disk */
 	uint64_t delay_ms, not_before_ms; /* not before: a duration; a Unix time. 0: at once */
+	/* Without a service: what the event is. type is there, source and subject may be NULL. */
+	const char *type, *source, *subject;
 	/* An event that is a timer's slot: accepted when previous_ms is the timer's last one, otherwise refused with
 	 * SLOT. skip: the slot passes without an event. Unix times; NULL: no timer. No key, no delay then. */
 	const char *timer;
@@ -92,6 +96,17 @@ void client_engine_free(struct client_engine **e);
 BASE_MUSTUSE enum base_err client_engine_call(struct client_engine *e, const struct client_request *request,
                                               client_reply_fn *fn, void *arg, uint64_t *handle);
 void client_engine_cancel(struct client_engine *e, uint64_t handle); /* fn is not called after it; stale handles are ignored */
+
+/* Several events with one fate: all are accepted, or none is. What was not heard of all is UNDECIDED for the
+ * others; those may be sent anew under their keys. fn: called once, from the loop, with their replies in order. */
+typedef void client_batch_fn(void *arg, const struct client_reply *replies, size_t n);
+
+/* At least one, events all, none with a handle or a timer; timeout_ms, delay_ms and not_before_ms are the first
+ * one's. Errors as above; TOO_LARGE also when they are more than one message takes: client_batch_fits. */
+BASE_MUSTUSE enum base_err client_engine_batch(struct client_engine *e, const struct client_request *requests,
+                                               size_t n, client_batch_fn *fn, void *arg);
+/* Whether they go into one message. */
+bool client_batch_fits(const struct client_request *requests, size_t n);
 
 /* Asks every broker that is up; fn once per answer, and once with answer NULL at the end (all answered, or timeout_ms). */
 typedef void client_answer_fn(void *arg, const Pirn__Answer *answer);

@@ -90,7 +90,7 @@ bool client_event_is_settled_by(enum _Pirn__Reason reason)
 static bool is_lack(enum _Pirn__Reason reason)
 {
 	return reason == PIRN__REASON__NOT_DURABLE || reason == PIRN__REASON__UNKNOWN_SERVICE ||
-	       reason == PIRN__REASON__NO_WORKER;
+	       reason == PIRN__REASON__NO_WORKER || reason == PIRN__REASON__NO_SUBSCRIBER;
 }
 
 bool client_event_refused(

@@ -63,10 +63,24 @@ struct client_call {
 	struct base_block *key;      /* CLIENT_HASH_SIZE bytes of hash, then the key; a timer's: its name; NULL: none */
 	uint64_t previous_ms, slot_ms; /* of a timer; slot 0: it is none */
 	bool skip;
+	struct base_block *topic;    /* type, source and subject, NUL-terminated each; NULL: it has a service */
+	struct client_batch *batch;  /* NULL: it is on its own */
+	uint32_t place;              /* in the batch */
 	struct base_block *block;    /* NULL: no payload */
 	uint32_t meta_size, data_size;
 	client_reply_fn *fn;
 	void *arg;
+};
+
+/* Calls with one fate. The first one is in the list, in the heap and in charge of where they go and when they
+ * end; the others are records, so that answers find them. */
+struct client_batch {
+	client_batch_fn *fn;
+	void *arg;
+	size_t n, n_open;             /* open: no answer came since they were sent last */
+	struct client_reply *replies; /* n, as all that follow */
+	struct client_call **calls;
+	bool *open;
 };
 
 struct client_query {
@@ -132,6 +146,26 @@ void client_call_cancel_all(struct client_engine *e);
 void client_call_again(struct client_engine *e, struct client_call *call);
 bool client_call_has_other(struct client_engine *e, const struct client_call *call); /* a link that has not refused it */
 enum base_err client_call_set_due(struct client_engine *e, struct client_call *call, uint64_t due);
+
+void client_call_fail(struct client_engine *e, struct client_call *call, enum _Pirn__Reason reason);
+enum base_err client_call_check(const struct client_engine *e, const struct client_request *request);
+/* A record with all that is kept of request, and in no list; NULL: memory. */
+struct client_call *client_call_make(
+	struct client_engine *e, const struct client_request *request, enum base_err *err);
+enum base_err client_call_place(struct client_engine *e, struct client_call *call); /* it is in no list */
+void client_call_unlist(struct client_engine *e, struct client_call *call);
+void client_call_discard(struct client_engine *e, struct client_call *call);
+void client_call_fill(const struct client_engine *e, const struct client_call *call, uint64_t now, Pirn__Item *item);
+struct net_payload client_call_payload(const struct client_call *call);
+struct client_reply client_call_reply(
+	const struct client_call *call, const Pirn__Item *item, bool accepted); /* what the item says */
+
+/* ---- batch.c: call is the batch's first, unless it says any */
+
+enum base_err client_batch_send(struct client_engine *e, const struct client_call *call, struct client_link *link);
+void client_batch_heard(struct client_engine *e, struct client_call *any, const Pirn__Item *item, bool accepted);
+void client_batch_fail(struct client_engine *e, struct client_call *call, const struct client_reply *reply);
+struct client_link *client_batch_link(const struct client_call *any); /* where it was sent */
 
 /* ---- event.c */
 

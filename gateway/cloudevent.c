@@ -538,6 +538,7 @@ bool gw_ce_batch(struct gw_slice body, size_t most, struct base_arena *arena, st
 	struct base_json_walk walk;
 	size_t count = 0;
 
+	*n = 0;
 	if (!check_text(&r, body, &json))
 		return false;
 	if (json.kind != BASE_JSON_ARRAY)
@@ -545,6 +546,7 @@ bool gw_ce_batch(struct gw_slice body, size_t most, struct base_arena *arena, st
 	walk = base_json_walk(&json);
 	while (base_json_next(&walk, NULL, &element))
 		count++;
+	*n = count;
 	if (count > most)
 		return wrong(&r, "A batch has at most %zu events, this one %zu.", most, count);
 	*list = base_arena_alloc(arena, count * sizeof **list + 1);

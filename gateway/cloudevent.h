@@ -22,6 +22,7 @@
 #define GW_CE_NAME_MAX       64
 #define GW_CE_VALUE_MAX      4096
 #define GW_CE_DEPTH_MAX      64
+#define GW_CE_BATCH_MAX      512 /* events; with their attributes they fit a message */
 #define GW_CE_WHY            256
 
 enum gw_ce_mode { GW_CE_BINARY, GW_CE_STRUCTURED, GW_CE_BATCH, GW_CE_UNSUPPORTED };
@@ -50,7 +51,7 @@ BASE_MUSTUSE bool gw_ce_binary(const struct gw_header *headers, size_t n, struct
 	struct base_arena *arena, struct gw_ce *out, char why[GW_CE_WHY]);
 BASE_MUSTUSE bool gw_ce_structured(
 	struct gw_slice body, struct base_arena *arena, struct gw_ce *out, char why[GW_CE_WHY]);
-/* *list is the arena's. An empty batch is one. */
+/* *list is the arena's. An empty batch is one. False, and *n above most: that was too many. */
 BASE_MUSTUSE bool gw_ce_batch(struct gw_slice body, size_t most, struct base_arena *arena,
 	struct gw_ce **list, size_t *n, char why[GW_CE_WHY]);
 

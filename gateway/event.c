@@ -54,18 +54,32 @@ static const char *read_times(const struct gw_request *r, struct gw_errand *e)
 	return NULL;
 }
 
+static bool take_times(struct gw_request *r)
+{
+	const char *fault = read_times(r, gw_errand_of(r));
+
+	if (fault)
+		gw_http_refuse(r, 400, fault);
+	return !fault;
+}
+
 bool gw_event_head(struct gw_request *r, const struct gw_match *match)
 {
 	struct gw_errand *e = gw_errand_of(r);
-	const char *fault;
 
 	e->preferred = prefers_async(r);
 	e->event = e->preferred || (match && match->route->async);
 	e->ack_memory = match && match->route->ack_memory;
-	fault = read_times(r, e);
-	if (fault)
-		gw_http_refuse(r, 400, fault);
-	return !fault;
+	return take_times(r);
+}
+
+bool gw_event_posted(struct gw_request *r)
+{
+	struct gw_errand *e = gw_errand_of(r);
+
+	e->preferred = prefers_async(r);
+	e->event = true;
+	return take_times(r) && gw_invoke_timeout(r, 0);
 }
 
 void gw_event_fill(const struct gw_errand *e, struct client_request *request)
@@ -99,7 +113,8 @@ void gw_event_accepted(struct gw_request *r, const struct client_reply *reply)
 	j = gw_json_on(&body);
 	gw_json_open(&j, NULL, '{');
 	gw_json_str(&j, "id", location + sizeof GW_INVOCATIONS - 1);
-	gw_json_str(&j, "service", e->served->name);
+	if (e->served->name[0])
+		gw_json_str(&j, "service", e->served->name);
 	gw_json_str(&j, "location", location);
 	gw_json_close(&j, '}');
 	base_buf_chr(&body, '\n');

@@ -18,6 +18,9 @@
  * was answered, because it asks for what cannot be. */
 bool gw_event_head(struct gw_request *r, const struct gw_match *match);
 
+/* The same of a request that is an event, or several, by its path. */
+bool gw_event_posted(struct gw_request *r);
+
 /* What makes the engine's request an event. Nothing is changed when it is to be none. */
 void gw_event_fill(const struct gw_errand *e, struct client_request *request);
 

@@ -45,6 +45,7 @@ struct gw {
 	struct base_rand rand;
 	struct base_ulid_maker ulids;
 	struct base_arena arena; /* while one reply is turned into an answer */
+	struct base_arena reading; /* while CloudEvents are read */
 	const char *name;
 	uint8_t boot[BASE_ULID_SIZE];
 	uint64_t max_response;
@@ -98,6 +99,10 @@ void gw_serve_registry(
 /* invoke.c: the head of a request for a service; match NULL for /v1/invoke/{service}. May answer. */
 void gw_invoke_head(struct gw *gw, struct gw_request *r, const struct gw_service *s,
 	const struct gw_match *match);
+/* The errand's trace, continued from the client's or begun, and who the client is. */
+void gw_invoke_trace(struct gw *gw, struct gw_request *r);
+/* The errand's timeout_ms, from Pirn-Timeout; of_call: of a call that does not say. False: it was answered. */
+bool gw_invoke_timeout(struct gw_request *r, uint32_t of_call);
 
 /* Answers a request that the loop has no service for, or cannot serve now. */
 void gw_answer_json(struct gw_request *r, unsigned status,
@@ -131,6 +136,7 @@ void gw_api_dead_of(struct gw *gw, struct gw_request *r);
 void gw_api_dead_letter(struct gw *gw, struct gw_request *r);
 void gw_api_dead_redrive(struct gw *gw, struct gw_request *r);
 void gw_api_dead_purge(struct gw *gw, struct gw_request *r);
+void gw_api_events(struct gw *gw, struct gw_request *r);
 void gw_api_healthz(struct gw *gw, struct gw_request *r);
 void gw_api_readyz(struct gw *gw, struct gw_request *r);
 void gw_api_timers(struct gw *gw, struct gw_request *r);

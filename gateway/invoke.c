@@ -147,27 +147,40 @@ static bool set_trace(struct gw *gw, struct gw_request *r)
 	return true;
 }
 
+void gw_invoke_trace(struct gw *gw, struct gw_request *r)
+{
+	(void)set_trace(gw, r);
+	(void)find_client(gw, r);
+}
+
+static bool read_ms(struct gw_slice value, uint64_t *ms)
+{
+	char text[24];
+
+	if (value.size >= sizeof text)
+		return false;
+	memcpy(text, value.data, value.size);
+	text[value.size] = '\0';
+	return base_conf_ms(text, ms);
+}
+
 /* Pirn-Timeout is how long the client waits in all; a run of it has the manifest's timeout all the same,
  * and what is left is for waiting and for another run. For an event it is how long its acceptance may take.
- * False: it is no duration. */
-static bool set_timeout(struct gw_request *r, const struct gw_service *s)
+ * False: it is no duration, and that was answered. */
+bool gw_invoke_timeout(struct gw_request *r, uint32_t of_call)
 {
 	const struct gw_header *h = r->known[GW_HEADER_PIRN_TIMEOUT];
 	struct gw_errand *e = gw_errand_of(r);
-	uint32_t of_call = s->timeout_ms ? s->timeout_ms : GW_DEFAULT_TIMEOUT_MS;
 	uint32_t most = e->event ? GW_EVENT_DECISION_MOST_MS : GW_CALL_MOST_MS;
-	char text[24];
 	uint64_t ms;
 
 	e->timeout_ms = e->event ? GW_EVENT_DECISION_MS : of_call;
 	if (!h)
 		return true;
-	if (h->value.size >= sizeof text)
+	if (!read_ms(h->value, &ms) || ms == 0) {
+		gw_http_refuse(r, 400, "Pirn-Timeout is not a duration such as 500ms, 5s or 2m.");
 		return false;
-	memcpy(text, h->value.data, h->value.size);
-	text[h->value.size] = '\0';
-	if (!base_conf_ms(text, &ms) || ms == 0)
-		return false;
+	}
 	e->timeout_ms = ms < most ? (uint32_t)ms : most;
 	return true;
 }
@@ -242,10 +255,8 @@ void gw_invoke_head(struct gw *gw, struct gw_request *r, const struct gw_service
 	}
 	if (!gw_event_head(r, match))
 		return;
-	if (!set_timeout(r, s)) {
-		gw_http_refuse(r, 400, "Pirn-Timeout is not a duration such as 500ms, 5s or 2m.");
+	if (!gw_invoke_timeout(r, s->timeout_ms ? s->timeout_ms : GW_DEFAULT_TIMEOUT_MS))
 		return;
-	}
 	if (!find_key(r)) {
 		gw_http_refuse(r, 400,
 			"Idempotency-Key is not one text of 1 to 255 visible characters, in quotes or without.");

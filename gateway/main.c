@@ -35,6 +35,7 @@
 #define ADMIN_HELD (64u * 1024 * 1024)
 #define SPARE_FILES (128u + 2 * GW_HTTP_SPARE_CONNECTIONS) /* descriptors for all that is no client's connection */
 #define ARENA_BYTES (1024u * 1024)
+#define READING_BYTES (48u * 1024 * 1024) /* of CloudEvents in the largest body there may be */
 #define DRAIN_LOOK_MS 20
 #define START_MS 2000 /* how long the beginning waits for a broker's word */
 #define LOG_FD 2
@@ -206,6 +207,7 @@ static bool start_gw(struct process *p)
 	base_rand_init(&gw->rand, seed);
 	base_ulid_make(&gw->ulids, &gw->rand, base_clock_unix_ms(), gw->boot);
 	base_arena_init(&gw->arena, ARENA_BYTES / 16, ARENA_BYTES);
+	base_arena_init(&gw->reading, ARENA_BYTES / 16, READING_BYTES);
 	gw_metrics_init(&gw->metrics);
 	gw->name = p->settings.name;
 	gw->max_response = p->settings.max_response;
@@ -393,6 +395,7 @@ static void stop(struct process *p)
 	gw_metrics_fini(&gw->metrics);
 	gw_nets_fini(&gw->trusted);
 	base_arena_fini(&gw->arena);
+	base_arena_fini(&gw->reading);
 	base_conf_free(&program, &p->settings);
 }
 

@@ -15,6 +15,7 @@
 static const struct gw_resource users_resources[] = {
 	{ { "/healthz", 8 }, GET_ONLY, gw_api_healthz },
 	{ { "/readyz", 7 }, GET_ONLY, gw_api_readyz },
+	{ { "/v1/events", 10 }, GW_ALLOW(POST), gw_api_events },
 	{ { "/v1/invocations", 15 }, GET_ONLY, gw_api_invocations },
 	{ { "/v1/invocations/*", 17 }, GET_ONLY | GW_ALLOW(DELETE), gw_api_invocation },
 	{ { NULL, 0 }, 0, NULL },

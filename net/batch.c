@@ -12,7 +12,9 @@
 #define TAG_ITEM   0x12
 #define TAG_CREDIT 0x1a
 
-#define MAX_RECORD 512 /* of one item's or credit's head, tag and length included */
+#define RECORD_FRAME 6           /* tag and length */
+#define RECORD_SPARE 512         /* what one item's or credit's head takes at most, as a rule … */
+#define MAX_RECORD   (16 * 1024) /* … and one that says for whom an event is; tag and length included */
 
 void net_batch_init(struct net_batch *b)
 {
@@ -58,7 +60,7 @@ void net_batch_start(struct net_batch *b, uint32_t kind)
 
 static bool has_head_room(const struct net_batch *b)
 {
-	return b->head.size + MAX_RECORD <= NET_MAX_HEAD;
+	return b->head.size + RECORD_SPARE <= NET_MAX_HEAD;
 }
 
 bool net_batch_has_room(const struct net_batch *b, size_t payload_size)
@@ -81,9 +83,11 @@ static enum base_err put_record(struct base_buf *head, uint8_t tag, const Protob
 	uint8_t *at;
 	size_t n;
 
-	if (size > MAX_RECORD - 6)
+	if (size > MAX_RECORD - RECORD_FRAME)
 		return BASE_TOO_LARGE;
-	at = base_buf_room(head, MAX_RECORD);
+	if (head->size + size + RECORD_FRAME > NET_MAX_HEAD)
+		return BASE_FULL;
+	at = base_buf_room(head, size + RECORD_FRAME);
 	if (!at)
 		return BASE_NOMEM;
 	at[0] = tag;
@@ -108,20 +112,13 @@ static void set_size(protobuf_c_boolean *has, uint32_t *field, uint32_t size)
 	*field = size;
 }
 
-enum base_err net_batch_item(
-	struct net_batch *b, Pirn__Item *item, const struct net_payload *payload)
+static enum base_err add(
+	struct net_batch *b, Pirn__Item *item, const struct net_payload *p, bool large)
 {
-	static const struct net_payload none;
-	const struct net_payload *p = payload ? payload : &none;
 	size_t size = (size_t)p->meta_size + p->data_size;
-	bool large = size > NET_COPY_MAX;
 	uint8_t *at = NULL;
 	enum base_err err;
 
-	if (size > NET_MAX_ITEM)
-		return BASE_TOO_LARGE;
-	if (!net_batch_has_room(b, size))
-		return BASE_FULL;
 	if (size > 0 && !large) {
 		at = base_buf_room(&b->body, size);
 		if (!at)
@@ -138,6 +135,54 @@ enum base_err net_batch_item(
 		b->large = *p;
 	b->n_items++;
 	return BASE_OK;
+}
+
+enum base_err net_batch_item(
+	struct net_batch *b, Pirn__Item *item, const struct net_payload *payload)
+{
+	static const struct net_payload none;
+	const struct net_payload *p = payload ? payload : &none;
+	size_t size = (size_t)p->meta_size + p->data_size;
+
+	if (size > NET_MAX_ITEM)
+		return BASE_TOO_LARGE;
+	if (!net_batch_has_room(b, size))
+		return BASE_FULL;
+	return add(b, item, p, size > NET_COPY_MAX);
+}
+
+/* ---- runs ------------------------------------------------------------------ */
+
+static bool has_run_room(const struct net_batch *b, size_t n, size_t heads, size_t bodies)
+{
+	return b->n_items + n <= NET_MAX_ITEMS && b->head.size + heads <= NET_MAX_HEAD &&
+	       b->body.size + bodies <= NET_MAX_BODY && !b->large.meta && !b->large.data;
+}
+
+enum base_err net_batch_run(
+	struct net_batch *b, Pirn__Item *items, const struct net_payload *payloads, size_t n)
+{
+	size_t heads = 0, bodies = 0, head = b->head.size, body = b->body.size, before = b->n_items;
+	enum base_err err = BASE_OK;
+
+	for (size_t i = 0; i < n; i++) {
+		const struct net_payload *p = &payloads[i];
+
+		set_size(&items[i].has_meta_size, &items[i].meta_size, p->meta_size);
+		set_size(&items[i].has_data_size, &items[i].data_size, p->data_size);
+		heads += pirn__item__get_packed_size(&items[i]) + RECORD_FRAME;
+		bodies += (size_t)p->meta_size + p->data_size;
+	}
+	if (!has_run_room(b, n, heads, bodies))
+		return b->n_items > 0 ? BASE_FULL : BASE_TOO_LARGE;
+	for (size_t i = 0; !err && i < n; i++)
+		err = add(b, &items[i], &payloads[i], false);
+	if (err) { /* as it was */
+		b->head.size = head;
+		b->body.size = body;
+		b->n_items = before;
+	}
+	return err;
 }
 
 enum base_err net_batch_credit(struct net_batch *b, const Pirn__Credit *credit)

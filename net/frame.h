@@ -75,6 +75,10 @@ bool net_batch_has_credit_room(const struct net_batch *b);
  * it first; TOO_LARGE: over NET_MAX_ITEM, or an item whose own head is out of all proportion; NOMEM. After any
  * of them the batch is as it was. */
 BASE_MUSTUSE enum base_err net_batch_item(struct net_batch *b, Pirn__Item *item, const struct net_payload *payload);
+/* Several items that are to be in one message, all or none; their payloads are copied whatever their size. FULL:
+ * not with what is there already, send that first; TOO_LARGE: they are more than one message takes. */
+BASE_MUSTUSE enum base_err net_batch_run(
+	struct net_batch *b, Pirn__Item *items, const struct net_payload *payloads, size_t n);
 BASE_MUSTUSE enum base_err net_batch_credit(struct net_batch *b, const Pirn__Credit *credit);
 
 #endif

@@ -384,6 +384,13 @@ enum base_err net_link_item(
 	return k->state == NET_LINK_UP ? net_dest_item(&k->dest, kind, item, payload) : BASE_GONE;
 }
 
+enum base_err net_link_run(struct net_link *k, uint32_t kind, Pirn__Item *items,
+	const struct net_payload *payloads, size_t n)
+{
+	return k->state == NET_LINK_UP ? net_dest_run(&k->dest, kind, items, payloads, n)
+				       : BASE_GONE;
+}
+
 enum base_err net_link_credit(struct net_link *k, const Pirn__Credit *credit)
 {
 	return k->state == NET_LINK_UP ? net_dest_credit(&k->dest, credit) : BASE_GONE;

@@ -67,6 +67,8 @@ void net_link_break(struct net_link *k, const char *why);
 
 /* Gathers in the link's batch; leaves in FLUSH, or at once when full. */
 BASE_MUSTUSE enum base_err net_link_item(struct net_link *k, uint32_t kind, Pirn__Item *item, const struct net_payload *payload);
+BASE_MUSTUSE enum base_err net_link_run(struct net_link *k, uint32_t kind, Pirn__Item *items,
+	const struct net_payload *payloads, size_t n); /* all in one message: net/outbox.h */
 /* Credits ride with a RESULT batch when one is open, otherwise in a CREDIT message. */
 BASE_MUSTUSE enum base_err net_link_credit(struct net_link *k, const Pirn__Credit *credit);
 BASE_MUSTUSE enum base_err net_link_control(struct net_link *k, uint32_t kind, const ProtobufCMessage *message);

@@ -333,9 +333,27 @@ enum base_err net_dest_item(
 	if (err)
 		return err;
 	err = net_batch_item(&d->spool->batch, item, p);
+	if (err == BASE_FULL && d->spool->batch.n_items > 0) { /* its head is a long one */
+		err = open_batch(d, kind, false);
+		if (!err)
+			err = net_batch_item(&d->spool->batch, item, p);
+	}
 	if (err)
 		return err;
 	return size > NET_COPY_MAX ? send_batch(d) : BASE_OK;
+}
+
+enum base_err net_dest_run(struct net_dest *d, uint32_t kind, Pirn__Item *items,
+	const struct net_payload *payloads, size_t n)
+{
+	enum base_err err = open_batch(d, kind, true);
+
+	if (!err)
+		err = net_batch_run(&d->spool->batch, items, payloads, n);
+	if (err != BASE_FULL)
+		return err;
+	err = open_batch(d, kind, false);
+	return err ? err : net_batch_run(&d->spool->batch, items, payloads, n);
 }
 
 enum base_err net_dest_credit(struct net_dest *d, const Pirn__Credit *credit)

@@ -58,6 +58,9 @@ void net_dest_fini(struct net_dest *d); /* what was not sent is dropped */
 
 /* GONE: broken. TOO_LARGE, NOMEM: this one was not taken, the destination is as it was. */
 BASE_MUSTUSE enum base_err net_dest_item(struct net_dest *d, uint32_t kind, Pirn__Item *item, const struct net_payload *p);
+/* The same of several that are to be in one message; their payloads are copied. TOO_LARGE: it takes less. */
+BASE_MUSTUSE enum base_err net_dest_run(struct net_dest *d, uint32_t kind, Pirn__Item *items,
+	const struct net_payload *payloads, size_t n);
 /* Rides on an open RESULT batch, otherwise in a CREDIT message. */
 BASE_MUSTUSE enum base_err net_dest_credit(struct net_dest *d, const Pirn__Credit *credit);
 BASE_MUSTUSE enum base_err net_dest_control(struct net_dest *d, uint32_t kind, const ProtobufCMessage *message);

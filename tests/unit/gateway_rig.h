@@ -20,6 +20,7 @@
 struct asked {
 	struct client_request request;
 	char service[64];
+	char type[64], source[64], subject[64];
 	uint8_t trace[GW_TRACE_SIZE];
 	Pirn__HttpRequest *http;
 	char data[256];
@@ -55,6 +56,8 @@ struct probed {
 static struct {
 	struct asked calls[MAX_CALLS];
 	size_t n_calls, n_brokers;
+	client_batch_fn *batch_fn; /* of the last batch, whose events are calls of their own here */
+	void *batch_arg;
 	enum base_err next; /* what the next call is refused with */
 	const Pirn__Answer *answers[4];
 	size_t n_answers;
@@ -84,7 +87,10 @@ enum base_err client_engine_call(struct client_engine *e, const struct client_re
 	assert_true(engine.n_calls < MAX_CALLS);
 	engine.n_calls++;
 	a->request = *request;
-	snprintf(a->service, sizeof a->service, "%s", request->service);
+	snprintf(a->service, sizeof a->service, "%s", request->service ? request->service : "");
+	snprintf(a->type, sizeof a->type, "%s", request->type ? request->type : "");
+	snprintf(a->source, sizeof a->source, "%s", request->source ? request->source : "");
+	snprintf(a->subject, sizeof a->subject, "%s", request->subject ? request->subject : "");
 	memcpy(a->trace, request->trace, sizeof a->trace);
 	if (request->key_size) {
 		memcpy(a->key, request->key, request->key_size);
@@ -102,6 +108,18 @@ enum base_err client_engine_call(struct client_engine *e, const struct client_re
 	a->fn = fn;
 	a->arg = arg;
 	return BASE_OK;
+}
+
+enum base_err client_engine_batch(struct client_engine *e, const struct client_request *requests,
+	size_t n, client_batch_fn *fn, void *arg)
+{
+	enum base_err err = engine.next;
+
+	for (size_t i = 0; !err && i < n; i++)
+		err = client_engine_call(e, &requests[i], NULL, NULL, NULL);
+	engine.batch_fn = fn;
+	engine.batch_arg = arg;
+	return err;
 }
 
 enum base_err client_engine_query(struct client_engine *e, const Pirn__Query *query,
@@ -356,6 +374,7 @@ static inline int setup(void **state)
 	base_log_init(BASE_ERROR + 1, BASE_LOG_TEXT, 2);
 	base_rand_init(&gw.rand, 5);
 	base_arena_init(&gw.arena, 4096, 1 << 20);
+	base_arena_init(&gw.reading, 4096, 8 << 20);
 	gw_metrics_init(&gw.metrics);
 	gw.name = "gw-1";
 	gw.max_response = 1000;
@@ -381,6 +400,7 @@ static inline int teardown(void **state)
 	gw_metrics_fini(&gw.metrics);
 	gw_nets_fini(&gw.trusted);
 	base_arena_fini(&gw.arena);
+	base_arena_fini(&gw.reading);
 	for (size_t i = 0; i < engine.n_calls; i++)
 		pirn__http_request__free_unpacked(engine.calls[i].http, NULL);
 	return 0;

@@ -139,6 +139,8 @@ struct fake_item {
 	uint64_t lane, number, delay_ms, not_before_ms;
 	char timer[64];
 	uint64_t previous_ms, slot_ms;
+	char type[64], source[64], subject[64];
+	unsigned message; /* of the broker's messages, the one that it came in */
 };
 
 struct fake_broker {
@@ -228,6 +230,12 @@ static inline void fake_keep_event(struct fake_item *kept, const Pirn__Item *ite
 	kept->not_before_ms = item->not_before_ms;
 	kept->previous_ms = item->previous_ms;
 	kept->slot_ms = item->slot_ms;
+	if (item->type)
+		strncat(kept->type, item->type, sizeof kept->type - 1);
+	if (item->source)
+		strncat(kept->source, item->source, sizeof kept->source - 1);
+	if (item->subject)
+		strncat(kept->subject, item->subject, sizeof kept->subject - 1);
 	if (item->timer)
 		strncat(kept->timer, item->timer, sizeof kept->timer - 1);
 	kept->key_size = item->has_key ? item->key.len : 0;
@@ -294,6 +302,7 @@ static inline void fake_keep(
 		memset(kept, 0, sizeof *kept);
 		kept->peer = peer;
 		kept->kind = f->head->kind;
+		kept->message = b->messages;
 		kept->slot = item->slot;
 		kept->generation = item->generation;
 		kept->flags = item->flags;
