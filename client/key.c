@@ -36,3 +36,27 @@ enum pirn_client_err client_key_new(const char *text, const char *service, const
 	*out = key;
 	return PIRN_CLIENT_OK;
 }
+
+void client_key_event(const void *source, size_t source_size, const void *id, size_t id_size,
+	uint8_t out[CLIENT_KEY_EVENT])
+{
+	crypto_generichash_state h;
+
+	crypto_generichash_init(&h, NULL, 0, CLIENT_KEY_EVENT);
+	crypto_generichash_update(&h, source, source_size);
+	crypto_generichash_update(&h, (const uint8_t *)"", 1);
+	crypto_generichash_update(&h, id, id_size);
+	crypto_generichash_final(&h, out, CLIENT_KEY_EVENT);
+}
+
+enum pirn_client_err client_key_new_event(const char *source, const char *id, struct client_key **out)
+{
+	struct client_key *key = calloc(1, sizeof *key + CLIENT_KEY_EVENT);
+
+	if (!key)
+		return PIRN_CLIENT_NOMEM;
+	key->size = CLIENT_KEY_EVENT;
+	client_key_event(source, strlen(source), id, strlen(id), key->bytes);
+	*out = key;
+	return PIRN_CLIENT_OK;
+}

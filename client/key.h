@@ -22,4 +22,14 @@ struct client_key {
 enum pirn_client_err client_key_new(const char *text, const char *service, const void *body,
 	size_t body_size, struct client_key **out);
 
+/* The key of a CloudEvent, 32 bytes: those of one source and id are the same event, whatever they carry and
+ * whichever way they come. BLAKE2b of the two, with a NUL between them, which neither can hold; its hash is
+ * all zero. */
+#define CLIENT_KEY_EVENT 32
+void client_key_event(const void *source, size_t source_size, const void *id, size_t id_size,
+	uint8_t out[CLIENT_KEY_EVENT]);
+
+/* The same as a key; NOMEM. */
+enum pirn_client_err client_key_new_event(const char *source, const char *id, struct client_key **out);
+
 #endif

@@ -37,7 +37,20 @@ static void fail(struct inquiry *q, enum pirn_client_err err)
 	finish(q, &result);
 }
 
-/* An event that was sent to a service by name has one delivery. */
+/* Of several deliveries, the one that has furthest to go. */
+static const Pirn__Invocation *slowest(const struct client_invocations *told)
+{
+	const Pirn__Invocation *one = told->list[0];
+
+	for (size_t i = 0; i < told->n; i++) {
+		if (!client_invocation_has_ended(told->list[i]->state))
+			return told->list[i];
+		if (one->state == PIRN__INVOCATION_STATE__DONE)
+			one = told->list[i];
+	}
+	return one;
+}
+
 static void on_told(void *arg, const struct client_invocations *told)
 {
 	struct pirn_result result = { .body = "" };
@@ -51,7 +64,7 @@ static void on_told(void *arg, const struct client_invocations *told)
 		fail(arg, client_err_of_reason(told->reason));
 		return;
 	}
-	one = told->list[0];
+	one = slowest(told);
 	result.state = (enum pirn_state)one->state;
 	result.status = one->status;
 	result.attempt = one->attempt;

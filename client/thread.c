@@ -30,6 +30,7 @@
 #include "client/errors.h"
 #include "client/key.h"
 #include "client/thread.h"
+#include "client/topic.h"
 #include "net/block.h"
 
 #define INLINE_BYTES    512
@@ -57,6 +58,7 @@ struct request {
 	struct terms terms;
 	struct base_block *large; /* NULL: the body is inline */
 	struct client_key *key;   /* NULL: none */
+	struct client_topic *topic; /* NULL: it has a service */
 	uint32_t body_size;
 	char service[NAME_MAX_BYTES + 1];
 	uint8_t body[INLINE_BYTES];
@@ -101,7 +103,9 @@ static void count_out(struct request *r)
 {
 	base_block_unref(&r->large);
 	free(r->key);
+	free(r->topic);
 	r->key = NULL;
+	r->topic = NULL;
 	atomic_fetch_sub_explicit(&r->client->bytes, r->body_size, memory_order_relaxed);
 	atomic_fetch_sub_explicit(&r->client->calls, 1, memory_order_relaxed);
 }
@@ -146,12 +150,26 @@ static void on_reply(void *arg, const struct client_reply *reply)
 	end(arg, reply, client_err_of_reason(reply->reason));
 }
 
+static void add_topic(
+	const struct client_topic *topic, struct client_request *request, struct base_buf *meta)
+{
+	char id[BASE_ULID_TEXT + 1];
+
+	base_ulid_print(request->id, id);
+	client_topic_meta(topic, id, meta);
+	request->type = topic->type;
+	request->source = topic->source;
+	request->subject = topic->subject;
+	request->payload.meta = meta->data;
+	request->payload.meta_size = (uint32_t)meta->size;
+}
+
 static void submit(struct pirn_client *c, struct client_job *job)
 {
 	struct request *r = (struct request *)(void *)job; /* its first member */
 	struct base_block *block = r->large ? r->large : &r->block;
 	const struct terms *t = &r->terms;
-	struct client_request request = { .service = r->service,
+	struct client_request request = { .service = r->topic ? NULL : r->service,
 		.timeout_ms = t->timeout_ms,
 		.idempotent = t->idempotent,
 		.event = t->sent != NULL,
@@ -160,6 +178,7 @@ static void submit(struct pirn_client *c, struct client_job *job)
 		.delay_ms = t->delay_ms,
 		.not_before_ms = t->not_before_ms };
 	struct client_reply none = { .status = 503 };
+	struct base_buf meta;
 	enum base_err err;
 
 	request.payload.data = block->data;
@@ -172,7 +191,13 @@ static void submit(struct pirn_client *c, struct client_job *job)
 	}
 	base_ulid_make(&c->ulids, &c->rand, base_clock_unix_ms(), request.id);
 	memcpy(none.id, request.id, sizeof none.id);
-	err = client_engine_call(c->engine, &request, on_reply, r, NULL);
+	base_buf_init(&meta);
+	if (r->topic)
+		add_topic(r->topic, &request, &meta);
+	err = base_buf_check(&meta);
+	if (!err)
+		err = client_engine_call(c->engine, &request, on_reply, r, NULL);
+	base_buf_fini(&meta);
 	if (err)
 		end(r, &none, client_err_of_base(err));
 }
@@ -393,7 +418,7 @@ struct client_engine *client_thread_engine(const struct pirn_client *c)
 
 static enum pirn_client_err check(const char *service, const void *body, size_t body_size)
 {
-	size_t name = service ? strlen(service) : 0;
+	size_t name = service ? strlen(service) : 1;
 
 	if (name == 0 || name > NAME_MAX_BYTES || (body_size && !body))
 		return PIRN_CLIENT_INVALID;
@@ -423,28 +448,37 @@ static void unreserve(struct pirn_client *c, size_t bytes)
 
 struct wanted {
 	const char *service, *key;
+	const struct pirn_event *event; /* without a service; NULL: it has one */
 	const void *body;
 	size_t body_size;
 	struct terms terms;
 };
 
+/* What of it is in memory of its own. */
+struct parts {
+	struct base_block *large;
+	struct client_key *key;
+	struct client_topic *topic;
+};
+
 static void fill(struct request *r, struct pirn_client *c, const struct wanted *w,
-	struct base_block *large, struct client_key *key)
+	const struct parts *parts)
 {
 	r->job.run = submit;
 	r->block = (struct base_block){ .data = r->body,
-		.size = large ? 0 : (uint32_t)w->body_size,
+		.size = parts->large ? 0 : (uint32_t)w->body_size,
 		.refs = 1,
 		.release = retire,
 		.owner = r };
 	r->next = NULL;
 	r->client = c;
 	r->terms = w->terms;
-	r->large = large;
-	r->key = key;
+	r->large = parts->large;
+	r->key = parts->key;
+	r->topic = parts->topic;
 	r->body_size = (uint32_t)w->body_size;
-	strcpy(r->service, w->service);
-	if (!large && w->body_size)
+	strcpy(r->service, w->service ? w->service : "");
+	if (!parts->large && w->body_size)
 		memcpy(r->body, w->body, w->body_size);
 }
 
@@ -475,7 +509,7 @@ enum pirn_client_err client_thread_post(struct pirn_client *c, struct client_job
 }
 
 static enum pirn_client_err enqueue(struct pirn_client *c, const struct wanted *w,
-	struct base_block *large, struct client_key *key)
+	const struct parts *parts)
 {
 	struct request *r, *fresh = NULL;
 	bool wake;
@@ -496,7 +530,7 @@ static enum pirn_client_err enqueue(struct pirn_client *c, const struct wanted *
 	r = fresh ? fresh : c->free;
 	if (!fresh)
 		c->free = r->next;
-	fill(r, c, w, large, key);
+	fill(r, c, w, parts);
 	wake = push(c, &r->job);
 	pthread_mutex_unlock(&c->lock);
 	if (wake)
@@ -504,27 +538,38 @@ static enum pirn_client_err enqueue(struct pirn_client *c, const struct wanted *
 	return PIRN_CLIENT_OK;
 }
 
+static enum pirn_client_err make_parts(const struct wanted *w, struct parts *parts)
+{
+	const struct net_payload payload = { .data = w->body, .data_size = (uint32_t)w->body_size };
+	enum pirn_client_err err = PIRN_CLIENT_OK;
+
+	if (w->event)
+		err = client_topic_new(w->event, &parts->topic);
+	if (!err && w->event && w->event->event_id)
+		err = client_key_new_event(w->event->source, w->event->event_id, &parts->key);
+	else if (!err && w->key)
+		err = client_key_new(w->key, w->service, w->body, w->body_size, &parts->key);
+	if (!err && w->body_size > INLINE_BYTES) {
+		parts->large = net_block_new(&payload);
+		err = parts->large ? PIRN_CLIENT_OK : PIRN_CLIENT_NOMEM;
+	}
+	return err;
+}
+
 static enum pirn_client_err start(struct pirn_client *c, const struct wanted *w)
 {
-	struct base_block *large = NULL;
-	struct client_key *key = NULL;
-	enum pirn_client_err err = PIRN_CLIENT_OK;
+	struct parts parts = { 0 };
+	enum pirn_client_err err;
 
 	if (!reserve(c, w->body_size))
 		return PIRN_CLIENT_FULL;
-	if (w->key)
-		err = client_key_new(w->key, w->service, w->body, w->body_size, &key);
-	if (!err && w->body_size > INLINE_BYTES) {
-		const struct net_payload payload = { .data = w->body,
-			.data_size = (uint32_t)w->body_size };
-		large = net_block_new(&payload);
-		err = large ? PIRN_CLIENT_OK : PIRN_CLIENT_NOMEM;
-	}
+	err = make_parts(w, &parts);
 	if (!err)
-		err = enqueue(c, w, large, key);
+		err = enqueue(c, w, &parts);
 	if (err) {
-		base_block_unref(&large);
-		free(key);
+		base_block_unref(&parts.large);
+		free(parts.key);
+		free(parts.topic);
 		unreserve(c, w->body_size);
 	}
 	return err;
@@ -543,7 +588,7 @@ enum pirn_client_err pirn_client_call_async(
 	err = check(call.service, call.body, call.body_size);
 	if (err)
 		return err;
-	if (!client || !fn)
+	if (!client || !fn || !call.service)
 		return PIRN_CLIENT_INVALID;
 	w = (struct wanted){ .service = call.service,
 		.key = call.key,
@@ -569,10 +614,11 @@ enum pirn_client_err pirn_client_send_async(
 	err = check(event.service, event.body, event.body_size);
 	if (err)
 		return err;
-	if (!client || !fn)
+	if (!client || !fn || !event.service == !event.type)
 		return PIRN_CLIENT_INVALID;
 	w = (struct wanted){ .service = event.service,
 		.key = event.key,
+		.event = event.type ? &event : NULL,
 		.body = event.body,
 		.body_size = event.body_size };
 	w.terms.sent = fn;

@@ -67,14 +67,3 @@ void gw_key_hash(const struct gw_key_request *r, uint8_t out[GW_KEY_HASH])
 	add(&h, r->body);
 	crypto_generichash_final(&h, out, GW_KEY_HASH);
 }
-
-void gw_key_event(struct gw_slice source, struct gw_slice id, uint8_t out[GW_KEY_EVENT])
-{
-	crypto_generichash_state h;
-
-	crypto_generichash_init(&h, NULL, 0, GW_KEY_EVENT);
-	crypto_generichash_update(&h, (const uint8_t *)source.data, source.size);
-	crypto_generichash_update(&h, (const uint8_t *)"", 1);
-	crypto_generichash_update(&h, (const uint8_t *)id.data, id.size);
-	crypto_generichash_final(&h, out, GW_KEY_EVENT);
-}

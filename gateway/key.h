@@ -20,7 +20,6 @@
 
 #define GW_KEY_MAX  255
 #define GW_KEY_HASH 16
-#define GW_KEY_EVENT 32
 
 /* The key's bytes into out; how many, or 0 when value is no key: neither a string nor visible
  * characters without quotes, empty, or longer than GW_KEY_MAX. UNTRUSTED. */
@@ -30,10 +29,6 @@ struct gw_key_request {
 	struct gw_slice method, target, content_type, body;
 	bool event;
 };
-
-/* The key of a CloudEvent: those of one source and id are the same event, whatever they carry. BLAKE2b of
- * the two, with a NUL between them, which neither can hold. */
-void gw_key_event(struct gw_slice source, struct gw_slice id, uint8_t out[GW_KEY_EVENT]);
 
 void gw_key_hash(const struct gw_key_request *r, uint8_t out[GW_KEY_HASH]);
 

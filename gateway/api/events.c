@@ -5,11 +5,12 @@
  * as ce- headers, its data as it came, and of the request's own headers none but its trace:
  * what a client shows to the door (cookies, passwords) is not for all who subscribe.
  *
- * Source and id say which event it is (gateway/key.h): one that was accepted before is
+ * Source and id say which event it is (client/key.h): one that was accepted before is
  * answered as then, and goes nowhere. A batch has one fate, and stays a message for that;
  * how much that is bounds it.
  */
 #include "base/clock.h"
+#include "client/key.h"
 #include "gateway/cloudevent.h"
 #include "gateway/event.h"
 #include "gateway/jsonout.h"
@@ -35,7 +36,7 @@ struct posting {
 
 /* What a client_request points to. */
 struct extra {
-	uint8_t key[GW_KEY_EVENT], trace[GW_TRACE_SIZE];
+	uint8_t key[CLIENT_KEY_EVENT], trace[GW_TRACE_SIZE];
 	size_t meta_at;
 };
 
@@ -144,7 +145,7 @@ static void fill(struct posting *p, size_t i)
 	struct client_request *q = &p->requests[i];
 	struct extra *x = &p->extras[i];
 
-	gw_key_event(ce->source, ce->id, x->key);
+	client_key_event(ce->source.data, ce->source.size, ce->id.data, ce->id.size, x->key);
 	set_trace(p, ce, x->trace);
 	x->meta_at = p->meta.size;
 	put_meta(p, ce, x->trace);

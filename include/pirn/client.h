@@ -38,6 +38,9 @@
  * as its time allows, and is accepted once all the same. UNDECIDED means that this time was over
  * before anybody had said yes or no: send it again with the same key, and it is there once.
  *
+ * An event with a type and no service is a CloudEvent: every service that subscribes to its type (and its
+ * source and subject) gets it, each by itself, with its own attempts and its own end.
+ *
  * A key (Idempotency-Key) names what is to happen once: a second call or event of the same service
  * with the same key and body gets what the first one got, for a day. With another body it is
  * refused.
@@ -95,7 +98,8 @@ extern "C" {
 	X(KEYS_FULL, 22, true, "there is no room to remember another key") \
 	X(UNDECIDED, 23, true, "it could not be told in time whether the event is there") \
 	X(NOT_FOUND, 24, false, "no such event is known") \
-	X(UNSUPPORTED, 25, false, "the brokers keep no events: they have no Redis")
+	X(UNSUPPORTED, 25, false, "the brokers keep no events: they have no Redis") \
+	X(NO_SUBSCRIBER, 26, false, "no service subscribes to such events, and the brokers are strict")
 
 enum pirn_client_err {
 #define X(name, number, retryable, text) PIRN_CLIENT_##name = number,
@@ -186,6 +190,14 @@ struct pirn_event {
 	uint32_t timeout_ms;    /* until it is accepted; 0: 30,000; at most 60,000 */
 	bool want_result;       /* keep the service's answer, for pirn_client_result */
 	bool ack_memory;        /* accepted as soon as a broker has it: faster, and lost with that broker */
+	/* Instead of service: an event for all who subscribe. type and source are required then; all are UTF-8
+	 * without control characters, at most 4,096 bytes (event_id 1,024, content_type 256). */
+	const char *type;       /* such as "order.created" */
+	const char *source;     /* a URI-reference, such as "/shop" */
+	const char *subject;    /* NULL: none */
+	const char *event_id;   /* with source, what it is known by: sent again within 10 minutes, by whatever way, it
+	                         * is the same event, whatever it carries. NULL: the id that it is given. No key then */
+	const char *content_type; /* of the body; NULL: not said */
 };
 
 #define PIRN_EVENT(...) ((struct pirn_event){ .size = sizeof(struct pirn_event), __VA_ARGS__ })
@@ -241,7 +253,8 @@ struct pirn_result {
 	size_t body_size;
 };
 
-/* Asks all brokers what became of an event. With wait_ms it waits for the end, at most so long: the result
+/* Asks all brokers what became of an event. Of one that went to several services it tells of the delivery that
+ * has furthest to go: one that has not ended, or else one that is not DONE. With wait_ms it waits for the end, at most so long: the result
  * then says how it stands. OK: *result is the caller's, to be freed. Otherwise *result is NULL: NOT_FOUND
  * (no such event, or its result was not kept), INVALID (no id), and what keeps brokers from saying: NO_BROKER,
  * NOT_DURABLE, UNDECIDED (try again). */

@@ -6,6 +6,8 @@
 #include <pthread.h>
 
 #include "base/ulid.h"
+#include "client/key.h"
+#include "client/topic.h"
 #include "pirn/client.h"
 
 /* ---- a broker in a thread ------------------------------------------------------- */
@@ -519,6 +521,91 @@ static void an_undecided_event_has_an_id(void **state)
 	assert_true(pirn_client_err_retryable(PIRN_CLIENT_UNDECIDED));
 }
 
+static void an_event_goes_to_all_who_subscribe(void **state)
+{
+	static const uint8_t none[16];
+	uint8_t key[CLIENT_KEY_EVENT];
+	char id[PIRN_ID_SIZE];
+	struct fake_item got;
+
+	(void)state;
+	open_client(0, 0);
+	assert_int_equal(pirn_client_send(client,
+				 &PIRN_EVENT(.type = "order.created", .source = "/shop",
+					 .subject = "7", .body = "{}", .body_size = 2),
+				 id),
+		PIRN_CLIENT_OK);
+	got = last_event();
+	assert_string_equal(got.service, "");
+	assert_string_equal(got.type, "order.created");
+	assert_string_equal(got.source, "/shop");
+	assert_string_equal(got.subject, "7");
+	assert_int_equal(got.key_size, 0);
+	assert_int_equal(got.data_size, 2);
+	assert_memory_equal(got.first, "\x0a\x04POST\x12\x0a/v1/events", 18);
+	assert_int_equal(pirn_client_send(client,
+				 &PIRN_EVENT(.type = "order.created", .source = "/shop",
+					 .event_id = "a 1"),
+				 id),
+		PIRN_CLIENT_OK);
+	got = last_event();
+	client_key_event("/shop", 5, "a 1", 3, key);
+	assert_int_equal(got.key_size, sizeof key);
+	assert_memory_equal(got.key, key, sizeof key);
+	assert_memory_equal(got.hash, none, sizeof none);
+	assert_string_equal(got.subject, "");
+}
+
+static void what_they_get_is_a_cloudevent(void **state)
+{
+	struct pirn_event event = PIRN_EVENT(.type = "caf\xc3\xa9 100%", .source = "/shop?a=b",
+		.subject = "\"x\"", .content_type = "text/plain; charset=utf-8");
+	struct client_topic *topic = NULL;
+	Pirn__HttpRequest *r;
+	struct base_buf meta;
+
+	(void)state;
+	assert_int_equal(client_topic_new(&event, &topic), PIRN_CLIENT_OK);
+	base_buf_init(&meta);
+	client_topic_meta(topic, "the-id", &meta);
+	r = pirn__http_request__unpack(NULL, meta.size, meta.data);
+	assert_non_null(r);
+	assert_int_equal(r->n_headers, 6);
+	assert_memory_equal(r->headers[0]->name.data, "ce-specversion", 14);
+	assert_memory_equal(r->headers[1]->value.data, "the-id", 6);
+	assert_int_equal(r->headers[2]->value.len, 9);
+	assert_memory_equal(r->headers[2]->value.data, "/shop?a=b", 9);
+	assert_int_equal(r->headers[3]->value.len, strlen("caf%C3%A9%20100%25"));
+	assert_memory_equal(r->headers[3]->value.data, "caf%C3%A9%20100%25", r->headers[3]->value.len);
+	assert_memory_equal(r->headers[4]->value.data, "%22x%22", 7);
+	assert_memory_equal(r->headers[5]->value.data, "text/plain; charset=utf-8", 25);
+	pirn__http_request__free_unpacked(r, NULL);
+	base_buf_fini(&meta);
+	free(topic);
+}
+
+static void topics_of_wrong_arguments(void **state)
+{
+	static const struct pirn_event wrong[] = {
+		PIRN_EVENT(.type = "t"),
+		PIRN_EVENT(.source = "s"),
+		PIRN_EVENT(.type = "t", .source = ""),
+		PIRN_EVENT(.type = "t", .source = "a b"),
+		PIRN_EVENT(.type = "t\n", .source = "s"),
+		PIRN_EVENT(.type = "\xff", .source = "s"),
+		PIRN_EVENT(.type = "t", .source = "s", .subject = ""),
+		PIRN_EVENT(.type = "t", .source = "s", .event_id = ""),
+		PIRN_EVENT(.type = "t", .source = "s", .key = "k"),
+		PIRN_EVENT(.type = "t", .source = "s", .service = "both"),
+		PIRN_EVENT(.type = "t", .source = "s", .content_type = "a\r\nb: c"),
+	};
+
+	(void)state;
+	open_client(0, 0);
+	for (size_t i = 0; i < sizeof wrong / sizeof wrong[0]; i++)
+		assert_int_equal(pirn_client_send(client, &wrong[i], NULL), PIRN_CLIENT_INVALID);
+}
+
 static void events_of_wrong_arguments(void **state)
 {
 	char key[257] = "", id[PIRN_ID_SIZE] = "before";
@@ -752,6 +839,9 @@ int main(void)
 		TEST_EVENT(an_event_is_accepted),
 		TEST_EVENT(the_same_request_has_the_same_hash),
 		TEST_EVENT(many_events),
+		TEST_EVENT(an_event_goes_to_all_who_subscribe),
+		TEST_EVENT(what_they_get_is_a_cloudevent),
+		TEST_EVENT(topics_of_wrong_arguments),
 		TEST_EVENT(a_known_key_is_said),
 		TEST_EVENT(refused_events),
 		TEST_EVENT(an_undecided_event_has_an_id),

@@ -1,9 +1,9 @@
 /* POST /v1/events: what becomes of CloudEvents in the three modes, and how they are answered. */
 #include "gateway_rig.h"
 
+#include "client/key.h"
 #include "gateway/cloudevent.h"
 #include "gateway/event.h"
-#include "gateway/key.h"
 
 #define HEAD   "POST /v1/events HTTP/1.1\r\nHost: x\r\n"
 #define BINARY HEAD "ce-specversion: 1.0\r\nce-id: 7\r\nce-source: /shop\r\nce-type: order.created\r\n"
@@ -65,7 +65,7 @@ static void decide_batch(struct client *c, size_t n, size_t refused, enum _Pirn_
 static void a_binary_one_goes_to_its_subscribers(void **state)
 {
 	struct client c = ask(BINARY "ce-subject: caf%C3%A9\r\nce-rank: 3\r\nAuthorization: secret\r\nContent-Type: text/x\r\nContent-Length: 4\r\n\r\n\"a\" ");
-	uint8_t key[GW_KEY_EVENT];
+	uint8_t key[CLIENT_KEY_EVENT];
 	char location[64], header[64];
 	json_t *body;
 
@@ -78,7 +78,7 @@ static void a_binary_one_goes_to_its_subscribers(void **state)
 	assert_string_equal(last()->subject, "caf\xc3\xa9");
 	assert_string_equal(last()->data, "\"a\" ");
 	assert_int_equal(last()->request.timeout_ms, GW_EVENT_DECISION_MS);
-	gw_key_event(GW_SLICE("/shop"), GW_SLICE("7"), key);
+	client_key_event("/shop", 5, "7", 1, key);
 	assert_int_equal(last()->request.key_size, sizeof key);
 	assert_memory_equal(last()->key, key, sizeof key);
 	assert_true(holds(last()->http->method, "POST"));
@@ -162,8 +162,8 @@ static void a_batch_has_one_fate(void **state)
 
 	(void)state;
 	assert_int_equal(engine.n_calls, 3);
-	assert_memory_not_equal(engine.calls[0].key, engine.calls[1].key, GW_KEY_EVENT);
-	assert_memory_equal(engine.calls[0].key, engine.calls[2].key, GW_KEY_EVENT);
+	assert_memory_not_equal(engine.calls[0].key, engine.calls[1].key, CLIENT_KEY_EVENT);
+	assert_memory_equal(engine.calls[0].key, engine.calls[2].key, CLIENT_KEY_EVENT);
 	assert_memory_not_equal(engine.calls[0].request.id, engine.calls[1].request.id, 16);
 	decide_batch(&c, 3, 3, PIRN__REASON__NONE);
 	assert_int_equal(response_status(&c), 202);
