@@ -12,6 +12,7 @@ const struct cli_command *const cli_commands[] = {
 	&cli_new,
 	&cli_build,
 	&cli_invoke,
+	&cli_send,
 	&cli_status,
 	&cli_queue,
 	&cli_dead,

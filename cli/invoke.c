@@ -1,14 +1,12 @@
 /* pirn invoke SERVICE: one call through a gateway, or one event. */
 #include <errno.h>
-#include <stdlib.h>
 #include <string.h>
 #include <unistd.h>
 
 #include "base/manifest.h"
-#include "base/ulid.h"
 #include "cli/answer.h"
+#include "cli/data.h"
 
-#define BODY_MAX  (64u * 1024 * 1024)
 #define MARGIN_MS 2000 /* the gateway answers 504 itself; wait for that */
 
 struct settings {
@@ -16,49 +14,6 @@ struct settings {
 	uint32_t timeout_ms;
 	bool async;
 };
-
-static enum base_err read_all(FILE *in, struct base_buf *out)
-{
-	for (;;) {
-		uint8_t *room = base_buf_room(out, 65536);
-		size_t n = room ? fread(room, 1, 65536, in) : 0;
-
-		base_buf_grew(out, n);
-		if (n == 0)
-			break;
-		if (out->size > BODY_MAX)
-			return BASE_TOO_LARGE;
-	}
-	return ferror(in) ? BASE_IO : base_buf_check(out);
-}
-
-/* TEXT, @FILE, or - for standard input. */
-static bool read_body(const char *data, struct base_buf *out)
-{
-	const char *path = data && data[0] == '@' ? data + 1 : NULL;
-	enum base_err err;
-	FILE *file;
-
-	if (!data)
-		return true;
-	if (!path && strcmp(data, "-") != 0) {
-		base_buf_str(out, data);
-		err = base_buf_check(out);
-	} else if (!path) {
-		err = read_all(stdin, out);
-	} else {
-		file = fopen(path, "re");
-		if (!file) {
-			cli_complain("%s: %s", path, strerror(errno));
-			return false;
-		}
-		err = read_all(file, out);
-		fclose(file);
-	}
-	if (err)
-		cli_complain("--data %s: %s", data, base_err_text(err));
-	return !err;
-}
 
 static int show(const struct cli_http_response *response)
 {
@@ -81,65 +36,25 @@ static int show(const struct cli_http_response *response)
 	return ok ? CLI_OK : CLI_FAILED;
 }
 
-/* The event's id alone, so that a script can keep it. */
-static int show_accepted(const struct cli_http_response *response)
-{
-	json_t *answer = json_loadb((const char *)response->body.data, response->body.size,
-		JSON_REJECT_DUPLICATES, NULL);
-	const char *id = cli_text(answer, "id");
-	uint8_t ignored[BASE_ULID_SIZE];
-	int status = CLI_FAILED;
-
-	if (response->status != 202) {
-		cli_tell_problem(response);
-	} else if (!id || !base_ulid_parse(id, ignored)) {
-		cli_complain("the gateway answers 202 and no event's id");
-	} else {
-		printf("%s\n", id);
-		status = CLI_OK;
-	}
-	json_decref(answer);
-	return status;
-}
-
-#define HEADERS_MAX 6
-#define HEADER_ROOM 600
-
-struct headers {
-	char texts[HEADERS_MAX][HEADER_ROOM];
-	const char *list[HEADERS_MAX + 1];
-	size_t n;
-};
-
-static void add_header(struct headers *h, const char *name, const char *value)
-{
-	(void)snprintf(h->texts[h->n], HEADER_ROOM, "%s: %s", name, value);
-	h->list[h->n] = h->texts[h->n];
-	h->n++;
-}
-
-static void set_headers(const struct settings *s, struct headers *h)
+static void set_headers(const struct settings *s, struct cli_headers *h)
 {
 	char timeout[32];
 
-	h->n = 0;
-	memset(h->list, 0, sizeof h->list);
-	add_header(h, "Content-Type", s->content_type);
+	*h = (struct cli_headers){ 0 };
+	cli_header_add(h, "Content-Type", s->content_type);
 	(void)snprintf(timeout, sizeof timeout, "%ums", s->timeout_ms);
 	if (s->timeout_ms)
-		add_header(h, "Pirn-Timeout", timeout);
+		cli_header_add(h, "Pirn-Timeout", timeout);
 	if (s->async)
-		add_header(h, "Prefer", "respond-async");
-	if (s->delay)
-		add_header(h, "Pirn-Delay", s->delay);
-	if (s->key)
-		add_header(h, "Idempotency-Key", s->key);
+		cli_header_add(h, "Prefer", "respond-async");
+	cli_header_add(h, "Pirn-Delay", s->delay);
+	cli_header_add(h, "Idempotency-Key", s->key);
 }
 
 static int call(const struct settings *s, const char *service, const struct base_buf *body)
 {
 	struct cli_http_response response;
-	struct headers headers;
+	struct cli_headers headers;
 	char path[128];
 	char why[512];
 	struct cli_http_request request = {
@@ -160,18 +75,9 @@ static int call(const struct settings *s, const char *service, const struct base
 		cli_complain("%s: %s", s->gateway, why);
 		return err == BASE_UNAVAILABLE ? CLI_UNAVAILABLE : CLI_FAILED;
 	}
-	status = s->async ? show_accepted(&response) : show(&response);
+	status = s->async ? cli_show_accepted(&response) : show(&response);
 	cli_http_fini(&response);
 	return status;
-}
-
-/* What becomes a header is one line, and fits. */
-static bool is_line(const char *flag, const char *text)
-{
-	if (!text || (!strpbrk(text, "\r\n") && strlen(text) < HEADER_ROOM - 64))
-		return true;
-	cli_complain("--%s: a line break cannot stand in it, nor more than 500 characters", flag);
-	return false;
 }
 
 static int run(const void *settings, int n_operands, char **operands)
@@ -187,15 +93,15 @@ static int run(const void *settings, int n_operands, char **operands)
 			operands[0], BASE_MANIFEST_NAME_MAX);
 		return CLI_USAGE;
 	}
-	if (!is_line("content-type", s->content_type) || !is_line("delay", s->delay) ||
-		!is_line("key", s->key))
+	if (!cli_header_is_line("content-type", s->content_type) || !cli_header_is_line("delay", s->delay) ||
+		!cli_header_is_line("key", s->key))
 		return CLI_USAGE;
 	if (s->delay && !s->async) {
 		cli_complain("--delay is for events: add --async");
 		return CLI_USAGE;
 	}
 	base_buf_init(&body);
-	if (read_body(s->data, &body))
+	if (cli_data_read(s->data, &body))
 		status = call(s, operands[0], &body);
 	base_buf_fini(&body);
 	return status;
