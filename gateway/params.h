@@ -9,7 +9,7 @@
 
 #include "gateway/slice.h"
 
-#define GW_PARAM_MAX 128 /* longest value */
+#define GW_PARAM_MAX 4200 /* longest value: a tail's cursor through 64 brokers */
 #define GW_PARAM_WHY 256
 
 struct gw_param {

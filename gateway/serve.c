@@ -32,6 +32,7 @@ static const struct gw_resource admin_resources[] = {
 	{ { "/v1/dead/*/redrive", 18 }, GW_ALLOW(POST), gw_api_dead_redrive },
 	{ { "/v1/dead/*/purge", 16 }, GW_ALLOW(POST), gw_api_dead_purge },
 	{ { "/v1/dead/*/*", 12 }, GET_ONLY, gw_api_dead_letter },
+	{ { "/v1/tail", 8 }, GET_ONLY, gw_api_tail },
 	{ { "/v1/timers", 10 }, GET_ONLY, gw_api_timers },
 	{ { "/v1/timers/*/*/fire", 19 }, GW_ALLOW(POST), gw_api_timer_fire },
 	{ { "/metrics", 8 }, GET_ONLY, gw_api_metrics },

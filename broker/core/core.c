@@ -211,6 +211,7 @@ void brk_core_free(struct brk_core **corep)
 	brk_fan_fini(core);
 	brk_owner_fini(core);
 	brk_watch_fini(core);
+	brk_tail_fini(core);
 	brk_keyed_fini(core);
 	brk_answer_fini(core);
 	brk_delivery_index_fini(&core->by_id);

@@ -136,10 +136,14 @@ static uint64_t retry_at(struct brk_core *core, const struct brk_delivery *deliv
 	       (wait > outcome->retry_after_ms ? wait : outcome->retry_after_ms);
 }
 
-static void retry(struct brk_core *core, struct brk_delivery *delivery, uint64_t not_before_ms)
+static void retry(struct brk_core *core, struct brk_delivery *delivery,
+	const struct brk_outcome *outcome, uint64_t not_before_ms)
 {
 	core->figures.events_retried++;
 	delivery->service->events_retried++;
+	if (BRK_TAILED(core))
+		brk_tail_delivery(core, delivery, PIRN__NOTE_KIND__NOTE_FAILED, outcome->status,
+			outcome->reason);
 	delivery->not_before_ms = not_before_ms;
 	if (BRK_FAULTY(core, RETRY_BEFORE_SETTLED))
 		brk_delivery_apply(core, delivery, BRK_DELIVERY_EV_UNRUN), delivery->attempt++;
@@ -182,7 +186,7 @@ static void fail(
 	if (outcome->recorded || outcome->doubt)
 		delivery->flags |= BRK_DELIVERY_DOUBT;
 	if (reason == PIRN__REASON__NONE)
-		retry(core, delivery, at);
+		retry(core, delivery, outcome, at);
 	else
 		die(core, delivery, reason, outcome->status, &outcome->payload);
 }
@@ -282,11 +286,25 @@ static void count_end(struct brk_core *core, struct brk_service *service, uint32
 	}
 }
 
+static void tell_watchers(struct brk_core *core, const struct brk_end *end)
+{
+	static const uint8_t kinds[] = {
+		[PIRN__JOURNAL_END__END_DONE] = PIRN__NOTE_KIND__NOTE_DONE,
+		[PIRN__JOURNAL_END__END_DEAD] = PIRN__NOTE_KIND__NOTE_DEAD,
+		[PIRN__JOURNAL_END__END_EXPIRED] = PIRN__NOTE_KIND__NOTE_EXPIRED,
+		[PIRN__JOURNAL_END__END_CANCELLED] = PIRN__NOTE_KIND__NOTE_CANCELLED,
+	};
+
+	brk_tail_delivery(core, end->delivery, kinds[end->end], end->status, end->reason);
+}
+
 void brk_ending_settled(struct brk_core *core, struct brk_end *end)
 {
 	struct brk_delivery *delivery = end->delivery;
 
 	count_end(core, delivery->service, end->end);
+	if (BRK_TAILED(core))
+		tell_watchers(core, end);
 	if (end->how == STORE_DEAD)
 		brk_act_log(core, BRK_LOG_event_dead, delivery->service->name, end->reason);
 	if (!BRK_FAULTY(core, TELL_END_EARLY))

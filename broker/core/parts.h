@@ -38,6 +38,7 @@
 #include "broker/core/roster.h"
 #include "broker/core/run.h"
 #include "broker/core/service.h"
+#include "broker/core/tail.h"
 #include "broker/core/watch.h"
 
 #define BRK_MAX_ITEMS          1024
@@ -112,6 +113,7 @@ struct brk_core {
 	uint32_t connection; /* to Redis: the count of those that there were */
 	bool connected;
 	struct brk_watch watch;
+	struct brk_tail tail;
 	struct brk_claim *claims;
 	struct base_buf *replies; /* what answer.c has packed; reused with each input */
 	size_t n_replies, n_replied;

@@ -568,6 +568,7 @@ void brk_query(struct brk_core *core, struct brk_peer *peer, const struct brk_me
 		else if (!query && core->arena.starved)
 			brk_refuse(core, peer, item, PIRN__REASON__OVERLOADED, 0);
 		else if (!query || !(answer_breakers(core, peer, item, query) ||
+					   brk_tail_query(core, peer, item, query) ||
 					   brk_watch_query(core, peer, item, query)))
 			brk_refuse(core, peer, item, PIRN__REASON__MALFORMED, 0);
 	}

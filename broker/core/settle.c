@@ -94,6 +94,8 @@ static void finish(struct brk_core *core, struct brk_call *call, const struct an
 		service->failed++;
 	else
 		service->done++;
+	if (BRK_TAILED(core))
+		brk_tail_call(core, call, answer->status, answer->reason);
 	core->figures.lost += answer->reason == PIRN__REASON__WORKER_LOST;
 	core->figures.expired += answer->reason == PIRN__REASON__DEADLINE;
 	if (call->claim &&
