@@ -121,6 +121,8 @@ static uint32_t add_arrival(struct brk_core *core, const struct brk_peer *peer,
 	if (!brk_accept_begin(core, peer, item, arrival))
 		return PIRN__REASON__OVERLOADED;
 	arrival->fanned = !item->service;
+	if (arrival->fanned && BRK_TAILED(core))
+		brk_tail_topic(core, item);
 	if (n > 1 && BRK_FAULTY(core, FANOUT_FORGETS_ONE))
 		n--;
 	core->fan.payloads[core->fan.n_arrivals++] = *payload;

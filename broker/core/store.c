@@ -183,6 +183,8 @@ static void delivery_stands(struct brk_core *core, const struct brk_commit *comm
 	brk_entry_enter(entry, delivery, bit, commit->body_at[bit]);
 	if (arrival->has_lane)
 		delivery->service->events_accepted++;
+	if (arrival->has_lane && BRK_TAILED(core))
+		brk_tail_accepted(core, delivery);
 	if (delivery->state != BRK_DELIVERY_RUNNING && !come_home(core, delivery)) {
 		brk_delivery_apply(core, delivery, BRK_DELIVERY_EV_STORED);
 		if (delivery->flags & BRK_DELIVERY_CANCEL)
