@@ -48,6 +48,7 @@ struct client_request {
 	/* An Idempotency-Key, 1 to 255 bytes, and 16 bytes that are the same for the same request; size 0: none. */
 	const uint8_t *key, *hash;
 	size_t key_size;
+	uint32_t key_ttl_ms; /* an event's: how long the key is known; 0: as long as the brokers know any */
 	/* An event: the reply is 202 once it is accepted. timeout_ms is then how long to wait for the decision
 	 * (60,000 at most; UNDECIDED after it). Resent when a broker is lost: it is stored once all the same. */
 	bool event;

@@ -33,6 +33,7 @@ void client_event_init(
 	call->number = ++e->last_number;
 	call->deadline_at = now + timeout_ms;
 	call->not_before_ms = request->not_before_ms;
+	call->key_ttl_ms = request->key_ttl_ms;
 	if (request->timer) {
 		call->previous_ms = request->previous_ms;
 		call->slot_ms = request->slot_ms;
@@ -66,6 +67,8 @@ void client_event_fill(const struct client_engine *e, const struct client_call *
 	item->delay_ms = call->delay_until_at > now ? call->delay_until_at - now : 0;
 	item->has_not_before_ms = call->not_before_ms > 0;
 	item->not_before_ms = call->not_before_ms;
+	item->has_key_ttl_ms = call->key_ttl_ms > 0;
+	item->key_ttl_ms = call->key_ttl_ms;
 	if (call->slot_ms > 0)
 		fill_timer(call, item);
 }

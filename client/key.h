@@ -25,7 +25,8 @@ enum pirn_client_err client_key_new(const char *text, const char *service, const
 /* The key of a CloudEvent, 32 bytes: those of one source and id are the same event, whatever they carry and
  * whichever way they come. BLAKE2b of the two, with a NUL between them, which neither can hold; its hash is
  * all zero. */
-#define CLIENT_KEY_EVENT 32
+#define CLIENT_KEY_EVENT    32
+#define CLIENT_KEY_EVENT_MS 600000u /* how long it is known, unless a setting says otherwise */
 void client_key_event(const void *source, size_t source_size, const void *id, size_t id_size,
 	uint8_t out[CLIENT_KEY_EVENT]);
 

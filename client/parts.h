@@ -61,6 +61,7 @@ struct client_call {
 	uint8_t id[16], trace[25];
 	char service[CLIENT_SERVICE_MAX];
 	struct base_block *key;      /* CLIENT_HASH_SIZE bytes of hash, then the key; a timer's: its name; NULL: none */
+	uint32_t key_ttl_ms;
 	uint64_t previous_ms, slot_ms; /* of a timer; slot 0: it is none */
 	bool skip;
 	struct base_block *topic;    /* type, source and subject, NUL-terminated each; NULL: it has a service */

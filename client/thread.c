@@ -188,6 +188,7 @@ static void submit(struct pirn_client *c, struct client_job *job)
 		request.key = r->key->bytes;
 		request.key_size = r->key->size;
 		request.hash = r->key->hash;
+		request.key_ttl_ms = r->topic ? CLIENT_KEY_EVENT_MS : 0;
 	}
 	base_ulid_make(&c->ulids, &c->rand, base_clock_unix_ms(), request.id);
 	memcpy(none.id, request.id, sizeof none.id);

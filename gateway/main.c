@@ -43,7 +43,7 @@
 struct settings {
 	char *http, *http_fd, *admin, *admin_fd, *brokers, *name, *trusted_proxies;
 	uint64_t max_body, max_response, max_head, max_held;
-	uint32_t max_connections, max_calls;
+	uint32_t max_connections, max_calls, event_dedupe_ms;
 	uint32_t head_timeout_ms, body_timeout_ms, idle_timeout_ms, drain_ms, drain_delay_ms;
 	uint32_t source_claim_ms;
 	bool access_log, sources;
@@ -62,6 +62,7 @@ static const struct base_conf_row rows[] = {
 	{ "max-connections", BASE_CONF_U32, offsetof(struct settings, max_connections), "16384", 1, 1000000, NULL, "users' connections at once, then idle and slow ones make room; fewer when the limit of open files says so" },
 	{ "max-held", BASE_CONF_BYTES, offsetof(struct settings, max_held), "768m", 1024 * 1024, 0, NULL, "what users' connections, bodies and answers may hold in memory together; then idle and slow ones make room" },
 	{ "max-calls", BASE_CONF_U32, offsetof(struct settings, max_calls), "65536", 1, 10000000, NULL, "calls under way at once" },
+	{ "event-dedupe", BASE_CONF_MS, offsetof(struct settings, event_dedupe_ms), "10m", 1000, 86400000, NULL, "how long a CloudEvent is known by its source and id; what comes again meanwhile is not sent on" },
 	{ "head-timeout", BASE_CONF_MS, offsetof(struct settings, head_timeout_ms), "10s", 10, 3600000, NULL, "how long a request's head may take to arrive" },
 	{ "body-timeout", BASE_CONF_MS, offsetof(struct settings, body_timeout_ms), "30s", 10, 3600000, NULL, "how long a request's body may take to arrive" },
 	{ "idle-timeout", BASE_CONF_MS, offsetof(struct settings, idle_timeout_ms), "60s", 10, 86400000, NULL, "how long a connection may be idle, or a response unread" },
@@ -212,6 +213,7 @@ static bool start_gw(struct process *p)
 	gw->name = p->settings.name;
 	gw->max_response = p->settings.max_response;
 	gw->max_calls = p->settings.max_calls;
+	gw->event_dedupe_ms = p->settings.event_dedupe_ms;
 	if (gw_routes_new(&(const Pirn__Registry)PIRN__REGISTRY__INIT, &gw->routes) != BASE_OK ||
 		net_loop_new(&gw->loop) != BASE_OK ||
 		net_loop_on_terminate(gw->loop, on_terminate, p) != BASE_OK)

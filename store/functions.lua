@@ -24,7 +24,7 @@
 -- against it; where there is no field (redrive writes none), against the stream: SETTLED. An entry whose
 -- bits are full goes, with its field.
 --
--- Bounds. Dedupe keys (events' and calls') are counted in bytes, by the hour of their making, in
+-- Bounds. Dedupe keys (events' and calls') are counted in bytes, by the time at which they go, in
 -- `dedupe-size`; what does not fit is FULL. Results lie in a ring of 32 hashes, results:0 to results:31,
 -- id → cmsgpack {service → bytes}; a group is closed when it holds an eighth of results_max or is an
 -- eighth of result_ttl old, and the oldest goes when all hold more than results_max. `results` tells
@@ -37,7 +37,7 @@
 -- compared in halves; ":size" bytes so far; "o" and a field: the record of one operation, which is a
 -- letter and a value: i number, s string, n nothing, o done, e code of a failure (TYPE, OVERFLOW), a
 -- strings, each behind its size in 4 bytes.
-local revision = 8
+local revision = 9
 
 -- Runs one command for its reply; an error comes back as a value, with Redis's own code in front.
 local function run(...)
@@ -203,14 +203,20 @@ local function with_bits(bitmap, n, bytes)
 	return table.concat(all), count
 end
 
--- ---- bounded keys: bytes of dedupe keys by the hour
+-- ---- bounded keys: bytes of dedupe keys by the time at which they go
 
--- The fields that are older than a key lives, and the bytes of the others.
-local function dedupe_used(key, now, ttl)
-	local oldest, old, used = math.floor((now - ttl) / 3600000), {}, 0
-	for hour, bytes in pairs(pairs_of(redis.call('HGETALL', key))) do
-		if tonumber(hour) < oldest then
-			table.insert(old, hour)
+-- In seconds: at the end of the minute, or of the hour when it lives for an hour or longer.
+local function dedupe_field(now, ttl)
+	local step = ttl < 3600000 and 60 or 3600
+	return text((math.floor((now + ttl) / 1000 / step) + 1) * step)
+end
+
+-- The fields whose time is over, and the bytes of the others.
+local function dedupe_used(key, now)
+	local old, used = {}, 0
+	for at, bytes in pairs(pairs_of(redis.call('HGETALL', key))) do
+		if tonumber(at) * 1000 <= now then
+			table.insert(old, at)
 		else
 			used = used + tonumber(bytes)
 		end
@@ -218,12 +224,12 @@ local function dedupe_used(key, now, ttl)
 	return used, old
 end
 
-local function dedupe_add(key, now, bytes, old)
+local function dedupe_add(key, field, bytes, old)
 	if #old > 0 then
 		redis.call('HDEL', key, unpack(old))
 	end
 	if bytes > 0 then
-		redis.call('HINCRBY', key, text(math.floor(now / 3600000)), bytes)
+		redis.call('HINCRBY', key, field, bytes)
 	end
 end
 
@@ -384,6 +390,9 @@ local function store_records(args, at)
 		elseif guard == 'k' then
 			r.key, r.hash, r.id = tonumber(args[at]), args[at + 1], args[at + 2]
 			at = at + 3
+		elseif guard == 'K' then
+			r.key, r.ttl, r.hash, r.id = tonumber(args[at]), tonumber(args[at + 1]), args[at + 2], args[at + 3]
+			at = at + 4
 		elseif guard == 't' then
 			r.timer, r.previous, r.slot, r.id = args[at], args[at + 1], args[at + 2], args[at + 3]
 			at = at + 4
@@ -491,9 +500,10 @@ local function store_key(keys, item, known, budget)
 	elseif budget.used + EVENT_BYTES + #name > budget.max then
 		item.why, item.value = 'FULL', ''
 	else
+		local field = dedupe_field(budget.now, item.ttl or budget.ttl)
 		known[name] = { item.hash, item.id }
 		budget.used = budget.used + EVENT_BYTES + #name
-		budget.new = budget.new + EVENT_BYTES + #name
+		budget.new[field] = (budget.new[field] or 0) + EVENT_BYTES + #name
 	end
 end
 
@@ -523,7 +533,7 @@ local function store_marks(keys, items, args)
 			end
 			if item.key then
 				redis.call('HSET', keys[item.key], 'h', item.hash, 'i', item.id)
-				redis.call('PEXPIRE', keys[item.key], args[7])
+				redis.call('PEXPIRE', keys[item.key], text(item.ttl or args[7]))
 			elseif item.timer then
 				redis.call('HSET', keys[6], item.timer, item.mark)
 			end
@@ -541,7 +551,8 @@ end
 -- ARGV: epoch, journal, turn, head, body, dedupe_max, dedupe_ms; for each item: its deliveries (0: a
 -- timer's skipped slot), index of its lane's key (0: none), bit there, guard. The guard is '-'; or 's':
 -- these are as many events, of one delivery each, whose numbers follow one another in the lane; or 'k',
--- index of the dedupe key, hash of the body, id; or 't', timer, previous slot, slot, id.
+-- index of the dedupe key, hash of the body, id; or 'K', the same with how long the key is kept behind its
+-- index; or 't', timer, previous slot, slot, id.
 -- Reply: Redis's time; 1 when there is an entry now; then for each item that was not stored: its
 -- number from 0, LANE '' | KEY id | BODY id | SLOT last slot, space, id of the
 -- last run | FULL ''. The bits of those are set in done.
@@ -554,7 +565,7 @@ local function store(keys, args)
 	local records, lanes, bits = store_records(args, 8)
 	local items = store_items(keys, records, lanes)
 	local known, slots = {}, {}
-	local budget = { used = 0, max = tonumber(args[6]), new = 0 }
+	local budget = { used = 0, max = tonumber(args[6]), ttl = tonumber(args[7]), now = now, new = {} }
 	local old = {}
 	local ended, live = {}, 0
 	local reply = { text(now), '0' }
@@ -564,7 +575,7 @@ local function store(keys, args)
 			item.why, item.value = twin.why or 'LANE', twin.value or ''
 		elseif not item.why and item.key then
 			if not budget.read then
-				budget.used, old = dedupe_used(keys[7], now, tonumber(args[7]))
+				budget.used, old = dedupe_used(keys[7], now)
 				budget.read = true
 			end
 			store_key(keys, item, known, budget)
@@ -592,8 +603,9 @@ local function store(keys, args)
 		redis.call('HSET', keys[5], epoch .. '-' .. args[3], bitmap)
 	end
 	store_marks(keys, items, args)
-	if budget.new > 0 then
-		dedupe_add(keys[7], now, budget.new, old)
+	for field, bytes in pairs(budget.new) do
+		dedupe_add(keys[7], field, bytes, old)
+		old = {}
 	end
 	return reply
 end
@@ -1070,13 +1082,13 @@ local function claim(keys, args)
 	local r = pairs_of(redis.call('HGETALL', keys[1]))
 	if not r.h then
 		local bytes = EVENT_BYTES + #keys[1]
-		local used, old = dedupe_used(keys[2], now, ttl)
+		local used, old = dedupe_used(keys[2], now)
 		if used + bytes > tonumber(args[4]) then
 			return { 'FULL' }
 		end
 		redis.call('HSET', keys[1], 'h', args[1], 'i', args[2], 'r', '1', 'u', args[3], 'l', args[2])
 		redis.call('PEXPIRE', keys[1], args[5])
-		dedupe_add(keys[2], now, bytes, old)
+		dedupe_add(keys[2], dedupe_field(now, ttl), bytes, old)
 		return { 'RUN', args[2], '1' }
 	end
 	if r.h ~= args[1] then
@@ -1112,7 +1124,7 @@ local function answer(keys, args)
 	end
 	redis.call('HSET', keys[1], 'a', args[4], 'u', '0')
 	redis.call('PEXPIRE', keys[1], args[5])
-	dedupe_add(keys[2], now_ms(), #args[4], {})
+	dedupe_add(keys[2], dedupe_field(now_ms(), tonumber(args[5])), #args[4], {})
 	-- An earlier run may still go on under its lease: what it asks for from now on is refused, or it would
 	-- be done again.
 	if args[2] ~= '1' or args[3] == '2' or redis.call('EXISTS', keys[3]) == 1 then

@@ -379,9 +379,11 @@ static void add_item(struct store_fcall *c, struct lane_keys *known, const struc
 	if (count > 1) {
 		store_fcall_text(c, "s");
 	} else if (item->guard == STORE_GUARD_KEY) {
-		store_fcall_text(c, "k");
+		store_fcall_text(c, item->ttl_ms ? "K" : "k");
 		store_fcall_number(c, store_fcall_key_scoped(c, STORE_KEY_DEDUPE, item->scope,
 					      item->key.data, item->key.size));
+		if (item->ttl_ms)
+			store_fcall_number(c, item->ttl_ms);
 		store_fcall_bytes(c, item->hash.data, item->hash.size);
 		store_fcall_bytes(c, item->id.data, item->id.size);
 	} else if (item->guard == STORE_GUARD_TIMER) {

@@ -138,6 +138,7 @@ struct store_item {
 	const char *scope;
 	struct store_arg key, hash,
 		id; /* hash: of the body, any bytes; id: 16 bytes, TIMER's too (or empty) */
+	uint32_t ttl_ms; /* of the key; 0: the bounds' dedupe_ms */
 	/* TIMER: slots in Unix milliseconds; previous 0 for the first */
 	const char *timer;
 	uint64_t previous_ms, slot_ms;

@@ -73,6 +73,7 @@ struct brk_arrival {
 	uint64_t decide_at;       /* in now_ms's time: then it is UNDECIDED */
 	struct base_block *guard; /* key, then hash; or a timer's name; NULL: none */
 	uint16_t key_size, hash_size;
+	uint32_t key_ttl_ms; /* 0: the bounds' */
 	uint64_t previous_ms, slot_ms; /* of a timer; slot 0: it is none */
 };
 

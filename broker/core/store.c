@@ -95,6 +95,7 @@ static struct store_item item_of(const struct brk_core *core, const struct brk_a
 	}
 	item.guard = STORE_GUARD_KEY;
 	item.scope = arrival->fanned ? BRK_SCOPE_FANNED : delivery->service->name;
+	item.ttl_ms = arrival->key_ttl_ms;
 	item.key = (struct store_arg){ arrival->guard->data, arrival->key_size };
 	item.hash =
 		(struct store_arg){ arrival->guard->data + arrival->key_size, arrival->hash_size };

@@ -156,7 +156,8 @@ static void fill(struct posting *p, size_t i)
 		.timeout_ms = gw_errand_of(p->r)->timeout_ms,
 		.key = x->key,
 		.key_size = sizeof x->key,
-		.hash = same };
+		.hash = same,
+		.key_ttl_ms = p->gw->event_dedupe_ms };
 	gw_event_fill(gw_errand_of(p->r), q);
 	if (p->n == 1 && !p->batch)
 		memcpy(q->id, p->r->id, sizeof q->id);

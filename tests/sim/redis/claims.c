@@ -1,10 +1,8 @@
 /* Idempotency-Keys: h the body's hash, i the id; a call's also r its run, u until when,
- * a its answer. Their bytes are counted by the hour of their making. */
+ * a its answer. Their bytes are counted by the time at which they go. */
 #include <string.h>
 
 #include "tests/sim/redis/parts.h"
-
-#define HOUR_MS 3600000u
 
 static const struct store_arg size_key = { "dedupe-size", 11 };
 
@@ -18,9 +16,9 @@ struct store_arg sim_dedupe_key(struct base_arena *arena, const char *scope, str
 	return (struct store_arg){ name, front.size + key.size };
 }
 
-static bool is_old(const struct sim_asking *a, struct store_arg hour)
+static bool is_old(const struct sim_asking *a, struct store_arg at)
 {
-	return sim_number(hour) < (a->r->keys.now_ms - a->bounds->dedupe_ms) / HOUR_MS;
+	return sim_number(at) * 1000 <= a->r->keys.now_ms;
 }
 
 uint64_t sim_dedupe_used(struct sim_asking *a)
@@ -35,18 +33,24 @@ uint64_t sim_dedupe_used(struct sim_asking *a)
 	return used;
 }
 
-void sim_dedupe_add(struct sim_asking *a, uint64_t bytes, bool tidy)
+void sim_dedupe_tidy(struct sim_asking *a)
 {
 	size_t n;
 	struct sim_pair *pairs = sim_pairs(a->arena, a->r, size_key, &n);
-	struct store_arg hour =
-		sim_text(a->arena, "%llu", (unsigned long long)(a->r->keys.now_ms / HOUR_MS));
 
-	for (size_t i = 0; i < n && tidy; i++)
+	for (size_t i = 0; i < n; i++)
 		if (is_old(a, pairs[i].field))
 			sim_keys_delete(&a->r->keys, size_key, pairs[i].field);
+}
+
+void sim_dedupe_add(struct sim_asking *a, uint64_t bytes, uint64_t ttl_ms)
+{
+	uint64_t step = ttl_ms < 3600000 ? 60 : 3600,
+		 at = ((a->r->keys.now_ms + ttl_ms) / 1000 / step + 1) * step;
+	struct store_arg field = sim_text(a->arena, "%llu", (unsigned long long)at);
+
 	if (bytes > 0)
-		sim_set_number(a, size_key, hour, sim_field_number(a->r, size_key, hour) + bytes);
+		sim_set_number(a, size_key, field, sim_field_number(a->r, size_key, field) + bytes);
 }
 
 /* ---- claim */
@@ -91,7 +95,8 @@ static void claim_new(struct sim_asking *a)
 	sim_keys_set(&a->r->keys, key, sim_word("h"), a->ask->key.hash);
 	sim_keys_set(&a->r->keys, key, sim_word("i"), id);
 	run_it(a, id, 1);
-	sim_dedupe_add(a, bytes, true);
+	sim_dedupe_tidy(a);
+	sim_dedupe_add(a, bytes, a->bounds->dedupe_ms);
 }
 
 void sim_do_claim(struct sim_asking *a)
@@ -159,6 +164,6 @@ void sim_do_answer(struct sim_asking *a)
 		return;
 	sim_keys_set(keys, key, sim_word("a"), a->ask->key.response);
 	sim_keys_expire(keys, key, keys->now_ms + a->bounds->dedupe_ms);
-	sim_dedupe_add(a, a->ask->key.response.size, false);
+	sim_dedupe_add(a, a->ask->key.response.size, a->bounds->dedupe_ms);
 	close_records(a);
 }

@@ -88,7 +88,8 @@ bool sim_token_below(struct store_arg a, struct store_arg b);
 struct store_arg sim_dedupe_key(struct base_arena *arena, const char *scope, struct store_arg key);
 /* Bytes of dedupe keys by the hour. */
 uint64_t sim_dedupe_used(struct sim_asking *a);
-void sim_dedupe_add(struct sim_asking *a, uint64_t bytes, bool tidy);
+void sim_dedupe_tidy(struct sim_asking *a); /* what is over is not counted any more */
+void sim_dedupe_add(struct sim_asking *a, uint64_t bytes, uint64_t ttl_ms);
 void sim_do_claim(struct sim_asking *a);
 void sim_do_answer(struct sim_asking *a);
 

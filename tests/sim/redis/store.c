@@ -175,8 +175,8 @@ struct plan {
 	enum store_why *why;
 	struct store_duplicate *duplicates;
 	size_t n_duplicates;
-	uint64_t used, added; /* bytes of dedupe keys */
-	bool counted;
+	uint64_t used; /* bytes of dedupe keys */
+	bool counted, added;
 	uint8_t *bitmap;
 	uint32_t bits, live;
 };
@@ -262,12 +262,22 @@ static bool known_key(struct sim_asking *a, const struct plan *p, size_t i, stru
 	       sim_keys_get(&a->r->keys, key, sim_word("i"), id);
 }
 
+static uint64_t key_bytes(struct sim_asking *a, const struct store_item *item)
+{
+	return SIM_EVENT_BYTES + sim_dedupe_key(a->arena, item->scope, item->key).size +
+	       strlen(SIM_KEY_PREFIX);
+}
+
+static uint64_t ttl_of(const struct sim_asking *a, const struct store_item *item)
+{
+	return item->ttl_ms ? item->ttl_ms : a->bounds->dedupe_ms;
+}
+
 static void plan_key(struct sim_asking *a, struct plan *p, size_t i)
 {
 	const struct store_item *item = &a->ask->store.items[i];
 	struct store_arg hash, id;
-	uint64_t bytes = SIM_EVENT_BYTES + sim_dedupe_key(a->arena, item->scope, item->key).size +
-			 strlen(SIM_KEY_PREFIX);
+	uint64_t bytes = key_bytes(a, item);
 
 	if (!p->counted)
 		p->used = sim_dedupe_used(a);
@@ -279,7 +289,7 @@ static void plan_key(struct sim_asking *a, struct plan *p, size_t i)
 		duplicate(p, i, STORE_WHY_FULL, (struct store_arg){ "", 0 }, 0);
 	} else {
 		p->used += bytes;
-		p->added += bytes;
+		p->added = true;
 	}
 }
 
@@ -397,7 +407,8 @@ static void mark_item(struct sim_asking *a, const struct store_item *item)
 
 		sim_keys_set(keys, key, sim_word("h"), item->hash);
 		sim_keys_set(keys, key, sim_word("i"), item->id);
-		sim_keys_expire(keys, key, keys->now_ms + a->bounds->dedupe_ms);
+		sim_keys_expire(keys, key, keys->now_ms + ttl_of(a, item));
+		sim_dedupe_add(a, key_bytes(a, item), ttl_of(a, item));
 	} else if (item->guard == STORE_GUARD_TIMER) {
 		mark_timer(a, item);
 	}
@@ -430,11 +441,11 @@ void sim_do_store(struct sim_asking *a)
 	p = make_plan(a);
 	if (p.live > 0 && !write_entry(a, &p))
 		return;
+	if (p.added)
+		sim_dedupe_tidy(a);
 	for (size_t i = 0; i < a->ask->store.n; i++)
 		if (p.why[i] == STORED)
 			mark_item(a, &a->ask->store.items[i]);
-	if (p.added > 0)
-		sim_dedupe_add(a, p.added, true);
 	out->now_ms = a->r->keys.now_ms;
 	out->entry = p.live > 0;
 	out->duplicates = p.duplicates;
