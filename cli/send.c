@@ -27,7 +27,8 @@ static bool encode(const char *flag, const char *text, char *out, size_t room)
 	}
 	for (; *text && n + 4 < room; text++) {
 		if (*text <= ' ' || *text == 0x7f || *text == '"' || *text == '%')
-			n += (size_t)snprintf(out + n, room - n, "%%%02X", (unsigned)(unsigned char)*text);
+			n += (size_t)snprintf(
+				out + n, room - n, "%%%02X", (unsigned)(unsigned char)*text);
 		else
 			out[n++] = *text;
 	}

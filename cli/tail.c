@@ -67,7 +67,9 @@ static void show(const json_t *note)
 	char what[BASE_TEXT_QUOTED], id[BASE_TEXT_QUOTED];
 
 	printf("%.12s", at && strlen(at) > 23 ? at + 11 : "");
-	printf(" %-9s %s", base_text_word(what, sizeof what, cli_text(note, "what") ? cli_text(note, "what") : "?"),
+	printf(" %-9s %s",
+		base_text_word(
+			what, sizeof what, cli_text(note, "what") ? cli_text(note, "what") : "?"),
 		base_text_word(id, sizeof id, cli_text(note, "id") ? cli_text(note, "id") : "?"));
 	print_word(note, "type", " ");
 	print_word(note, "service", " -> ");

@@ -12,8 +12,9 @@
 #include <stdlib.h>
 #include <string.h>
 
-#define HEAD_BYTES  192 /* of an item's head, beside its key and topic: lengths and numbers at their largest */
-#define FRAME_BYTES 64  /* of a message's */
+#define HEAD_BYTES \
+	168 /* of an item's head, beside its key and topic: lengths and numbers at their largest */
+#define FRAME_BYTES 64 /* of a message's */
 
 static struct client_call *first_of(const struct client_call *any)
 {
@@ -62,7 +63,8 @@ enum base_err client_batch_send(
 			continue;
 		pirn__item__init(&items[n]);
 		client_call_fill(e, batch->calls[i], now, &items[n]);
-		items[n].left_ms = call->deadline_at > now ? (uint32_t)(call->deadline_at - now) : 0;
+		items[n].left_ms =
+			call->deadline_at > now ? (uint32_t)(call->deadline_at - now) : 0;
 		items[n].flags |= PIRN__ITEM_FLAG__TOGETHER;
 		payloads[n++] = client_call_payload(batch->calls[i]);
 	}
@@ -187,8 +189,8 @@ static struct client_batch *new_batch(size_t n, client_batch_fn *fn, void *arg)
 	return NULL;
 }
 
-static enum base_err fill(
-	struct client_engine *e, struct client_batch *batch, const struct client_request *requests, size_t n)
+static enum base_err fill(struct client_engine *e, struct client_batch *batch,
+	const struct client_request *requests, size_t n)
 {
 	enum base_err err = BASE_OK;
 

@@ -49,7 +49,8 @@ void client_key_event(const void *source, size_t source_size, const void *id, si
 	crypto_generichash_final(&h, out, CLIENT_KEY_EVENT);
 }
 
-enum pirn_client_err client_key_new_event(const char *source, const char *id, struct client_key **out)
+enum pirn_client_err client_key_new_event(
+	const char *source, const char *id, struct client_key **out)
 {
 	struct client_key *key = calloc(1, sizeof *key + CLIENT_KEY_EVENT);
 

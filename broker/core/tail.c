@@ -60,8 +60,8 @@ static uint64_t find_topic(struct brk_tail *tail, const uint8_t id[16])
 	return topic && memcmp(topic->id, id, sizeof topic->id) == 0 ? number : 0;
 }
 
-static struct brk_tail_note *note(struct brk_core *core, uint32_t what, const uint8_t *id,
-	const struct brk_service *service)
+static struct brk_tail_note *note(
+	struct brk_core *core, uint32_t what, const uint8_t *id, const struct brk_service *service)
 {
 	struct brk_tail *tail = &core->tail;
 	struct brk_tail_note *n = &tail->notes[tail->n_notes++ % BRK_TAIL_NOTES];
@@ -90,7 +90,8 @@ void brk_tail_accepted(struct brk_core *core, const struct brk_delivery *deliver
 	brk_tail_delivery(core, delivery, PIRN__NOTE_KIND__NOTE_ACCEPTED, 0, 0);
 }
 
-void brk_tail_call(struct brk_core *core, const struct brk_call *call, uint32_t status, uint32_t reason)
+void brk_tail_call(
+	struct brk_core *core, const struct brk_call *call, uint32_t status, uint32_t reason)
 {
 	const uint8_t *id = call->has_id ? call->id : NULL;
 	struct brk_tail_note *n = note(core, PIRN__NOTE_KIND__NOTE_CALL, id, call->service);
@@ -134,8 +135,7 @@ static uint64_t find_cursor(const struct brk_core *core, const char *text)
 }
 
 /* False: that is no question. UNTRUSTED. */
-static bool read_wanted(
-	const struct brk_core *core, const Pirn__Query *query, struct wanted *w)
+static bool read_wanted(const struct brk_core *core, const Pirn__Query *query, struct wanted *w)
 {
 	*w = (struct wanted){ .limit = query->has_limit ? query->limit : LIMIT };
 	if (w->limit == 0 || w->limit > LIMIT_MOST)
@@ -193,7 +193,8 @@ static void show(Pirn__Note *out, const struct brk_tail_note *n, const struct br
 }
 
 /* From where the ring still has it on; *next is behind the last one that was looked at. */
-static bool fill(struct brk_core *core, const struct wanted *w, Pirn__Answer *answer, uint64_t *next)
+static bool fill(
+	struct brk_core *core, const struct wanted *w, Pirn__Answer *answer, uint64_t *next)
 {
 	struct brk_tail *tail = &core->tail;
 	uint64_t first = tail->n_notes > BRK_TAIL_NOTES ? tail->n_notes - BRK_TAIL_NOTES : 0;

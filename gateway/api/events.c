@@ -17,10 +17,11 @@
 #include "gateway/key.h"
 #include "gateway/meta.h"
 
-#define TARGET    "/v1/events"
-#define ID_WORDS  "its CloudEvents' source and id say what is the same."
-#define TOO_LARGE "The batch is more than one message takes: at most 512 events, and 1 MiB of data and attributes. Send it in parts."
-#define TOO_MANY  "The event, or the batch, has more than 1024 deliveries. Send it in parts."
+#define TARGET   "/v1/events"
+#define ID_WORDS "its CloudEvents' source and id say what is the same."
+#define TOO_LARGE \
+	"The batch is more than one message takes: 1 MiB of data and attributes, and fewer events than 512 when their types, sources and subjects are long. Send it in parts."
+#define TOO_MANY "The event, or the batch, has more than 1024 deliveries. Send it in parts."
 
 /* While a request is turned into events. */
 struct posting {
@@ -87,7 +88,8 @@ static bool read_events(struct posting *p)
 		else if (type && gw_ce_mode(gw_slice_trim(type->value)) == GW_CE_STRUCTURED)
 			good = gw_ce_structured(body_of(r), arena, p->list, why);
 		else
-			good = gw_ce_binary(r->headers, r->n_headers, body_of(r), arena, p->list, why);
+			good = gw_ce_binary(
+				r->headers, r->n_headers, body_of(r), arena, p->list, why);
 		break;
 	}
 	if (!good)

@@ -30,7 +30,9 @@ static const struct {
 } services[] = {
 	{ "hear-a", "  - event: { type: \"order.*\" }\n  - event: { type: \"rule.*\" }\n", "200" },
 	{ "hear-b", "  - event: { type: \"order.*\", source: \"/shop*\" }\n", "400" },
-	{ "hear-c", "  - event: { type: \"*.created\", subject: \"1*\" }\n  - event: { type: \"order.fate\" }\n", "500" },
+	{ "hear-c",
+		"  - event: { type: \"*.created\", subject: \"1*\" }\n  - event: { type: \"order.fate\" }\n",
+		"500" },
 };
 
 static void lay_service(const char *dir, const char *so, size_t i)
@@ -38,15 +40,16 @@ static void lay_service(const char *dir, const char *so, size_t i)
 	char path[PATH_MAX], command[2 * PATH_MAX];
 	FILE *file;
 
-	snprintf(command, sizeof command, "mkdir '%s/%s' && cp -L '%s' '%s/%s/'", dir, services[i].name, so,
-		dir, services[i].name);
+	snprintf(command, sizeof command, "mkdir '%s/%s' && cp -L '%s' '%s/%s/'", dir,
+		services[i].name, so, dir, services[i].name);
 	assert_int_equal(system(command), 0);
 	snprintf(path, sizeof path, "%s/%s/service.yaml", dir, services[i].name);
 	file = fopen(path, "w");
 	assert_non_null(file);
-	assert_true(fprintf(file, "service: %s\nhandler: hearer.so\nevents:\n%senv: { FATE: \"%s\" }\n"
-				  "retry: { attempts: 2, base: 1ms, max: 1ms }\n"
-				  "breaker: { slow: 100%%, consecutive: 1000000, calls: 1000000 }\n",
+	assert_true(fprintf(file,
+			    "service: %s\nhandler: hearer.so\nevents:\n%senv: { FATE: \"%s\" }\n"
+			    "retry: { attempts: 2, base: 1ms, max: 1ms }\n"
+			    "breaker: { slow: 100%%, consecutive: 1000000, calls: 1000000 }\n",
 			    services[i].name, services[i].events, services[i].fate) > 0);
 	assert_int_equal(fclose(file), 0);
 }
@@ -170,13 +173,16 @@ static double counted(const char *name)
 
 static void test_binary(void **state)
 {
-	static const char *const headers[] = { "ce-specversion: 1.0", "ce-id: bin-1", "ce-source: /shop/1",
-		"ce-type: order.paid", "ce-subject: caf%C3%A9", "ce-time: 2026-11-21T09:15:02.5+01:00",
-		"ce-dataschema: https://example.com/s", "ce-rank: 7", "Content-Type: text/x; a=b",
-		"Authorization: Bearer secret", "Cookie: secret",
+	static const char *const headers[] = { "ce-specversion: 1.0", "ce-id: bin-1",
+		"ce-source: /shop/1", "ce-type: order.paid", "ce-subject: caf%C3%A9",
+		"ce-time: 2026-11-21T09:15:02.5+01:00", "ce-dataschema: https://example.com/s",
+		"ce-rank: 7", "Content-Type: text/x; a=b", "Authorization: Bearer secret",
+		"Cookie: secret",
 		"traceparent: 00-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-01", NULL };
 	struct harness_answer a = harness_call(&(struct harness_call){ .base = f.http,
-		.target = "/v1/events", .body = "\"a\\u0000\"  {,}", .headers = headers });
+		.target = "/v1/events",
+		.body = "\"a\\u0000\"  {,}",
+		.headers = headers });
 	json_t *root = json_of(&a);
 
 	(void)state;
@@ -191,7 +197,8 @@ static void test_binary(void **state)
 	assert_true(head_has("hear-a", "bin-1", "ce-time: 2026-11-21T09:15:02.5+01:00\n"));
 	assert_true(head_has("hear-a", "bin-1", "ce-rank: 7\n"));
 	assert_true(head_has("hear-a", "bin-1", "Content-Type: text/x; a=b\n"));
-	assert_true(head_has("hear-a", "bin-1", "traceparent: 00-0af7651916cd43dd8448eb211c80319c-"));
+	assert_true(
+		head_has("hear-a", "bin-1", "traceparent: 00-0af7651916cd43dd8448eb211c80319c-"));
 	assert_true(harness_redis_says(f.redis, "0", "HEXISTS pirn:{0}:state:hear-c:ids bin-1"));
 	a = harness_get(f.http, "/v1/invocations?state=dead");
 	harness_answer_free(&a);
@@ -200,15 +207,27 @@ static void test_binary(void **state)
 static void test_structured(void **state)
 {
 	(void)state;
-	assert_int_equal(status_of(post(STRUCTURED "; charset=utf-8",
-			"{\"specversion\":\"1.0\",\"id\":\"str-1\",\"source\":\"/shop\",\"type\":\"order.created\","
-			"\"subject\":\"17\",\"data\":{ \"n\": 12345678901234567890, \"x\":0.1 }}"), NULL), 202);
-	assert_int_equal(status_of(post(STRUCTURED,
-			"{\"specversion\":\"1.0\",\"id\":\"str-2\",\"source\":\"/shop\",\"type\":\"order.x\","
-			"\"datacontenttype\":\"text/plain\",\"data\":\"caf\\u00e9\"}"), NULL), 202);
-	assert_int_equal(status_of(post(STRUCTURED,
-			"{\"specversion\":\"1.0\",\"id\":\"str-3\",\"source\":\"/shop\",\"type\":\"order.x\","
-			"\"data_base64\":\"aGkA\"}"), NULL), 202);
+	assert_int_equal(
+		status_of(
+			post(STRUCTURED "; charset=utf-8",
+				"{\"specversion\":\"1.0\",\"id\":\"str-1\",\"source\":\"/shop\",\"type\":\"order.created\","
+				"\"subject\":\"17\",\"data\":{ \"n\": 12345678901234567890, \"x\":0.1 }}"),
+			NULL),
+		202);
+	assert_int_equal(
+		status_of(
+			post(STRUCTURED,
+				"{\"specversion\":\"1.0\",\"id\":\"str-2\",\"source\":\"/shop\",\"type\":\"order.x\","
+				"\"datacontenttype\":\"text/plain\",\"data\":\"caf\\u00e9\"}"),
+			NULL),
+		202);
+	assert_int_equal(
+		status_of(
+			post(STRUCTURED,
+				"{\"specversion\":\"1.0\",\"id\":\"str-3\",\"source\":\"/shop\",\"type\":\"order.x\","
+				"\"data_base64\":\"aGkA\"}"),
+			NULL),
+		202);
 	for (size_t i = 0; i < 3; i++)
 		wait_until(PATIENCE_MS, times(services[i].name, "str-1") == 1);
 	assert_true(body_is("hear-a", "str-1", "{ \"n\": 12345678901234567890, \"x\":0.1 }"));
@@ -229,9 +248,11 @@ static void test_batch(void **state)
 	(void)state;
 	assert_int_equal(a.status, 202);
 	assert_int_equal(json_array_size(root), 3);
-	assert_string_equal(text(json_array_get(root, 0), "id"), text(json_array_get(root, 2), "id"));
+	assert_string_equal(
+		text(json_array_get(root, 0), "id"), text(json_array_get(root, 2), "id"));
 	assert_true(json_is_true(json_object_get(json_array_get(root, 2), "replayed")));
-	assert_string_not_equal(text(json_array_get(root, 0), "id"), text(json_array_get(root, 1), "id"));
+	assert_string_not_equal(
+		text(json_array_get(root, 0), "id"), text(json_array_get(root, 1), "id"));
 	json_decref(root);
 	harness_answer_free(&a);
 	wait_until(PATIENCE_MS, times("hear-a", "bat-1") == 1 && times("hear-a", "bat-2") == 1 &&
@@ -269,7 +290,8 @@ static void test_each_has_its_own_end(void **state)
 	snprintf(target, sizeof target, "%s?wait=60s", text(root, "location"));
 	json_decref(root);
 	harness_answer_free(&a);
-	a = harness_call(&(struct harness_call){ .base = f.urls[1], .target = target, .timeout_ms = 90000 });
+	a = harness_call(
+		&(struct harness_call){ .base = f.urls[1], .target = target, .timeout_ms = 90000 });
 	root = json_of(&a);
 	assert_int_equal(json_array_size(json_object_get(root, "deliveries")), 3);
 	assert_string_equal(state_of(root, "hear-a"), "done");
@@ -278,7 +300,8 @@ static void test_each_has_its_own_end(void **state)
 	json_decref(root);
 	harness_answer_free(&a);
 	for (size_t i = 0; i < 3; i++)
-		assert_int_equal(times(services[i].name, "own"), 1); /* once, however many attempts: state is replayed */
+		assert_int_equal(times(services[i].name, "own"),
+			1); /* once, however many attempts: state is replayed */
 	a = harness_get(f.admin, "/v1/dead/hear-c");
 	assert_non_null(strstr(a.body, "exhausted"));
 	harness_answer_free(&a);
@@ -287,17 +310,27 @@ static void test_each_has_its_own_end(void **state)
 static void test_nobody_subscribes(void **state)
 {
 	(void)state;
-	assert_int_equal(status_of(post(STRUCTURED,
-			"{\"specversion\":\"1.0\",\"id\":\"n\",\"source\":\"/shop\",\"type\":\"nobody.knows\"}"),
-				 "subscribes"), 404);
-	assert_int_equal(status_of(post(BATCH,
-			"[{\"specversion\":\"1.0\",\"id\":\"n1\",\"source\":\"/shop\",\"type\":\"order.a\"},"
-			"{\"specversion\":\"1.0\",\"id\":\"n2\",\"source\":\"/shop\",\"type\":\"nobody.knows\"}]"),
-				 "subscribes"), 404);
+	assert_int_equal(
+		status_of(
+			post(STRUCTURED,
+				"{\"specversion\":\"1.0\",\"id\":\"n\",\"source\":\"/shop\",\"type\":\"nobody.knows\"}"),
+			"subscribes"),
+		404);
+	assert_int_equal(
+		status_of(
+			post(BATCH,
+				"[{\"specversion\":\"1.0\",\"id\":\"n1\",\"source\":\"/shop\",\"type\":\"order.a\"},"
+				"{\"specversion\":\"1.0\",\"id\":\"n2\",\"source\":\"/shop\",\"type\":\"nobody.knows\"}]"),
+			"subscribes"),
+		404);
 	/* It can be sent again without the other: nothing of it was kept, its key neither. */
 	assert_int_equal(times("hear-a", "n1"), 0);
-	assert_int_equal(status_of(post(BATCH,
-			"[{\"specversion\":\"1.0\",\"id\":\"n1\",\"source\":\"/shop\",\"type\":\"order.a\"}]"), NULL), 202);
+	assert_int_equal(
+		status_of(
+			post(BATCH,
+				"[{\"specversion\":\"1.0\",\"id\":\"n1\",\"source\":\"/shop\",\"type\":\"order.a\"}]"),
+			NULL),
+		202);
 	wait_until(PATIENCE_MS, times("hear-a", "n1") == 1);
 }
 
@@ -329,16 +362,20 @@ static void test_source_and_id_are_the_key(void **state)
 	assert_string_equal(text(root, "id"), first);
 	json_decref(root);
 	harness_answer_free(&a);
-	assert_int_equal(pirn_client_open(&PIRN_OPTIONS(.brokers = f.brokers_list), &client, why, sizeof why),
+	assert_int_equal(pirn_client_open(&PIRN_OPTIONS(.brokers = f.brokers_list), &client, why,
+				 sizeof why),
 		PIRN_CLIENT_OK);
-	assert_int_equal(pirn_client_send(client,
-				 &PIRN_EVENT(.type = "order.a", .source = "/shop", .event_id = "dup"), id),
+	assert_int_equal(
+		pirn_client_send(client,
+			&PIRN_EVENT(.type = "order.a", .source = "/shop", .event_id = "dup"), id),
 		PIRN_CLIENT_OK);
 	assert_string_equal(id, first);
-	assert_int_equal(pirn_client_send(client,
-				 &PIRN_EVENT(.type = "order.a", .source = "/shop2", .event_id = "dup2",
-					 .subject = "caf\xc3\xa9", .body = "3", .body_size = 1,
-					 .content_type = "text/plain", .want_result = true), id),
+	assert_int_equal(
+		pirn_client_send(client,
+			&PIRN_EVENT(.type = "order.a", .source = "/shop2", .event_id = "dup2",
+				.subject = "caf\xc3\xa9", .body = "3", .body_size = 1,
+				.content_type = "text/plain", .want_result = true),
+			id),
 		PIRN_CLIENT_OK);
 	assert_string_not_equal(id, first);
 	wait_until(PATIENCE_MS, times("hear-a", "dup2") == 1 && times("hear-b", "dup2") == 1);
@@ -348,7 +385,8 @@ static void test_source_and_id_are_the_key(void **state)
 	assert_true(body_is("hear-a", "dup2", "3"));
 	assert_int_equal(times("hear-a", "dup"), 1);
 	assert_true(body_is("hear-a", "dup", "1"));
-	assert_int_equal(pirn_client_send(client, &PIRN_EVENT(.type = "nobody.knows", .source = "/shop"), id),
+	assert_int_equal(pirn_client_send(client,
+				 &PIRN_EVENT(.type = "nobody.knows", .source = "/shop"), id),
 		PIRN_CLIENT_NO_SUBSCRIBER);
 	pirn_client_close(&client);
 }
@@ -361,13 +399,20 @@ static void test_a_bad_one_spoils_the_batch(void **state)
 	unsigned long before = heard_in_all("hear-a");
 
 	(void)state;
-	assert_int_equal(status_of(post(BATCH,
-			"[{\"specversion\":\"1.0\",\"id\":\"sp-1\",\"source\":\"/shop\",\"type\":\"order.a\"},"
-			"{\"specversion\":\"1.0\",\"id\":\"sp-2\",\"source\":\"/shop\",\"type\":\"order.a\",\"time\":\"soon\"}]"),
-				 "event 1: time"), 400);
+	assert_int_equal(
+		status_of(
+			post(BATCH,
+				"[{\"specversion\":\"1.0\",\"id\":\"sp-1\",\"source\":\"/shop\",\"type\":\"order.a\"},"
+				"{\"specversion\":\"1.0\",\"id\":\"sp-2\",\"source\":\"/shop\",\"type\":\"order.a\",\"time\":\"soon\"}]"),
+			"event 1: time"),
+		400);
 	/* What follows shows that nothing is still on its way. */
-	assert_int_equal(status_of(post(STRUCTURED,
-			"{\"specversion\":\"1.0\",\"id\":\"sp-3\",\"source\":\"/shop\",\"type\":\"order.a\"}"), NULL), 202);
+	assert_int_equal(
+		status_of(
+			post(STRUCTURED,
+				"{\"specversion\":\"1.0\",\"id\":\"sp-3\",\"source\":\"/shop\",\"type\":\"order.a\"}"),
+			NULL),
+		202);
 	wait_until(PATIENCE_MS, times("hear-a", "sp-3") == 1);
 	assert_int_equal(times("hear-a", "sp-1"), 0);
 	assert_int_equal(heard_in_all("hear-a"), before + 1);
@@ -414,11 +459,13 @@ static void write_rule(size_t i, unsigned n, char *json, size_t room)
 
 	for (size_t k = 0; k < 4; k++)
 		if (strcmp(plain[k][0], rules[i].name) != 0 && plain[k][1])
-			size += (size_t)snprintf(json + size, room - size, ",\"%s\":%s", plain[k][0], plain[k][1]);
+			size += (size_t)snprintf(
+				json + size, room - size, ",\"%s\":%s", plain[k][0], plain[k][1]);
 	if (strcmp(rules[i].name, "id") != 0)
 		size += (size_t)snprintf(json + size, room - size, ",\"id\":\"rule-%zu-%u\"", i, n);
 	if (rules[i].json)
-		size += (size_t)snprintf(json + size, room - size, ",\"%s\":%s", rules[i].name, rules[i].json);
+		size += (size_t)snprintf(
+			json + size, room - size, ",\"%s\":%s", rules[i].name, rules[i].json);
 	snprintf(json + size, room - size, "}");
 }
 
@@ -428,18 +475,22 @@ static unsigned post_rule_binary(size_t i)
 	const char *headers[7] = { NULL };
 	size_t n = 0;
 
-	static const char *const plain[][2] = { { "specversion", "1.0" }, { "source", "/rule" }, { "type", "rule.a" } };
+	static const char *const plain[][2] = { { "specversion", "1.0" }, { "source", "/rule" },
+		{ "type", "rule.a" } };
 	for (size_t k = 0; k < 3; k++)
 		if (strcmp(plain[k][0], rules[i].name) != 0)
-			snprintf(lines[n++], sizeof lines[0], "ce-%s: %s", plain[k][0], plain[k][1]);
+			snprintf(
+				lines[n++], sizeof lines[0], "ce-%s: %s", plain[k][0], plain[k][1]);
 	if (strcmp(rules[i].name, "id") != 0)
 		snprintf(lines[n++], sizeof lines[0], "ce-id: rule-%zu-b", i);
 	if (rules[i].header)
-		snprintf(lines[n++], sizeof lines[0], "ce-%s%s %s", rules[i].name, *rules[i].header ? ":" : ";", rules[i].header);
+		snprintf(lines[n++], sizeof lines[0], "ce-%s%s %s", rules[i].name,
+			*rules[i].header ? ":" : ";", rules[i].header);
 	for (size_t k = 0; k < n; k++)
 		headers[k] = lines[k];
-	return status_of(harness_call(&(struct harness_call){ .base = f.http, .target = "/v1/events",
-				 .body = "x", .headers = headers }),
+	return status_of(
+		harness_call(&(struct harness_call){
+			.base = f.http, .target = "/v1/events", .body = "x", .headers = headers }),
 		rules[i].good ? NULL : rules[i].name);
 }
 
@@ -471,7 +522,8 @@ static char *deep(size_t n)
 	size_t size;
 
 	assert_non_null(body);
-	size = (size_t)sprintf(body, "{\"specversion\":\"1.0\",\"id\":\"deep\",\"source\":\"/s\",\"type\":\"order.a\",\"data\":");
+	size = (size_t)sprintf(body,
+		"{\"specversion\":\"1.0\",\"id\":\"deep\",\"source\":\"/s\",\"type\":\"order.a\",\"data\":");
 	memset(body + size, '[', n);
 	memset(body + size + n, ']', n);
 	strcpy(body + size + 2 * n, "}");
@@ -481,7 +533,11 @@ static char *deep(size_t n)
 static void test_hostile_json(void **state)
 {
 	static const char *const bodies[] = {
-		"", "{", "[", "null", "{\"specversion\":\"1.0\"",
+		"",
+		"{",
+		"[",
+		"null",
+		"{\"specversion\":\"1.0\"",
 		"{\"specversion\":\"1.0\",\"specversion\":\"1.0\",\"id\":\"h\",\"source\":\"/s\",\"type\":\"order.a\"}",
 		"{\"specversion\":\"1.0\",\"id\":\"h\",\"source\":\"/s\",\"type\":\"order.a\",\"data\":1,\"data\":2}",
 		"{\"specversion\":\"1.0\",\"id\":\"\\ud800\",\"source\":\"/s\",\"type\":\"order.a\"}",
@@ -518,7 +574,8 @@ static char *many(unsigned n, const char *id, const char *type)
 	assert_non_null(body);
 	*end++ = '[';
 	for (unsigned i = 0; i < n; i++)
-		end += sprintf(end, "%s{\"specversion\":\"1.0\",\"id\":\"%s-%u\",\"source\":\"/shop\",\"type\":\"%s\",\"subject\":\"1\"}",
+		end += sprintf(end,
+			"%s{\"specversion\":\"1.0\",\"id\":\"%s-%u\",\"source\":\"/shop\",\"type\":\"%s\",\"subject\":\"1\"}",
 			i ? "," : "", id, i, type);
 	strcpy(end, "]");
 	return body;
@@ -580,13 +637,17 @@ static int pirn_send(const char *const *more, char *out, size_t room)
 
 static void test_send_and_tail(void **state)
 {
-	struct harness_process *all = tail("tail", (const char *const[]){ "--type", "order.cli*", "--count", "4", "--json", NULL });
-	struct harness_process *one = tail("tail-b", (const char *const[]){ "--service", "hear-b", "--type", "*.cli", "--count", "2", NULL });
+	struct harness_process *all = tail("tail",
+		(const char *const[]){ "--type", "order.cli*", "--count", "4", "--json", NULL });
+	struct harness_process *one =
+		tail("tail-b", (const char *const[]){ "--service", "hear-b", "--type", "*.cli",
+				       "--count", "2", NULL });
 	char out[4096], *seen;
 
 	(void)state;
-	assert_int_equal(SEND("--type", "order.cli", "--source", "/shop", "--subject", "caf\xc3\xa9 1", "--id",
-				 "cli-1", "--data", "{\"a\":1}"), 0);
+	assert_int_equal(SEND("--type", "order.cli", "--source", "/shop", "--subject",
+				 "caf\xc3\xa9 1", "--id", "cli-1", "--data", "{\"a\":1}"),
+		0);
 	assert_int_equal(strlen(out), 27);
 	wait_until(PATIENCE_MS, times("hear-a", "cli-1") == 1 && times("hear-b", "cli-1") == 1);
 	assert_true(body_is("hear-a", "cli-1", "{\"a\":1}"));

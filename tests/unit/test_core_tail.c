@@ -133,7 +133,8 @@ static void test_a_slow_one_is_told_what_it_missed(void **state)
 	(void)state;
 	asked_event(k, 1, 0);
 	for (unsigned i = 1; i < BRK_TAIL_NOTES + 100; i++)
-		brk_tail_delivery(core, brk_delivery_first(core, asked_id(1).data), PIRN__NOTE_KIND__NOTE_FAILED, i, 0);
+		brk_tail_delivery(core, brk_delivery_first(core, asked_id(1).data),
+			PIRN__NOTE_KIND__NOTE_FAILED, i, 0);
 	query.has_limit = true;
 	query.limit = 50;
 	answer = look_with(k, query);
@@ -189,17 +190,21 @@ static void test_what_is_no_question(void **state)
 	memset(text, 'a', sizeof text - 1);
 	query.has_limit = true;
 	asked_ask(k, 5, query);
-	assert_int_equal(rig_one(&k->rig, PIRN__KIND__REFUSED)->item.reason, PIRN__REASON__MALFORMED);
+	assert_int_equal(
+		rig_one(&k->rig, PIRN__KIND__REFUSED)->item.reason, PIRN__REASON__MALFORMED);
 	query.limit = 1001;
 	asked_ask(k, 5, query);
-	assert_int_equal(rig_one(&k->rig, PIRN__KIND__REFUSED)->item.reason, PIRN__REASON__MALFORMED);
+	assert_int_equal(
+		rig_one(&k->rig, PIRN__KIND__REFUSED)->item.reason, PIRN__REASON__MALFORMED);
 	query = tail_query(text);
 	asked_ask(k, 5, query);
-	assert_int_equal(rig_one(&k->rig, PIRN__KIND__REFUSED)->item.reason, PIRN__REASON__MALFORMED);
+	assert_int_equal(
+		rig_one(&k->rig, PIRN__KIND__REFUSED)->item.reason, PIRN__REASON__MALFORMED);
 	query = tail_query(NULL);
 	query.type = text;
 	asked_ask(k, 5, query);
-	assert_int_equal(rig_one(&k->rig, PIRN__KIND__REFUSED)->item.reason, PIRN__REASON__MALFORMED);
+	assert_int_equal(
+		rig_one(&k->rig, PIRN__KIND__REFUSED)->item.reason, PIRN__REASON__MALFORMED);
 	asked_free(k);
 }
 

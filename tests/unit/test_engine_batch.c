@@ -112,7 +112,8 @@ static void large_ones_stay_together(void **state)
 	(void)state;
 	rig_start(1, 0);
 	for (int i = 0; i < 3; i++)
-		requests[i].payload = (struct net_payload){ .data = large, .data_size = sizeof large };
+		requests[i].payload =
+			(struct net_payload){ .data = large, .data_size = sizeof large };
 	submit(3);
 	UNTIL(&f, b[0]->n_items == 3);
 	assert_run(b[0], 0, 3);
@@ -123,7 +124,8 @@ static void large_ones_stay_together(void **state)
 	UNTIL(&f, told.ended);
 	told.ended = 0;
 	requests[3] = requests[0];
-	assert_int_equal(client_engine_batch(engine, requests, 4, on_replies, NULL), BASE_TOO_LARGE);
+	assert_int_equal(
+		client_engine_batch(engine, requests, 4, on_replies, NULL), BASE_TOO_LARGE);
 	assert_int_equal(client_engine_open(engine), 0);
 }
 
@@ -140,7 +142,8 @@ static void long_words_fit_or_are_refused(void **state)
 	for (int i = 0; i < N; i++)
 		requests[i].source = requests[i].subject = word;
 	requests[0].type = word;
-	assert_int_equal(client_engine_batch(engine, requests, N, on_replies, NULL), BASE_TOO_LARGE);
+	assert_int_equal(
+		client_engine_batch(engine, requests, N, on_replies, NULL), BASE_TOO_LARGE);
 	submit(10);
 	UNTIL(&f, b[0]->n_items == 10);
 	assert_int_equal(b[0]->items[0].message, b[0]->items[9].message);
@@ -184,7 +187,8 @@ static void what_was_not_heard_is_sent_again_in_one_message(void **state)
 			rig_refuse(b[k], &b[k]->items[i], PIRN__REASON__MOVED);
 	UNTIL(&f, b[!k]->n_items == 4);
 	for (int i = 0; i < 4; i++) {
-		const struct fake_item *again = &b[!k]->items[i], *old = &b[k]->items[i < 1 ? i : i + 1];
+		const struct fake_item *again = &b[!k]->items[i],
+				       *old = &b[k]->items[i < 1 ? i : i + 1];
 
 		assert_true(again->lane == old->lane && again->number == old->number);
 		assert_memory_equal(again->id, old->id, 16);
@@ -193,7 +197,8 @@ static void what_was_not_heard_is_sent_again_in_one_message(void **state)
 	}
 	for (int i = 0; i < 3; i++)
 		fake_accept(b[!k], &b[!k]->items[i], NULL);
-	rig_refuse(b[!k], &b[!k]->items[3], PIRN__REASON__QUEUE_FULL); /* in doubt: it may be there all the same */
+	rig_refuse(b[!k], &b[!k]->items[3],
+		PIRN__REASON__QUEUE_FULL); /* in doubt: it may be there all the same */
 	UNTIL(&f, b[k]->n_items == 6 || b[!k]->n_items == 5);
 	fake_free(&b[k]);
 	b[k] = NULL;

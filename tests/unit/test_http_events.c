@@ -5,9 +5,12 @@
 #include "gateway/cloudevent.h"
 #include "gateway/event.h"
 
-#define HEAD   "POST /v1/events HTTP/1.1\r\nHost: x\r\n"
-#define BINARY HEAD "ce-specversion: 1.0\r\nce-id: 7\r\nce-source: /shop\r\nce-type: order.created\r\n"
-#define ONE(id) "{\"specversion\":\"1.0\",\"id\":\"" id "\",\"source\":\"/shop\",\"type\":\"order.created\"}"
+#define HEAD "POST /v1/events HTTP/1.1\r\nHost: x\r\n"
+#define BINARY \
+	HEAD "ce-specversion: 1.0\r\nce-id: 7\r\nce-source: /shop\r\nce-type: order.created\r\n"
+#define ONE(id) \
+	"{\"specversion\":\"1.0\",\"id\":\"" id \
+	"\",\"source\":\"/shop\",\"type\":\"order.created\"}"
 
 static char request[8u << 20];
 
@@ -64,7 +67,8 @@ static void decide_batch(struct client *c, size_t n, size_t refused, enum _Pirn_
 
 static void a_binary_one_goes_to_its_subscribers(void **state)
 {
-	struct client c = ask(BINARY "ce-subject: caf%C3%A9\r\nce-rank: 3\r\nAuthorization: secret\r\nContent-Type: text/x\r\nContent-Length: 4\r\n\r\n\"a\" ");
+	struct client c = ask(BINARY
+		"ce-subject: caf%C3%A9\r\nce-rank: 3\r\nAuthorization: secret\r\nContent-Type: text/x\r\nContent-Length: 4\r\n\r\n\"a\" ");
 	uint8_t key[CLIENT_KEY_EVENT];
 	char location[64], header[64];
 	json_t *body;
@@ -96,7 +100,8 @@ static void a_binary_one_goes_to_its_subscribers(void **state)
 	assert_false(response_header(&c, "Idempotency-Replayed", header, sizeof header));
 	body = json_loads(response_body(&c), JSON_REJECT_DUPLICATES, NULL);
 	assert_string_equal(json_string_value(json_object_get(body, "location")), location);
-	assert_string_equal(json_string_value(json_object_get(body, "id")), location + strlen(GW_INVOCATIONS));
+	assert_string_equal(
+		json_string_value(json_object_get(body, "id")), location + strlen(GW_INVOCATIONS));
 	assert_null(json_object_get(body, "service"));
 	json_decref(body);
 	client_close(&c);
@@ -132,7 +137,9 @@ static void its_own_trace_is_continued_unless_the_request_has_one(void **state)
 	assert_memory_not_equal(seen("traceparent"), trace, 55);
 	assert_string_equal(seen("ce-traceparent"), trace);
 	client_close(&c);
-	snprintf(text, sizeof text, BINARY "ce-traceparent: %s\r\ntraceparent: %s\r\ntracestate: a=1\r\n\r\n", trace, other);
+	snprintf(text, sizeof text,
+		BINARY "ce-traceparent: %s\r\ntraceparent: %s\r\ntracestate: a=1\r\n\r\n", trace,
+		other);
 	c = ask(text);
 	assert_memory_equal(seen("traceparent"), other, 35);
 	assert_string_equal(seen("tracestate"), "a=1");
@@ -233,11 +240,18 @@ static void wrong_ones_are_400_with_the_attributes_name(void **state)
 		const char *type, *body, *word;
 	} rows[] = {
 		{ "application/json", "{}", "specversion" },
-		{ "application/cloudevents+json", "{\"specversion\":\"1.0\",\"id\":\"7\",\"type\":\"t\"}", "source" },
-		{ "application/cloudevents+json", "{\"specversion\":\"1.0\",\"id\":\"7\",\"id\":\"7\",\"source\":\"s\",\"type\":\"t\"}", "id" },
-		{ "application/cloudevents+json", "{\"specversion\":\"1.0\",\"id\":\"\\ud800\",\"source\":\"s\",\"type\":\"t\"}", "not JSON" },
+		{ "application/cloudevents+json",
+			"{\"specversion\":\"1.0\",\"id\":\"7\",\"type\":\"t\"}", "source" },
+		{ "application/cloudevents+json",
+			"{\"specversion\":\"1.0\",\"id\":\"7\",\"id\":\"7\",\"source\":\"s\",\"type\":\"t\"}",
+			"id" },
+		{ "application/cloudevents+json",
+			"{\"specversion\":\"1.0\",\"id\":\"\\ud800\",\"source\":\"s\",\"type\":\"t\"}",
+			"not JSON" },
 		{ "application/cloudevents+json", "[[[[", "not JSON" },
-		{ "application/cloudevents-batch+json", "[" ONE("1") ",{\"specversion\":\"1.0\",\"id\":\"2\",\"source\":\"s\",\"type\":\"\"}]", "event 1: type" },
+		{ "application/cloudevents-batch+json",
+			"[" ONE("1") ",{\"specversion\":\"1.0\",\"id\":\"2\",\"source\":\"s\",\"type\":\"\"}]",
+			"event 1: type" },
 		{ "application/cloudevents-batch+json", ONE("1"), "array" },
 	};
 

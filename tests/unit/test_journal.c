@@ -290,6 +290,45 @@ static void dedupe_keys(void **state)
 	assert_true(store_events(1, 1, 3, 14, 1).entry); /* without a key it fits, in the same lane */
 }
 
+static uint64_t number_of(const char *command)
+{
+	char *text = harness_redis_command(server, "%s", command);
+	uint64_t n = strtoull(text, NULL, 10);
+
+	free(text);
+	return n;
+}
+
+/* One that is known for ten minutes is counted as long, and not for the day of the others. */
+static void a_key_of_its_own_time(void **state)
+{
+	(void)state;
+	struct batch b;
+	uint64_t now_s;
+
+	open_epoch(0);
+	batch_init(&b);
+	struct store_item *item = batch_add(&b, 10, 1);
+	item->guard = STORE_GUARD_KEY;
+	item->scope = "*";
+	item->key = STORE_ARG("k");
+	item->hash = STORE_ARG("hash");
+	item->ttl_ms = 600000;
+	assert_true(store_batch(&b, 1, 1, 1).entry);
+	batch_fini(&b);
+	assert_in_range(number_of("PTTL pirn:{0}:dedupe:*:k"), 1, 600000);
+	now_s = number_of("TIME");
+	assert_int_equal(number_of("HLEN pirn:{0}:dedupe-size"), 1);
+	assert_in_range(number_of("HKEYS pirn:{0}:dedupe-size"), now_s + 590, now_s + 660);
+	/* What is over makes room, and is not kept. */
+	free(harness_redis_command(server, "DEL pirn:{0}:dedupe-size"));
+	free(harness_redis_command(server, "HSET pirn:{0}:dedupe-size %llu 1000000", (unsigned long long)now_s - 1));
+	bounds.dedupe_max = 600;
+	assert_true(store_keyed(2, 11, "k2", "hash").entry);
+	assert_int_equal(number_of("HLEN pirn:{0}:dedupe-size"), 1);
+	assert_in_range(number_of("HKEYS pirn:{0}:dedupe-size"), now_s + 86300, now_s + 90060);
+}
+
 /* Three requests with one key that came in the same turn. */
 static void a_key_thrice_in_one_call(void **state)
 {
@@ -760,6 +799,7 @@ int main(void)
 		cmocka_unit_test_setup(lanes_know_large_numbers_apart, flush),
 		cmocka_unit_test_setup(store_is_fenced, flush),
 		cmocka_unit_test_setup(dedupe_keys, flush),
+		cmocka_unit_test_setup(a_key_of_its_own_time, flush),
 		cmocka_unit_test_setup(a_key_thrice_in_one_call, flush),
 		cmocka_unit_test_setup(a_number_twice_shares_its_fate, flush),
 		cmocka_unit_test_setup(timers_are_a_chain, flush),

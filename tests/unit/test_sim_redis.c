@@ -374,6 +374,7 @@ static void guard(struct store_item *item)
 		item->scope = services[below(2)];
 		item->key = word(6);
 		item->hash = word(below(3) ? 1 : 2);
+		item->ttl_ms = below(2) ? 600000 : 0;
 	} else if (item->n_deliveries == 0 || below(6) == 0) {
 		item->guard = STORE_GUARD_TIMER;
 		item->timer = words[below(2)];

@@ -17,7 +17,8 @@ static int keep(struct pirn_request *req, const char *id)
 	size_t n = 0, size;
 	int err;
 
-	n += (size_t)snprintf(head, HEAD_ROOM, "%s %s\n", pirn_request_method(req), pirn_request_target(req));
+	n += (size_t)snprintf(
+		head, HEAD_ROOM, "%s %s\n", pirn_request_method(req), pirn_request_target(req));
 	for (size_t i = 0; pirn_request_header_at(req, i, &pair) && n < HEAD_ROOM; i++)
 		n += (size_t)snprintf(head + n, HEAD_ROOM - n, "%s: %.*s\n", pair.name,
 			(int)pair.value_size, (const char *)pair.value);
@@ -30,7 +31,8 @@ static int keep(struct pirn_request *req, const char *id)
 
 static int hear(struct pirn_request *req, struct pirn_response *res)
 {
-	const char *id = pirn_request_header(req, "ce-id"), *type = pirn_request_header(req, "ce-type");
+	const char *id = pirn_request_header(req, "ce-id"),
+		   *type = pirn_request_header(req, "ce-type");
 	const char *fate = pirn_env("FATE");
 	int64_t times;
 	int err;
