@@ -208,7 +208,7 @@ static void a_batch_has_limits(void **state)
 
 static void an_items_head_has_a_limit(void **state)
 {
-	char name[2000];
+	static char name[17000];
 	Pirn__Item item = PIRN__ITEM__INIT;
 	struct net_batch b;
 	size_t size;

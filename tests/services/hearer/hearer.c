@@ -39,9 +39,9 @@ static int hear(struct pirn_request *req, struct pirn_response *res)
 
 	if (!id || !type || !pirn_request_is_event(req))
 		return pirn_respond_problem(res, 400, NULL, "not a CloudEvent");
-	err = pirn_hash_add(req, "ids", id, 1, &times);
-	if (!err)
-		err = keep(req, id);
+	err = keep(req, id);
+	if (!err) /* last: who sees it counted finds the rest */
+		err = pirn_hash_add(req, "ids", id, 1, &times);
 	if (err)
 		return err;
 	if (fate && strlen(type) > 5 && strcmp(type + strlen(type) - 5, ".fate") == 0)
