@@ -1,198 +1,244 @@
-/* What a service gets of another Redis: any bytes as JSON, the head of a CloudEvent, and
- * keys that tell entries apart. */
-#include "gateway/entry.h"
-#include "proto/pirn.pb-c.h"
+/* store/entry.c: what is an entry and what is none, that it survives packing, and that
+ * two entries appended to one another are one. */
 #include "tests/unit/unit.h"
 
-#define F(n, v) { GW_SLICE(n), GW_SLICE(v) }
+#include "base/rand.h"
+#include "store/entry.h"
 
-static void expect_json(const struct gw_entry_field *fields, size_t n, const char *expected)
+#define MAX_EVENTS 4
+
+struct made {
+	Pirn__JournalEntry head;
+	Pirn__JournalEvent events[MAX_EVENTS], *event_list[MAX_EVENTS];
+	Pirn__JournalDelivery deliveries[MAX_EVENTS][2], *delivery_lists[MAX_EVENTS][2];
+	Pirn__JournalAttempt attempt, *history[STORE_HISTORY_MAX + 1];
+	uint8_t ids[MAX_EVENTS][16], lane[9];
+};
+
+/* n events of 10 bytes, each for two services. */
+static void make(struct made *m, size_t n, uint8_t first)
 {
-	struct base_buf out;
-
-	base_buf_init(&out);
-	gw_entry_json(&out, fields, n);
-	assert_int_equal(base_buf_check(&out), BASE_OK);
-	assert_string_equal((const char *)out.data, expected);
-	base_buf_fini(&out);
-}
-
-#define EXPECT_JSON(expected, ...) \
-	expect_json((const struct gw_entry_field[]){ __VA_ARGS__ }, \
-		sizeof((const struct gw_entry_field[]){ __VA_ARGS__ }) / sizeof(struct gw_entry_field), \
-		expected)
-
-static void test_fields_become_an_object(void **state)
-{
-	(void)state;
-	expect_json(NULL, 0, "{}");
-	EXPECT_JSON("{\"a\":\"1\"}", F("a", "1"));
-	EXPECT_JSON("{\"b\":\"\",\"\":\"x\",\"a\":\"\xE2\x82\xAC\"}", F("b", ""), F("", "x"),
-		F("a", "\xE2\x82\xAC"));
-	EXPECT_JSON("{\"a\\\"\\n\":\"\\u0000\\\\\"}", F("a\"\n", "\0\\"));
-}
-
-static void test_bytes_that_are_no_text(void **state)
-{
-	(void)state;
-	EXPECT_JSON("{\"a\":{\"base64\":\"/w==\"},\"b\":\"c\"}", F("a", "\xFF"), F("b", "c"));
-	EXPECT_JSON("{\"a\":{\"base64\":\"7aCA\"}}", F("a", "\xED\xA0\x80")); /* half a surrogate pair */
-	EXPECT_JSON("{\"base64:gA==\":\"b\"}", F("\x80", "b"));
-}
-
-static void test_a_field_that_is_there_several_times(void **state)
-{
-	(void)state;
-	EXPECT_JSON("{\"a\":[\"3\",\"1\",\"2\"],\"b\":\"x\"}", F("a", "3"), F("b", "x"), F("a", "1"),
-		F("a", "2"));
-	EXPECT_JSON("{\"aa\":\"1\",\"a\":[\"2\",{\"base64\":\"/w==\"}]}", F("aa", "1"), F("a", "2"),
-		F("a", "\xFF"));
-}
-
-static void test_a_changed_key(void **state)
-{
-	struct base_buf out;
-
-	(void)state;
-	base_buf_init(&out);
-	gw_entry_key_json(&out, GW_SLICE("user:\"7\""), GW_SLICE("set"), 3);
-	assert_string_equal((const char *)out.data, "{\"key\":\"user:\\\"7\\\"\",\"op\":\"set\",\"db\":3}");
-	base_buf_reset(&out);
-	gw_entry_key_json(&out, GW_SLICE("\xFE"), GW_SLICE("del"), 0);
-	assert_string_equal((const char *)out.data, "{\"key\":{\"base64\":\"/g==\"},\"op\":\"del\",\"db\":0}");
-	base_buf_fini(&out);
-}
-
-static const char *header(const Pirn__HttpRequest *r, const char *name)
-{
-	static char value[4096];
-
-	for (size_t i = 0; i < r->n_headers; i++) {
-		if (r->headers[i]->name.len != strlen(name) ||
-			memcmp(r->headers[i]->name.data, name, strlen(name)) != 0)
-			continue;
-		snprintf(value, sizeof value, "%.*s", (int)r->headers[i]->value.len,
-			(const char *)r->headers[i]->value.data);
-		return value;
+	*m = (struct made){ .head = PIRN__JOURNAL_ENTRY__INIT,
+		.attempt = PIRN__JOURNAL_ATTEMPT__INIT };
+	for (size_t i = 0; i < n; i++) {
+		Pirn__JournalEvent *e = &m->events[i];
+		pirn__journal_event__init(e);
+		memset(m->ids[i], first + (int)i, 16);
+		e->has_id = true;
+		e->id = (ProtobufCBinaryData){ 16, m->ids[i] };
+		e->has_lane = e->has_number = e->has_meta_size = e->has_data_size = true;
+		e->lane = (ProtobufCBinaryData){ 8, m->lane };
+		e->number = UINT64_MAX - i;
+		e->meta_size = 4;
+		e->data_size = 6;
+		for (size_t j = 0; j < 2; j++) {
+			pirn__journal_delivery__init(&m->deliveries[i][j]);
+			m->deliveries[i][j].service = (char *)(j ? "mail" : "echo");
+			m->delivery_lists[i][j] = &m->deliveries[i][j];
+		}
+		e->deliveries = m->delivery_lists[i];
+		e->n_deliveries = 2;
+		m->event_list[i] = e;
 	}
-	return NULL;
+	m->head.events = m->event_list;
+	m->head.n_events = n;
+	for (size_t i = 0; i <= STORE_HISTORY_MAX; i++)
+		m->history[i] = &m->attempt;
 }
 
-static Pirn__HttpRequest *made(const struct gw_entry_head *head)
+static enum base_err check(const struct made *m, size_t body)
 {
-	struct base_buf out;
-	Pirn__HttpRequest *r;
-
-	base_buf_init(&out);
-	gw_entry_meta(&out, head);
-	assert_int_equal(base_buf_check(&out), BASE_OK);
-	r = pirn__http_request__unpack(NULL, out.size, out.data);
-	assert_non_null(r);
-	base_buf_fini(&out);
-	return r;
+	size_t n = 77;
+	enum base_err err = store_entry_check(&m->head, body, &n);
+	assert_int_equal(n, err ? 77 : m->head.n_events * 2);
+	return err;
 }
 
-static bool is_bytes(ProtobufCBinaryData b, const char *text)
+static void what_is_an_entry(void **state)
 {
-	return b.len == strlen(text) && memcmp(b.data, text, b.len) == 0;
-}
-
-static void test_the_head_of_an_entry(void **state)
-{
-	Pirn__HttpRequest *r = made(&(struct gw_entry_head){ .where = "shop:6379/2",
-		.what = GW_SLICE("orders/eu \xC3\xA9"),
-		.type = "pirn.redis.entry",
-		.op = { "", 0 },
-		.id = "1770000000000-0",
-		.subject = { "", 0 },
-		.time_ms = 1770000000000 });
-
 	(void)state;
-	assert_true(is_bytes(r->method, "POST"));
-	assert_true(is_bytes(r->target, "/v1/redis/orders%2Feu%20%C3%A9"));
-	assert_string_equal(header(r, "Content-Type"), "application/json");
-	assert_string_equal(header(r, "ce-specversion"), "1.0");
-	assert_string_equal(header(r, "ce-id"), "1770000000000-0");
-	assert_string_equal(header(r, "ce-type"), "pirn.redis.entry");
-	assert_string_equal(header(r, "ce-source"), "redis:shop:6379/2/orders%2Feu%20%C3%A9");
-	assert_string_equal(header(r, "ce-time"), "2026-02-02T02:40:00.000Z");
-	assert_null(header(r, "ce-subject"));
-	pirn__http_request__free_unpacked(r, NULL);
+	struct made m;
+	make(&m, 2, 1);
+	assert_int_equal(check(&m, 20), BASE_OK);
+	assert_int_equal(check(&m, 19), BASE_INVALID);
+	assert_int_equal(check(&m, 21), BASE_INVALID);
+	m.events[1].id.len = 15;
+	assert_int_equal(check(&m, 20), BASE_INVALID);
+	make(&m, 2, 1);
+	m.events[1].lane.len = 9;
+	assert_int_equal(check(&m, 20), BASE_INVALID);
+	make(&m, 2, 1);
+	m.events[0].has_id = false;
+	assert_int_equal(check(&m, 20), BASE_INVALID);
+	make(&m, 2, 1);
+	m.deliveries[1][1].service = (char *)"No Service";
+	assert_int_equal(check(&m, 20), BASE_INVALID);
+	m.deliveries[1][1].service = NULL;
+	assert_int_equal(check(&m, 20), BASE_INVALID);
+	make(&m, 2, 1);
+	m.events[0].n_deliveries = 0;
+	assert_int_equal(check(&m, 20), BASE_INVALID);
+	make(&m, 0, 1);
+	assert_int_equal(check(&m, 0), BASE_RANGE);
+	make(&m, 1, 1);
+	m.deliveries[0][0].has_attempt = true;
+	assert_int_equal(check(&m, 10), BASE_INVALID);
+	m.deliveries[0][0].attempt = 1;
+	assert_int_equal(check(&m, 10), BASE_OK);
 }
 
-static void test_the_head_of_a_key(void **state)
+static void history_is_bounded(void **state)
 {
-	static char long_key[8192];
-	struct gw_entry_head head = { .where = "/run/r.sock",
-		.what = GW_SLICE("user:*"),
-		.type = "pirn.redis.key.",
-		.op = GW_SLICE("set"),
-		.id = "x",
-		.subject = GW_SLICE("user:a \"%\xFF\r\n") };
-	Pirn__HttpRequest *r = made(&head);
-
 	(void)state;
-	assert_true(is_bytes(r->target, "/v1/redis/user:*"));
-	assert_string_equal(header(r, "ce-type"), "pirn.redis.key.set");
-	assert_string_equal(header(r, "ce-source"), "redis:/run/r.sock/user:*");
-	assert_string_equal(header(r, "ce-subject"), "user:a%20%22%25%FF%0D%0A");
-	assert_null(header(r, "ce-time"));
-	pirn__http_request__free_unpacked(r, NULL);
-	memset(long_key, ' ', sizeof long_key);
-	head.subject = (struct gw_slice){ long_key, sizeof long_key };
-	r = made(&head);
-	assert_true(strlen(header(r, "ce-subject")) % 3 == 0 && strlen(header(r, "ce-subject")) < 2100);
-	pirn__http_request__free_unpacked(r, NULL);
+	struct made m;
+	char text[STORE_HISTORY_TEXT + 2];
+	make(&m, 1, 1);
+	m.deliveries[0][0].history = m.history;
+	m.deliveries[0][0].n_history = STORE_HISTORY_MAX;
+	assert_int_equal(check(&m, 10), BASE_OK);
+	m.deliveries[0][0].n_history = STORE_HISTORY_MAX + 1;
+	assert_int_equal(check(&m, 10), BASE_INVALID);
+	m.deliveries[0][0].n_history = 1;
+	memset(text, 'x', sizeof text);
+	text[STORE_HISTORY_TEXT] = '\0';
+	m.attempt.error = text;
+	assert_int_equal(check(&m, 10), BASE_OK);
+	m.attempt.worker = (char *)"w";
+	assert_int_equal(check(&m, 10), BASE_INVALID);
 }
 
-static void test_ids(void **state)
+static void bounds(void **state)
 {
-	static const char *const wrong[] = { "", "-", "1", "1-", "-1", "1-1-1", "a-1", "1-a", "1-1 ",
-		"123456789012345678901-0", "1-123456789012345678901" };
-	uint64_t ms;
-
 	(void)state;
-	assert_true(gw_entry_is_id(GW_SLICE("1770000000000-5"), &ms));
-	assert_true(ms == 1770000000000);
-	assert_true(gw_entry_is_id(GW_SLICE("18446744073709551615-18446744073709551615"), &ms));
-	assert_true(ms == 0); /* no time */
-	assert_true(gw_entry_is_id(GW_SLICE("1-1"), &ms));
-	assert_true(ms == 0);
-	for (size_t i = 0; i < sizeof wrong / sizeof wrong[0]; i++)
-		assert_false(gw_entry_is_id(gw_slice_of(wrong[i]), &ms));
+	struct made m;
+	static Pirn__JournalEvent *many[STORE_ENTRY_DELIVERIES + 1];
+	make(&m, 2, 1);
+	m.events[0].data_size = STORE_ENTRY_BODY;
+	assert_int_equal(check(&m, STORE_ENTRY_BODY + 14), BASE_TOO_LARGE);
+	m.head.n_events = 1; /* a larger one travels alone */
+	assert_int_equal(check(&m, STORE_ENTRY_BODY + 4), BASE_OK);
+	make(&m, 1, 1);
+	for (size_t i = 0; i <= STORE_ENTRY_DELIVERIES; i++)
+		many[i] = &m.events[0];
+	m.head.events = many;
+	m.head.n_events = STORE_ENTRY_DELIVERIES / 2;
+	assert_int_equal(check(&m, m.head.n_events * 10), BASE_OK);
+	m.head.n_events++;
+	assert_int_equal(check(&m, m.head.n_events * 10), BASE_RANGE);
+	m.events[0].n_deliveries = 1;
+	m.head.n_events = STORE_ENTRY_DELIVERIES + 1;
+	assert_int_equal(check(&m, m.head.n_events * 10), BASE_RANGE);
 }
 
-static void test_keys_tell_entries_apart(void **state)
+static void packed_and_read_again(void **state)
 {
-	static const char *const scopes[][2] = { { "a", "b" }, { "ab", "" }, { "", "ab" }, { "a", "c" } };
-	uint8_t keys[7][GW_ENTRY_KEY], again[GW_ENTRY_KEY];
+	(void)state;
+	struct made m;
+	struct base_buf buf;
+	struct base_arena arena;
+	Pirn__JournalEntry *read = NULL;
 	size_t n = 0;
+	base_buf_init(&buf);
+	base_arena_init(&arena, 4096, 1 << 20);
+	make(&m, 3, 1);
+	m.deliveries[2][1].has_not_after_ms = true;
+	m.deliveries[2][1].not_after_ms = UINT64_C(1790000000000);
+	m.deliveries[2][1].history = m.history;
+	m.deliveries[2][1].n_history = 2;
+	m.attempt.error = (char *)"timeout";
+	assert_int_equal(store_entry_pack(&m.head, &buf), BASE_OK);
+	assert_int_equal(store_entry_unpack(&arena, buf.data, buf.size, 30, &read, &n), BASE_OK);
+	assert_int_equal(n, 6);
+	assert_int_equal(read->n_events, 3);
+	assert_true(read->events[2]->number == UINT64_MAX - 2);
+	assert_memory_equal(read->events[2]->id.data, m.ids[2], 16);
+	assert_false(read->events[2]->has_accepted_ms);
+	assert_true(
+		read->events[2]->deliveries[1]->not_after_ms == m.deliveries[2][1].not_after_ms);
+	assert_string_equal(read->events[2]->deliveries[1]->history[1]->error, "timeout");
+	assert_int_equal(
+		store_entry_unpack(&arena, buf.data, buf.size, 31, &read, &n), BASE_INVALID);
+	base_buf_fini(&buf);
+	base_arena_fini(&arena);
+}
 
+static void two_entries_are_one(void **state)
+{
 	(void)state;
-	for (size_t i = 0; i < 4; i++)
-		gw_entry_key(scopes[i], 2, GW_SLICE("1-1"), GW_SLICE("{}"), keys[n++]);
-	gw_entry_key(scopes[0], 1, GW_SLICE("1-1"), GW_SLICE("{}"), keys[n++]);
-	gw_entry_key(scopes[0], 2, GW_SLICE("1-2"), GW_SLICE("{}"), keys[n++]);
-	gw_entry_key(scopes[0], 2, GW_SLICE("1-1"), GW_SLICE("{ }"), keys[n++]);
-	for (size_t i = 0; i < n; i++)
-		for (size_t k = 0; k < i; k++)
-			assert_memory_not_equal(keys[i], keys[k], GW_ENTRY_KEY);
-	gw_entry_key(scopes[0], 2, GW_SLICE("1-1"), GW_SLICE("{}"), again);
-	assert_memory_equal(again, keys[0], GW_ENTRY_KEY);
+	struct made a, b;
+	struct base_buf buf;
+	struct base_arena arena;
+	Pirn__JournalEntry *read = NULL;
+	size_t n = 0;
+	base_buf_init(&buf);
+	base_arena_init(&arena, 4096, 1 << 20);
+	make(&a, 1, 1);
+	make(&b, 2, 50);
+	assert_int_equal(store_entry_pack(&a.head, &buf), BASE_OK);
+	assert_int_equal(store_entry_pack(&b.head, &buf), BASE_OK);
+	assert_int_equal(store_entry_unpack(&arena, buf.data, buf.size, 30, &read, &n), BASE_OK);
+	assert_int_equal(n, 6);
+	assert_int_equal(read->events[0]->id.data[0], 1);
+	assert_int_equal(read->events[1]->id.data[0], 50);
+	assert_int_equal(read->events[2]->id.data[0], 51);
+	base_buf_fini(&buf);
+	base_arena_fini(&arena);
+}
+
+/* Whatever is done to its bytes, an entry is read soundly or refused; sanitizers see the rest. */
+static void garbled(void **state)
+{
+	(void)state;
+	struct made m;
+	struct base_buf buf;
+	struct base_arena arena;
+	struct base_rand rand;
+	size_t refused = 0;
+	base_rand_init(&rand, 11);
+	base_buf_init(&buf);
+	base_arena_init(&arena, 4096, 1 << 16);
+	for (int round = 0; round < 3000; round++) {
+		Pirn__JournalEntry *read = NULL;
+		size_t n = 0, before;
+		make(&m, 3, 1);
+		base_buf_reset(&buf);
+		assert_int_equal(store_entry_pack(&m.head, &buf), BASE_OK);
+		for (uint64_t k = 1 + base_rand_below(&rand, 4); k > 0; k--)
+			buf.data[base_rand_below(&rand, buf.size)] = (uint8_t)base_rand_next(&rand);
+		before = base_rand_below(&rand, buf.size + 1);
+		base_arena_reset(&arena);
+		if (store_entry_unpack(&arena, buf.data, before, 30, &read, &n)) {
+			assert_null(read);
+			refused++;
+		} else {
+			assert_in_range(n, 1, STORE_ENTRY_DELIVERIES);
+		}
+	}
+	assert_in_range(refused, 2000, 3000);
+	base_buf_fini(&buf);
+	base_arena_fini(&arena);
+}
+
+static void the_bits_of_done(void **state)
+{
+	(void)state;
+	const uint8_t bitmap[] = { 0x80, 0x01 };
+	for (size_t bit = 0; bit < 40; bit++)
+		assert_int_equal(
+			store_entry_ended(bitmap, sizeof bitmap, bit), bit == 0 || bit == 15);
+	assert_false(store_entry_ended(NULL, 0, 0));
 }
 
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
-		cmocka_unit_test(test_fields_become_an_object),
-		cmocka_unit_test(test_bytes_that_are_no_text),
-		cmocka_unit_test(test_a_field_that_is_there_several_times),
-		cmocka_unit_test(test_a_changed_key),
-		cmocka_unit_test(test_the_head_of_an_entry),
-		cmocka_unit_test(test_the_head_of_a_key),
-		cmocka_unit_test(test_ids),
-		cmocka_unit_test(test_keys_tell_entries_apart),
+		cmocka_unit_test(what_is_an_entry),
+		cmocka_unit_test(history_is_bounded),
+		cmocka_unit_test(bounds),
+		cmocka_unit_test(packed_and_read_again),
+		cmocka_unit_test(two_entries_are_one),
+		cmocka_unit_test(garbled),
+		cmocka_unit_test(the_bits_of_done),
 	};
-
-	return cmocka_run_group_tests_name("entry", tests, NULL, NULL);
+	return cmocka_run_group_tests(tests, NULL, NULL);
 }
