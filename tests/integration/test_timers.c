@@ -1,6 +1,8 @@
 /* Timers on real processes: each slot once, whatever becomes of the gateways and of their
  * clocks; what was missed; runs that overlap; firing by hand. The service `ticker` writes
  * down the slots that it ran, in Redis: they are read from there.
+ *
+ * PIRN_TIMER_ROUNDS=N has N rounds of everything at once; 6 without it.
  */
 #include <setjmp.h>
 #include <stdarg.h>
@@ -17,9 +19,9 @@
 #include "base/when.h"
 #include "tests/harness/fabric.h"
 
-#define GATEWAYS    3
-#define MOST        4096
-#define HOUR_MS     3600000u
+#define GATEWAYS 3
+#define MOST     4096
+#define HOUR_MS  3600000u
 
 static struct fabric f = { .n_brokers = 2, .n_gateways = GATEWAYS };
 
@@ -38,7 +40,7 @@ static const char manifest[] =
 	"concurrency: 64\n"
 	"breaker: { slow: 100%, consecutive: 1000000, calls: 1000000 }\n";
 
-/* hello, and ticker with the timers above. */
+/* hello, counter with its nightly timer, and ticker with the timers above. */
 static void lay_services(void)
 {
 	static char dir[PATH_MAX];
@@ -48,8 +50,8 @@ static void lay_services(void)
 	fabric_link_services(all, sizeof all);
 	harness_new_dir("timed", dir, sizeof dir);
 	snprintf(command, sizeof command,
-		"mkdir '%s/ticker' && cp -rL '%s/hello' '%s/hello' && cp '%s/ticker/ticker.so' '%s/ticker/'",
-		dir, all, dir, all, dir);
+		"mkdir '%s/ticker' && cp -rL '%s/hello' '%s/counter' '%s/' && cp '%s/ticker/ticker.so' '%s/ticker/'",
+		dir, all, all, dir, all, dir);
 	assert_int_equal(system(command), 0);
 	snprintf(path, sizeof path, "%s/ticker/service.yaml", dir);
 	file = fopen(path, "w");
@@ -98,6 +100,7 @@ static int start(void **state)
 	f.reroute = before_brokers;
 	fabric_start(&f);
 	wait_until(PATIENCE_MS, fabric_workers_of(&f, "ticker") == 1);
+	wait_until(PATIENCE_MS, fabric_workers_of(&f, "counter") == 1);
 	return 0;
 }
 
@@ -225,7 +228,7 @@ static void test_gateways_come_and_go(void **state)
 {
 	(void)state;
 	srand(7);
-	for (int round = 0; round < 8; round++) {
+	for (int round = 0; round < 4; round++) {
 		struct harness_process *one = f.gateways[rand() % GATEWAYS];
 		bool kill = rand() % 2;
 
@@ -248,17 +251,6 @@ static void test_gateways_come_and_go(void **state)
 			harness_resume(one);
 		go_on(1);
 	}
-	check_all("tick");
-}
-
-/* One is away for longer than a broker waits for anybody (3 beats), and believes the old times when it wakes up. */
-static void test_one_is_paused_for_long(void **state)
-{
-	(void)state;
-	harness_pause(f.gateways[1]);
-	go_on(12);
-	harness_resume(f.gateways[1]);
-	go_on(4);
 	check_all("tick");
 }
 
@@ -292,43 +284,114 @@ static void set_clock(const char *path, const char *offset)
 	assert_int_equal(rename(temporary, path), 0);
 }
 
-/* The wall clock of the one gateway there is jumps about, in the midst of its work; then it has company again. */
-static void test_a_clock_is_stepped(void **state)
+static const char *const steps[] = { "+1h", "-1h", "+1d", "-1d", "+0" };
+
+#define N_STEPS (sizeof steps / sizeof steps[0])
+
+static char clock_path[PATH_MAX - 64];
+
+/* A fourth gateway, whose wall clock is what the file says. It skips the test where libfaketime is not. */
+static struct harness_process *start_stepped(void)
 {
-	static const char *const steps[] = { "+1h", "-1h", "+1d", "-1d", "+0" };
-	char library[PATH_MAX], path[PATH_MAX - 64], file[PATH_MAX], http[64];
+	char library[PATH_MAX], file[PATH_MAX], http[64];
 	const char *environment[] = { library, file, "FAKETIME_NO_CACHE=1",
 		"FAKETIME_DONT_FAKE_MONOTONIC=1", NULL };
 	struct harness_process *stepped;
 	bool there = find_faketime(library, sizeof library);
 
-	(void)state;
 	if (!there && !getenv("CI"))
 		skip();
 	assert_true(there);
-	snprintf(path, sizeof path, "%.4000s/clock", f.dir);
-	snprintf(file, sizeof file, "FAKETIME_TIMESTAMP_FILE=%s", path);
-	set_clock(path, "+0");
+	snprintf(clock_path, sizeof clock_path, "%.4000s/clock", f.dir);
+	snprintf(file, sizeof file, "FAKETIME_TIMESTAMP_FILE=%s", clock_path);
+	set_clock(clock_path, "+0");
 	snprintf(http, sizeof http, "127.0.0.1:%u", harness_free_port());
 	stepped = harness_spawn("stepped", f.dir,
 		(const char *const[]){ "pirn-gateway", "--brokers", f.gateway_list, "--http", http,
 			"--admin", "off", "--name", "stepped", "--log", "json", NULL },
 		environment);
 	wait_until(PATIENCE_MS, harness_logged(stepped, "gateway_ready"));
+	return stepped;
+}
+
+/* The wall clock of the one gateway there is jumps about, in the midst of its work. */
+static void test_a_clock_is_stepped(void **state)
+{
+	struct harness_process *stepped = start_stepped();
+
+	(void)state;
 	for (int i = 0; i < GATEWAYS; i++)
 		harness_kill_hard(f.gateways[i]);
-	for (size_t i = 0; i < sizeof steps / sizeof steps[0]; i++) {
-		set_clock(path, steps[i]);
+	for (size_t i = 0; i < N_STEPS; i++) {
+		set_clock(clock_path, steps[i]);
 		go_on(3);
-	}
-	for (int i = 0; i < GATEWAYS; i++)
-		harness_again(f.gateways[i]);
-	for (size_t i = 0; i < sizeof steps / sizeof steps[0]; i++) {
-		set_clock(path, steps[i]);
-		go_on(2);
 	}
 	assert_true(harness_is_running(stepped));
 	harness_free(&stepped);
+	for (int i = 0; i < GATEWAYS; i++)
+		harness_again(f.gateways[i]);
+	go_on(2);
+	check_all("tick");
+}
+
+/* ---- all of it ------------------------------------------------------------------------- */
+
+static int rounds(void)
+{
+	const char *text = getenv("PIRN_TIMER_ROUNDS");
+
+	return text ? atoi(text) : 6;
+}
+
+/* One of the gateways that stand is away for two slots; now and then so is a broker. */
+static void one_round(int round)
+{
+	struct harness_process *one = f.gateways[rand() % 2 * 2];
+	struct harness_process *broker = round % 3 == 1 ? f.brokers[rand() % 2] : NULL;
+	bool kill = rand() % 2;
+
+	set_clock(clock_path, steps[(size_t)round % N_STEPS]);
+	if (kill)
+		harness_kill_hard(one);
+	else
+		harness_pause(one);
+	if (broker)
+		harness_kill_hard(broker);
+	go_on(2);
+	if (broker)
+		harness_again(broker);
+	if (kill)
+		harness_again(one);
+	else
+		harness_resume(one);
+}
+
+/* Gateways and brokers killed, gateways paused, the clock of one stepped; and one of them sleeps through all
+ * of that, for longer than anybody waits for it (a broker for its beat: 3 s) and than it waits for anything (the
+ * acceptance of a slot: 10 s). It wakes up with the slot that was next then. */
+static void test_everything_at_once(void **state)
+{
+	struct harness_process *stepped = start_stepped();
+	char *before = harness_redis_command(f.redis, "TIME"), *now;
+
+	(void)state;
+	srand(11);
+	harness_pause(f.gateways[1]);
+	for (int round = 0; round < rounds(); round++)
+		one_round(round);
+	wait_until(PATIENCE_MS, ({
+		now = harness_redis_command(f.redis, "TIME");
+		bool long_ago = strtoull(now, NULL, 10) > strtoull(before, NULL, 10) + 11;
+		free(now);
+		long_ago;
+	}));
+	free(before);
+	harness_resume(f.gateways[1]);
+	go_on(4);
+	check_all("tick");
+	assert_true(harness_is_running(stepped));
+	harness_free(&stepped);
+	go_on(2);
 	check_all("tick");
 }
 
@@ -361,7 +424,7 @@ static json_t *listed(const char *name)
 	size_t i;
 
 	assert_int_equal(a.status, 200);
-	assert_int_equal(json_array_size(json_object_get(root, "timers")), 7);
+	assert_int_equal(json_array_size(json_object_get(root, "timers")), 8);
 	json_array_foreach(json_object_get(root, "timers"), i, timer)
 	{
 		if (strcmp(json_string_value(json_object_get(timer, "name")), name) == 0)
@@ -450,6 +513,19 @@ static void test_one_is_fired(void **state)
 	assert_int_equal(harness_status(f.admin, "GET", "/v1/timers/ticker/far/fire", NULL), 405);
 }
 
+/* The example in services/, as the README has it. */
+static void test_the_counter_counts_by_night(void **state)
+{
+	char out[4096];
+
+	(void)state;
+	assert_true(harness_redis_says(f.redis, "0", "EXISTS pirn:{0}:state:counter:counter"));
+	assert_int_equal(pirn_timers("fire", "nightly", NULL, out, sizeof out), 0);
+	assert_non_null(strstr(out, "counter/nightly: fired as "));
+	wait_until(PATIENCE_MS,
+		harness_redis_says(f.redis, "0", "GET pirn:{0}:state:counter:counter"));
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
@@ -458,9 +534,10 @@ int main(void)
 		cmocka_unit_test(test_runs_beside_one_another),
 		cmocka_unit_test(test_they_are_listed),
 		cmocka_unit_test(test_one_is_fired),
+		cmocka_unit_test(test_the_counter_counts_by_night),
 		cmocka_unit_test(test_gateways_come_and_go),
-		cmocka_unit_test(test_one_is_paused_for_long),
 		cmocka_unit_test(test_a_clock_is_stepped),
+		cmocka_unit_test(test_everything_at_once),
 	};
 
 	return harness_finish(cmocka_run_group_tests_name("timers", tests, start, stop));
