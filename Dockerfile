@@ -9,7 +9,8 @@ RUN tools/setup build
 COPY . .
 RUN make -j"$(nproc)" install PREFIX=/usr DESTDIR=/out STRIP=1 \
  && rm -rf /out/usr/include /out/usr/lib /out/usr/share/pirn/examples \
- && tools/runtime-packages /out >/out/packages
+ && tools/runtime-packages /out >/out/packages \
+ && echo ca-certificates >>/out/packages # by which HTTPS endpoints are trusted
 
 FROM ${PIRN_BASE}
 COPY --from=build /out/packages /tmp/packages

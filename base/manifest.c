@@ -101,7 +101,7 @@ static const struct base_manifest_key queue_keys[] = {
 
 static const struct base_manifest_key schema[] = {
 	{ "service", BASE_MANIFEST_SERVICE, FIELD(, service), NULL, 0, 0, true, NULL, "the service's name" },
-	{ "handler", BASE_MANIFEST_FILE, FIELD(, handler), NULL, 0, 0, true, NULL, "the shared object beside the manifest" },
+	{ "handler", BASE_MANIFEST_HANDLER, FIELD(, handler), NULL, 0, 0, true, NULL, "the shared object beside the manifest, or the URL of an HTTP endpoint" },
 	{ "description", BASE_MANIFEST_TEXT, FIELD(, description), NULL, 1, 1024, false, NULL, "a sentence for people" },
 	{ "version", BASE_MANIFEST_TEXT, FIELD(, version), NULL, 1, 64, false, NULL, "for people" },
 	{ "events", BASE_MANIFEST_EVENTS, 0, NULL, 0, 0, false, kinds, "what runs the service" },
@@ -283,6 +283,28 @@ static bool is_file(const char *text)
 	return size > 0 && size <= 255 && span(text, true, "-_.+") == size && text[0] != '.';
 }
 
+bool base_manifest_is_url(const char *handler)
+{
+	return strncmp(handler, "http://", 7) == 0 || strncmp(handler, "https://", 8) == 0;
+}
+
+const char *base_manifest_url_fault(const char *url)
+{
+	const char *host = strstr(url, "://") + 3;
+	size_t size = strcspn(host, "/?");
+
+	if (strlen(url) > BASE_MANIFEST_URL_MAX)
+		return "at most 2048 bytes";
+	for (const char *at = url; *at; at++)
+		if (*at <= ' ' || *at > '~' || strchr("\"<>\\^`{|}", *at))
+			return "visible ASCII characters only, others as %XX (a name as xn--...)";
+	if (strchr(url, '#'))
+		return "no fragment (#...): it is not sent";
+	if (memchr(host, '@', size))
+		return "no user and no password before the host: a manifest is no place for secrets";
+	return size > 0 && host[0] != ':' ? NULL : "a host";
+}
+
 static bool read_percent(const char *text, uint64_t *n)
 {
 	char digits[8];
@@ -301,7 +323,8 @@ static const char *describe(enum base_manifest_type type)
 		[BASE_MANIFEST_TEXT] = "a text",
 		[BASE_MANIFEST_SERVICE] =
 			"a name of up to 63 characters such as my-service: a-z first, then a-z, 0-9 and -",
-		[BASE_MANIFEST_FILE] = "a file name without a folder, such as hello.so",
+		[BASE_MANIFEST_HANDLER] =
+			"a file name without a folder, such as hello.so, or a URL such as http://app:3000/hook",
 		[BASE_MANIFEST_METHOD] = "one of GET HEAD POST PUT PATCH DELETE OPTIONS",
 		[BASE_MANIFEST_ROUTE] = "a path such as /a/{id}",
 		[BASE_MANIFEST_PATTERN] =
@@ -455,6 +478,18 @@ static enum base_err check_data(const char *text, char *why, size_t room)
 	return BASE_INVALID;
 }
 
+static enum base_err check_handler(const char *text, char *why, size_t room)
+{
+	const char *fault = base_manifest_is_url(text) ? base_manifest_url_fault(text) : NULL;
+	char quoted[BASE_TEXT_QUOTED];
+
+	if (!fault)
+		return BASE_OK;
+	base_text_quote(quoted, sizeof quoted, text, strlen(text));
+	(void)snprintf(why, room, "expected %s, got %s", fault, quoted);
+	return BASE_INVALID;
+}
+
 static enum base_err convert(const struct base_manifest_key *key, void *field, const char *text)
 {
 	size_t size = strlen(text);
@@ -466,8 +501,9 @@ static enum base_err convert(const struct base_manifest_key *key, void *field, c
 		return base_text_is_utf8(text, size) ? set_text(field, text) : BASE_INVALID;
 	case BASE_MANIFEST_SERVICE:
 		return base_manifest_is_service(text) ? set_text(field, text) : BASE_INVALID;
-	case BASE_MANIFEST_FILE:
-		return is_file(text) ? set_text(field, text) : BASE_INVALID;
+	case BASE_MANIFEST_HANDLER:
+		return base_manifest_is_url(text) || is_file(text) ? set_text(field, text)
+								   : BASE_INVALID;
 	case BASE_MANIFEST_METHOD:
 		return base_manifest_is_method(text) ? set_text(field, text) : BASE_INVALID;
 	case BASE_MANIFEST_ROUTE:
@@ -517,6 +553,8 @@ enum base_err base_manifest_set(const struct base_manifest_key *key, void *recor
 		err = check_cron(text, why, why_room);
 	else if (key->type == BASE_MANIFEST_DATA)
 		err = check_data(text, why, why_room);
+	else if (key->type == BASE_MANIFEST_HANDLER)
+		err = check_handler(text, why, why_room);
 	if (err)
 		return err;
 	err = convert(key, (char *)record + key->offset, text);
@@ -666,6 +704,12 @@ enum base_err base_manifest_check(
 		return blame(key, "service", why, why_room, "is missing");
 	if (!m->handler)
 		return blame(key, "handler", why, why_room, "is missing");
+	if (base_manifest_is_url(m->handler) && m->env.n > 0)
+		return blame(key, "env", why, why_room,
+			"is for native services: an HTTP endpoint has an environment of its own");
+	if (base_manifest_is_url(m->handler) && m->secrets.n > 0)
+		return blame(key, "secrets", why, why_room,
+			"is for native services: an HTTP endpoint has secrets of its own");
 	if (m->retry.base_ms > m->retry.max_ms)
 		return blame(key, "retry", why, why_room, "expected base to be at most max");
 	for (size_t i = 0; i < m->secrets.n; i++)

@@ -32,6 +32,7 @@
 #define BASE_MANIFEST_SOURCE_NAME_MAX 48 /* shorter than a timer's, which its lease is: see gateway/lease.h */
 #define BASE_MANIFEST_LEASE      "lease-" /* what the timers are called that are leases; no timer of a manifest is */
 #define BASE_MANIFEST_DATA_MAX   (32u * 1024) /* bytes of the data of all timers of a service, as JSON */
+#define BASE_MANIFEST_URL_MAX    2048 /* bytes of a URL */
 #define BASE_MANIFEST_DATA_DEPTH 16 /* lists and mappings in one another */
 #define BASE_MANIFEST_PATTERN_MAX 255 /* bytes of a subscription's pattern */
 #define BASE_MANIFEST_SUBSCRIPTIONS_MAX 64 /* of one service */
@@ -113,7 +114,7 @@ struct base_manifest_queue {
 
 struct base_manifest {
 	char *service; /* required */
-	char *handler; /* required: for a native service the file name of its .so, beside the manifest */
+	char *handler; /* required: the file name of its .so, beside the manifest; or the URL of an endpoint */
 	char *description; /* NULL: none */
 	char *version;     /* NULL: none; for people */
 	struct base_manifest_route *routes;
@@ -144,7 +145,7 @@ struct base_manifest {
 enum base_manifest_type {
 	BASE_MANIFEST_TEXT,     /* char *; not empty; min and max bound its bytes */
 	BASE_MANIFEST_SERVICE,  /* char *: a service's name */
-	BASE_MANIFEST_FILE,     /* char *: a file name, without a folder */
+	BASE_MANIFEST_HANDLER,  /* char *: a file name, without a folder, or an URL */
 	BASE_MANIFEST_METHOD,   /* char *: an HTTP method */
 	BASE_MANIFEST_ROUTE,    /* char *: a route's path */
 	BASE_MANIFEST_PATTERN,  /* char *: a subscription's */
@@ -247,6 +248,10 @@ BASE_MUSTUSE enum base_err base_manifest_check(
 /* ---- rules that others need, too ------------------------------------------ */
 
 bool base_manifest_is_service(const char *name);  /* [a-z][a-z0-9-]{0,62}; UNTRUSTED */
+bool base_manifest_is_url(const char *handler); /* it begins as one: http:// or https:// */
+/* NULL, or what is wrong with a URL, in words. It has a host, no user and no fragment, and is made of visible
+ * ASCII only; whether the host can be one is for others. UNTRUSTED. */
+const char *base_manifest_url_fault(const char *url);
 bool base_manifest_is_method(const char *method); /* one of the seven; UNTRUSTED */
 bool base_manifest_is_pattern(const char *text); /* 1 to 255 bytes of UTF-8, no controls; UNTRUSTED */
 

@@ -229,6 +229,38 @@ static bool is_compiled(const struct job *j)
 	return false;
 }
 
+/* An endpoint is somebody else's program: its manifest is all there is to take along. */
+static bool take_manifest(const struct job *j)
+{
+	char from[FILE_MAX];
+	char part[FILE_MAX];
+	char to[FILE_MAX];
+
+	(void)snprintf(from, sizeof from, "%s/service.yaml", j->folder);
+	(void)snprintf(part, sizeof part, "%s/service.yaml.part", j->out);
+	(void)snprintf(to, sizeof to, "%s/service.yaml", j->out);
+	if (copy_file(from, part) && rename(part, to) == 0) {
+		printf("%s\n", to);
+		return true;
+	}
+	cli_complain("%s: %s", j->out, strerror(errno));
+	return false;
+}
+
+static bool build(struct job *j)
+{
+	if (base_manifest_is_url(j->manifest->handler))
+		return choose_out(j) && take_manifest(j);
+	if (!is_compiled(j) || !find_include(j) || !choose_out(j))
+		return false;
+	if (compile(j) && install(j)) {
+		printf("%s\n", j->target);
+		return true;
+	}
+	(void)unlink(j->part);
+	return false;
+}
+
 /* A folder, or the name of one in services/, where `pirn new` makes them. */
 static const char *find_folder(const char *word, char *room, size_t size)
 {
@@ -248,21 +280,14 @@ static int run(const void *settings, int n_operands, char **operands)
 	struct job j = { .settings = settings,
 		.folder = find_folder(operands[0], room, sizeof room) };
 	char why[1024];
-	int status = CLI_FAILED;
+	int status;
 
 	(void)n_operands;
 	if (cli_manifest_in(j.folder, &j.manifest, why, sizeof why) != BASE_OK) {
 		cli_complain("%s", why);
 		return CLI_FAILED;
 	}
-	if (is_compiled(&j) && find_include(&j) && choose_out(&j)) {
-		if (compile(&j) && install(&j)) {
-			printf("%s\n", j.target);
-			status = CLI_OK;
-		} else {
-			(void)unlink(j.part);
-		}
-	}
+	status = build(&j) ? CLI_OK : CLI_FAILED;
 	base_manifest_free(&j.manifest);
 	return status;
 }
@@ -282,7 +307,7 @@ const struct cli_command cli_build = {
 		.name = "pirn build",
 		.synopsis = "DIR|NAME [--out DIR]",
 		.about = "Checks the manifest of the service in DIR, or in services/NAME, and compiles its .c files\n"
-			 "to a shared object. CC, CPPFLAGS, CFLAGS, LDFLAGS and LDLIBS are heard.\n"
+			 "to a shared object; of one that is an HTTP endpoint the manifest is all. CC, CPPFLAGS, CFLAGS, LDFLAGS and LDLIBS are heard.\n"
 			 "`pirn up --services build/services` runs the result." CLI_EXIT_HELP,
 		.rows = rows,
 		.operands = true,

@@ -13,7 +13,7 @@
 #include "cli/template.h"
 
 struct settings {
-	char *dir;
+	char *dir, *http;
 };
 
 static bool write_file(
@@ -35,6 +35,18 @@ static bool write_file(
 		return false;
 	}
 	return true;
+}
+
+static bool write_endpoint(const char *folder, const char *name, const char *url)
+{
+	struct base_buf manifest;
+	bool ok;
+
+	base_buf_init(&manifest);
+	cli_template_endpoint(name, url, &manifest);
+	ok = write_file(folder, "service", ".yaml", &manifest);
+	base_buf_fini(&manifest);
+	return ok;
 }
 
 static bool write_service(const char *folder, const char *name)
@@ -69,9 +81,12 @@ static bool is_own_tree(const char *dir)
 	       access("Makefile", R_OK) == 0;
 }
 
-static void tell_what_next(const char *dir, const char *name)
+static void tell_what_next(const char *dir, const char *name, bool native)
 {
-	printf("%s/%s/service.yaml\n%s/%s/%s.c\n\nNext:\n\n", dir, name, dir, name, name);
+	printf("%s/%s/service.yaml\n", dir, name);
+	if (native)
+		printf("%s/%s/%s.c\n", dir, name, name);
+	printf("\nNext:\n\n");
 	if (is_own_tree(dir)) {
 		printf("  make                # running workers announce it within a second\n");
 	} else {
@@ -81,7 +96,21 @@ static void tell_what_next(const char *dir, const char *name)
 			printf("  pirn build %s/%s\n", dir, name);
 		printf("  pirn up --services build/services\n");
 	}
+	if (!native) { /* an address of one's own is the likely one */
+		printf("  # not at a public address? Name its host: PIRN_HTTP_ALLOW=app:3000 pirn up ...\n");
+	}
 	printf("  curl 'http://127.0.0.1:8080/%s?name=World'\n", name);
+}
+
+static bool is_endpoint(const char *url)
+{
+	const char *fault = base_manifest_is_url(url)
+				    ? base_manifest_url_fault(url)
+				    : "a URL that begins with http:// or https://";
+
+	if (fault)
+		cli_complain("--http %s: expected %s", url, fault);
+	return !fault;
 }
 
 static int run(const void *settings, int n_operands, char **operands)
@@ -92,6 +121,8 @@ static int run(const void *settings, int n_operands, char **operands)
 	enum base_err err;
 
 	(void)n_operands;
+	if (s->http && !is_endpoint(s->http))
+		return CLI_USAGE;
 	if (!base_manifest_is_service(name)) {
 		cli_complain(
 			"\"%s\" cannot be a service's name: a-z, 0-9 and -, beginning with a letter, %d at most",
@@ -110,24 +141,26 @@ static int run(const void *settings, int n_operands, char **operands)
 					: strerror(errno));
 		return CLI_FAILED;
 	}
-	if (!write_service(folder, name))
+	if (s->http ? !write_endpoint(folder, name, s->http) : !write_service(folder, name))
 		return CLI_FAILED;
-	tell_what_next(s->dir, name);
+	tell_what_next(s->dir, name, !s->http);
 	return CLI_OK;
 }
 
 static const struct base_conf_row rows[] = {
 	{ "dir", BASE_CONF_STR, offsetof(struct settings, dir), "services", 0, 0, NULL,
 		"where to make its folder" },
+	{ "http", BASE_CONF_STR, offsetof(struct settings, http), NULL, 0, 0, NULL,
+		"make a service that is an HTTP endpoint: its URL, such as http://app:3000/hook" },
 	{ 0 },
 };
 
 const struct cli_command cli_new = {
 	.program = {
 		.name = "pirn new",
-		.synopsis = "NAME [--dir DIR]",
+		.synopsis = "NAME [--dir DIR] [--http URL]",
 		.about = "Makes a service to begin with: a folder with service.yaml and a C file that answers\n"
-			 "GET /NAME. Overwrites nothing." CLI_EXIT_HELP,
+			 "GET /NAME; with --http URL, a service.yaml for that endpoint. Overwrites nothing." CLI_EXIT_HELP,
 		.rows = rows,
 		.operands = true,
 	},

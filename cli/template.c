@@ -1,6 +1,6 @@
 #include "cli/template.h"
 
-/* $N is the service's name, $I the same as an identifier. */
+/* $N is the service's name, $I the same as an identifier, $U a URL. */
 static const char manifest[] = "service: $N\n"
 			       "handler: $N.so\n"
 			       "description: says hello\n"
@@ -23,7 +23,16 @@ static const char source[] =
 	"\n"
 	"PIRN_SERVICE(.handler = $I);\n";
 
-static void fill(const char *text, const char *name, struct base_buf *out)
+static const char endpoint[] = "service: $N\n"
+			       "handler: $U\n"
+			       "description: is an HTTP endpoint\n"
+			       "events:\n"
+			       "  - http: { method: GET, path: /$N }\n"
+			       "  - http: { method: POST, path: /$N }\n"
+			       "timeout: 5s\n"
+			       "concurrency: 32\n";
+
+static void fill(const char *text, const char *name, const char *url, struct base_buf *out)
 {
 	for (; *text; text++) {
 		if (text[0] != '$') {
@@ -33,6 +42,8 @@ static void fill(const char *text, const char *name, struct base_buf *out)
 		text++;
 		if (*text == 'N')
 			base_buf_str(out, name);
+		else if (*text == 'U')
+			base_buf_str(out, url);
 		else
 			cli_template_identifier(name, out);
 	}
@@ -40,12 +51,17 @@ static void fill(const char *text, const char *name, struct base_buf *out)
 
 void cli_template_manifest(const char *name, struct base_buf *out)
 {
-	fill(manifest, name, out);
+	fill(manifest, name, NULL, out);
+}
+
+void cli_template_endpoint(const char *name, const char *url, struct base_buf *out)
+{
+	fill(endpoint, name, url, out);
 }
 
 void cli_template_source(const char *name, struct base_buf *out)
 {
-	fill(source, name, out);
+	fill(source, name, NULL, out);
 }
 
 void cli_template_identifier(const char *name, struct base_buf *out)

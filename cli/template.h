@@ -9,6 +9,8 @@
 /* name is a service's name (base_manifest_is_service). out's sticky error says whether it worked. */
 void cli_template_manifest(const char *name, struct base_buf *out);
 void cli_template_source(const char *name, struct base_buf *out);
+/* The manifest of a service that is an HTTP endpoint. url is one (base_manifest_url_fault). */
+void cli_template_endpoint(const char *name, const char *url, struct base_buf *out);
 
 /* The handler's name: my-greet → handle_my_greet. With its prefix, because a service may be called
  * "double" or "exit". */

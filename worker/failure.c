@@ -97,7 +97,9 @@ bool wrk_failure_say(const struct wrk_run *run, char out[WRK_FAILURE_SIZE])
 
 	if (!failed || !(run->flags & PIRN__ITEM_FLAG__EVENT))
 		return false;
-	if (run->reason != PIRN__REASON__NONE)
+	if (run->why[0])
+		(void)copy_line(out, run->why, strlen(run->why));
+	else if (run->reason != PIRN__REASON__NONE)
 		say_reason(run, out);
 	else
 		say_answer(run, out);

@@ -96,6 +96,18 @@ static void walk_state(const struct walk *w, const struct wrk_sources *from)
 	say(w, WRK_FIGURE_redis_breaker_state, f.breaker);
 }
 
+static void walk_http(const struct walk *w, const struct wrk_http *http)
+{
+	struct wrk_http_figures f = { 0 };
+
+	if (http)
+		wrk_http_figures(http, &f);
+	say(w, WRK_FIGURE_http_running, f.running);
+	say(w, WRK_FIGURE_http_connections, f.connections);
+	say(w, WRK_FIGURE_http_connects_total, (double)f.connects);
+	say(w, WRK_FIGURE_http_denied_total, (double)f.denied);
+}
+
 void wrk_figures_walk(const struct wrk_sources *from, base_stat_sink *sink, void *arg)
 {
 	struct walk w = { sink, arg, "" };
@@ -105,6 +117,7 @@ void wrk_figures_walk(const struct wrk_sources *from, base_stat_sink *sink, void
 	walk_session(&w, from->session);
 	walk_executor(&w, from->executor);
 	walk_state(&w, from);
+	walk_http(&w, from->http);
 	base_stat_process(sink, arg);
 }
 

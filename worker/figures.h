@@ -39,7 +39,11 @@
 	X(breaker_state, GAUGE, \
 		"A service's own breaker: 0 closed, 1 open, 2 half-open; by service and breaker") \
 	X(breaker_opened_total, COUNTER, "Times that a service's own breaker opened") \
-	X(breaker_refused_total, COUNTER, "Passes that a service's own breaker refused")
+	X(breaker_refused_total, COUNTER, "Passes that a service's own breaker refused") \
+	X(http_running, GAUGE, "Requests to HTTP endpoints that are under way") \
+	X(http_connections, GAUGE, "Connections to HTTP endpoints, idle ones included") \
+	X(http_connects_total, COUNTER, "Connections to HTTP endpoints that were begun") \
+	X(http_denied_total, COUNTER, "Runs whose endpoint's address may not be called")
 
 enum wrk_figure {
 #define X(name, type, help) WRK_FIGURE_##name,
@@ -55,6 +59,7 @@ struct wrk_sources {
 	struct wrk_executor *executor;
 	struct wrk_state *state;
 	const struct store_redis *redis;
+	const struct wrk_http *http; /* NULL: none */
 };
 
 /* Hands every series to sink. */

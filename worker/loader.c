@@ -24,6 +24,7 @@ struct wrk_loader {
 struct job {
 	struct wrk_run run; /* first */
 	size_t max_response;
+	struct wrk_http *http;
 	struct wrk_folder_entry *entry;
 	struct wrk_service *service;
 	enum base_err err;
@@ -44,7 +45,8 @@ static void run_job(void *local, struct wrk_run *run)
 	struct job *job = (struct job *)run;
 
 	(void)local;
-	job->err = wrk_service_load(job->service, job->max_response, job->why, sizeof job->why);
+	job->err = wrk_service_load(
+		job->service, job->max_response, job->http, job->why, sizeof job->why);
 }
 
 /* Reads the entry's manifest and has the executor load the rest. */
@@ -63,6 +65,7 @@ static enum base_err load(struct wrk_loader *l, struct wrk_folder_entry *entry)
 	}
 	job->run.fn = run_job;
 	job->max_response = l->conf.max_response;
+	job->http = l->conf.http;
 	job->entry = entry;
 	l->left++;
 	wrk_executor_push(l->conf.executor, &job->run.task, base_clock_us());
@@ -117,7 +120,7 @@ static void reload(struct wrk_loader *l, struct wrk_folder_entry *entry)
 	struct wrk_service *service = NULL;
 	enum base_err err = wrk_service_read(entry->path, &service, why, sizeof why);
 
-	if (!err) {
+	if (!err && !base_manifest_is_url(service->manifest->handler)) {
 		snprintf(path, sizeof path, "%s/%s", entry->path, service->manifest->handler);
 		err = wrk_elf_check(path, why, sizeof why);
 	}

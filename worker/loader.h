@@ -15,6 +15,7 @@ struct wrk_loader_conf {
 	struct net_loop *loop;
 	struct wrk_executor *executor;
 	struct wrk_session *session;
+	struct wrk_http *http;
 	const char *folder, *carry;
 	size_t max_response;
 	/* A service was handed to the session (OK), or refused; left of them are under way. */

@@ -7,6 +7,7 @@
 #include <strings.h>
 
 #include "base/text.h"
+#include "worker/header.h"
 #include "worker/request.h"
 
 void wrk_response_open(
@@ -45,44 +46,6 @@ void pirn_respond_status(struct pirn_response *res, unsigned status)
 
 /* ---- headers --------------------------------------------------------------- */
 
-/* RFC 9110's token. */
-static bool is_token(const char *name)
-{
-	static const char others[] = "!#$%&'*+-.^_`|~";
-	size_t n = 0;
-
-	for (; name[n]; n++) {
-		char c = name[n];
-		bool alnum =
-			(c >= '0' && c <= '9') || (c >= 'a' && c <= 'z') || (c >= 'A' && c <= 'Z');
-
-		if (!alnum && !strchr(others, c))
-			return false;
-	}
-	return n > 0;
-}
-
-/* A line break would begin a header of the client's choosing. */
-static bool is_value(const char *value)
-{
-	for (; *value; value++)
-		if (((unsigned char)*value < 0x20 && *value != '\t') || *value == 0x7f)
-			return false;
-	return true;
-}
-
-/* Headers of the connection and of framing, which the gateway makes. */
-static bool is_framing(const char *name)
-{
-	static const char *const names[] = { "connection", "content-length", "keep-alive",
-		"proxy-connection", "te", "trailer", "transfer-encoding", "upgrade" };
-
-	for (size_t i = 0; i < sizeof names / sizeof *names; i++)
-		if (strcasecmp(name, names[i]) == 0)
-			return true;
-	return false;
-}
-
 static bool is_named(const Pirn__Header *h, const char *name, size_t size)
 {
 	return h->name.len == size && strncasecmp((const char *)h->name.data, name, size) == 0;
@@ -115,11 +78,12 @@ void pirn_respond_header_add(struct pirn_response *res, const char *name, const 
 	Pirn__Header *h;
 	size_t size;
 
-	if (!is_token(name) || !is_value(value)) {
+	if (!wrk_header_is_name(name, strlen(name)) ||
+		!wrk_header_is_value(value, strlen(value))) {
 		fault(res, WRK_FAULT_HEADER);
 		return;
 	}
-	if (is_framing(name))
+	if (wrk_header_is_framing(name, strlen(name)))
 		return;
 	size = strlen(name) + strlen(value);
 	if (res->n_headers == WRK_HEADERS_MAX || size > WRK_HEADER_BYTES - res->header_bytes) {

@@ -16,10 +16,12 @@
 #include "worker/executor.h"
 
 #define WRK_TRACE_SIZE 25 /* trace id, parent id, flags */
+#define WRK_RUN_WHY    201
 
 #define WRK_STATELESS_US 1000000u /* waited for so long, Redis did not answer */
 
 struct wrk_service;
+struct wrk_endpoint;
 struct wrk_run;
 
 /* What the executor calls; a run's kind. A service's runs are of the native kind, a job of the loop's
@@ -30,6 +32,7 @@ struct wrk_run {
 	struct wrk_task task; /* first: a task of ours is the start of a run */
 	wrk_run_fn *fn;
 	struct wrk_service *service;
+	struct wrk_endpoint *endpoint; /* the service's; NULL: it is native */
 	struct wrk_run *prev, *next; /* the session's: all that are under way */
 
 	/* The request. */
@@ -51,6 +54,7 @@ struct wrk_run {
 	 * The thread writes it; the loop looks when it gives the run up. */
 	_Atomic(uint64_t) stateless_us;
 	atomic_bool cancelled; /* nobody wants the answer; the thread looks at it too */
+	atomic_bool stopped;   /* its carrier is to end it */
 	struct base_buf in;    /* meta and data, adjacent; NUL-terminated */
 	size_t meta_size, data_size;
 
@@ -60,6 +64,7 @@ struct wrk_run {
 	uint32_t took_us;
 	bool late;                        /* it ended after its deadline, or has not yet */
 	bool recorded, diverged, doubted; /* as the RESULT's flags */
+	char why[WRK_RUN_WHY];            /* what people are told of a failure; "": what the answer says */
 	struct base_buf meta, body;
 };
 

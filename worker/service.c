@@ -64,7 +64,8 @@ static void print_version(
 	char path[PATH_MAX];
 
 	snprintf(path, sizeof path, "%s/%s", s->folder, s->manifest->handler);
-	hash = hash_file(hash, path);
+	if (!base_manifest_is_url(s->manifest->handler))
+		hash = hash_file(hash, path);
 	snprintf(out, room, "%s%s%08x", s->manifest->version ? s->manifest->version : "",
 		s->manifest->version ? "+" : "", (unsigned)(hash ^ hash >> 32));
 }
@@ -294,12 +295,25 @@ enum base_err wrk_service_read(
 	return BASE_OK;
 }
 
-enum base_err wrk_service_load(
-	struct wrk_service *s, size_t max_response, char *why, size_t why_room)
+static enum base_err load_endpoint(
+	struct wrk_service *s, struct wrk_http *http, char *why, size_t why_room)
 {
-	enum base_err err =
-		wrk_native_load(s->folder, s->manifest, max_response, &s->native, why, why_room);
+	char reason[WRK_NATIVE_WHY];
+	enum base_err err = wrk_endpoint_new(http, s->manifest, &s->endpoint, reason, sizeof reason);
 
+	if (err)
+		snprintf(why, why_room, "%.*s/" MANIFEST ": %s", 256, s->folder, reason);
+	return err;
+}
+
+enum base_err wrk_service_load(struct wrk_service *s, size_t max_response, struct wrk_http *http,
+	char *why, size_t why_room)
+{
+	enum base_err err;
+
+	if (base_manifest_is_url(s->manifest->handler))
+		return load_endpoint(s, http, why, why_room);
+	err = wrk_native_load(s->folder, s->manifest, max_response, &s->native, why, why_room);
 	if (!err)
 		err = wrk_native_init(s->native, why, why_room);
 	if (err)
@@ -314,6 +328,7 @@ void wrk_service_free(struct wrk_service **sp)
 	if (!s)
 		return;
 	wrk_native_free(&s->native);
+	wrk_endpoint_free(&s->endpoint);
 	base_manifest_free(&s->manifest);
 	base_arena_fini(&s->arena);
 	free(s->folder);

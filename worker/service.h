@@ -1,4 +1,4 @@
-/* One service that this worker carries: its manifest, its code, its credit, the
+/* One service that this worker carries: its manifest, its code or endpoint, its credit, the
  * runs that wait here, and its figures. The loop's.
  */
 #ifndef WRK_SERVICE_H
@@ -19,6 +19,7 @@
 #include "base/manifest.h"
 #include "proto/pirn.pb-c.h"
 #include "worker/credit.h"
+#include "worker/http.h"
 #include "worker/native.h"
 #include "worker/run.h"
 
@@ -26,7 +27,8 @@ struct wrk_service {
 	UT_hash_handle hh; /* by name, in the catalog */
 	char *folder;
 	struct base_manifest *manifest;
-	struct wrk_native *native;
+	struct wrk_native *native;     /* one of these two, once it is loaded */
+	struct wrk_endpoint *endpoint;
 	struct base_arena arena; /* of wire */
 	Pirn__Manifest *wire;    /* as HELLO carries it */
 
@@ -52,9 +54,9 @@ struct wrk_service {
 BASE_MUSTUSE enum base_err wrk_service_read(
 	const char *folder, struct wrk_service **out, char *why, size_t why_room);
 
-/* Loads the code and runs init; may block. */
-BASE_MUSTUSE enum base_err wrk_service_load(
-	struct wrk_service *s, size_t max_response, char *why, size_t why_room);
+/* Loads the code and runs init, or looks at the endpoint's URL; may block. http NULL: no endpoints here. */
+BASE_MUSTUSE enum base_err wrk_service_load(struct wrk_service *s, size_t max_response,
+	struct wrk_http *http, char *why, size_t why_room);
 void wrk_service_free(struct wrk_service **s);
 
 #endif

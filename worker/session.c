@@ -38,7 +38,10 @@ static void on_cancel(struct wrk_session *s, uint32_t broker, const struct net_f
 		if (!run)
 			continue; /* its result is on the way: the two have crossed */
 		atomic_store(&run->cancelled, true);
-		s->figures.cancelled += wrk_session_withdraw(s, run, 502, PIRN__REASON__CANCELLED);
+		if (wrk_session_withdraw(s, run, 502, PIRN__REASON__CANCELLED))
+			s->figures.cancelled++;
+		else
+			wrk_session_stop(s, run);
 	}
 }
 
@@ -169,9 +172,9 @@ static void watch(struct wrk_session *s)
 		uv_timer_stop(&s->watch);
 }
 
-static void collect(struct wrk_session *s)
+static void collect_chain(struct wrk_session *s, struct wrk_task *task)
 {
-	struct wrk_task *task = wrk_executor_done(s->conf.executor), *next;
+	struct wrk_task *next;
 
 	for (; task; task = next) {
 		struct wrk_run *run = (struct wrk_run *)task;
@@ -182,6 +185,13 @@ static void collect(struct wrk_session *s)
 		else
 			s->conf.on_job(s->conf.arg, run);
 	}
+}
+
+static void collect(struct wrk_session *s)
+{
+	collect_chain(s, wrk_executor_done(s->conf.executor));
+	if (s->conf.carrier)
+		collect_chain(s, s->conf.carrier->done(s->conf.carrier->arg));
 }
 
 static bool is_drained(const struct wrk_session *s)

@@ -24,6 +24,10 @@
  * No service may hold all threads: each other one has at least one left. So what is
  * called `slots` is a service's concurrency, or less where there are few threads.
  *
+ * A service that is not native is run by a carrier (worker/carrier.h): it needs none of the
+ * threads, its runs end at their deadline by themselves, and what nobody wants any more is
+ * stopped.
+ *
  * A run with the flag ALONE waits until all runs that came before it have ended or were given up. What
  * comes while it waits or runs is handed back unrun, and no credit is told until it has
  * ended. Cancelling and the end go on as ever.
@@ -36,6 +40,7 @@
 #define WRK_SESSION_H
 
 #include "net/links.h"
+#include "worker/carrier.h"
 #include "worker/executor.h"
 #include "worker/service.h"
 
@@ -46,7 +51,8 @@ struct wrk_session_conf {
 	struct wrk_executor *executor;
 	const char *brokers, *name;
 	uint8_t boot[16];
-	wrk_run_fn *run;             /* what a service's runs are run by */
+	wrk_run_fn *run;             /* what a native service's runs are run by */
+	const struct wrk_carrier *carrier; /* who runs the others'; NULL: there are none */
 	void (*on_ready)(void *arg); /* the first broker is there */
 	void (*on_drained)(void *arg);
 	void (*on_job)(void *arg,

@@ -149,6 +149,7 @@ static void give_up(struct wrk_session *s, struct wrk_run *run)
 	s->figures.overdue++;
 	note_stuck(s, run->service);
 	wrk_session_send_instead(s, run, &answer);
+	wrk_session_stop(s, run);
 }
 
 void wrk_session_returned(struct wrk_session *s, struct wrk_run *run)
@@ -192,14 +193,16 @@ void wrk_session_look_late(struct wrk_session *s)
 
 void wrk_session_share_threads(struct wrk_session *s)
 {
-	uint32_t others = HASH_COUNT(s->services) - 1, most = UINT32_MAX;
+	uint32_t native = 0, most = UINT32_MAX;
 
-	if (s->conf.max_threads > 0)
-		most = s->conf.max_threads > others ? s->conf.max_threads - others : 1;
+	for (const struct wrk_service *service = s->services; service; service = service->hh.next)
+		native += !service->endpoint;
+	if (s->conf.max_threads > 0 && native > 0)
+		most = s->conf.max_threads >= native ? s->conf.max_threads - native + 1 : 1;
 	for (struct wrk_service *service = s->services; service; service = service->hh.next) {
 		uint32_t wanted = service->manifest->concurrency;
 
-		service->slots = wanted < most ? wanted : most;
+		service->slots = wanted < most || service->endpoint ? wanted : most;
 		if (!s->links) /* later on it is only held back here */
 			wrk_credit_init(&service->credit, service->slots);
 	}

@@ -211,6 +211,28 @@ static void count_end(struct wrk_session *s, struct wrk_run *run)
 	s->started--;
 }
 
+/* Executor or carrier: whose it is. */
+static void hand_over(struct wrk_session *s, struct wrk_run *run, uint64_t now_us)
+{
+	if (run->endpoint)
+		s->conf.carrier->push(s->conf.carrier->arg, &run->task);
+	else
+		wrk_executor_push(s->conf.executor, &run->task, now_us);
+}
+
+static bool take_back(struct wrk_session *s, struct wrk_run *run)
+{
+	if (run->endpoint)
+		return s->conf.carrier->withdraw(s->conf.carrier->arg, &run->task);
+	return wrk_executor_withdraw(s->conf.executor, &run->task);
+}
+
+void wrk_session_stop(struct wrk_session *s, struct wrk_run *run)
+{
+	if (run->endpoint)
+		s->conf.carrier->stop(s->conf.carrier->arg, run);
+}
+
 static void held_start(struct wrk_session *s, struct wrk_service *service)
 {
 	struct wrk_run *run = service->held;
@@ -223,7 +245,7 @@ static void held_start(struct wrk_session *s, struct wrk_service *service)
 	run->held = false;
 	run->task.next = NULL;
 	count_start(s, service);
-	wrk_executor_push(s->conf.executor, &run->task, base_clock_us());
+	hand_over(s, run, base_clock_us());
 }
 
 /* Nothing of it runs any more: its unit of credit comes back. */
@@ -272,7 +294,10 @@ void wrk_session_done(struct wrk_session *s, struct wrk_run *run)
 	}
 	service->runs++;
 	service->failures += is_failure(run);
-	s->figures.expired += run->reason == PIRN__REASON__DEADLINE;
+	if (run->reason == PIRN__REASON__DEADLINE && run->late) /* a carrier gave it up */
+		service->given_up++;
+	else
+		s->figures.expired += run->reason == PIRN__REASON__DEADLINE;
 	s->figures.diverged += run->diverged;
 	if (run->cancelled && (run->flags & PIRN__ITEM_FLAG__EVENT))
 		run_answer_reason(run, 502, PIRN__REASON__CANCELLED);
@@ -325,7 +350,7 @@ bool wrk_session_withdraw(
 		s->gate = NULL;
 	else if (run->held)
 		held_remove(run);
-	else if (wrk_executor_withdraw(s->conf.executor, &run->task))
+	else if (take_back(s, run))
 		count_end(s, run);
 	else
 		return false;
@@ -386,7 +411,9 @@ static bool run_fill(struct wrk_run *run, const Pirn__Item *item, const struct n
 	run->given_up = false;
 	atomic_store(&run->stateless_us, 0);
 	atomic_store(&run->cancelled, false);
+	atomic_store(&run->stopped, false);
 	run->status = run->reason = run->retry_after_ms = run->took_us = 0;
+	run->why[0] = '\0';
 	copy_bytes(run->id, sizeof run->id, item->has_id, &item->id);
 	copy_bytes(run->trace, sizeof run->trace, item->has_trace, &item->trace);
 	run->has_trace = item->has_trace && item->trace.len == WRK_TRACE_SIZE;
@@ -404,6 +431,7 @@ static struct wrk_run *run_open(struct wrk_session *s, uint32_t broker, const Pi
 {
 	struct wrk_service *service = wrk_session_find(s, item->service);
 	struct wrk_run *run;
+	uint64_t deadline_us;
 
 	if (!service) {
 		refuse_item(s, broker, item, 404, PIRN__REASON__UNKNOWN_SERVICE);
@@ -412,8 +440,10 @@ static struct wrk_run *run_open(struct wrk_session *s, uint32_t broker, const Pi
 	if (!wrk_credit_dispatch(&service->credit, broker))
 		base_log(BASE_DEBUG, "dispatch_beyond_credit", LOG_STR("service", item->service));
 	run = run_new(s);
+	deadline_us = deadline_of(service, item, now_us);
 	if (!run || !run_fill(run, item, payload) ||
-		base_heap_push(&s->deadlines, &run->due, deadline_of(service, item, now_us))) {
+		base_heap_push(&s->deadlines, &run->due,
+			deadline_us + (service->endpoint ? WRK_CARRIER_GRACE_US : 0))) {
 		if (run)
 			run_give_back(s, run);
 		refuse_item(s, broker, item, 503, PIRN__REASON__OVERLOADED);
@@ -423,9 +453,10 @@ static struct wrk_run *run_open(struct wrk_session *s, uint32_t broker, const Pi
 	}
 	run->fn = s->conf.run;
 	run->service = service;
+	run->endpoint = service->endpoint;
 	run->broker = broker;
 	run->broker_epoch = s->brokers[broker].epoch;
-	run->deadline_us = run->due.due;
+	run->deadline_us = deadline_us;
 	run->hurried = run->deadline_us - now_us <= (uint64_t)service->manifest->timeout_ms * 800;
 	DL_APPEND(s->runs, run);
 	s->figures.under_way++;
@@ -433,8 +464,37 @@ static struct wrk_run *run_open(struct wrk_session *s, uint32_t broker, const Pi
 	return run;
 }
 
-/* Into the chain for the executor, or to the held ones. */
-static void run_queue(struct wrk_session *s, struct wrk_run *run, struct wrk_task ***end)
+/* Those that start in a turn. */
+struct batch {
+	struct wrk_task *first, **end;     /* the executor's */
+	struct wrk_task *carried, **carried_end;
+};
+
+static void batch_init(struct batch *b)
+{
+	b->first = b->carried = NULL;
+	b->end = &b->first;
+	b->carried_end = &b->carried;
+}
+
+static void batch_add(struct batch *b, struct wrk_run *run)
+{
+	struct wrk_task ***end = run->endpoint ? &b->carried_end : &b->end;
+
+	**end = &run->task;
+	*end = &run->task.next;
+}
+
+static void batch_push(struct wrk_session *s, const struct batch *b, uint64_t now_us)
+{
+	if (b->first)
+		wrk_executor_push(s->conf.executor, b->first, now_us);
+	if (b->carried)
+		s->conf.carrier->push(s->conf.carrier->arg, b->carried);
+}
+
+/* Into the batch, or to the held ones. */
+static void run_queue(struct wrk_session *s, struct wrk_run *run, struct batch *batch)
 {
 	struct wrk_service *service = run->service;
 
@@ -443,8 +503,7 @@ static void run_queue(struct wrk_session *s, struct wrk_run *run, struct wrk_tas
 	run->task.next = NULL;
 	if (service->started < service->slots) {
 		count_start(s, service);
-		**end = &run->task;
-		*end = &run->task.next;
+		batch_add(batch, run);
 		return;
 	}
 	run->held = true;
@@ -454,23 +513,24 @@ static void run_queue(struct wrk_session *s, struct wrk_run *run, struct wrk_tas
 
 void wrk_session_open_gate(struct wrk_session *s)
 {
-	struct wrk_task *first = NULL, **end = &first;
 	struct wrk_run *run = s->gate;
+	struct batch batch;
 
 	if (!run || s->started > s->figures.overdue)
 		return;
 	s->gate = NULL;
-	run_queue(s, run, &end);
-	if (first)
-		wrk_executor_push(s->conf.executor, first, base_clock_us());
+	batch_init(&batch);
+	run_queue(s, run, &batch);
+	batch_push(s, &batch, base_clock_us());
 }
 
 void wrk_session_dispatch(struct wrk_session *s, uint32_t broker, const struct net_frame *frame)
 {
-	struct wrk_task *first = NULL, **end = &first;
 	uint64_t now_us = base_clock_us();
 	size_t offset = 0;
+	struct batch batch;
 
+	batch_init(&batch);
 	for (size_t i = 0; i < frame->head->n_items; i++) {
 		const Pirn__Item *item = frame->head->items[i];
 		struct net_payload payload = net_frame_payload(frame, item, &offset);
@@ -481,10 +541,9 @@ void wrk_session_dispatch(struct wrk_session *s, uint32_t broker, const struct n
 		else if (run && is_alone(run) && s->started > s->figures.overdue)
 			s->gate = run;
 		else if (run)
-			run_queue(s, run, &end);
+			run_queue(s, run, &batch);
 	}
-	if (first)
-		wrk_executor_push(s->conf.executor, first, now_us);
+	batch_push(s, &batch, now_us);
 }
 
 void wrk_session_forget(struct wrk_session *s, uint32_t broker, uint32_t epoch)
@@ -496,7 +555,8 @@ void wrk_session_forget(struct wrk_session *s, uint32_t broker, uint32_t epoch)
 		if (run->broker != broker || run->broker_epoch != epoch)
 			continue;
 		atomic_store(&run->cancelled, true);
-		(void)wrk_session_withdraw(s, run, 502, PIRN__REASON__CANCELLED);
+		if (!wrk_session_withdraw(s, run, 502, PIRN__REASON__CANCELLED))
+			wrk_session_stop(s, run);
 	}
 }
 

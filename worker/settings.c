@@ -34,6 +34,14 @@ static const struct base_conf_row rows[] = {
 		"how long runs that do not end at their deadline may hold all that a service may run at once, or all threads, until the worker ends to be replaced; 0: for ever"),
 	ROW("max-memory", BASE_CONF_BYTES, max_memory, "0", 0, 0,
 		"resident memory from which the worker drains and starts itself anew; 0: four fifths of its cgroup's bound, if that has one"),
+	ROW("http-allow", BASE_CONF_STR, http_allow, NULL, 0, 0,
+		"hosts whose HTTP endpoints may be called though their addresses are not public, comma-separated: app, app:3000, *.internal, 10.0.0.0/8"),
+	ROW("http-public", BASE_CONF_BOOL, http_public, "yes", 0, 0,
+		"whether HTTP endpoints at public addresses may be called without being in http-allow"),
+	ROW("http-connect", BASE_CONF_MS, http_connect_ms, "5s", 10, 3600000,
+		"how long a connection to an HTTP endpoint may take to come about"),
+	ROW("http-ca", BASE_CONF_STR, http_ca, NULL, 0, 0,
+		"file of the certificates (PEM) by which HTTPS endpoints are trusted; default: the system's"),
 	{ 0 },
 };
 

@@ -7,9 +7,10 @@
 #include "base/conf.h"
 
 struct wrk_settings {
-	char *brokers, *redis, *services, *carry, *name;
-	uint32_t threads, max_threads, drain_ms, stuck_ms;
+	char *brokers, *redis, *services, *carry, *name, *http_allow, *http_ca;
+	uint32_t threads, max_threads, drain_ms, stuck_ms, http_connect_ms;
 	uint64_t max_response, max_memory;
+	bool http_public;
 };
 
 extern const struct base_conf_program wrk_settings_program;

@@ -34,6 +34,7 @@ struct worker {
 	struct store_redis *redis;
 	struct wrk_state *state;
 	struct wrk_executor *executor;
+	struct wrk_http *http;
 	struct wrk_session *session;
 	struct wrk_loader *loader;
 	struct wrk_beat *beat;
@@ -136,7 +137,7 @@ static void bound_threads(struct worker *w)
 	uint64_t n = 2;
 
 	for (struct wrk_service *s = wrk_session_services(w->session); s; s = s->hh.next)
-		n += s->manifest->concurrency;
+		n += s->endpoint ? 0 : s->manifest->concurrency;
 	if (n > w->settings->max_threads) {
 		if (wrk_loader_left(w->loader) == 0 && !w->few_said)
 			base_log(BASE_WARN, "threads_few", LOG_U64("wanted", n),
@@ -307,7 +308,7 @@ static void on_ready(void *arg)
 static const Pirn__Beat *on_beat(void *arg)
 {
 	struct worker *w = arg;
-	struct wrk_sources sources = { w->session, w->executor, w->state, w->redis };
+	struct wrk_sources sources = { w->session, w->executor, w->state, w->redis, w->http };
 
 	if (!w->draining)
 		look_at_memory(w);
@@ -413,11 +414,31 @@ static enum base_err make_executor(struct worker *w)
 	return err;
 }
 
+static enum base_err make_http(struct worker *w)
+{
+	struct wrk_http_conf conf = {
+		.allow = w->settings->http_allow,
+		.named_only = !w->settings->http_public,
+		.ca = w->settings->http_ca,
+		.connect_ms = w->settings->http_connect_ms,
+		.max_response = w->settings->max_response,
+		.wake = wake,
+		.arg = w,
+	};
+	char why[256];
+	enum base_err err = wrk_http_new(&conf, &w->http, why, sizeof why);
+
+	if (err)
+		base_log(BASE_ERROR, "http_allow_wrong", LOG_STR("why", why));
+	return err;
+}
+
 static enum base_err make_session(struct worker *w)
 {
 	struct wrk_session_conf conf = {
 		.loop = w->loop,
 		.executor = w->executor,
+		.carrier = wrk_http_carrier(w->http),
 		.brokers = w->settings->brokers,
 		.name = w->settings->name,
 		.run = run_service,
@@ -441,6 +462,7 @@ static enum base_err make_loader(struct worker *w)
 		.loop = w->loop,
 		.executor = w->executor,
 		.session = w->session,
+		.http = w->http,
 		.folder = w->settings->services,
 		.carry = w->settings->carry,
 		.max_response = w->settings->max_response,
@@ -460,6 +482,8 @@ static enum base_err make(struct worker *w)
 		err = make_redis(w);
 	if (!err)
 		err = make_executor(w);
+	if (!err)
+		err = make_http(w);
 	if (!err)
 		err = make_session(w);
 	if (!err)
@@ -488,6 +512,7 @@ static void close_handles(struct worker *w)
 static void unmake(struct worker *w)
 {
 	wrk_executor_free(&w->executor);
+	wrk_http_free(&w->http);
 	wrk_loader_free(&w->loader);
 	wrk_session_free(&w->session);
 	store_redis_free(&w->redis);

@@ -46,6 +46,25 @@ static void test_the_manifest_is_one(void **state)
 	}
 }
 
+static void test_an_endpoint_is_one(void **state)
+{
+	struct base_manifest *m = NULL;
+	struct base_buf text;
+	char why[WRK_YAML_WHY] = "";
+
+	(void)state;
+	base_buf_init(&text);
+	cli_template_endpoint("my-hook", "https://app:3000/hook?a=1,2&b=*", &text);
+	assert_int_equal(wrk_yaml_read("service.yaml", (const char *)text.data, text.size, &m, why,
+				 sizeof why),
+		BASE_OK);
+	assert_string_equal(m->service, "my-hook");
+	assert_string_equal(m->handler, "https://app:3000/hook?a=1,2&b=*");
+	assert_int_equal(m->n_routes, 2);
+	base_manifest_free(&m);
+	base_buf_fini(&text);
+}
+
 static void test_the_handler_has_a_name_of_its_own(void **state)
 {
 	struct base_buf text;
@@ -130,6 +149,7 @@ int main(void)
 {
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test(test_the_manifest_is_one),
+		cmocka_unit_test(test_an_endpoint_is_one),
 		cmocka_unit_test(test_the_handler_has_a_name_of_its_own),
 		cmocka_unit_test(test_words_are_split_at_blanks),
 		cmocka_unit_test(test_width_counts_characters),
