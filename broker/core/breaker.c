@@ -250,9 +250,9 @@ void brk_breaker_noted(
 void brk_breaker_force(
 	struct brk_core *core, struct brk_service *service, enum base_breaker_force to)
 {
-	if (machine(service)->force == to)
-		return;
 	force(core, service, to);
+	/* Also when nothing changes here: others may have it otherwise, and this broker not have read so yet.
+	 * Then what they noted before would come and win. */
 	note_force(core, service);
 }
 

@@ -831,8 +831,9 @@ static void forced_by_a_question(void **state)
 	event(k, 2);
 	tiny_pass(k->t, 120000);
 	assert_int_equal(rig_figures(&k->rig).dispatched, 0);
-	asked_get(k, set_query("hello", PIRN__BREAKER_FORCE__FORCED_OPEN)); /* it is so already */
-	assert_int_equal(rig_acts(&k->rig, BRK_KEEP_SERVICE), 0);
+	asked_get(k, set_query("hello", PIRN__BREAKER_FORCE__FORCED_OPEN)); /* it is so already, here */
+	assert_int_equal(logged(k, "breaker_forced"), 0);
+	assert_int_equal(rig_acts(&k->rig, BRK_KEEP_SERVICE), 1);
 	answer = asked_get(k, set_query("hello", PIRN__BREAKER_FORCE__FORCED_CLOSED));
 	assert_int_equal(rig_count(&k->rig, PIRN__KIND__DISPATCH), 1); /* the event */
 	for (uint32_t i = 10; i < 40; i++)
@@ -1072,6 +1073,20 @@ static void what_is_forced_elsewhere_is_forced_here(void **state)
 	read_entry(k, "hello", 1, forced(PIRN__BREAKER_FORCE__FORCED_CLOSED, now + 100000));
 	asked_get(k, set_query("hello", PIRN__BREAKER_FORCE__FORCED_OPEN));
 	assert_int_equal(hello(k)->entry.breaker->force_ms, now + 100001);
+	asked_free(k);
+}
+
+/* It was told before it had read the registry, and as it seemed to it nothing was new. */
+static void a_word_that_changes_nothing_here_is_the_last_one(void **state)
+{
+	struct asked *k = bench(MANY);
+
+	(void)state;
+	asked_get(k, set_query("hello", PIRN__BREAKER_FORCE__AUTO));
+	assert_int_equal(rig_acts(&k->rig, BRK_KEEP_SERVICE), 1);
+	assert_true(hello(k)->entry.breaker->has_force_ms);
+	read_entry(k, "hello", 1, forced(PIRN__BREAKER_FORCE__FORCED_OPEN, tiny_ms(k->t) - 1000));
+	assert_int_equal(breaker(k)->force, BASE_BREAKER_AUTO);
 	asked_free(k);
 }
 
@@ -1326,6 +1341,7 @@ int main(void)
 		cmocka_unit_test(anothers_opening_is_adopted),
 		cmocka_unit_test(what_is_over_or_cannot_be_is_not_adopted),
 		cmocka_unit_test(what_is_forced_elsewhere_is_forced_here),
+		cmocka_unit_test(a_word_that_changes_nothing_here_is_the_last_one),
 		cmocka_unit_test(a_broker_that_starts_later_knows),
 		cmocka_unit_test(notes_are_merged_alike),
 		cmocka_unit_test(settings_of_the_manifest),
