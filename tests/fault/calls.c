@@ -13,10 +13,11 @@
 #define IN_FLIGHT 512
 #define WAIT_MS   60000 /* how long the sender waits */
 #define TURN_MS   2
+#define STALL_MS  50 /* a turn that takes longer had no processor; nor had those who were to answer */
 
 struct slot {
 	CURL *curl;
-	uint64_t sent_ms;
+	uint64_t sent_ms, stalled_ms; /* stalled_ms: as it was when this was sent */
 	bool busy;
 };
 
@@ -28,6 +29,7 @@ struct calls {
 	struct slot slots[IN_FLIGHT];
 	unsigned serial, under_way;
 	uint64_t next_due;
+	uint64_t stalled_ms; /* so far, in all */
 	struct calls_counts counts; /* the thread's */
 	atomic_uint_fast64_t ok;
 	atomic_bool ends;
@@ -55,6 +57,7 @@ static void send_one(struct calls *c, struct slot *s, uint64_t now)
 		get ? "/hello" : "/v1/invoke/echo");
 	s->busy = true;
 	s->sent_ms = now;
+	s->stalled_ms = c->stalled_ms;
 	curl_easy_reset(s->curl);
 	curl_easy_setopt(s->curl, CURLOPT_URL, url);
 	curl_easy_setopt(s->curl, CURLOPT_PRIVATE, s);
@@ -73,11 +76,11 @@ static void send_one(struct calls *c, struct slot *s, uint64_t now)
 	c->under_way++;
 }
 
-static void count(struct calls *c, CURLcode code, long status, uint64_t took)
+static void count(struct calls *c, CURLcode code, long status, uint64_t took, uint64_t stalled)
 {
 	if (took > c->counts.worst_ms)
 		c->counts.worst_ms = took;
-	c->counts.late += took > c->conf.timeout_ms + c->conf.margin_ms;
+	c->counts.late += took > c->conf.timeout_ms + c->conf.margin_ms + stalled;
 	if (code != CURLE_OK)
 		c->counts.none++;
 	else if (status / 100 == 2)
@@ -106,7 +109,7 @@ static void collect(struct calls *c)
 		curl_easy_getinfo(curl, CURLINFO_PRIVATE, (char **)&s);
 		curl_easy_getinfo(curl, CURLINFO_RESPONSE_CODE, &status);
 		curl_multi_remove_handle(c->multi, curl);
-		count(c, code, status, harness_now_ms() - s->sent_ms);
+		count(c, code, status, harness_now_ms() - s->sent_ms, c->stalled_ms - s->stalled_ms);
 		s->busy = false;
 		c->under_way--;
 	}
@@ -134,19 +137,28 @@ static void send_due(struct calls *c, uint64_t now)
 	}
 }
 
+static void turn(struct calls *c)
+{
+	uint64_t begun = harness_now_ms(), took;
+	int running;
+
+	if (!c->ends)
+		send_due(c, begun);
+	curl_multi_perform(c->multi, &running);
+	curl_multi_poll(c->multi, NULL, 0, TURN_MS, NULL);
+	took = harness_now_ms() - begun;
+	if (took > STALL_MS)
+		c->stalled_ms += took;
+	collect(c);
+}
+
 static void *run(void *arg)
 {
 	struct calls *c = arg;
-	int running;
 
 	c->next_due = harness_now_ms();
-	while (!c->ends || c->under_way > 0) {
-		if (!c->ends)
-			send_due(c, harness_now_ms());
-		curl_multi_perform(c->multi, &running);
-		collect(c);
-		curl_multi_poll(c->multi, NULL, 0, TURN_MS, NULL);
-	}
+	while (!c->ends || c->under_way > 0)
+		turn(c);
 	return NULL;
 }
 

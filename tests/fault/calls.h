@@ -12,7 +12,7 @@ struct calls_conf {
 	void *arg;
 	unsigned per_second;
 	unsigned timeout_ms; /* Pirn-Timeout */
-	unsigned margin_ms;  /* an answer that comes so long after it is late */
+	unsigned margin_ms;  /* an answer that comes so long after it is late, the machine's own stalls left out */
 };
 
 struct calls_counts {

@@ -32,6 +32,7 @@
 struct link {
 	int fd; /* -1: to be made again at due */
 	bool is_worker, greeted, welcome, calls;
+	bool forgotten; /* its call, by a broker that took it for dead */
 	uint8_t boot[16];
 	uint64_t due;              /* without a connection: to make one; else: to beat */
 	uint32_t generation, runs; /* calls that were sent; runs that were done */
@@ -70,8 +71,8 @@ static void fall(struct swarm *s, struct link *l, uint64_t now)
 	l->fd = -1;
 	l->due = now + AGAIN_MS;
 	s->welcome -= l->welcome;
-	s->cut_off += l->calls;
-	l->welcome = l->calls = l->greeted = false;
+	s->cut_off += l->calls || l->forgotten;
+	l->welcome = l->calls = l->greeted = l->forgotten = false;
 	l->n_in = l->n_head = 0;
 }
 
@@ -183,6 +184,30 @@ static void grant(struct swarm *s, struct link *l)
 	send_message(s, l, &head, NULL, "");
 }
 
+static void send_call(struct swarm *s, struct link *l)
+{
+	static char name[] = SWARM_SERVICE;
+	Pirn__Head head = PIRN__HEAD__INIT;
+	Pirn__Item item = PIRN__ITEM__INIT;
+	Pirn__Item *items[] = { &item };
+
+	l->calls = true;
+	s->called += !l->forgotten;
+	l->forgotten = false;
+	item.has_slot = item.has_generation = item.has_left_ms = item.has_data_size = true;
+	item.slot = 1;
+	item.generation = ++l->generation;
+	item.has_id = true;
+	item.id = (ProtobufCBinaryData){ sizeof l->boot, l->boot };
+	item.service = name;
+	item.left_ms = CALL_MS;
+	item.data_size = 4;
+	head.kind = PIRN__KIND__SUBMIT;
+	head.n_items = 1;
+	head.items = items;
+	send_message(s, l, &head, NULL, "call");
+}
+
 static void on_welcome(struct swarm *s, struct link *l, const uint8_t *body, size_t size)
 {
 	Pirn__Welcome *welcome = pirn__welcome__unpack(NULL, size, body);
@@ -201,6 +226,8 @@ static void on_welcome(struct swarm *s, struct link *l, const uint8_t *body, siz
 	pirn__welcome__free_unpacked(welcome, NULL);
 	if (l->welcome && l->is_worker)
 		grant(s, l);
+	if (l->welcome && l->forgotten)
+		send_call(s, l);
 }
 
 static void do_run(struct swarm *s, struct link *l, const Pirn__Item *dispatched)
@@ -237,6 +264,15 @@ static void on_item(struct swarm *s, struct link *l, uint32_t kind, const Pirn__
 		s->failed++;
 }
 
+/* We were silent for too long, as on a machine that is too slow for so many. What was asked is asked anew. */
+static void resync(struct swarm *s, struct link *l)
+{
+	s->welcome -= l->welcome;
+	l->forgotten = l->forgotten || l->calls;
+	l->welcome = l->calls = false;
+	say_hello(s, l);
+}
+
 static void on_message(struct swarm *s, struct link *l, const uint8_t *body, size_t size)
 {
 	Pirn__Head *head = pirn__head__unpack(NULL, l->n_head, l->head);
@@ -246,9 +282,7 @@ static void on_message(struct swarm *s, struct link *l, const uint8_t *body, siz
 	if (head->kind == PIRN__KIND__WELCOME) {
 		on_welcome(s, l, body, size);
 	} else if (head->kind == PIRN__KIND__RESYNC) {
-		s->welcome -= l->welcome;
-		l->welcome = false;
-		say_hello(s, l);
+		resync(s, l);
 	}
 	for (size_t i = 0; i < head->n_items && l->fd >= 0; i++)
 		on_item(s, l, head->kind, head->items[i]);
@@ -349,29 +383,6 @@ static void on_ready(struct swarm *s, struct link *l, uint32_t events)
 }
 
 /* ---- the thread ------------------------------------------------------------------------ */
-
-static void send_call(struct swarm *s, struct link *l)
-{
-	static char name[] = SWARM_SERVICE;
-	Pirn__Head head = PIRN__HEAD__INIT;
-	Pirn__Item item = PIRN__ITEM__INIT;
-	Pirn__Item *items[] = { &item };
-
-	l->calls = true;
-	s->called++;
-	item.has_slot = item.has_generation = item.has_left_ms = item.has_data_size = true;
-	item.slot = 1;
-	item.generation = ++l->generation;
-	item.has_id = true;
-	item.id = (ProtobufCBinaryData){ sizeof l->boot, l->boot };
-	item.service = name;
-	item.left_ms = CALL_MS;
-	item.data_size = 4;
-	head.kind = PIRN__KIND__SUBMIT;
-	head.n_items = 1;
-	head.items = items;
-	send_message(s, l, &head, NULL, "call");
-}
 
 static void tend(struct swarm *s, struct link *l, uint64_t now, bool cut, bool call)
 {
