@@ -83,7 +83,9 @@ int harness_finish(int failed)
 	if (failed)
 		harness_dump_logs();
 	harness_end_all();
-	if (directory[0]) {
+	if (directory[0] && failed && getenv("TEST_KEEP")) {
+		fprintf(stderr, "harness: all logs are in %s\n", directory);
+	} else if (directory[0]) {
 		(void)snprintf(command, sizeof command, "rm -rf '%s'", directory);
 		if (system(command) != 0)
 			fprintf(stderr, "harness: %s is left behind\n", directory);

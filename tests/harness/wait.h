@@ -27,7 +27,7 @@ uint64_t harness_wait_end(uint64_t timeout_ms);
 void harness_wait_pause(uint64_t end, const char *condition, const char *file, int line);
 
 /* main() of a test program: runs the group (cmocka), shows the ends of all children's logs when a test
- * failed, and removes this program's directory. */
+ * failed, and removes this program's directory (TEST_KEEP=1: not when a test failed). */
 #define harness_main(name, tests) harness_finish(cmocka_run_group_tests_name(name, tests, NULL, NULL))
 int harness_finish(int failed);
 
