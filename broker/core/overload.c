@@ -166,6 +166,33 @@ static uint64_t interval_ms(const struct brk_service *service)
 	return larger(service->overload.interval_ms, 2 * target_ms(service));
 }
 
+/* ---- workers -------------------------------------------------------------- */
+
+/* The first of them has most credit left. */
+static bool has_granted(const struct brk_service *service)
+{
+	for (size_t i = 0; i < service->n_ready; i++)
+		if (service->ready[i]->granted_peak > 0)
+			return true;
+	return false;
+}
+
+void brk_overload_refresh(struct brk_core *core, struct brk_service *service)
+{
+	struct brk_overload *o = &service->overload;
+	bool before = o->is_served;
+
+	o->is_served = has_granted(service);
+	if (o->is_served && !before)
+		o->served_ms = o->since_ms = core->now_ms;
+}
+
+/* Since when it waits for something that is there. */
+static uint64_t waits_since(const struct brk_call *call)
+{
+	return larger(call->queued_ms, call->service->overload.served_ms);
+}
+
 /* ---- coming and going ----------------------------------------------------- */
 
 /* The first that is given up if nothing else happens. NULL: nobody. */
@@ -200,7 +227,7 @@ static uint64_t due_of(const struct brk_core *core, const struct brk_service *se
 		due = smaller(due, o->until_ms);
 	else if (service->queue.oldest)
 		due = smaller(due, o->since_ms + interval_ms(service));
-	return call ? smaller(due, call->queued_ms + limit_ms(service)) : due;
+	return call ? smaller(due, waits_since(call) + limit_ms(service)) : due;
 }
 
 /* There is room: brk_service_new reserved it. */
@@ -233,7 +260,7 @@ void brk_overload_left(struct brk_core *core, struct brk_call *call, bool runs)
 {
 	struct brk_service *service = call->service;
 	struct brk_overload *o = &service->overload;
-	uint64_t waited_ms = core->now_ms - call->queued_ms;
+	uint64_t waited_ms = core->now_ms - waits_since(call);
 
 	o->waiting_bytes -= brk_call_size(call);
 	if (!runs)
@@ -270,7 +297,7 @@ static bool give_up_late(struct brk_core *core, struct brk_service *service)
 	struct brk_call *call;
 
 	while ((call = first_to_go(core, service)) &&
-		call->queued_ms + limit_ms(service) / (BRK_FAULTY(core, SHED_EARLY) ? 2 : 1) <=
+		waits_since(call) + limit_ms(service) / (BRK_FAULTY(core, SHED_EARLY) ? 2 : 1) <=
 			core->now_ms) {
 		if (BRK_FAULTY(core, SHED_NOBODY))
 			return true;
@@ -345,7 +372,7 @@ static void judge(const struct brk_core *core, struct brk_service *service, uint
 {
 	struct brk_overload *o = &service->overload;
 
-	if (service->n_ready == 0 || late_ms > interval_ms(service)) {
+	if (!o->is_served || late_ms > interval_ms(service)) {
 		stop(core, service);
 	} else if (!o->is_on) {
 		if (!service->queue.oldest || core->now_ms < o->since_ms + interval_ms(service))

@@ -37,7 +37,9 @@
  * that drains, or lost with it). They were let in before, are no more than the workers'
  * places, and go first in both modes; queue.age counts from their return. Nor does anybody
  * wait for too long while no worker is there, or when this process itself did not run: both
- * say nothing of the load, and the interval begins anew.
+ * say nothing of the load, and the interval begins anew. (One that has just come and granted
+ * nothing yet is not there either. When the first has, the delay of all who wait begins: a
+ * restart of the only worker costs nobody's call.)
  *
  * Retry-After is a second, half of it more or less by chance, so that those who were refused
  * together do not come back together.
@@ -65,6 +67,8 @@ struct brk_overload {
 	uint64_t waiting_bytes;    /* of calls in the queue */
 	uint64_t open_event_bytes; /* of deliveries that have not ended */
 	uint64_t since_ms;         /* calls wait: since when none waited for less than target */
+	bool is_served;            /* a worker has granted something … */
+	uint64_t served_ms;        /* … and since when the service is: no delay is counted from before */
 	bool is_on;
 	uint32_t intervals;       /* is_on: that this balance lasts */
 	uint64_t until_ms;        /* is_on: when this interval's balance is drawn … */
@@ -80,6 +84,8 @@ struct brk_overload {
 void brk_overload_configure(
 	struct brk_core *core, struct brk_service *service, const Pirn__QueueConf *conf);
 void brk_overload_forget(struct brk_core *core, struct brk_service *service);
+/* After a change of the workers, or of what they granted. */
+void brk_overload_refresh(struct brk_core *core, struct brk_service *service);
 
 /* NONE, or why a call of that size may not wait. */
 uint32_t brk_overload_judge(

@@ -254,6 +254,7 @@ void brk_link_refresh(struct brk_core *core, struct brk_link *link)
 	brk_drought_look(core, service);
 	service->told_some = true;
 	service->entry.workers = (uint32_t)service->n_ready + service->n_out;
+	brk_overload_refresh(core, service);
 	brk_service_touch(core, service);
 	if (service->n_ready == 0)
 		brk_hope_begin(core, service);
@@ -287,9 +288,13 @@ void brk_link_use(struct brk_core *core, struct brk_link *link)
 
 void brk_link_grant(struct brk_core *core, struct brk_link *link, uint64_t granted)
 {
+	bool first = link->granted_peak == 0 && granted > 0;
+
 	link->granted = granted;
 	if (granted > link->granted_peak)
 		link->granted_peak = granted;
 	brk_link_recount(link);
+	if (first)
+		brk_overload_refresh(core, link->service);
 	brk_service_touch(core, link->service);
 }

@@ -330,8 +330,10 @@ static void note_credits(struct sim_conn *conn, const struct sim_message *m)
 	for (size_t i = 0; i < m->n_credits; i++) {
 		int service = sim_service(m->credits[i].service);
 
-		if (service >= 0 && conn->carries[service])
-			conn->shadow.credit[service].granted = m->credits[i].pb.granted;
+		if (service < 0 || !conn->carries[service])
+			continue;
+		conn->shadow.credit[service].granted = m->credits[i].pb.granted;
+		conn->shadow.credit[service].ever |= m->credits[i].pb.granted > 0;
 	}
 }
 

@@ -282,12 +282,13 @@ static struct queue look(const struct sim_mirror *mirror, int service)
 	return q;
 }
 
+/* One that has granted nothing yet has only just come. */
 static bool has_workers(const struct sim *sim, const struct sim_broker *broker, int service)
 {
 	for (const struct sim_conn *c = sim->conns; c; c = c->next)
 		if (c->broker == broker && c->role == SIM_WORKER && c->member.role &&
 			!c->shadow.handed_back && c->carries[service] &&
-			c->shadow.out[service].until_ms == 0)
+			c->shadow.credit[service].ever && c->shadow.out[service].until_ms == 0)
 			return true;
 	return false;
 }
@@ -324,8 +325,10 @@ static void check_service(struct sim *sim, struct sim_broker *broker, int servic
 	struct mirror_flow *f = flow_of(broker, service);
 	const Pirn__Manifest *m = &sim->manifests[service];
 	struct queue q = look(broker->mirror, service);
-	bool workers;
+	bool workers = has_workers(sim, broker, service);
+	bool had = f->workers;
 
+	f->workers = workers;
 	note_interval(sim, f, service);
 	SIM_CHECK(sim, !f->came || m->queue_items == 0 || q.n <= m->queue_items,
 		"%u calls wait for %s, which takes %u", q.n, m->service, m->queue_items);
@@ -339,10 +342,9 @@ static void check_service(struct sim *sim, struct sim_broker *broker, int servic
 		return;
 	}
 	look_since(sim, f, service);
-	workers = has_workers(sim, broker, service);
 	for (struct mirror_call *c = broker->mirror->calls; c; c = c->hh.next)
 		if (c->service == service && c->state == MIRROR_WAITS)
-			check_wait(sim, broker, c, &q, workers);
+			check_wait(sim, broker, c, &q, workers && had);
 }
 
 void mirror_flow_after(struct sim *sim, struct sim_broker *broker)

@@ -98,6 +98,7 @@ struct mirror_flow {
 	uint64_t interval_now, interval_before, interval_ms;
 	bool surely_on;
 	bool came; /* by this input, and waits */
+	bool workers; /* has some, as of the last input */
 };
 
 enum sim_input {

@@ -125,6 +125,7 @@ struct sim_shadow {
 	bool asked;   /* our DRAIN was sent and not answered yet */
 	struct {
 		uint64_t granted, used;
+		bool ever; /* some was granted */
 	} credit[SIM_SERVICES];
 };
 

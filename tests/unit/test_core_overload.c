@@ -338,7 +338,8 @@ static void test_what_came_back_is_kept(void **state)
 		rig_submit(&r, CLIENT, i, "hello", 0);
 		runs[i] = rig_one(&r, PIRN__KIND__DISPATCH)->item;
 	}
-	rig_worker(&r, B, "hello", 0);
+	rig_worker(&r, B, "hello", 1);
+	rig_credit(&r, B, "hello", 0);
 	for (uint32_t i = 3; i < 6; i++)
 		rig_submit(&r, CLIENT, i, "hello", 0);
 	pass(&r, 50);
@@ -370,6 +371,29 @@ static void test_no_worker_is_no_overload(void **state)
 	assert_int_equal(rig_figures(&r).waiting, 4);
 	rig_worker(&r, B, "hello", 4);
 	assert_int_equal(rig_count(&r, PIRN__KIND__DISPATCH), 4);
+	rig_free(&r);
+}
+
+/* One that has come, and has granted nothing yet, is no worker either; and when it has, nobody has waited for it
+ * for too long already: those it has no place for have as long as if they had just come. */
+static void test_a_worker_that_has_just_come(void **state)
+{
+	struct rig r = new_rig(NULL, 2);
+
+	(void)state;
+	run_once(&r, 99, 1000);
+	for (uint32_t i = 0; i < 7; i++)
+		rig_submit(&r, CLIENT, i, "hello", 0);
+	rig_send(&r, A, PIRN__KIND__DRAIN);
+	pass(&r, 199); /* an interval, and all but the end of another one */
+	rig_worker(&r, B, "hello", 0);
+	pass(&r, 2000);
+	assert_int_equal(rig_figures(&r).waiting, 6);
+	rig_credit(&r, B, "hello", 2);
+	assert_int_equal(rig_count(&r, PIRN__KIND__DISPATCH), 2);
+	pass(&r, 99);
+	assert_int_equal(rig_count(&r, PIRN__KIND__REPLY), 0);
+	assert_false(overload(&r)->is_on);
 	rig_free(&r);
 }
 
@@ -980,6 +1004,7 @@ int main(void)
 		cmocka_unit_test(test_manifest_says_the_limits),
 		cmocka_unit_test(test_what_came_back_is_kept),
 		cmocka_unit_test(test_no_worker_is_no_overload),
+		cmocka_unit_test(test_a_worker_that_has_just_come),
 		cmocka_unit_test(test_a_late_tick_is_no_overload),
 		cmocka_unit_test(test_who_was_the_newest_for_long),
 		cmocka_unit_test(test_it_ends),
