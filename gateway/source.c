@@ -225,8 +225,8 @@ static void new_source(
 	s->packed_size = size;
 	s->seen = true;
 	s->conf = pirn__source__unpack(NULL, size, packed);
-	(void)stpncpy(s->service, service, sizeof s->service - 1);
-	(void)stpncpy(s->key, key, sizeof s->key - 1);
+	memcpy(s->service, service, strnlen(service, sizeof s->service - 1));
+	memcpy(s->key, key, strnlen(key, sizeof s->key - 1));
 	HASH_ADD_STR(all->sources, key, s);
 	if (!s->conf || !s->hh.tbl)
 		base_no_memory("a source");

@@ -40,10 +40,10 @@ static void lay_service(const char *dir, const char *so, size_t i)
 	char path[PATH_MAX], command[2 * PATH_MAX];
 	FILE *file;
 
-	snprintf(command, sizeof command, "mkdir '%s/%s' && cp -L '%s' '%s/%s/'", dir,
+	snprintf(command, sizeof command, "mkdir '%.2000s/%s' && cp -L '%.2000s' '%.2000s/%s/'", dir,
 		services[i].name, so, dir, services[i].name);
 	assert_int_equal(system(command), 0);
-	snprintf(path, sizeof path, "%s/%s/service.yaml", dir, services[i].name);
+	snprintf(path, sizeof path, "%.2000s/%s/service.yaml", dir, services[i].name);
 	file = fopen(path, "w");
 	assert_non_null(file);
 	assert_true(fprintf(file,

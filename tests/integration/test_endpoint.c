@@ -157,7 +157,7 @@ static void expect_header(const struct harness_answer *a, const char *name, cons
 	const char *is = harness_answer_header(a, name);
 
 	if (!value ? is != NULL : !is || strcmp(is, value) != 0)
-		fail_msg("%s is %s and not %s", name, is, value);
+		fail_msg("%s is %s and not %s", name, is ? is : "missing", value ? value : "missing");
 }
 
 /* Its id. */
