@@ -78,6 +78,8 @@ static enum base_err find_zone(struct gw_timers *t, const char *name, const stru
 	HASH_FIND_STR(t->zones, name, z);
 	if (!z) {
 		err = base_zone_load(name, &loaded);
+		if (err == BASE_NOMEM)
+			base_no_memory("a time zone"); /* it would be a fault for good */
 		if (err)
 			return err;
 		z = calloc(1, sizeof *z);

@@ -5,6 +5,7 @@
 #include <stdint.h>
 #include <string.h>
 
+#include "base/cron.h"
 #include "base/text.h"
 #include "worker/yaml.h"
 
@@ -18,6 +19,27 @@ static void check_pairs(const struct base_manifest_pairs *pairs)
 			pairs->items[i].value);
 		assert(base_text_is_utf8(pairs->items[i].value, strlen(pairs->items[i].value)));
 	}
+}
+
+/* The next slot can be reckoned, and the data is JSON in one line. */
+static void check_timer(const struct base_manifest_timer *t)
+{
+	struct base_cron cron = base_cron_every(t->every_ms / 1000);
+	char why[WRK_YAML_WHY];
+
+	assert(base_manifest_is_service(t->name) && !t->cron == (t->every_ms > 0));
+	assert(t->cron || (t->every_ms % 1000 == 0 && !t->zone));
+	if (t->cron) {
+		bool is_cron = base_cron_parse(t->cron, &cron, why, sizeof why);
+
+		assert(is_cron);
+		(void)is_cron;
+	}
+	assert(base_cron_next(&cron, NULL, 1800000000) > 1800000000);
+	if (!t->data)
+		return;
+	assert(strlen(t->data) <= BASE_MANIFEST_DATA_MAX && !strchr(t->data, '\n'));
+	assert(base_text_is_utf8(t->data, strlen(t->data)));
 }
 
 static void check_manifest(const struct base_manifest *m)
@@ -41,6 +63,9 @@ static void check_manifest(const struct base_manifest *m)
 		assert(!strchr(s->url, '@') && base_manifest_url_check(s->url, NULL, 0) == BASE_OK);
 		assert(s->keys ? s->ops.n > 0 && s->ops.n <= BASE_MANIFEST_OPS_MAX : s->ops.n == 0);
 	}
+	assert(m->n_timers <= BASE_MANIFEST_TIMERS_MAX);
+	for (size_t i = 0; i < m->n_timers; i++)
+		check_timer(&m->timers[i]);
 	check_pairs(&m->env);
 	check_pairs(&m->secrets);
 }

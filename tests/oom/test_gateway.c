@@ -553,6 +553,97 @@ static void routes_path(void)
 	teardown(NULL);
 }
 
+/* ---- timers ----------------------------------------------------------------------------------- */
+
+#define NOW 1900000000500u /* half a second after a slot of ten seconds */
+
+static void serve_timers(void)
+{
+	static Pirn__Timer timers[3], *list[3];
+	Pirn__Registry registry = PIRN__REGISTRY__INIT;
+	Pirn__Manifest manifest = PIRN__MANIFEST__INIT;
+	Pirn__Entry entry = PIRN__ENTRY__INIT, *entries[] = { &entry };
+
+	for (size_t i = 0; i < 3; i++) {
+		static const char *const names[] = { "often", "seldom", "never" };
+
+		pirn__timer__init(list[i] = &timers[i]);
+		timers[i].name = (char *)(uintptr_t)names[i];
+	}
+	timers[0].has_every_ms = timers[0].has_data = timers[0].has_overlap = true;
+	timers[0].every_ms = 10000;
+	timers[0].overlap = true;
+	timers[0].data = (ProtobufCBinaryData){ 7, (uint8_t *)(uintptr_t) "{\"a\":1}" };
+	timers[1].cron = (char *)(uintptr_t) "0 3 * * mon";
+	timers[1].zone = (char *)(uintptr_t) "Europe/Berlin";
+	timers[2].cron = (char *)(uintptr_t) "0 3 * *";
+	manifest.service = (char *)(uintptr_t) "users";
+	manifest.n_timers = 3;
+	manifest.timers = list;
+	entry.manifest = &manifest;
+	registry.n_entries = 1;
+	registry.entries = entries;
+	registry.has_events = registry.events = true;
+	OOM(gw_serve_registry(&gw, &registry));
+}
+
+static void turn_until_called(size_t n_calls)
+{
+	uint64_t failed = gw_timers_figures(gw.timers)->failed;
+
+	armed = true;
+	until(gw.loop, NULL,
+		engine.n_calls >= n_calls || gw_timers_figures(gw.timers)->failed > failed);
+	armed = false;
+	if (engine.n_calls < n_calls)
+		engine.now_ms += GW_PLAN_AGAIN_MS; /* it is tried again, with memory */
+	until(gw.loop, NULL, engine.n_calls >= n_calls);
+}
+
+/* All that can be served are, or the gateway ends; a slot's event is whole, or is made again. */
+static void timers_path(void)
+{
+	const struct gw_timer_figures *figures;
+	struct client_reply r = { .status = 202 };
+	struct client c;
+
+	setup(NULL);
+	engine.now_ms = NOW;
+	serve_timers();
+	figures = gw_timers_figures(gw.timers);
+	assert_true(figures->served == 2 && figures->refused == 1);
+	turn_until_called(2);
+	for (size_t i = 0; i < 2; i++)
+		REPLY_TO(engine.calls[i].fn, engine.calls[i].arg, &r);
+	engine.now_ms = NOW + 9500;
+	turn_until_called(3);
+	assert_string_equal(last()->request.timer, "often");
+	assert_string_equal(last()->data, "{\"a\":1}");
+	assert_int_equal(last()->http->n_headers, 7);
+	REPLY_TO(last()->fn, last()->arg, &r);
+	engine.now_ms = NOW + 9500;
+	assert_false(say(gw.admin, "GET /v1/timers HTTP/1.1\r\n" HOST "\r\n", &c));
+	if (response_status(&c) == 200 && response_whole(&c, false))
+		assert_non_null(strstr(response_body(&c), "\"every_ms\":10000"));
+	else if (response_status(&c))
+		assert_int_equal(response_status(&c), 503);
+	else
+		assert_true(c.closed);
+	client_close(&c);
+	if (say(gw.admin,
+		    "POST /v1/timers/users/seldom/fire HTTP/1.1\r\n" HOST
+		    "Content-Length: 0\r\n\r\n",
+		    &c)) {
+		assert_null(last()->request.timer);
+		assert_string_equal(last()->data, "null");
+		REPLY_TO(last()->fn, last()->arg,
+			&(struct client_reply){ .reason = PIRN__REASON__QUEUE_FULL, .status = 429 });
+		await(&c);
+	}
+	see_end(&c, SLOTS - 1);
+	teardown(NULL);
+}
+
 /* ---- pieces ------------------------------------------------------------------------------------ */
 
 static void json_path(void)
@@ -667,6 +758,7 @@ SWEEP("gateway: breakers and services", surveys_path, 0)
 SWEEP("gateway: metrics", metrics_path, 0)
 SWEEP("gateway: dead letters", letters_path, 0)
 SWEEP("gateway: many services", routes_path, OOM_MAY_ABORT)
+SWEEP("gateway: timers", timers_path, OOM_MAY_ABORT)
 SWEEP("gateway: JSON", json_path, 0)
 SWEEP("gateway: CloudEvents", cloudevents_path, 0)
 
@@ -679,6 +771,7 @@ int main(void)
 		cmocka_unit_test(test_metrics_path),
 		cmocka_unit_test(test_letters_path),
 		cmocka_unit_test(test_routes_path),
+		cmocka_unit_test(test_timers_path),
 		cmocka_unit_test(test_json_path),
 		cmocka_unit_test(test_cloudevents_path),
 	};
