@@ -29,9 +29,9 @@ struct wrk_runner {
 	sem_t wake;
 	atomic_bool posted; /* with wake: sanitizers do not know sem_clockwait */
 	bool woken, idle;
-	bool runs;                         /* a task, */
-	uint64_t since_us;                 /* by the time that the loop told last */
+	bool runs;                         /* a task */
 	atomic_bool blocks;                /* it said so, or was found asleep in a long run */
+	atomic_bool seen;                  /* by a look, since it began to run or to go on */
 	struct wrk_runner *next;           /* among the idle, or the ended */
 	struct wrk_runner *before, *after; /* among all */
 };
@@ -51,7 +51,6 @@ struct wrk_executor {
 	uint32_t max_threads;
 	uint32_t n_threads, n_waiting;
 	uint64_t started, spawned;
-	uint64_t now_us;                   /* as the loop told last */
 	uint64_t look_us, started_at_look; /* when the last look was, and what `started` was then */
 	uint32_t stuck_looks, asleep_looks; /* in a row */
 	bool stopping;
@@ -198,10 +197,10 @@ static bool thread_sleep(struct wrk_executor *e, struct wrk_runner *t)
 	return false;
 }
 
-static void run_begin(struct wrk_executor *e, struct wrk_runner *t)
+static void run_begin(struct wrk_runner *t)
 {
 	t->runs = true;
-	t->since_us = e->now_us;
+	atomic_store_explicit(&t->seen, false, memory_order_relaxed);
 }
 
 static void run_end(struct wrk_executor *e, struct wrk_runner *t)
@@ -218,7 +217,7 @@ static void thread_work(struct wrk_executor *e, struct wrk_runner *by, void *loc
 	bool owes = false;
 
 	while (t) {
-		run_begin(e, by);
+		run_begin(by);
 		pthread_mutex_unlock(&e->lock);
 		if (owes)
 			e->conf.wake(e->conf.arg);
@@ -414,7 +413,6 @@ void wrk_executor_push(struct wrk_executor *e, struct wrk_task *first, uint64_t 
 	struct wrk_runner *ended;
 
 	pthread_mutex_lock(&e->lock);
-	e->now_us = now_us;
 	for (struct wrk_task *next; first; first = next) {
 		next = first->next;
 		queue_append(e, first, now_us);
@@ -488,15 +486,27 @@ static uint32_t almost_late_us(const struct wrk_executor *e)
 	return e->conf.late_us - e->conf.late_us / 4;
 }
 
+/* Whether to ask for the thread's state: it was in this run already at the look before. */
+static bool is_long(struct wrk_runner *t, bool *again)
+{
+	if (!t->runs || atomic_load_explicit(&t->blocks, memory_order_relaxed))
+		return false;
+	if (atomic_exchange_explicit(&t->seen, true, memory_order_relaxed))
+		return true;
+	*again = true;
+	return false;
+}
+
 /* Threads that sleep in a run for long are reckoned among those that said so, until the run ends: whatever came
- * behind would otherwise wait for them. A few are asked; if they all sleep, so do the others. Lock held. */
-static void find_sleepers(struct wrk_executor *e, uint64_t now_us)
+ * behind would otherwise wait for them. A few are asked; if they all sleep, so do the others. Returns whether the
+ * next look may find more. Lock held. */
+static bool find_sleepers(struct wrk_executor *e)
 {
 	unsigned asked = 0, awake = 0;
+	bool again = false;
 
 	for (struct wrk_runner *t = e->all; t && e->n_active > awake; t = t->after) {
-		if (!t->runs || atomic_load_explicit(&t->blocks, memory_order_relaxed) ||
-			now_us < t->since_us + almost_late_us(e))
+		if (!is_long(t, &again))
 			continue;
 		if (asked++ >= LOOKS_AT && awake > 0)
 			break;
@@ -505,6 +515,7 @@ static void find_sleepers(struct wrk_executor *e, uint64_t now_us)
 		else if (!atomic_exchange(&t->blocks, true))
 			atomic_fetch_sub(&e->n_active, 1);
 	}
+	return again;
 }
 
 /* How many threads more the queue needs. Lock held. */
@@ -552,15 +563,14 @@ bool wrk_executor_watch(struct wrk_executor *e, uint64_t now_us)
 {
 	struct wrk_runner *ended;
 	uint32_t wanted = 0;
-	bool waits, looks;
+	bool waits, looks, again = false;
 
 	pthread_mutex_lock(&e->lock);
-	e->now_us = now_us;
 	looks = now_us >= e->look_us + almost_late_us(e);
 	waits = e->first != NULL;
 	if (looks) {
 		e->look_us = now_us;
-		find_sleepers(e, now_us);
+		again = find_sleepers(e);
 		wanted = waits ? look(e, now_us) : 0;
 		if (wanted == 0 && is_forsaken(e))
 			wanted = 1;
@@ -570,7 +580,7 @@ bool wrk_executor_watch(struct wrk_executor *e, uint64_t now_us)
 	ended = ended_take(e);
 	unlock_and_wake(e);
 	threads_reap(ended);
-	return tick(e, waits, looks);
+	return tick(e, waits || again, looks);
 }
 
 void wrk_executor_figures(struct wrk_executor *e, struct wrk_executor_figures *out)
@@ -614,6 +624,7 @@ void wrk_executor_unblock(struct wrk_executor *e)
 
 void wrk_executor_resume(struct wrk_executor *e, struct wrk_runner *t)
 {
+	atomic_store_explicit(&t->seen, false, memory_order_relaxed);
 	if (!atomic_exchange(&t->blocks, false))
 		return;
 	atomic_store(&e->stirred, true);

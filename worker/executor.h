@@ -16,8 +16,8 @@
  *   - a batch that arrives while a thread is active wakes nobody: that thread
  *     takes the tasks one after another;
  *   - a thread that is about to block, and says so, lets another go on at once;
- *   - one that sleeps in a run for late_us without a word (the kernel knows) is found
- *     out by a look, and is reckoned among those that said so until that run ends: what
+ *   - one that sleeps without a word (the kernel knows) in a run that the look before saw
+ *     already is found out, and is reckoned among those that said so until that run ends: what
  *     comes behind a slow service's runs is not held up by them;
  *   - when the queue's head has waited for late_us and no task was taken since
  *     the last look, the active threads are stuck. If they all sleep, one thread more
