@@ -162,6 +162,7 @@ static void submit(struct gw_feed_item *item)
 		request.key = item->key;
 		request.key_size = sizeof item->key;
 		request.hash = no_hash;
+		request.key_ttl_ms = f->gw->event_dedupe_ms;
 	}
 	err = client_engine_call(f->gw->engine, &request, on_reply, item, &item->handle);
 	item->calls = !err;

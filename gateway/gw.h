@@ -46,7 +46,7 @@ struct gw {
 	struct base_ulid_maker ulids;
 	struct base_arena arena; /* while one reply is turned into an answer */
 	struct base_arena reading; /* while CloudEvents are read */
-	uint32_t event_dedupe_ms;  /* how long their source and id are known */
+	uint32_t event_dedupe_ms;  /* how long their source and id are known, and a stream's entry */
 	const char *name;
 	uint8_t boot[BASE_ULID_SIZE];
 	uint64_t max_response;

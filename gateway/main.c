@@ -62,7 +62,7 @@ static const struct base_conf_row rows[] = {
 	{ "max-connections", BASE_CONF_U32, offsetof(struct settings, max_connections), "16384", 1, 1000000, NULL, "users' connections at once, then idle and slow ones make room; fewer when the limit of open files says so" },
 	{ "max-held", BASE_CONF_BYTES, offsetof(struct settings, max_held), "768m", 1024 * 1024, 0, NULL, "what users' connections, bodies and answers may hold in memory together; then idle and slow ones make room" },
 	{ "max-calls", BASE_CONF_U32, offsetof(struct settings, max_calls), "65536", 1, 10000000, NULL, "calls under way at once" },
-	{ "event-dedupe", BASE_CONF_MS, offsetof(struct settings, event_dedupe_ms), "10m", 1000, 86400000, NULL, "how long a CloudEvent is known by its source and id; what comes again meanwhile is not sent on" },
+	{ "event-dedupe", BASE_CONF_MS, offsetof(struct settings, event_dedupe_ms), "10m", 1000, 86400000, NULL, "how long a CloudEvent is known by its source and id, and the entry of a stream; what comes again meanwhile is not sent on" },
 	{ "head-timeout", BASE_CONF_MS, offsetof(struct settings, head_timeout_ms), "10s", 10, 3600000, NULL, "how long a request's head may take to arrive" },
 	{ "body-timeout", BASE_CONF_MS, offsetof(struct settings, body_timeout_ms), "30s", 10, 3600000, NULL, "how long a request's body may take to arrive" },
 	{ "idle-timeout", BASE_CONF_MS, offsetof(struct settings, idle_timeout_ms), "60s", 10, 86400000, NULL, "how long a connection may be idle, or a response unread" },

@@ -36,8 +36,6 @@
 #define ACK_MOST   128u
 #define BLOCK_MS   "2000"
 #define READ_MS    10000u            /* of a command on the reading connection: BLOCK is in it */
-#define FRESH_MS   (5u * 60 * 1000)  /* an entry is not submitted later than this after it was read: half of
-                                      * the shortest time that a key is remembered */
 #define REAP_MS    (10u * 60 * 1000) /* between two looks for consumers of gateways that are gone */
 #define GONE_MS    (60u * 60 * 1000) /* a consumer so idle is one */
 #define CONSUMER   "pirn:"           /* and the gateway's name and boot id */
@@ -279,7 +277,8 @@ static enum base_err put(struct gw_stream *st, const char *id, uint64_t ms)
 	struct gw_feed_put item = { .name = id,
 		.id = event,
 		.key = key,
-		.fresh_until = base_clock_ms() + FRESH_MS,
+		/* Half of the time that a key is remembered. */
+		.fresh_until = base_clock_ms() + s->gw->event_dedupe_ms / 2,
 		.meta = &st->meta,
 		.data = &st->data };
 
