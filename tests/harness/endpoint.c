@@ -211,6 +211,7 @@ static bool answer_hold(struct visit *v)
 		pthread_mutex_lock(&e->lock);
 	}
 	e->holding--;
+	here = here && !e->ending; /* one that dies says nothing any more */
 	pthread_mutex_unlock(&e->lock);
 	return here && say_text(v, "HTTP/1.1 200 OK\r\nContent-Length: 4\r\n\r\nheld");
 }
