@@ -704,6 +704,9 @@ enum base_err base_manifest_check(
 		return blame(key, "service", why, why_room, "is missing");
 	if (!m->handler)
 		return blame(key, "handler", why, why_room, "is missing");
+	if (strncmp(m->service, BASE_MANIFEST_RESERVED, strlen(BASE_MANIFEST_RESERVED)) == 0)
+		return blame(key, "service", why, why_room,
+			"names that begin with " BASE_MANIFEST_RESERVED " are Pirn's own");
 	if (base_manifest_is_url(m->handler) && m->env.n > 0)
 		return blame(key, "env", why, why_room,
 			"is for native services: an HTTP endpoint has an environment of its own");

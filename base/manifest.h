@@ -21,6 +21,7 @@
 #include "base/err.h"
 
 #define BASE_MANIFEST_NAME_MAX   63  /* longest service name: [a-z][a-z0-9-]{0,62} */
+#define BASE_MANIFEST_RESERVED "pirn-" /* no user's service is called so */
 #define BASE_MANIFEST_PATH_MAX   512 /* longest route path */
 #define BASE_MANIFEST_PARAMS_MAX 16  /* parameters of one path */
 #define BASE_MANIFEST_ROUTES_MAX 256 /* routes of one service */

@@ -137,6 +137,14 @@ static bool serve_resource(const struct gw_resource *resources, struct gw *gw, s
 	return true;
 }
 
+/* What pirn-callback is given it signs: that is for brokers only. */
+static bool is_reserved(struct gw_slice name)
+{
+	size_t size = strlen(BASE_MANIFEST_RESERVED);
+
+	return name.size >= size && memcmp(name.data, BASE_MANIFEST_RESERVED, size) == 0;
+}
+
 /* /v1/invoke/{service} */
 static bool serve_invoke(struct gw *gw, struct gw_request *r)
 {
@@ -148,7 +156,7 @@ static bool serve_invoke(struct gw *gw, struct gw_request *r)
 		return false;
 	if (refuse_method(r, GW_ALLOW(POST)))
 		return true;
-	s = gw_routes_service(gw->routes, t->segments[2]);
+	s = is_reserved(t->segments[2]) ? NULL : gw_routes_service(gw->routes, t->segments[2]);
 	if (s)
 		gw_invoke_head(gw, r, s, NULL);
 	else

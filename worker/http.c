@@ -384,31 +384,51 @@ static bool start_thread(struct wrk_http *h)
 	return ok;
 }
 
-/* Once; from whichever thread loads the first endpoint. */
-static enum base_err start_all(struct wrk_http *h)
+/* With the first run: who has none pays for nothing. */
+static bool start_all(struct wrk_http *h)
 {
 	if (h->started)
-		return BASE_OK;
+		return true;
 	raise_limit();
 	if (curl_global_init(CURL_GLOBAL_DEFAULT) != CURLE_OK || uv_loop_init(&h->loop) != 0)
-		return BASE_NOMEM;
+		return false;
 	base_heap_init(&h->deadlines);
 	init_handles(h);
 	h->started = set_up_multi(h) && wrk_resolver_new(&h->loop, &h->resolver) == BASE_OK &&
 		     start_thread(h);
-	if (!h->started) {
+	if (!h->started)
 		close_all(h);
-		return BASE_NOMEM;
-	}
-	return BASE_OK;
+	return h->started;
 }
 
 /* ---- the loop's side --------------------------------------------------------------------------- */
+
+/* There is no thread, for want of memory say. The next run tries once more. */
+static void refuse_all(struct wrk_http *h, struct wrk_task *first)
+{
+	struct wrk_task *last = first;
+
+	for (struct wrk_task *t = first; t; t = t->next) {
+		struct wrk_run *run = (struct wrk_run *)t;
+
+		wrk_call_answer_reason(run, 503, PIRN__REASON__OVERLOADED);
+		run->retry_after_ms = 1000;
+		last = t;
+	}
+	*(h->done ? &h->done_last->next : &h->done) = first;
+	h->done_last = last;
+	h->conf.wake(h->conf.arg);
+}
 
 static void push(void *arg, struct wrk_task *first)
 {
 	struct wrk_http *h = arg;
 	struct wrk_task *next;
+
+	if (!start_all(h)) {
+		refuse_all(h, first);
+		return;
+	}
 
 	pthread_mutex_lock(&h->lock);
 	for (; first; first = next) {
@@ -443,6 +463,8 @@ static void stop(void *arg, struct wrk_run *run)
 {
 	struct wrk_http *h = arg;
 
+	if (!h->started)
+		return;
 	atomic_store(&run->stopped, true);
 	atomic_store(&h->stopping, true);
 	uv_async_send(&h->wake);
@@ -492,15 +514,13 @@ enum base_err wrk_http_new(
 void wrk_http_free(struct wrk_http **hp)
 {
 	struct wrk_http *h = *hp;
-	bool started;
 
 	if (!h)
 		return;
 	pthread_mutex_lock(&h->lock);
 	h->ending = true;
-	started = h->started;
 	pthread_mutex_unlock(&h->lock);
-	if (started) {
+	if (h->started) {
 		uv_async_send(&h->wake);
 		pthread_join(h->thread, NULL);
 	}
@@ -536,12 +556,7 @@ static enum base_err open_endpoint(
 			e->target.host);
 		return BASE_DENIED;
 	}
-	pthread_mutex_lock(&h->lock);
-	err = start_all(h);
-	pthread_mutex_unlock(&h->lock);
-	if (err)
-		(void)snprintf(why, room, "%s", base_err_text(err));
-	return err;
+	return BASE_OK;
 }
 
 enum base_err wrk_endpoint_new(struct wrk_http *h, const struct base_manifest *manifest,
@@ -563,12 +578,37 @@ enum base_err wrk_endpoint_new(struct wrk_http *h, const struct base_manifest *m
 	return err;
 }
 
+enum base_err wrk_endpoint_of_callbacks(
+	const char *secret, struct wrk_endpoint **out, char *why, size_t why_room)
+{
+	struct wrk_endpoint *e = calloc(1, sizeof *e);
+	struct wrk_signer *signer = calloc(1, sizeof *signer);
+	enum base_err err = BASE_NOMEM;
+
+	if (!e || !signer)
+		(void)snprintf(why, why_room, "%s", base_err_text(err));
+	else
+		err = wrk_signer_parse(secret, signer, why, why_room);
+	if (err) {
+		free(e);
+		free(signer);
+		return err;
+	}
+	e->service = WRK_CALLBACKS;
+	e->signer = signer;
+	*out = e;
+	return BASE_OK;
+}
+
 void wrk_endpoint_free(struct wrk_endpoint **ep)
 {
 	struct wrk_endpoint *e = *ep;
 
 	if (!e)
 		return;
+	if (e->signer)
+		wrk_signer_fini(e->signer);
+	free(e->signer);
 	wrk_target_fini(&e->target);
 	free(e);
 	*ep = NULL;

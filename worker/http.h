@@ -19,6 +19,11 @@
  * end, a body over the bound. When its time is over, or nobody wants it any more, the
  * exchange ends at once and its connection is closed.
  *
+ * Callbacks are the reserved service pirn-callback (WRK_CALLBACKS), which every worker has
+ * unless it is told otherwise: each of its events names its own endpoint, in the header
+ * Pirn-Callback-Url, and goes there as it is, signed (worker/http_sign.h). Brokers make them of
+ * the outcomes of events that were sent with a callback.
+ *
  * libcurl sends a request once more by itself when a connection that was kept proves
  * dead before anything came back. For an event, and for a call that may be repeated, that is
  * welcome; any other call then fails, because the endpoint may have done its work.
@@ -47,7 +52,7 @@ struct wrk_http_conf {
 	void *arg;
 };
 
-/* The thread starts with the first endpoint. CONFIG: why says what is wrong with allow. */
+/* The thread starts with the first run. CONFIG: why says what is wrong with allow. */
 BASE_MUSTUSE enum base_err wrk_http_new(
 	const struct wrk_http_conf *conf, struct wrk_http **out, char *why, size_t why_room);
 /* Stops what runs, and ends the thread. The runs are the caller's; takes NULL. */
@@ -55,10 +60,14 @@ void wrk_http_free(struct wrk_http **h);
 
 const struct wrk_carrier *wrk_http_carrier(struct wrk_http *h);
 
-/* Where a service's runs go: the manifest's handler. May block, from any thread. DENIED: it names an
+/* Where a service's runs go: the manifest's handler. From any thread. DENIED: it names an
  * address that may not be called; INVALID: it is no URL; why says so. The manifest is borrowed. */
 BASE_MUSTUSE enum base_err wrk_endpoint_new(struct wrk_http *h, const struct base_manifest *manifest,
 	struct wrk_endpoint **out, char *why, size_t why_room);
+/* The one of callbacks. CONFIG: secret is none; why says so. */
+#define WRK_CALLBACKS "pirn-callback"
+BASE_MUSTUSE enum base_err wrk_endpoint_of_callbacks(
+	const char *secret, struct wrk_endpoint **out, char *why, size_t why_room);
 void wrk_endpoint_free(struct wrk_endpoint **e); /* nothing of it runs; takes NULL */
 
 struct wrk_http_figures {

@@ -1,6 +1,7 @@
 #include "worker/http_parts.h"
 
 #include <arpa/inet.h>
+#include <inttypes.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -174,6 +175,7 @@ void wrk_call_close(struct wrk_call *call)
 {
 	wrk_resolver_forget(&call->lookup);
 	base_arena_reset(&call->arena);
+	wrk_target_fini(&call->own);
 	call->run = NULL;
 	call->target = NULL;
 }
@@ -212,10 +214,75 @@ static bool set_request(struct wrk_call *call)
 	       SET(CURLOPT_CONNECTTIMEOUT_MS, connect_ms(call));
 }
 
+/* ---- callbacks ---------------------------------------------------------------------------- */
+
+/* An event that cannot be delivered, ever: its sender's mistake. */
+static bool refuse_callback(struct wrk_call *call, const char *why)
+{
+	struct wrk_run *run = call->run;
+
+	(void)snprintf(run->why, sizeof run->why, "the callback's URL: %s", why);
+	wrk_call_answer_reason(run, 400, PIRN__REASON__NONE);
+	return false;
+}
+
+static enum base_err sign(struct wrk_call *call, const struct wrk_signer *signer)
+{
+	uint64_t now_s = base_clock_unix_ms() / 1000;
+	char id[BASE_ULID_TEXT + 1], at[24], signature[WRK_SIGN_TEXT];
+	const struct wrk_run *run = call->run;
+	enum base_err err;
+
+	base_ulid_print(run->id, id);
+	(void)snprintf(at, sizeof at, "%" PRIu64, now_s);
+	wrk_sign(signer, id, now_s, run->in.data + run->meta_size, run->data_size, signature);
+	err = wrk_http_request_add(&call->arena, &call->request, "webhook-id", id);
+	if (!err)
+		err = wrk_http_request_add(&call->arena, &call->request, "webhook-timestamp", at);
+	if (!err && signature[0])
+		err = wrk_http_request_add(
+			&call->arena, &call->request, "webhook-signature", signature);
+	return err;
+}
+
+/* The same target in all attempts, the same id, another time and so another signature. */
+static bool open_callback(struct wrk_call *call, const struct wrk_signer *signer)
+{
+	char why[128] = "is missing";
+	enum base_err err = BASE_INVALID;
+
+	if (call->request.callback)
+		err = wrk_target_parse(call->request.callback, &call->own, why, sizeof why);
+	if (err == BASE_INVALID)
+		return refuse_callback(call, why);
+	call->target = &call->own;
+	call->request.target = call->own.path ? call->own.path : "/";
+	if (!err)
+		err = sign(call, signer);
+	if (!err)
+		return true;
+	wrk_call_fail(call, WRK_HTTP_NOMEM, NULL);
+	return false;
+}
+
+/* ---- its beginning -------------------------------------------------------------------------- */
+
+static bool make_request(struct wrk_call *call)
+{
+	const struct wrk_endpoint *endpoint = call->run->endpoint;
+	enum base_err err = wrk_http_request_make(&call->arena, call->run, endpoint->service,
+		endpoint->target.path, &call->request);
+
+	if (err == BASE_PROTOCOL)
+		wrk_call_answer_reason(call->run, 400, PIRN__REASON__MALFORMED);
+	else if (err)
+		wrk_call_fail(call, WRK_HTTP_NOMEM, NULL);
+	return !err && (!endpoint->signer || open_callback(call, endpoint->signer));
+}
+
 bool wrk_call_open(struct wrk_call *call, struct wrk_run *run)
 {
 	const struct wrk_endpoint *endpoint = run->endpoint;
-	enum base_err err;
 
 	call->run = run;
 	call->target = &endpoint->target;
@@ -228,14 +295,11 @@ bool wrk_call_open(struct wrk_call *call, struct wrk_run *run)
 	call->error[0] = call->denied[0] = '\0';
 	call->start_us = base_clock_us();
 	wrk_response_open(&call->res, &call->arena, run, call->http->conf.max_response);
-	err = wrk_http_request_make(
-		&call->arena, run, endpoint->service, call->target->path, &call->request);
-	if (err == BASE_PROTOCOL)
-		wrk_call_answer_reason(run, 400, PIRN__REASON__MALFORMED);
-	else if (err || !set_request(call))
-		wrk_call_fail(call, WRK_HTTP_NOMEM, NULL);
-	else
+	if (!make_request(call))
+		return false;
+	if (set_request(call))
 		return true;
+	wrk_call_fail(call, WRK_HTTP_NOMEM, NULL);
 	return false;
 }
 

@@ -15,6 +15,7 @@
 #include "worker/http.h"
 #include "worker/http_request.h"
 #include "worker/http_resolve.h"
+#include "worker/http_sign.h"
 #include "worker/http_target.h"
 #include "worker/request.h"
 
@@ -45,6 +46,7 @@ enum wrk_call_stage { WRK_CALL_RESOLVES, WRK_CALL_CONNECTS, WRK_CALL_WAITS, WRK_
 struct wrk_endpoint {
 	const char *service;
 	struct wrk_target target;
+	struct wrk_signer *signer; /* of callbacks: each run has a target of its own; NULL: it is not they */
 	/* The thread's: it was told that exchanges come to nothing, and when that may be told next. */
 	bool failing;
 	uint64_t tell_us;
@@ -56,6 +58,7 @@ struct wrk_call {
 	struct wrk_http *http;
 	struct wrk_run *run;
 	const struct wrk_target *target;
+	struct wrk_target own; /* a callback's */
 	struct wrk_lookup lookup;
 	struct base_heap_node due;
 	CURL *easy;
@@ -89,8 +92,9 @@ struct wrk_http {
 	/* Guarded by the lock. */
 	struct wrk_task *inbox, *inbox_last;
 	struct wrk_task *done, *done_last;
-	bool started, ending;
+	bool ending;
 	/* Not guarded. */
+	bool started; /* the loop's: there is a thread */
 	atomic_bool stopping; /* some run is to be stopped */
 	atomic_uint_least64_t connects, denied;
 	atomic_uint connections, running;

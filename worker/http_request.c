@@ -271,3 +271,16 @@ enum base_err wrk_http_request_make(struct base_arena *arena, const struct wrk_r
 		.callback = callback ? text(&callback->value) : NULL };
 	return out->target ? m.err : BASE_NOMEM;
 }
+
+enum base_err wrk_http_request_add(struct base_arena *arena, struct wrk_http_request *request,
+	const char *name, const char *value)
+{
+	struct maker m = { .arena = arena, .first = request->headers };
+
+	m.end = &m.first;
+	while (*m.end)
+		m.end = &(*m.end)->next;
+	add(&m, name, value);
+	request->headers = m.first;
+	return m.err;
+}

@@ -32,4 +32,8 @@ BASE_MUSTUSE enum base_err wrk_http_request_make(struct base_arena *arena,
 	const struct wrk_run *run, const char *service, const char *path,
 	struct wrk_http_request *out);
 
+/* One header more. NOMEM. */
+BASE_MUSTUSE enum base_err wrk_http_request_add(struct base_arena *arena,
+	struct wrk_http_request *request, const char *name, const char *value);
+
 #endif

@@ -8,6 +8,7 @@
 #include <string.h>
 #include <unistd.h>
 
+#include "base/version.h"
 #include "worker/yaml.h"
 
 #define MANIFEST "service.yaml"
@@ -270,18 +271,33 @@ static enum base_err read_into(struct wrk_service *s, char *why, size_t why_room
 	return err;
 }
 
+static struct wrk_service *service_new(const char *folder)
+{
+	struct wrk_service *s = calloc(1, sizeof *s);
+
+	if (!s)
+		return NULL;
+	base_arena_init(&s->arena, 1024, (size_t)1 << 20);
+	s->held_end = &s->held;
+	s->folder = strdup(folder);
+	if (!s->folder)
+		wrk_service_free(&s);
+	return s;
+}
+
+static void share_out(struct wrk_service *s)
+{
+	s->slots = s->manifest->concurrency;
+	wrk_credit_init(&s->credit, s->slots);
+}
+
 enum base_err wrk_service_read(
 	const char *folder, struct wrk_service **out, char *why, size_t why_room)
 {
-	struct wrk_service *s = calloc(1, sizeof *s);
+	struct wrk_service *s = service_new(folder);
 	enum base_err err = BASE_NOMEM;
 
-	if (s) {
-		base_arena_init(&s->arena, 1024, (size_t)1 << 20);
-		s->held_end = &s->held;
-		s->folder = strdup(folder);
-	}
-	if (!s || !s->folder)
+	if (!s)
 		snprintf(why, why_room, "%s: out of memory", folder);
 	else
 		err = read_into(s, why, why_room);
@@ -289,8 +305,47 @@ enum base_err wrk_service_read(
 		wrk_service_free(&s);
 		return err;
 	}
-	s->slots = s->manifest->concurrency;
-	wrk_credit_init(&s->credit, s->slots);
+	share_out(s);
+	*out = s;
+	return BASE_OK;
+}
+
+/* Receivers are strangers to one another: that many of them fail says nothing of the next one, so no
+ * breaker opens. */
+static struct base_manifest *callbacks_manifest(void)
+{
+	struct base_manifest *m = base_manifest_new();
+
+	if (!m)
+		return NULL;
+	m->service = strdup(WRK_CALLBACKS);
+	m->handler = strdup("the outcomes of events, to those who asked for them");
+	m->timeout_ms = 30000;
+	m->concurrency = 64;
+	m->retry.age_ms = 24 * 3600000u;
+	m->breaker.calls = m->breaker.consecutive = 1000000;
+	m->breaker.failure_percent = m->breaker.slow_percent = 100;
+	if (!m->service || !m->handler)
+		base_manifest_free(&m);
+	return m;
+}
+
+enum base_err wrk_service_of_callbacks(
+	const char *secret, struct wrk_service **out, char *why, size_t why_room)
+{
+	struct wrk_service *s = service_new("");
+	enum base_err err = BASE_NOMEM;
+
+	if (s && (s->manifest = callbacks_manifest()))
+		err = make_wire(s, PIRN_VERSION);
+	snprintf(why, why_room, "%s", base_err_text(err));
+	if (!err)
+		err = wrk_endpoint_of_callbacks(secret, &s->endpoint, why, why_room);
+	if (err) {
+		wrk_service_free(&s);
+		return err;
+	}
+	share_out(s);
 	*out = s;
 	return BASE_OK;
 }

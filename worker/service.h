@@ -57,6 +57,9 @@ BASE_MUSTUSE enum base_err wrk_service_read(
 /* Loads the code and runs init, or looks at the endpoint's URL; may block. http NULL: no endpoints here. */
 BASE_MUSTUSE enum base_err wrk_service_load(struct wrk_service *s, size_t max_response,
 	struct wrk_http *http, char *why, size_t why_room);
+/* The reserved service that delivers callbacks (worker/http.h), loaded. CONFIG: secret is none. */
+BASE_MUSTUSE enum base_err wrk_service_of_callbacks(
+	const char *secret, struct wrk_service **out, char *why, size_t why_room);
 void wrk_service_free(struct wrk_service **s);
 
 #endif

@@ -42,6 +42,12 @@ static const struct base_conf_row rows[] = {
 		"how long a connection to an HTTP endpoint may take to come about"),
 	ROW("http-ca", BASE_CONF_STR, http_ca, NULL, 0, 0,
 		"file of the certificates (PEM) by which HTTPS endpoints are trusted; default: the system's"),
+	ROW("callbacks", BASE_CONF_BOOL, callbacks, "yes", 0, 0,
+		"whether this worker delivers callbacks"),
+	ROW("callback-secret", BASE_CONF_STR, callback_secret, NULL, 0, 0,
+		"what callbacks are signed with (Standard Webhooks): whsec_ and base64 of 24 to 64 bytes; several with commas. Better in the environment or a file"),
+	ROW("callback-secret-file", BASE_CONF_STR, callback_secret_file, NULL, 0, 0,
+		"the file that holds it, one a line"),
 	{ 0 },
 };
 

@@ -7,10 +7,11 @@
 #include "base/conf.h"
 
 struct wrk_settings {
-	char *brokers, *redis, *services, *carry, *name, *http_allow, *http_ca;
+	char *brokers, *redis, *services, *carry, *name, *http_allow, *http_ca,
+		*callback_secret, *callback_secret_file;
 	uint32_t threads, max_threads, drain_ms, stuck_ms, http_connect_ms;
 	uint64_t max_response, max_memory;
-	bool http_public;
+	bool http_public, callbacks;
 };
 
 extern const struct base_conf_program wrk_settings_program;

@@ -1,5 +1,6 @@
 #include "worker/worker.h"
 
+#include <errno.h>
 #include <limits.h>
 #include <malloc.h>
 #include <stdio.h>
@@ -456,6 +457,48 @@ static enum base_err make_session(struct worker *w)
 	return wrk_session_new(&conf, &w->session);
 }
 
+/* At most so much of a file of secrets. */
+#define SECRET_MAX 4096
+
+static enum base_err read_secret(const struct wrk_settings *settings, char out[SECRET_MAX])
+{
+	const char *path = settings->callback_secret_file;
+	FILE *file;
+	size_t n;
+
+	snprintf(out, SECRET_MAX, "%s", settings->callback_secret ? settings->callback_secret : "");
+	if (!path || *out)
+		return BASE_OK;
+	file = fopen(path, "re");
+	if (!file)
+		return base_err_from_errno(errno);
+	n = fread(out, 1, SECRET_MAX - 1, file);
+	out[n] = '\0';
+	fclose(file);
+	return BASE_OK;
+}
+
+static enum base_err make_callbacks(struct worker *w)
+{
+	struct wrk_service *service = NULL;
+	char why[256], secret[SECRET_MAX];
+	enum base_err err;
+
+	if (!w->settings->callbacks)
+		return BASE_OK;
+	err = read_secret(w->settings, secret);
+	snprintf(why, sizeof why, "%s", base_err_text(err));
+	if (!err)
+		err = wrk_service_of_callbacks(secret, &service, why, sizeof why);
+	explicit_bzero(secret, sizeof secret);
+	if (!err)
+		err = wrk_session_add(w->session, &service);
+	if (err)
+		base_log(BASE_ERROR, "callbacks_wrong", LOG_STR("why", why));
+	wrk_service_free(&service);
+	return err == BASE_NOT_FOUND || err == BASE_DENIED ? BASE_CONFIG : err;
+}
+
 static enum base_err make_loader(struct worker *w)
 {
 	struct wrk_loader_conf conf = {
@@ -486,6 +529,8 @@ static enum base_err make(struct worker *w)
 		err = make_http(w);
 	if (!err)
 		err = make_session(w);
+	if (!err)
+		err = make_callbacks(w);
 	if (!err)
 		err = make_loader(w);
 	/* The last of all hooks: whoever hears of Redis's answers in this turn has done so. */

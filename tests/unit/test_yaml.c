@@ -363,6 +363,7 @@ static const struct {
 	{ "service: x\nhandler: http://x/\xc3\xbc\n", "2:10: handler: expected visible ASCII characters only, others as %XX (a name as xn--...), got \"http://x/\xc3\xbc\"" },
 	{ "service: x\nhandler: http://x/\nenv: { A: b }\n", "3:1: env: is for native services: an HTTP endpoint has an environment of its own" },
 	{ "service: x\nhandler: http://x/\nsecrets: { A: b }\n", "3:1: secrets: is for native services: an HTTP endpoint has secrets of its own" },
+	{ "service: pirn-callback\nhandler: x.so\n", "1:1: service: names that begin with pirn- are Pirn's own" },
 	{ MINIMAL "description: ''\n", "3:14: description: expected a text of 1 to 1024 bytes, got \"\"" },
 	{ MINIMAL "description: \"a\\0b\"\n", "3:14: description: expected a text without NUL, got \"a\\u0000b\"" },
 	{ MINIMAL "description: [a]\n", "3:14: description: expected a text of 1 to 1024 bytes, got a list" },
