@@ -123,8 +123,8 @@ ASK(STORE)
 
 ASK(SETTLE)
 {
-	return store_journal_settle(
-		r, &a->settle.turn, false, a->settle.entries, a->settle.n, bounds, on_settled, o);
+	return store_journal_settle(r, &a->settle.turn, a->settle.emits, a->settle.entries,
+		a->settle.n, bounds, on_settled, o);
 }
 
 ASK(RESULT)

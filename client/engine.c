@@ -304,6 +304,7 @@ static const struct {
 	[PIRN__REASON__SLOT] = { 409, "another slot of the timer is the last one" },
 	[PIRN__REASON__NO_SUBSCRIBER] = { 404, "no service subscribes to such events" },
 	[PIRN__REASON__EXPIRED] = { 504, "it was too old for another attempt" },
+	[PIRN__REASON__HOPS] = { 502, "it came through too many services" },
 };
 
 #define N_REASONS (sizeof reasons / sizeof reasons[0])

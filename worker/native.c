@@ -272,6 +272,7 @@ static void answer_reason(struct wrk_run *run, uint32_t status, uint32_t reason)
 {
 	base_buf_reset(&run->meta);
 	base_buf_reset(&run->body);
+	run->emit_size = 0;
 	run->status = status;
 	run->reason = reason;
 }
@@ -359,14 +360,18 @@ static void run_handler(struct wrk_native *n, struct wrk_thread *t, struct wrk_r
 
 	wrk_response_open(&t->res, &t->req.arena, run, n->max_response);
 	where = (struct wrk_where){ n, &t->req };
+	t->req.sends = run;
 	rc = n->service->handler(&t->req, &t->res);
 	where = (struct wrk_where){ 0 };
+	t->req.sends = NULL;
 	wrk_request_leave_breakers(&t->req);
 	if (t->req.failed)
 		t->res.fault = WRK_FAULT_NOMEM;
 	else if (rc != 0)
 		answer_error(&t->res, n, &t->req, rc);
 	fault = wrk_response_seal(&t->res, run);
+	if (fault == WRK_FAULT_NONE)
+		fault = wrk_emits_seal(run);
 	if (fault != WRK_FAULT_NONE)
 		answer_fault(run, n, fault);
 	else

@@ -24,6 +24,7 @@
 struct pirn_request {
 	struct base_arena arena;
 	const struct wrk_run *run;
+	struct wrk_run *sends; /* the same, for what it sends; NULL: not in the handler */
 	struct wrk_native *native;
 	const char *method, *target, *path;
 	Pirn__HttpRequest *http; /* NULL: did not come over HTTP */
@@ -73,6 +74,9 @@ void wrk_response_open(
 
 /* Writes status, headers and body into the run. Not NONE: the run's answer is not written. */
 enum wrk_fault wrk_response_seal(struct pirn_response *res, struct wrk_run *run);
+
+/* Puts what the run sends behind its body; a run that did not go well sends nothing. */
+enum wrk_fault wrk_emits_seal(struct wrk_run *run);
 
 /* The value of a header that was set, or NULL. */
 const char *wrk_response_header(const struct pirn_response *res, const char *name);

@@ -66,6 +66,8 @@ struct wrk_run {
 	bool recorded, diverged, doubted; /* as the RESULT's flags */
 	char why[WRK_RUN_WHY];            /* what people are told of a failure; "": what the answer says */
 	struct base_buf meta, body;
+	struct base_buf emits; /* a packed Emits: what the run sends */
+	uint32_t n_emits, emit_bytes, emit_size; /* size: of emits, once they stand behind the body */
 };
 
 #endif

@@ -31,6 +31,7 @@ static struct wrk_run *run_new(struct wrk_session *s)
 		base_buf_init(&run->in);
 		base_buf_init(&run->meta);
 		base_buf_init(&run->body);
+		base_buf_init(&run->emits);
 	}
 	return run;
 }
@@ -40,6 +41,7 @@ static void run_free(struct wrk_run *run)
 	base_buf_fini(&run->in);
 	base_buf_fini(&run->meta);
 	base_buf_fini(&run->body);
+	base_buf_fini(&run->emits);
 	free(run);
 }
 
@@ -58,6 +60,7 @@ static void run_give_back(struct wrk_session *s, struct wrk_run *run)
 	trim(&run->in);
 	trim(&run->meta);
 	trim(&run->body);
+	trim(&run->emits);
 	run->next = s->free_runs;
 	s->free_runs = run;
 	s->n_free_runs++;
@@ -140,6 +143,8 @@ static enum base_err send_answer(
 	item.reason = run->reason;
 	item.has_retry_after_ms = run->retry_after_ms > 0;
 	item.retry_after_ms = run->retry_after_ms;
+	item.has_emit_size = payload && run->emit_size > 0;
+	item.emit_size = item.has_emit_size ? run->emit_size : 0;
 	item.flags = flags_of(run);
 	item.has_flags = item.flags != 0;
 	if (wrk_failure_say(run, error))
@@ -276,6 +281,7 @@ static void run_answer_reason(struct wrk_run *run, uint32_t status, uint32_t rea
 {
 	base_buf_reset(&run->meta);
 	base_buf_reset(&run->body);
+	run->emit_size = 0;
 	run->status = status;
 	run->reason = reason;
 	run->retry_after_ms = 0;
@@ -410,6 +416,7 @@ static bool run_fill(struct wrk_run *run, const Pirn__Item *item, const struct n
 	run->held = run->late = run->recorded = run->diverged = run->doubted = false;
 	run->given_up = false;
 	atomic_store(&run->stateless_us, 0);
+	run->emit_size = 0;
 	atomic_store(&run->cancelled, false);
 	atomic_store(&run->stopped, false);
 	run->status = run->reason = run->retry_after_ms = run->took_us = 0;

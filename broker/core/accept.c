@@ -100,6 +100,17 @@ uint32_t brk_accept_judge_room(
 	return reason ? reason : brk_overload_judge_event(core, service, size);
 }
 
+/* The bounds of what comes from outside would let runs wait for one another: what ends makes room, and it
+ * cannot end before what it sends is taken. */
+uint32_t brk_accept_judge_sent(const struct brk_core *core, uint64_t size)
+{
+	if (core->deliveries.n_used >= core->deliveries.max_records)
+		return PIRN__REASON__QUEUE_FULL;
+	if (core->event_bytes + size > BRK_SENT_SHARE * core->conf.max_event_bytes)
+		return PIRN__REASON__OVERLOADED;
+	return PIRN__REASON__NONE;
+}
+
 static uint32_t judge(
 	const struct brk_core *core, const struct brk_service *service, const Pirn__Item *item)
 {
@@ -250,6 +261,7 @@ static void note(struct brk_core *core, struct brk_delivery *delivery, const Pir
 {
 	if (item->flags & PIRN__ITEM_FLAG__WANT_RESULT)
 		delivery->flags |= BRK_DELIVERY_KEEP_RESULT;
+	delivery->hops = (uint8_t)(item->hops < UINT8_MAX ? item->hops : UINT8_MAX);
 	if (item->has_trace) {
 		delivery->flags |= BRK_DELIVERY_TRACED;
 		memcpy(delivery->trace, item->trace.data, sizeof delivery->trace);

@@ -63,7 +63,8 @@ struct brk_ask {
 			size_t n;
 		} store;
 		struct {
-			struct store_turn turn; /* head NULL: nothing moves */
+			struct store_turn turn; /* head NULL: nothing moves, nothing is sent */
+			bool emits;             /* the entry has what runs send: OOM refuses it */
 			const struct store_ends *entries;
 			size_t n;
 		} settle;

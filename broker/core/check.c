@@ -7,6 +7,7 @@
 #include <string.h>
 #include <utlist.h>
 
+#include "broker/core/emit.h"
 #include "broker/core/parts.h"
 
 struct totals {
@@ -186,7 +187,8 @@ static void check_journals(const struct brk_core *core, struct totals *t)
 	assert(t->entries == core->entries.n_used && t->standing == 0);
 }
 
-static void check_stores(const struct brk_core *core)
+/* Deliveries that stores have under way. */
+static uint32_t check_stores(const struct brk_core *core)
 {
 	const struct brk_commit *commit;
 	uint32_t n = 0, open = 0;
@@ -213,15 +215,36 @@ static void check_stores(const struct brk_core *core)
 		open += commit->state >= BRK_COMMIT_ASKED;
 	}
 	assert(open == core->ledger.stores.n_open && open <= BRK_COMMITS);
-	assert(n >= core->n_events[BRK_DELIVERY_ARRIVING]);
+	return n;
 }
 
-static void check_settles(const struct brk_core *core)
+static uint32_t check_emits(const struct brk_end *end)
+{
+	uint32_t n = 0;
+
+	for (const struct brk_emits *one = end->emits; one; one = one->next) {
+		uint32_t sum = 0;
+
+		for (uint32_t i = 0; i < one->n; i++)
+			sum += one->events[i].n;
+		assert(sum == one->n_deliveries && sum > 0);
+		for (uint32_t i = 0; i < one->n_deliveries; i++)
+			assert(one->deliveries[i]->state == BRK_DELIVERY_ARRIVING &&
+				!one->deliveries[i]->entry);
+		n += sum;
+	}
+	return n;
+}
+
+/* And those that settles bring. */
+static uint32_t check_settles(const struct brk_core *core)
 {
 	const struct brk_commit *commit;
-	uint32_t n = 0, open = 0;
+	uint32_t n = 0, open = 0, emitted = 0;
 
 	DL_FOREACH (core->ledger.settles.list, commit) {
+		uint32_t bits = 0;
+
 		assert(commit->kind == BRK_ASK_SETTLE && commit->n > 0);
 		for (uint32_t i = 0; i < commit->n; i++) {
 			const struct brk_delivery *d = commit->ends[i].delivery;
@@ -229,12 +252,21 @@ static void check_settles(const struct brk_core *core)
 			assert(d->entry && d->state == (commit->ends[i].how == STORE_MOVED
 								       ? BRK_DELIVERY_MOVING
 								       : BRK_DELIVERY_ENDING));
+			bits += commit->ends[i].how == STORE_MOVED;
+			bits += check_emits(&commit->ends[i]);
+			emitted += check_emits(&commit->ends[i]);
 		}
+		assert(bits == commit->n_deliveries);
 		n += commit->n;
 		open += commit->state >= BRK_COMMIT_ASKED;
 	}
 	assert(open == core->ledger.settles.n_open && open <= BRK_COMMITS);
-	assert(n + core->ledger.n_homeless >= core->n_events[BRK_DELIVERY_ENDING]);
+	for (size_t i = 0; i < core->ledger.n_homeless; i++, n++)
+		emitted += check_emits(&core->ledger.homeless[i]);
+	for (size_t i = 0; i < core->ledger.n_held; i++, n++)
+		emitted += check_emits(&core->ledger.held[i]);
+	assert(n >= core->n_events[BRK_DELIVERY_ENDING]);
+	return emitted;
 }
 
 static void check_all_events(const struct brk_core *core, struct totals *t)
@@ -242,12 +274,11 @@ static void check_all_events(const struct brk_core *core, struct totals *t)
 	for (int state = BRK_DELIVERY_ARRIVING; state < BRK_DELIVERY_GONE; state++)
 		assert(t->events[state] == core->n_events[state]);
 	assert(t->deliveries == core->deliveries.n_used && t->deliveries == core->by_id.n);
-	assert(t->deliveries == 0 || t->deliveries <= core->conf.max_events);
+	assert(t->deliveries == 0 || t->deliveries <= core->deliveries.max_records);
 	assert(t->timers == core->timers.n && t->event_bytes == core->event_bytes);
 	assert(t->runs == core->n_runs && t->runs == t->events[BRK_DELIVERY_RUNNING]);
 	check_journals(core, t);
-	check_stores(core);
-	check_settles(core);
+	assert(check_stores(core) + check_settles(core) >= core->n_events[BRK_DELIVERY_ARRIVING]);
 }
 
 static void check_service(

@@ -57,6 +57,7 @@ void brk_ledger_fini(struct brk_core *core)
 	free(ledger->lists);
 	free(ledger->ends);
 	free(ledger->homeless);
+	free(ledger->held);
 }
 
 /* Its arrays are large: they are not cleared, n says what of them is there. */
@@ -83,6 +84,7 @@ static void commit_begin(struct brk_core *core, struct brk_commit *commit, enum 
 	commit->state = BRK_COMMIT_COLLECTING;
 	commit->n = commit->n_deliveries = 0;
 	commit->letters = 0;
+	commit->emits = false;
 	commit->ticket = 0;
 	commit->leave_at = core->now_ms + core->conf.settle_ms;
 	commit->decide_at = UINT64_MAX;
@@ -296,7 +298,7 @@ bool brk_ledger_pending(const struct brk_core *core)
 bool brk_ledger_is_empty(const struct brk_core *core)
 {
 	return !core->ledger.stores.list && !core->ledger.settles.list &&
-	       core->ledger.n_homeless == 0;
+	       core->ledger.n_homeless == 0 && core->ledger.n_held == 0;
 }
 
 struct store_turn brk_commit_turn(const struct brk_commit *commit)
@@ -344,7 +346,8 @@ void brk_commit_told(
 		brk_owner_fenced(core, asked, told->says);
 		return;
 	}
-	if (code == STORE_AWAY || code == STORE_OOM)
+	/* A settle that is refused for what runs send is told apart: settling.c. */
+	if (code == STORE_AWAY || (code == STORE_OOM && !commit->emits))
 		core->ledger.retry_at = core->now_ms + RETRY_MS;
 	if (told_nothing(core, commit, asked, code)) {
 		brk_recover(core);
@@ -370,6 +373,8 @@ uint64_t brk_ledger_due(const struct brk_core *core)
 	commit = may_send(core) ? next_unsent(core, &ledger->settles) : NULL;
 	if (commit && commit->leave_at < due)
 		due = commit->leave_at;
+	if (ledger->n_held > 0 && ledger->held_at < due)
+		due = ledger->held_at;
 	if (core->now_ms < ledger->retry_at && ledger->retry_at < due && !brk_ledger_is_empty(core))
 		due = ledger->retry_at;
 	return due;
@@ -407,4 +412,6 @@ void brk_ledger_tick(struct brk_core *core)
 	DL_FOREACH_SAFE (core->ledger.stores.list, commit, next)
 		if (commit->decide_at <= core->now_ms)
 			give_up(core, commit);
+	if (core->ledger.n_held > 0 && core->ledger.held_at <= core->now_ms)
+		brk_ledger_release(core);
 }

@@ -179,7 +179,7 @@ struct brk_figures {
 	uint64_t peers, clients, workers, services, waiting, running, waiting_bytes;
 	/* events */
 	uint64_t accepted, duplicates, events_unrouted, events_refused, events_done, events_dead, events_expired,
-		events_cancelled, events_retried, events_redelivered, events_diverged, adoptions,
+		events_cancelled, events_retried, events_redelivered, events_diverged, events_emitted, adoptions,
 		fenced, opened, settled, moved;
 	uint64_t events_ready, events_running, events_waiting, events_ending, events_bytes, entries;
 };

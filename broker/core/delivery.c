@@ -194,6 +194,7 @@ static void give_back(struct brk_core *core, struct brk_delivery *delivery)
 	core->event_bytes -= brk_delivery_size(delivery);
 	delivery->service->overload.open_event_bytes -= brk_delivery_size(delivery);
 	base_block_unref(&delivery->past);
+	base_block_unref(&delivery->callback);
 	base_slab_give(&core->deliveries, delivery->slot);
 }
 

@@ -33,6 +33,8 @@ struct brk_call;
 struct brk_entry;
 struct brk_service;
 
+#define BRK_CALLBACK_MAX 2048u /* bytes of a URL */
+
 #define BRK_DELIVERY_STATES(X) \
 	X(ARRIVING) /* its store was not answered */ \
 	X(READY)    /* waits for a worker */ \
@@ -107,6 +109,7 @@ struct brk_delivery {
 	struct brk_call *call;   /* RUNNING */
 	struct base_block
 		*past; /* packed: a JournalDelivery with nothing but its history; NULL: none */
+	struct base_block *callback; /* a URL and its NUL; NULL: none of its own */
 	uint64_t accepted_ms, not_before_ms, not_after_ms; /* Redis's time; 0: none */
 	uint64_t fence_ms;                      /* no run of it has a lease that ends later */
 	uint32_t slot;                          /* in the slab */
@@ -119,6 +122,7 @@ struct brk_delivery {
 	uint8_t flags;
 	uint8_t id[16];
 	uint8_t trace[25];
+	uint8_t hops; /* through how many runs it came */
 };
 
 /* Deliveries of one service in one state, in the order they came to it. */

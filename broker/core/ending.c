@@ -4,6 +4,7 @@
 #include <string.h>
 
 #include "base/backoff.h"
+#include "broker/core/emit.h"
 #include "broker/core/pack.h"
 #include "broker/core/parts.h"
 
@@ -47,12 +48,6 @@ static void note_attempt(struct brk_core *core, struct brk_delivery *delivery, u
 /* ---- what follows --------------------------------------------------------- */
 
 static const struct brk_payload no_payload;
-
-static void drop_blocks(struct brk_end *end)
-{
-	base_block_unref(&end->letter);
-	base_block_unref(&end->result);
-}
 
 /* A letter that cannot be made would be an event lost, and a result would be missed: then it is better to
  * die and be adopted. */
@@ -98,11 +93,14 @@ static void die(struct brk_core *core, struct brk_delivery *delivery, uint32_t r
 	finish(core, delivery, &end, payload);
 }
 
-static void be_done(
-	struct brk_core *core, struct brk_delivery *delivery, const struct brk_outcome *outcome)
+static void be_done(struct brk_core *core, struct brk_delivery *delivery,
+	const struct brk_outcome *outcome, struct brk_emits *emits)
 {
 	struct brk_end end = {
-		.how = STORE_ENDED, .end = PIRN__JOURNAL_END__END_DONE, .status = outcome->status
+		.how = STORE_ENDED,
+		.end = PIRN__JOURNAL_END__END_DONE,
+		.status = outcome->status,
+		.emits = emits
 	};
 
 	if (outcome->doubt)
@@ -191,9 +189,45 @@ static void fail(
 		die(core, delivery, reason, outcome->status, &outcome->payload);
 }
 
-void brk_ending_run(struct brk_core *core, struct brk_delivery *delivery, uint64_t started_us,
-	const struct brk_outcome *outcome)
+/* Only in a core that a test has broken. */
+static struct brk_emits *store_apart(struct brk_core *core)
 {
+	struct brk_fan *fan = &core->fan;
+	struct brk_parcel parcel = {
+		fan->arrivals, fan->payloads, fan->n_arrivals, fan->deliveries
+	};
+
+	for (uint32_t i = 0; i < fan->n_arrivals; i++)
+		fan->arrivals[i].promised = true;
+	if (fan->n_arrivals > 0 && brk_ledger_store(core, &parcel))
+		base_no_memory("what a run sends");
+	return NULL;
+}
+
+/* What a run that went well sends; why that cannot be is its failure. */
+static struct brk_emits *take_sent(struct brk_core *core, const struct brk_delivery *delivery,
+	struct brk_outcome *outcome)
+{
+	struct brk_emitter emitter = { .id = delivery->id,
+		.service = delivery->service,
+		.trace = delivery->flags & BRK_DELIVERY_TRACED ? delivery->trace : NULL,
+		.hops = delivery->hops };
+
+	if (outcome->sent_size == 0 || is_failure(outcome) || outcome->status >= 400)
+		return NULL;
+	outcome->reason = brk_emit_read(core, &emitter, outcome->sent, outcome->sent_size);
+	if (outcome->reason == PIRN__REASON__NONE)
+		return BRK_FAULTY(core, EMIT_APART) ? store_apart(core) : brk_emit_take(core);
+	outcome->status = 0;
+	outcome->error = "what it sent was not taken";
+	outcome->payload = no_payload;
+	return NULL;
+}
+
+void brk_ending_run(struct brk_core *core, struct brk_delivery *delivery, uint64_t started_us,
+	struct brk_outcome *outcome)
+{
+	struct brk_emits *emits = take_sent(core, delivery, outcome);
 	bool failure = is_failure(outcome);
 
 	delivery->flags &= (uint8_t)~BRK_DELIVERY_FOREIGN;
@@ -203,7 +237,7 @@ void brk_ending_run(struct brk_core *core, struct brk_delivery *delivery, uint64
 	else if (outcome->status >= 400)
 		die(core, delivery, PIRN__REASON__NONE, outcome->status, &outcome->payload);
 	else
-		be_done(core, delivery, outcome);
+		be_done(core, delivery, outcome, emits);
 }
 
 /* ---- ends without a run ---------------------------------------------------- */
@@ -230,6 +264,13 @@ void brk_ending_expire(struct brk_core *core, struct brk_delivery *delivery)
 	}
 	say_records(core, &end, delivery, false);
 	finish(core, delivery, &end, &no_payload);
+}
+
+/* The first of these has not run, and none will. */
+void brk_ending_look(struct brk_core *core, struct brk_delivery *delivery)
+{
+	if (delivery->hops > BRK_HOPS_MAX)
+		die(core, delivery, PIRN__REASON__HOPS, 0, &no_payload);
 }
 
 static void cancel(struct brk_core *core, struct brk_delivery *delivery)
@@ -310,5 +351,5 @@ void brk_ending_settled(struct brk_core *core, struct brk_end *end)
 	if (!BRK_FAULTY(core, TELL_END_EARLY))
 		brk_query_ended(core, delivery, end);
 	brk_delivery_apply(core, delivery, BRK_DELIVERY_EV_GONE);
-	drop_blocks(end);
+	brk_end_drop(core, end);
 }

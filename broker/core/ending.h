@@ -26,16 +26,20 @@ struct brk_outcome {
 	bool doubt;    /* it may still go on, or what it sent may still come to Redis */
 	const char *error, *worker;
 	struct brk_payload payload;
+	const uint8_t *sent; /* a packed Emits; UNTRUSTED */
+	size_t sent_size;
 };
 
 /* A RUNNING delivery, whose run has ended. */
 void brk_ending_run(struct brk_core *core, struct brk_delivery *delivery, uint64_t started_us,
-	const struct brk_outcome *outcome);
+	struct brk_outcome *outcome);
 /* A READY or WAITING one that is too old. */
 void brk_ending_expire(struct brk_core *core, struct brk_delivery *delivery);
 /* Cancels it. What waits ends at once; what runs has its result discarded and its later operations refused;
  * what moves ends as soon as it has. False: it ends already, or is not stored yet. */
 bool brk_event_cancel(struct brk_core *core, struct brk_delivery *delivery);
+/* It is READY or WAITING now: what came through too many services ends. */
+void brk_ending_look(struct brk_core *core, struct brk_delivery *delivery);
 /* An end was answered: tells of it (brk_query_ended), and gives the delivery back. */
 void brk_ending_settled(struct brk_core *core, struct brk_end *end);
 

@@ -98,7 +98,8 @@ static uint32_t add_delivery(struct brk_core *core, struct brk_arrival *arrival,
 	struct brk_service *service, const Pirn__Item *item, const struct brk_payload *payload)
 {
 	uint64_t size = (uint64_t)payload->meta_size + payload->data_size;
-	uint32_t reason = brk_accept_judge_room(core, service, size);
+	uint32_t reason = core->fan.sent ? brk_accept_judge_sent(core, size)
+					 : brk_accept_judge_room(core, service, size);
 	struct brk_delivery *delivery;
 
 	if (reason != PIRN__REASON__NONE)
@@ -112,14 +113,13 @@ static uint32_t add_delivery(struct brk_core *core, struct brk_arrival *arrival,
 	return PIRN__REASON__NONE;
 }
 
-static uint32_t add_arrival(struct brk_core *core, const struct brk_peer *peer,
+static uint32_t add_arrival(struct brk_core *core, const struct brk_arrival *begun,
 	const Pirn__Item *item, const struct brk_payload *payload, size_t n)
 {
 	struct brk_arrival *arrival = &core->fan.arrivals[core->fan.n_arrivals];
 	uint32_t reason = PIRN__REASON__NONE;
 
-	if (!brk_accept_begin(core, peer, item, arrival))
-		return PIRN__REASON__OVERLOADED;
+	*arrival = *begun;
 	arrival->fanned = !item->service;
 	if (arrival->fanned && BRK_TAILED(core))
 		brk_tail_topic(core, item);
@@ -138,6 +138,7 @@ static uint32_t add(struct brk_core *core, const struct brk_peer *peer, const Pi
 	const struct brk_payload *payload)
 {
 	uint32_t reason = brk_accept_judge(core, item);
+	struct brk_arrival arrival;
 	size_t n = 0;
 
 	/* A timer's slot is one service's. */
@@ -147,10 +148,32 @@ static uint32_t add(struct brk_core *core, const struct brk_peer *peer, const Pi
 		reason = find(core, item, &n);
 	if (reason != PIRN__REASON__NONE)
 		return reason;
-	if (n > 0)
-		return add_arrival(core, peer, item, payload, n);
-	core->fan.nothing[core->fan.n_nothing++] = item;
-	return PIRN__REASON__NONE;
+	if (n == 0)
+		core->fan.nothing[core->fan.n_nothing++] = item;
+	else if (!brk_accept_begin(core, peer, item, &arrival))
+		reason = PIRN__REASON__OVERLOADED;
+	else
+		reason = add_arrival(core, &arrival, item, payload, n);
+	return reason;
+}
+
+void brk_fan_begin(struct brk_core *core)
+{
+	core->fan.n_deliveries = core->fan.n_arrivals = core->fan.n_nothing = 0;
+	core->fan.sent = false;
+}
+
+uint32_t brk_fan_add(struct brk_core *core, const struct brk_arrival *arrival,
+	const Pirn__Item *item, const struct brk_payload *payload)
+{
+	size_t n = 0;
+	uint32_t reason = find(core, item, &n);
+
+	if (reason != PIRN__REASON__NONE)
+		return reason;
+	core->fan.sent = true;
+	core->fan.n_nothing += n == 0;
+	return n > 0 ? add_arrival(core, arrival, item, payload, n) : PIRN__REASON__NONE;
 }
 
 /* ---- a run ---------------------------------------------------------------- */
@@ -170,7 +193,7 @@ size_t brk_fan_run(const Pirn__Head *head, size_t first)
 	return n;
 }
 
-static void undo(struct brk_core *core)
+void brk_fan_undo(struct brk_core *core)
 {
 	struct brk_delivery *const *deliveries = core->fan.deliveries;
 
@@ -181,6 +204,7 @@ static void undo(struct brk_core *core)
 		brk_accept_drop(core, arrival, deliveries, PIRN__REASON__NONE);
 		deliveries += arrival->n;
 	}
+	brk_fan_begin(core);
 }
 
 static uint32_t keep(struct brk_core *core)
@@ -210,7 +234,7 @@ void brk_fan_submit(struct brk_core *core, struct brk_peer *peer, const struct b
 {
 	uint32_t reason = PIRN__REASON__NONE;
 
-	core->fan.n_deliveries = core->fan.n_arrivals = core->fan.n_nothing = 0;
+	brk_fan_begin(core);
 	for (size_t i = first; i < first + n; i++) {
 		struct brk_payload payload = brk_payload_next(m, m->head->items[i], offset);
 
@@ -225,7 +249,7 @@ void brk_fan_submit(struct brk_core *core, struct brk_peer *peer, const struct b
 		answer(core, peer);
 		return;
 	}
-	undo(core);
+	brk_fan_undo(core);
 	for (size_t i = first; i < first + n; i++)
 		brk_accept_refuse(core, peer, m->head->items[i], reason);
 }

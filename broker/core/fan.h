@@ -39,6 +39,7 @@ struct brk_fan {
 	struct brk_payload *payloads;     /* as many */
 	const Pirn__Item **nothing;       /* as many: those that nobody wants */
 	uint32_t n_deliveries, n_arrivals, n_nothing;
+	bool sent; /* by a run */
 };
 
 BASE_MUSTUSE enum base_err brk_fan_init(struct brk_core *core);
@@ -50,6 +51,16 @@ size_t brk_fan_run(const Pirn__Head *head, size_t first);
 /* Takes and answers them. offset: of the first one's payload; behind the last one's afterwards. */
 void brk_fan_submit(struct brk_core *core, struct brk_peer *peer, const struct brk_message *m,
 	size_t first, size_t n, size_t *offset);
+
+/* ---- for emit.c: the same in steps, without a client */
+
+void brk_fan_begin(struct brk_core *core); /* nothing is in core->fan */
+/* Adds an event, by the item's type or service, with its id, trace and hops; item and payload are
+ * borrowed. NONE, or why not: then brk_fan_undo. UNTRUSTED. */
+uint32_t brk_fan_add(struct brk_core *core, const struct brk_arrival *arrival,
+	const Pirn__Item *item, const struct brk_payload *payload);
+/* None of it will be stored. */
+void brk_fan_undo(struct brk_core *core);
 
 /* What a manifest subscribes to, NULL when that is as it should be. UNTRUSTED. */
 const char *brk_fan_judge(const Pirn__Manifest *manifest);

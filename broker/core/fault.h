@@ -74,7 +74,9 @@ struct brk_core;
 	X(FANOUT_FORGETS_ONE, "leaves one of an event's subscribers out") \
 	X(FANOUT_ENDS_ALL, "ends an event for all who subscribe when it is done for one") \
 	X(DROUGHT_UNHEARD, "goes on sending events to workers that have lost Redis") \
-	X(DROUGHT_COUNTED, "counts runs against a service that failed for want of Redis")
+	X(DROUGHT_COUNTED, "counts runs against a service that failed for want of Redis") \
+	X(EMIT_APART, "stores what a run sends apart from its end") \
+	X(EMIT_ONCE, "forgets what a run sends when its settle must be sent again")
 
 enum brk_fault {
 #define X(name, text) BRK_FAULT_##name,

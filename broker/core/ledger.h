@@ -87,6 +87,7 @@ struct brk_end {
 	uint64_t ended_ms;
 	struct base_block *letter; /* DEAD: a packed entry */
 	struct base_block *result; /* a packed JournalResult; NULL: none to keep */
+	struct brk_emits *emits;   /* events that leave with it (emit.h); NULL: none */
 };
 
 enum brk_commit_state {
@@ -113,6 +114,7 @@ struct brk_commit {
 		struct brk_end ends[STORE_ENTRY_DELIVERIES];         /* SETTLE */
 	};
 	uint32_t n;         /* of them */
+	bool emits;         /* SETTLE: some of its ends send events */
 	uint64_t letters;   /* SETTLE: bytes of letters and results */
 	uint64_t leave_at;  /* SETTLE: then it goes without a STORE beside it */
 	uint64_t decide_at; /* STORE: the earliest of its arrivals; UINT64_MAX: nobody waits */
@@ -138,6 +140,9 @@ struct brk_ledger {
 	struct brk_end
 		*homeless; /* ends of what Redis has lost: settled when it stands there again */
 	size_t n_homeless, homeless_capacity;
+	struct brk_end *held; /* ends whose events Redis has no memory for: settled again at held_at */
+	size_t n_held, held_capacity;
+	uint64_t held_at;
 	/* of one ask; good until the next input */
 	struct store_item *items;
 	struct store_ends *lists;
@@ -158,7 +163,7 @@ struct brk_parcel {
 /* Adds them to one STORE, the one that collects or another. Payloads are copied, guards taken. NOMEM:
  * nothing changed. */
 BASE_MUSTUSE enum base_err brk_ledger_store(struct brk_core *core, const struct brk_parcel *parcel);
-/* Adds it to the SETTLE that collects; its delivery is MOVING or ENDING. Takes end's blocks. A MOVED
+/* Adds it to the SETTLE that collects; its delivery is MOVING or ENDING. Takes end's blocks and emits. A MOVED
  * delivery is written as it is now. There must be memory. */
 void brk_ledger_settle(struct brk_core *core, const struct brk_end *end);
 
@@ -212,6 +217,13 @@ void brk_settles_again(struct brk_core *core, struct brk_commit *commit);
 
 /* An end whose delivery stands in no entry now: settled as soon as it does. */
 void brk_ledger_keep(struct brk_core *core, const struct brk_end *end);
+/* What was held is settled again. */
+void brk_ledger_release(struct brk_core *core);
+/* It will not be settled by us: what hangs off it goes. */
+void brk_end_drop(struct brk_core *core, struct brk_end *end);
+/* A delivery that is to stand in an entry now does; new: it has just been accepted. */
+void brk_stores_stand(struct brk_core *core, const struct brk_commit *commit,
+	struct brk_entry *entry, uint32_t bit, bool is_new);
 
 /* ---- recover.c: what nobody was told about */
 

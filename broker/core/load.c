@@ -7,6 +7,7 @@
 #include <string.h>
 
 #include "base/manifest.h"
+#include "broker/core/emit.h"
 #include "broker/core/pack.h"
 #include "broker/core/parts.h"
 
@@ -22,6 +23,8 @@ static bool is_event(const Pirn__JournalEvent *event)
 	if (!event->has_id || event->id.len != 16 || event->n_deliveries == 0)
 		return false;
 	if (event->has_trace && event->trace.len != BRK_TRACE_SIZE)
+		return false;
+	if (event->callback && strnlen(event->callback, BRK_CALLBACK_MAX + 1) > BRK_CALLBACK_MAX)
 		return false;
 	for (size_t i = 0; i < event->n_deliveries; i++) {
 		const Pirn__JournalDelivery *d = event->deliveries[i];
@@ -102,7 +105,7 @@ static bool fits(const struct brk_core *core, const struct load *load)
 {
 	uint32_t used = core->deliveries.n_used;
 
-	if (load->live > core->conf.max_events - used)
+	if (used + load->live > core->conf.max_events)
 		return false;
 	if (used == 0)
 		return true;
@@ -125,6 +128,26 @@ static uint16_t deaths_of(const Pirn__JournalDelivery *from)
 	uint32_t most = from->end == PIRN__JOURNAL_END__END_DEAD ? BRK_DEATHS_ALONE : UINT16_MAX;
 
 	return (uint16_t)(from->deaths < most ? from->deaths : most);
+}
+
+/* A letter that went back may run once: who sent it was asked to mend the circle. */
+static uint8_t hops_of(const Pirn__JournalEvent *event, const Pirn__JournalDelivery *from)
+{
+	uint32_t most = from->end == PIRN__JOURNAL_END__END_DEAD ? BRK_HOPS_MAX : UINT8_MAX;
+
+	return (uint8_t)(event->hops < most ? event->hops : most);
+}
+
+static struct base_block *callback_of(struct brk_core *core, const Pirn__JournalEvent *event)
+{
+	struct base_block *url;
+
+	if (!event->callback)
+		return NULL;
+	url = base_pool_copy(&core->pool, event->callback, (uint32_t)strlen(event->callback) + 1);
+	if (!url)
+		base_no_memory("adopted events");
+	return url;
 }
 
 /* What the owner before went by when it sent a run. Of a service that nobody has told us of it may be
@@ -154,6 +177,8 @@ static void fill(struct brk_core *core, struct brk_delivery *delivery, const str
 	delivery->attempt = from->attempt > 0 ? from->attempt - 1 : 0;
 	delivery->budget = from->budget > 0 ? from->budget : 1;
 	delivery->deaths = deaths_of(from);
+	delivery->hops = hops_of(event, from);
+	delivery->callback = callback_of(core, event);
 	delivery->accepted_ms = event->accepted_ms ? event->accepted_ms : written;
 	delivery->not_before_ms = from->not_before_ms;
 	delivery->not_after_ms =
@@ -194,6 +219,7 @@ static void take_one(struct brk_core *core, struct load *load, const Pirn__Journ
 	fill(core, delivery, load, event, from);
 	brk_entry_enter(load->entry, delivery, bit, body_at);
 	brk_delivery_apply(core, delivery, BRK_DELIVERY_EV_STORED);
+	brk_ending_look(core, delivery);
 }
 
 static void take(struct brk_core *core, struct load *load, const Pirn__JournalEntry *head)

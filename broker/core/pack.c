@@ -51,7 +51,7 @@ static unsigned varint_size(uint64_t value)
 /* ---- events --------------------------------------------------------------- */
 
 #define DELIVERY_MAX (BRK_NAME_SIZE + 96) /* without a history */
-#define EVENT_MAX    160                  /* without its deliveries */
+#define EVENT_MAX    (176 + BRK_CALLBACK_MAX) /* without its deliveries */
 
 /* Each part behind the other, so that their sizes are known when they are put together. */
 struct parts {
@@ -114,6 +114,9 @@ static uint8_t *put_event(
 	at = put_number(at, TAG(7, VARINT), d->data_size);
 	if (d->flags & BRK_DELIVERY_TRACED)
 		at = put_bytes(at, TAG(8, BYTES), d->trace, sizeof d->trace);
+	at = put_number(at, TAG(10, VARINT), d->hops);
+	if (d->callback)
+		at = put_bytes(at, TAG(11, BYTES), d->callback->data, d->callback->size - 1);
 	return at;
 }
 

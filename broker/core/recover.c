@@ -9,6 +9,7 @@
 #include <string.h>
 #include <utlist.h>
 
+#include "broker/core/emit.h"
 #include "broker/core/parts.h"
 
 #define CHECK_MS 200 /* between two looks when Redis does not answer one */
@@ -146,10 +147,8 @@ static void forget_store(struct brk_core *core, struct brk_commit *commit, uint3
 
 static void forget_settle(struct brk_core *core, struct brk_commit *commit)
 {
-	for (uint32_t i = 0; i < commit->n; i++) {
-		base_block_unref(&commit->ends[i].letter);
-		base_block_unref(&commit->ends[i].result);
-	}
+	for (uint32_t i = 0; i < commit->n; i++)
+		brk_end_drop(core, &commit->ends[i]);
 	brk_commit_give(core, commit);
 }
 
@@ -170,13 +169,22 @@ static void forget_commits(struct brk_core *core, uint32_t reason)
 	}
 }
 
-static void forget_homeless(struct brk_ledger *ledger)
+static void forget_homeless(struct brk_core *core)
 {
-	for (size_t i = 0; i < ledger->n_homeless; i++) {
-		base_block_unref(&ledger->homeless[i].letter);
-		base_block_unref(&ledger->homeless[i].result);
-	}
+	struct brk_ledger *ledger = &core->ledger;
+
+	for (size_t i = 0; i < ledger->n_homeless; i++)
+		brk_end_drop(core, &ledger->homeless[i]);
 	ledger->n_homeless = 0;
+}
+
+static void forget_held(struct brk_core *core)
+{
+	struct brk_ledger *ledger = &core->ledger;
+
+	for (size_t i = 0; i < ledger->n_held; i++)
+		brk_end_drop(core, &ledger->held[i]);
+	ledger->n_held = 0;
 }
 
 static void forget_delivery(struct brk_core *core, struct brk_delivery *delivery)
@@ -216,7 +224,8 @@ void brk_ledger_forget(struct brk_core *core, uint32_t reason)
 	struct brk_service *service, *next;
 
 	if (reason == PIRN__REASON__NONE)
-		forget_homeless(&core->ledger);
+		forget_homeless(core);
+	forget_held(core);
 	forget_commits(core, reason);
 	HASH_ITER (hh, core->services, service, next)
 		forget_service(core, service);
@@ -279,6 +288,9 @@ void brk_ledger_restore(struct brk_core *core)
 
 	while (core->ledger.settles.list)
 		restore_settle(core, core->ledger.settles.list);
+	for (size_t i = 0; i < core->ledger.n_held; i++)
+		brk_ledger_keep(core, &core->ledger.held[i]);
+	core->ledger.n_held = 0;
 	restore_stores(core);
 	LL_FOREACH (core->ledger.journals, journal)
 		while (journal->entries)

@@ -173,8 +173,12 @@ void brk_run_result(struct brk_core *core, struct brk_call *call, const Pirn__It
 	uint64_t started_us = call->dispatched_us;
 
 	brk_drought_ran(core, call, reason, outcome.status, outcome.no_state);
-	if (reason == PIRN__REASON__NONE)
+	if (reason == PIRN__REASON__NONE) {
 		outcome.payload = *payload;
+		outcome.sent_size = item->emit_size;
+		if (outcome.sent_size > 0)
+			outcome.sent = payload->bytes + payload->meta_size + payload->data_size;
+	}
 	core->figures.events_diverged += (item->flags & PIRN__ITEM_FLAG__DIVERGED) != 0;
 	brk_ending_run(core, part(core, call), started_us, &outcome);
 }

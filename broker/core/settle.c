@@ -231,6 +231,15 @@ static void one_result(struct brk_core *core, struct brk_peer *peer, struct brk_
 	finish(core, call, &answer);
 }
 
+/* What the run sends is no part of its answer. UNTRUSTED: one that says more than came is broken. */
+static bool cut_off(const Pirn__Item *item, struct brk_payload *payload)
+{
+	if (item->emit_size > payload->data_size)
+		return false;
+	payload->data_size -= item->emit_size;
+	return true;
+}
+
 void brk_settle_result(struct brk_core *core, struct brk_peer *peer, const struct brk_message *m)
 {
 	size_t offset = 0;
@@ -239,9 +248,14 @@ void brk_settle_result(struct brk_core *core, struct brk_peer *peer, const struc
 		const Pirn__Item *item = m->head->items[i];
 		struct brk_payload payload = brk_payload_next(m, item, &offset);
 		struct brk_call *call = find_run(core, peer, item);
+		Pirn__Item broken = *item;
 
+		if (!cut_off(item, &payload)) {
+			broken.reason = PIRN__REASON__MALFORMED;
+			broken.emit_size = 0;
+		}
 		if (call)
-			one_result(core, peer, call, item, &payload);
+			one_result(core, peer, call, &broken, &payload);
 		else
 			core->figures.stale++;
 	}

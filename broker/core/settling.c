@@ -4,6 +4,7 @@
 #include <string.h>
 #include <utlist.h>
 
+#include "broker/core/emit.h"
 #include "broker/core/pack.h"
 #include "broker/core/parts.h"
 
@@ -18,9 +19,13 @@ static uint64_t letters_of(const struct brk_end *end)
 
 /* Without memory there is no way on: what has ended must be settled, or it runs again. Then that is
  * what happens, by way of whoever adopts it. */
-static struct brk_commit *get(struct brk_core *core, uint64_t size)
+static struct brk_commit *get(struct brk_core *core, const struct brk_end *end)
 {
-	struct brk_room room = { .bytes = size, .deliveries = 1, .events = 1 };
+	bool moves = end->how == STORE_MOVED;
+	struct brk_room room = { .bytes = moves ? brk_delivery_size(end->delivery)
+						: brk_emits_bytes(end->emits),
+		.deliveries = moves ? 1 : brk_emits_deliveries(end->emits),
+		.events = 1 };
 	struct brk_commit *commit = brk_commit_get(core, BRK_ASK_SETTLE, &room);
 
 	if (!commit)
@@ -28,31 +33,62 @@ static struct brk_commit *get(struct brk_core *core, uint64_t size)
 	return commit;
 }
 
+static void append(struct brk_end **list, size_t *n, size_t *capacity, const struct brk_end *end)
+{
+	if (*n == *capacity) {
+		size_t wanted = *capacity ? 2 * *capacity : 64;
+		struct brk_end *more = realloc(*list, wanted * sizeof *more);
+
+		if (!more)
+			base_no_memory("ends without an entry");
+		*list = more;
+		*capacity = wanted;
+	}
+	(*list)[(*n)++] = *end;
+}
+
 void brk_ledger_keep(struct brk_core *core, const struct brk_end *end)
 {
 	struct brk_ledger *ledger = &core->ledger;
-	struct brk_end *more;
 
-	if (ledger->n_homeless == ledger->homeless_capacity) {
-		size_t capacity = ledger->homeless_capacity ? 2 * ledger->homeless_capacity : 64;
+	append(&ledger->homeless, &ledger->n_homeless, &ledger->homeless_capacity, end);
+}
 
-		more = realloc(ledger->homeless, capacity * sizeof *more);
-		if (!more)
-			base_no_memory("ends without an entry");
-		ledger->homeless = more;
-		ledger->homeless_capacity = capacity;
-	}
-	ledger->homeless[ledger->n_homeless++] = *end;
+static void hold(struct brk_core *core, const struct brk_end *end)
+{
+	struct brk_ledger *ledger = &core->ledger;
+
+	if (ledger->n_held == 0)
+		ledger->held_at = core->now_ms + BRK_HELD_MS;
+	append(&ledger->held, &ledger->n_held, &ledger->held_capacity, end);
+}
+
+void brk_ledger_release(struct brk_core *core)
+{
+	struct brk_ledger *ledger = &core->ledger;
+
+	for (size_t i = 0; i < ledger->n_held; i++)
+		brk_ledger_settle(core, &ledger->held[i]);
+	ledger->n_held = 0;
+}
+
+void brk_end_drop(struct brk_core *core, struct brk_end *end)
+{
+	base_block_unref(&end->letter);
+	base_block_unref(&end->result);
+	brk_emits_drop(core, &end->emits);
 }
 
 static void settle(struct brk_core *core, const struct brk_end *end)
 {
 	struct brk_payload payload = brk_delivery_payload(end->delivery);
-	bool moves = end->how == STORE_MOVED;
-	struct brk_commit *commit = get(core, moves ? brk_delivery_size(end->delivery) : 0);
+	struct brk_commit *commit = get(core, end);
 
-	if (moves && brk_commit_write(commit, &end->delivery, 1, NULL, &payload))
+	if (end->how == STORE_MOVED &&
+		brk_commit_write(commit, &end->delivery, 1, NULL, &payload))
 		base_no_memory("an attempt that goes on");
+	brk_emits_write(commit, end->emits);
+	commit->emits = commit->emits || end->emits;
 	commit->ends[commit->n++] = *end;
 	commit->letters += letters_of(end);
 }
@@ -153,6 +189,7 @@ void brk_settles_send(struct brk_core *core, struct brk_commit *commit, struct b
 	ask->settle.turn = brk_commit_turn(commit);
 	ask->settle.entries = lists;
 	ask->settle.n = n;
+	ask->settle.emits = commit->emits;
 }
 
 /* ---- again ---------------------------------------------------------------- */
@@ -160,8 +197,11 @@ void brk_settles_send(struct brk_core *core, struct brk_commit *commit, struct b
 void brk_settles_again(struct brk_core *core, struct brk_commit *commit)
 {
 	brk_commit_seal(core, commit);
-	for (uint32_t i = 0; i < commit->n; i++)
+	for (uint32_t i = 0; i < commit->n; i++) {
+		if (BRK_FAULTY(core, EMIT_ONCE))
+			brk_emits_drop(core, &commit->ends[i].emits);
 		brk_ledger_settle(core, &commit->ends[i]);
+	}
 	brk_commit_give(core, commit);
 }
 
@@ -191,8 +231,7 @@ static void ended_before(struct brk_core *core, struct brk_commit *commit)
 	struct brk_end *end = &commit->ends[0];
 
 	brk_act_log(core, BRK_LOG_ended_before, end->delivery->service->name, end->how);
-	base_block_unref(&end->letter);
-	base_block_unref(&end->result);
+	brk_end_drop(core, end);
 	brk_query_forgotten(core, end->delivery);
 	brk_delivery_apply(core, end->delivery, BRK_DELIVERY_EV_FORGET);
 	brk_commit_give(core, commit);
@@ -213,20 +252,49 @@ static void moved(
 		brk_event_cancel(core, delivery);
 }
 
+/* The bit behind the last of them. */
+static uint32_t emitted(struct brk_core *core, const struct brk_commit *commit,
+	struct brk_entry *entry, struct brk_end *end, uint32_t bit)
+{
+	uint32_t n = brk_emits_deliveries(end->emits);
+
+	for (const struct brk_emits *one = end->emits; one; one = one->next)
+		core->figures.events_emitted += one->n;
+	brk_emits_free(&end->emits);
+	for (; n > 0; n--)
+		brk_stores_stand(core, commit, entry, bit++, true);
+	return bit;
+}
+
 void brk_settles_happened(struct brk_core *core, struct brk_commit *commit, uint64_t now_ms)
 {
 	struct brk_entry *entry = brk_commit_entry(core, commit, now_ms);
 	uint32_t bit = 0;
 
 	for (uint32_t i = 0; i < commit->n; i++) {
-		if (commit->ends[i].how == STORE_MOVED)
+		if (commit->ends[i].how == STORE_MOVED) {
 			moved(core, commit, entry, bit++);
-		else
-			brk_ending_settled(core, &commit->ends[i]);
+			continue;
+		}
+		bit = emitted(core, commit, entry, &commit->ends[i], bit);
+		brk_ending_settled(core, &commit->ends[i]);
 	}
 	core->figures.settled += commit->n;
 	if (entry)
 		brk_entry_close(core, entry);
+	brk_commit_give(core, commit);
+}
+
+/* Redis is out of memory for what runs send: the ends that send nothing have nothing to wait for. */
+static void refused(struct brk_core *core, struct brk_commit *commit)
+{
+	brk_commit_seal(core, commit);
+	for (uint32_t i = 0; i < commit->n; i++) {
+		if (commit->ends[i].emits)
+			hold(core, &commit->ends[i]);
+		else
+			brk_ledger_settle(core, &commit->ends[i]);
+	}
 	brk_commit_give(core, commit);
 }
 
@@ -242,6 +310,9 @@ void brk_settles_told(struct brk_core *core, struct brk_commit *commit, const st
 			ended_before(core, commit);
 		else
 			halve(core, commit);
+		break;
+	case STORE_OOM:
+		refused(core, commit);
 		break;
 	default: /* nothing was changed */
 		brk_settles_again(core, commit);

@@ -171,8 +171,8 @@ static bool come_home(struct brk_core *core, const struct brk_delivery *delivery
 	return false;
 }
 
-static void delivery_stands(struct brk_core *core, const struct brk_commit *commit,
-	const struct brk_arrival *arrival, struct brk_entry *entry, uint32_t bit)
+void brk_stores_stand(struct brk_core *core, const struct brk_commit *commit,
+	struct brk_entry *entry, uint32_t bit, bool is_new)
 {
 	struct brk_delivery *delivery = commit->deliveries[bit];
 
@@ -182,7 +182,7 @@ static void delivery_stands(struct brk_core *core, const struct brk_commit *comm
 		delivery->not_after_ms =
 			brk_service_not_after(delivery->service, entry->written_ms);
 	brk_entry_enter(entry, delivery, bit, commit->body_at[bit]);
-	if (arrival->has_lane)
+	if (is_new)
 		delivery->service->events_accepted++;
 	if (arrival->has_lane && BRK_TAILED(core))
 		brk_tail_accepted(core, delivery);
@@ -190,6 +190,8 @@ static void delivery_stands(struct brk_core *core, const struct brk_commit *comm
 		brk_delivery_apply(core, delivery, BRK_DELIVERY_EV_STORED);
 		if (delivery->flags & BRK_DELIVERY_CANCEL)
 			brk_event_cancel(core, delivery);
+		else
+			brk_ending_look(core, delivery);
 	}
 }
 
@@ -201,7 +203,7 @@ static void stands(
 
 	core->figures.accepted += arrival->has_lane && arrival->n > 0;
 	for (uint32_t bit = arrival->bit; bit < arrival->bit + arrival->n; bit++)
-		delivery_stands(core, commit, arrival, entry, bit);
+		brk_stores_stand(core, commit, entry, bit, arrival->has_lane);
 	brk_accept_yes(core, arrival, NULL);
 	base_block_unref(&arrival->guard);
 }

@@ -263,6 +263,35 @@ void pirn_breaker_leave(struct pirn_request *req, const char *name, bool ok);
 /* How long it will still refuse; 0: it may let this run through now. */
 uint64_t pirn_breaker_wait_ms(struct pirn_request *req, const char *name);
 
+/* ---- events ------------------------------------------------------------------ */
+
+/* What a run sends leaves when it has gone well (its answer is below 400), in the same step of Redis that ends
+ * it as done: once, however often it was run before. A run that fails sends nothing. An event goes to
+ * every service that subscribes to its type (nobody does: that is no error), each with its own delivery,
+ * or to one service. At most 64 events and 256 KiB of them a run. What cannot be taken then (a service that
+ * nobody knows, no room) fails the run, which is tried again. A service that feeds itself, or a circle of
+ * them, is stopped after 16 runs: the event ends dead (HOPS). Of a handler's own thread only, and of runs
+ * of events: see pirn_request_is_event(). */
+struct pirn_emitted {
+	const char *type;         /* such as "order.created", at most 4,096 bytes; NULL: for one service */
+	const char *subject;      /* NULL: none */
+	const char *source;       /* NULL: /services/ and this service's name */
+	const char *service;      /* instead of a type: for this service only; without subject and source */
+	const char *content_type; /* of the data; NULL: application/json */
+	const void *data;         /* copied; NULL when size is 0 */
+	size_t size;
+	const void *later[4]; /* NULL */
+};
+
+/* ERR_INVALID: not one of type and service, a text that cannot stand in a header, or a call's run; ERR_LIMIT: too many
+ * or too much; ERR_NOMEM. Subscribers see a CloudEvent: POST /v1/events with ce-type, ce-source, ce-subject
+ * and ce-id as headers; one service alone sees POST / with the data. */
+int pirn_emit(struct pirn_request *req, const struct pirn_emitted *event);
+
+/* The same with JSON for data; subject NULL: none. Texts inside must come from pirn_json_string(). */
+int pirn_emit_json(struct pirn_request *req, const char *type, const char *subject, const char *format, ...)
+	PIRN_PRINTF(4, 5);
+
 /* ---- state ----------------------------------------------------------------- */
 
 /* Kept in Redis under the service's name, shared by all workers, and by nobody else. Each operation

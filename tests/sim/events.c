@@ -155,6 +155,31 @@ static uint32_t new_event(struct sim *sim, struct sim_proc *proc, bool must_succ
 	return number;
 }
 
+/* In two of four runs, every third event, down to its grandchildren. */
+bool sim_event_sends(const struct sim *sim, uint32_t number)
+{
+	return sim->seed % 4 >= 2 && sim->events[number].generations < 2 &&
+	       sim_mix(number, sim->seed, 7) % 3 == 0;
+}
+
+uint32_t sim_event_child(struct sim *sim, uint32_t number)
+{
+	uint32_t child;
+
+	if (sim->events[number].child > 0)
+		return sim->events[number].child - 1;
+	child = next_number(sim);
+	sim->events[child] = (struct sim_event){ .state = EVENT_SENT_BY_RUN,
+		.service = sim->events[number].service,
+		.parent = number + 1,
+		.generations = sim->events[number].generations + 1,
+		.made_ms = sim_server_now(sim),
+		.flags = PIRN__ITEM_FLAG__EVENT,
+		.size = (uint32_t)sim_below(sim, 64) };
+	sim->events[number].child = child + 1;
+	return child;
+}
+
 static void add_key(const struct sim_event *e, struct sim_item *item)
 {
 	if (!e->key)

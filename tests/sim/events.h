@@ -36,6 +36,7 @@ enum sim_event_state {
 	EVENT_ACCEPTED, /* a promise */
 	EVENT_REFUSED,
 	EVENT_UNKNOWN, /* nobody waits for the answer any more */
+	EVENT_SENT_BY_RUN, /* nobody ever does: parent's runs send it */
 };
 
 struct sim_event {
@@ -53,6 +54,8 @@ struct sim_event {
 	bool fanned;   /* its number - service is its first */
 	struct sim_slot slot; /* a timer's */
 	bool promised; /* a broker has said ACCEPTED, and meant on disk */
+	uint32_t parent, child; /* + 1; whose runs send it, what its runs send; 0: none */
+	unsigned generations;   /* of parents */
 	/* what happened outside of Redis */
 	uint64_t fence_ms;    /* the latest lease of its runs */
 	unsigned runs;        /* that a worker began */
@@ -68,6 +71,7 @@ enum sim_end { END_NONE, END_OVER, END_LETTER, END_PURGED };
 /* What Redis holds of it. */
 struct sim_note {
 	uint32_t live, stored, ends, redriven;
+	bool done; /* for certain: what its runs send is there */
 	enum sim_end end;
 	uint32_t applied[SIM_EVENT_OPS];
 	uint32_t attempt;       /* of its next run, as the entry says */
@@ -99,6 +103,10 @@ void sim_event_decided(struct sim *sim, const struct brk_action *a); /* on the w
 /* ---- workers: run.c */
 void sim_run_begin(struct sim *sim, struct sim_run *run, const Pirn__Item *item);
 void sim_run_fill(struct sim *sim, struct sim_run *run, struct sim_item *result);
+/* Whether a run that answers well sends an event, and which: the same in every attempt. */
+bool sim_event_sends(const struct sim *sim, uint32_t number);
+uint32_t sim_event_child(struct sim *sim, uint32_t number);
+void sim_run_send(struct sim *sim, struct sim_run *run, struct sim_message *m, struct sim_item *result);
 /* NULL: the connection broke; it may have happened or not. */
 void sim_run_answered(
 	struct sim *sim, struct sim_proc *proc, uint64_t serial, const struct sim_op_reply *reply);

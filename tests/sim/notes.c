@@ -146,7 +146,9 @@ static void add_one(struct sim *sim, enum sim_change_kind kind, const struct sta
 	if (kind != SIM_ADDED && kind != SIM_REDRIVEN)
 		check_budget(sim, stander, &note);
 	note.live++;
-	note.stored += kind == SIM_ADDED;
+	/* What a run sends comes with the settle of its end. */
+	note.stored += kind == SIM_ADDED ||
+		       (kind == SIM_MOVED && note.stored == 0 && sim->events[number].parent > 0);
 	note.attempt = stander->attempt;
 	note.budget = stander->budget;
 	note.not_before_ms = stander->not_before_ms;
@@ -245,6 +247,16 @@ static void check_deaths(struct sim *sim, uint32_t number, const struct store_en
 		deaths);
 }
 
+/* For certain: neither its age nor anybody who cancelled it can have ended it. */
+static bool is_done(struct sim *sim, uint32_t number, const struct store_end *end)
+{
+	const struct sim_event *e = &sim->events[number];
+	uint64_t age_ms = (uint64_t)sim->retries[e->service].age_s * 1000;
+
+	return !e->cancelled && sim_server_now(sim) + CLOCK_LAG_MS < e->made_ms + age_ms &&
+	       end->attempt < 64 && (e->ok_attempts & UINT64_C(1) << end->attempt);
+}
+
 static void left(struct sim *sim, uint32_t number, const struct store_end *end)
 {
 	struct sim_note note = load(sim, number);
@@ -265,6 +277,7 @@ static void left(struct sim *sim, uint32_t number, const struct store_end *end)
 		check_fence(sim, number, end);
 		check_done(sim, number, &note, end);
 		check_why(sim, number, &note, end);
+		note.done = is_done(sim, number, end);
 	}
 	store(sim, number, &note);
 	touch(sim, number);
@@ -396,6 +409,13 @@ static void check_event(struct sim *sim, uint32_t number)
 	SIM_CHECK(sim, note.stored == 0 || note.live == 1 || note.end != END_NONE,
 		"event %u is gone without an end (LOST)", number);
 	SIM_CHECK(sim, !e->promised || note.stored == 1, "event %u was promised (LOST)", number);
+	if (e->parent > 0)
+		SIM_CHECK(sim, note.stored == 0 || load(sim, e->parent - 1).end == END_OVER,
+			"event %u is there, and event %u that sends it has not ended well (DUP)",
+			number, e->parent - 1);
+	if (note.done && sim_event_sends(sim, number))
+		SIM_CHECK(sim, e->child > 0 && load(sim, e->child - 1).stored == 1,
+			"event %u is done, and what it sends is not there (LOST)", number);
 	for (unsigned i = 0; i < SIM_EVENT_OPS; i++)
 		SIM_CHECK(sim, note.applied[i] <= 1,
 			"operation %u of event %u was applied twice (DUP)", i, number);

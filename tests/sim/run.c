@@ -194,6 +194,38 @@ static uint32_t status_of(struct sim *sim, const struct sim_run *run)
 	return others[dice / 100 % 8];
 }
 
+/* What the run sends stands behind its answer. */
+void sim_run_send(
+	struct sim *sim, struct sim_run *run, struct sim_message *m, struct sim_item *result)
+{
+	Pirn__Emit emit = PIRN__EMIT__INIT, *list = &emit;
+	Pirn__Emits emits = PIRN__EMITS__INIT;
+	uint8_t payload[64], id[16];
+	uint32_t child, meta;
+	size_t size;
+
+	if (!run->event || result->pb.status >= 400 || result->pb.has_reason ||
+		!sim_event_sends(sim, run->number))
+		return;
+	child = sim_event_child(sim, run->number);
+	sim_book_payload(child, sim->events[child].size, false, payload);
+	sim_event_id(sim, child, id);
+	meta = (uint32_t)sim_below(sim, sim->events[child].size + 1);
+	emit.service = (char *)(uintptr_t)sim_services[sim->events[child].service];
+	emit.meta = (ProtobufCBinaryData){ meta, payload };
+	emit.data = (ProtobufCBinaryData){ sim->events[child].size - meta, payload + meta };
+	emit.has_id = true;
+	emit.id = (ProtobufCBinaryData){ sizeof id, id };
+	emits.events = &list;
+	emits.n_events = 1;
+	size = pirn__emits__get_packed_size(&emits);
+	m->body = realloc(m->body, m->body_size + size);
+	m->body_size += pirn__emits__pack(&emits, m->body + m->body_size);
+	result->pb.data_size += (uint32_t)size;
+	result->pb.has_emit_size = true;
+	result->pb.emit_size = (uint32_t)size;
+}
+
 void sim_run_fill(struct sim *sim, struct sim_run *run, struct sim_item *result)
 {
 	uint32_t status = status_of(sim, run);

@@ -185,7 +185,7 @@ static void answer(struct sim *sim, struct sim_run *run)
 	item->pb.generation = run->generation;
 	item->pb.status = 200;
 	if (run->event || run->keyed)
-		sim_run_fill(sim, run, item);
+		sim_run_fill(sim, run, item), sim_run_send(sim, run, m, item);
 	else if (fails)
 		fail(sim, item);
 	run->conn->credit[run->service].finished++;

@@ -146,7 +146,7 @@ struct sim_reply *sim_redis_ask(
 	struct sim_reply *reply = sim_redis_say(ask->kind, ask->ticket, STORE_DONE);
 	struct sim_asking a = { r, &reply->arena, ask, bounds, reply };
 
-	if (f->takes && r->out_of_memory)
+	if ((f->takes || (ask->kind == BRK_ASK_SETTLE && ask->settle.emits)) && r->out_of_memory)
 		sim_refuse(&a, STORE_OOM);
 	else
 		f->run(&a);
