@@ -42,6 +42,8 @@
 		"Events that were there before, by lane or key.") \
 	X("pirn_broker_events_unrouted_total", COUNTER, events_unrouted, \
 		"Events that nobody subscribes to.") \
+	X("pirn_broker_events_emitted_total", COUNTER, events_emitted, \
+		"Events that runs have sent.") \
 	X("pirn_broker_events_refused_total", COUNTER, events_refused, \
 		"Events that were not accepted.") \
 	X("pirn_broker_events_done_total", COUNTER, events_done, "Deliveries that are done.") \

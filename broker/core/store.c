@@ -184,7 +184,7 @@ void brk_stores_stand(struct brk_core *core, const struct brk_commit *commit,
 	brk_entry_enter(entry, delivery, bit, commit->body_at[bit]);
 	if (is_new)
 		delivery->service->events_accepted++;
-	if (arrival->has_lane && BRK_TAILED(core))
+	if (is_new && BRK_TAILED(core))
 		brk_tail_accepted(core, delivery);
 	if (delivery->state != BRK_DELIVERY_RUNNING && !come_home(core, delivery)) {
 		brk_delivery_apply(core, delivery, BRK_DELIVERY_EV_STORED);

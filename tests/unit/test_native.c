@@ -68,6 +68,7 @@ static int setup(void **state)
 	base_buf_init(&f->run.in);
 	base_buf_init(&f->run.meta);
 	base_buf_init(&f->run.body);
+	base_buf_init(&f->run.emits);
 	f->run.attempt = 1;
 	f->run.deadline_us = base_clock_us() + UINT64_C(3600000000);
 	*state = f;
@@ -84,6 +85,7 @@ static int teardown(void **state)
 	base_buf_fini(&f->run.in);
 	base_buf_fini(&f->run.meta);
 	base_buf_fini(&f->run.body);
+	base_buf_fini(&f->run.emits);
 	free(f);
 	return 0;
 }
@@ -103,6 +105,125 @@ static void answered(const struct fixture *f, uint32_t status, uint32_t reason)
 	assert_int_equal(f->run.reason, reason);
 	if (reason != PIRN__REASON__NONE)
 		assert_int_equal(f->run.meta.size + f->run.body.size, 0);
+}
+
+/* ---- events ------------------------------------------------------------------ */
+
+static int sends(struct pirn_request *req, struct pirn_response *res)
+{
+	struct pirn_emitted one = { .service = "other", .content_type = "text/plain", .data = "x", .size = 1 };
+	char *large = calloc(1, 256 * 1024 + 1);
+
+	assert_int_equal(pirn_emit_json(req, "order.paid", "7", "{\"n\":%d}", 3), PIRN_OK);
+	assert_int_equal(pirn_emit(req, &one), PIRN_OK);
+	one.type = "a";
+	assert_int_equal(pirn_emit(req, &one), PIRN_ERR_INVALID);
+	one = (struct pirn_emitted){ .data = "x", .size = 1 };
+	assert_int_equal(pirn_emit(req, &one), PIRN_ERR_INVALID);
+	one.type = "a\nb";
+	assert_int_equal(pirn_emit(req, &one), PIRN_ERR_INVALID);
+	one = (struct pirn_emitted){ .type = "a", .data = large, .size = 256 * 1024 + 1 };
+	assert_int_equal(pirn_emit(req, &one), PIRN_ERR_LIMIT);
+	one.size = 256 * 1024 - 200; /* with its headers it is too much */
+	assert_int_equal(pirn_emit(req, &one), PIRN_ERR_LIMIT);
+	free(large);
+	pirn_respond_text(res, "body");
+	return 0;
+}
+
+static int sends_and_fails(struct pirn_request *req, struct pirn_response *res)
+{
+	(void)sends(req, res);
+	return PIRN_ERR_FAILED;
+}
+
+static int sends_many(struct pirn_request *req, struct pirn_response *res)
+{
+	for (int i = 0; i < 64; i++)
+		assert_int_equal(pirn_emit_json(req, "a", NULL, "%d", i), PIRN_OK);
+	assert_int_equal(pirn_emit_json(req, "a", NULL, "65"), PIRN_ERR_LIMIT);
+	pirn_respond_reset(res); /* of the answer; what is sent is sent */
+	return 0;
+}
+
+static Pirn__Emits *sent(const struct fixture *f)
+{
+	Pirn__Emits *emits = pirn__emits__unpack(NULL, f->run.emit_size,
+		f->run.body.data + f->run.body.size - f->run.emit_size);
+
+	assert_non_null(emits);
+	return emits;
+}
+
+static void what_is_sent_stands_behind_the_body(void **state)
+{
+	struct fixture *f = *state;
+	Pirn__HttpRequest *http;
+	Pirn__Emits *emits;
+	uint8_t id[16];
+
+	f->run.flags = PIRN__ITEM_FLAG__EVENT;
+	run(f, sends);
+	answered(f, 200, PIRN__REASON__NONE);
+	assert_int_equal(f->run.body.size, 4 + f->run.emit_size);
+	assert_memory_equal(f->run.body.data, "body", 4);
+	emits = sent(f);
+	assert_int_equal(emits->n_events, 2);
+	assert_string_equal(emits->events[0]->type, "order.paid");
+	assert_string_equal(emits->events[0]->source, "/services/test");
+	assert_string_equal(emits->events[0]->subject, "7");
+	assert_memory_equal(emits->events[0]->data.data, "{\"n\":3}", 7);
+	assert_string_equal(emits->events[1]->service, "other");
+	assert_null(emits->events[1]->type);
+	memcpy(id, emits->events[0]->id.data, 16);
+	assert_memory_not_equal(id, emits->events[1]->id.data, 16);
+	http = pirn__http_request__unpack(NULL, emits->events[0]->meta.len, emits->events[0]->meta.data);
+	assert_non_null(http);
+	assert_int_equal(http->n_headers, 6);
+	assert_memory_equal(http->target.data, "/v1/events", 10);
+	pirn__http_request__free_unpacked(http, NULL);
+	pirn__emits__free_unpacked(emits, NULL);
+	f->run.attempt = 2; /* the same ids */
+	run(f, sends);
+	emits = sent(f);
+	assert_memory_equal(id, emits->events[0]->id.data, 16);
+	pirn__emits__free_unpacked(emits, NULL);
+}
+
+static void a_failed_run_sends_nothing(void **state)
+{
+	struct fixture *f = *state;
+
+	f->run.flags = PIRN__ITEM_FLAG__EVENT;
+	run(f, sends);
+	run(f, sends_and_fails);
+	answered(f, 500, PIRN__REASON__NONE);
+	assert_int_equal(f->run.emit_size, 0);
+	assert_null(memmem(f->run.body.data, f->run.body.size, "order.paid", 10));
+}
+
+static void at_most_64_events(void **state)
+{
+	struct fixture *f = *state;
+	Pirn__Emits *emits;
+
+	f->run.flags = PIRN__ITEM_FLAG__EVENT;
+	run(f, sends_many);
+	emits = sent(f);
+	assert_int_equal(emits->n_events, 64);
+	pirn__emits__free_unpacked(emits, NULL);
+}
+
+static int sends_in_a_call(struct pirn_request *req, struct pirn_response *res)
+{
+	(void)res;
+	return pirn_emit_json(req, "a", NULL, "1");
+}
+
+static void a_call_sends_nothing(void **state)
+{
+	run(*state, sends_in_a_call);
+	answered(*state, 400, PIRN__REASON__NONE);
 }
 
 /* ---- life ------------------------------------------------------------------- */
@@ -427,6 +548,10 @@ int main(void)
 		RUN(broken_contracts_are_answered_for),
 		RUN(retry_after_is_told_to_the_broker),
 		RUN(state_without_redis_is_unavailable),
+		RUN(what_is_sent_stands_behind_the_body),
+		RUN(a_failed_run_sends_nothing),
+		RUN(at_most_64_events),
+		RUN(a_call_sends_nothing),
 		cmocka_unit_test(errors_have_names),
 		cmocka_unit_test(elf_is_looked_at_before_it_is_loaded),
 	};
