@@ -30,6 +30,19 @@ static bool is_timer_sound(const Pirn__Item *item)
 	return !is_skipped(item) || (item->meta_size == 0 && item->data_size == 0);
 }
 
+/* UNTRUSTED. It becomes a header; what it means is for whoever calls it. */
+static bool is_url(const char *text)
+{
+	size_t size = strnlen(text, BRK_CALLBACK_MAX + 1);
+
+	if (size == 0 || size > BRK_CALLBACK_MAX)
+		return false;
+	for (size_t i = 0; i < size; i++)
+		if ((uint8_t)text[i] <= 0x20 || (uint8_t)text[i] >= 0x7f)
+			return false;
+	return true;
+}
+
 /* UNTRUSTED. */
 static bool is_well_formed(const Pirn__Item *item)
 {
@@ -38,6 +51,8 @@ static bool is_well_formed(const Pirn__Item *item)
 	if (!item->has_id || item->id.len != 16 || !item->has_lane || item->number == 0)
 		return false;
 	if (item->has_trace && item->trace.len != BRK_TRACE_SIZE)
+		return false;
+	if (item->callback && !is_url(item->callback))
 		return false;
 	if (!item->has_key)
 		return !item->has_hash;
@@ -104,7 +119,7 @@ uint32_t brk_accept_judge_room(
  * cannot end before what it sends is taken. */
 uint32_t brk_accept_judge_sent(const struct brk_core *core, uint64_t size)
 {
-	if (core->deliveries.n_used >= core->deliveries.max_records)
+	if (core->deliveries.n_used / BRK_SENT_SHARE >= core->conf.max_events)
 		return PIRN__REASON__QUEUE_FULL;
 	if (core->event_bytes + size > BRK_SENT_SHARE * core->conf.max_event_bytes)
 		return PIRN__REASON__OVERLOADED;
@@ -338,8 +353,13 @@ struct brk_delivery *brk_accept_delivery(struct brk_core *core, struct brk_servi
 	struct brk_delivery *delivery = brk_delivery_new(
 		core, service, item->id.data, payload->meta_size, payload->data_size);
 
-	if (delivery)
-		note(core, delivery, item);
+	if (!delivery)
+		return NULL;
+	note(core, delivery, item);
+	if (item->callback &&
+		!(delivery->callback = base_pool_copy(&core->pool, item->callback,
+			  (uint32_t)strlen(item->callback) + 1)))
+		brk_delivery_apply(core, delivery, BRK_DELIVERY_EV_FORGET), delivery = NULL;
 	return delivery;
 }
 

@@ -37,6 +37,7 @@ uint32_t brk_accept_judge_room(
 /* Why the broker takes no more of what runs send: it may hold BRK_SENT_SHARE times as much as of what clients
  * send. */
 #define BRK_SENT_SHARE 2u
+#define BRK_MOST_SHARE 4u /* and as many again with what tells of their ends */
 uint32_t brk_accept_judge_sent(const struct brk_core *core, uint64_t size);
 /* The arrival without its deliveries; its guard is made. False: memory. */
 bool brk_accept_begin(struct brk_core *core, const struct brk_peer *peer, const Pirn__Item *item,

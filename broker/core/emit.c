@@ -187,6 +187,24 @@ struct brk_emits *brk_emit_take(struct brk_core *core)
 	return emits;
 }
 
+struct brk_emits *brk_emit_owed(struct brk_core *core, const struct brk_emitter *emitter,
+	const char *service, uint32_t place, const struct brk_payload *payload)
+{
+	struct brk_service *to = brk_service_named(core, service);
+	Pirn__Item item = core->blank_item;
+	uint8_t id[16];
+
+	make_id(emitter, place, id);
+	item.id = (ProtobufCBinaryData){ sizeof id, id };
+	item.service = (char *)(uintptr_t)service;
+	item.has_trace = emitter->trace != NULL;
+	item.trace = (ProtobufCBinaryData){ BRK_TRACE_SIZE, (uint8_t *)(uintptr_t)emitter->trace };
+	brk_fan_begin(core);
+	if (!to || brk_fan_owe(core, to, &item, payload) != PIRN__REASON__NONE)
+		base_no_memory("what tells of an end");
+	return brk_emit_take(core);
+}
+
 uint32_t brk_emits_deliveries(const struct brk_emits *emits)
 {
 	uint32_t n = 0;

@@ -57,6 +57,11 @@ uint32_t brk_emit_read(struct brk_core *core, const struct brk_emitter *emitter,
 /* What brk_emit_read has left there; NULL: nothing to store. Ends the process without memory: its run is over. */
 struct brk_emits *brk_emit_take(struct brk_core *core);
 
+/* One event that the broker itself owes for a delivery's end, for one service, made by its name when nobody has
+ * announced it; place: of its id. It is taken whatever the bounds are. */
+struct brk_emits *brk_emit_owed(struct brk_core *core, const struct brk_emitter *emitter,
+	const char *service, uint32_t place, const struct brk_payload *payload);
+
 /* Of all that hang together. */
 uint32_t brk_emits_deliveries(const struct brk_emits *emits);
 uint64_t brk_emits_bytes(const struct brk_emits *emits);

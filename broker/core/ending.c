@@ -4,7 +4,7 @@
 #include <string.h>
 
 #include "base/backoff.h"
-#include "broker/core/emit.h"
+#include "broker/core/callback.h"
 #include "broker/core/pack.h"
 #include "broker/core/parts.h"
 
@@ -54,8 +54,15 @@ static const struct brk_payload no_payload;
 static void finish(struct brk_core *core, struct brk_delivery *delivery, struct brk_end *end,
 	const struct brk_payload *payload)
 {
+	struct brk_emits *tell;
+
 	end->delivery = delivery;
 	end->ended_ms = brk_owner_redis_ms(core);
+	tell = brk_callback_of(core, delivery, end, payload);
+	if (tell) {
+		tell->next = end->emits;
+		end->emits = tell;
+	}
 	if (delivery->flags & BRK_DELIVERY_KEEP_RESULT) {
 		end->result = brk_pack_result(core, delivery, end, payload);
 		if (!end->result)

@@ -4,6 +4,7 @@
 #include <string.h>
 
 #include "base/manifest.h"
+#include "broker/core/callback.h"
 #include "broker/core/parts.h"
 
 _Static_assert(BRK_PATTERN_MAX == BASE_MANIFEST_PATTERN_MAX &&
@@ -82,7 +83,7 @@ static uint32_t find(struct brk_core *core, const Pirn__Item *item, size_t *n)
 
 	if (!item->service)
 		return match(core, item, n);
-	service = brk_service_find(core, item->service);
+	service = brk_callback_is(item->service) ? NULL : brk_service_find(core, item->service);
 	if (!service)
 		return PIRN__REASON__UNKNOWN_SERVICE;
 	if (core->fan.n_deliveries == STORE_ENTRY_DELIVERIES)
@@ -102,7 +103,7 @@ static uint32_t add_delivery(struct brk_core *core, struct brk_arrival *arrival,
 					 : brk_accept_judge_room(core, service, size);
 	struct brk_delivery *delivery;
 
-	if (reason != PIRN__REASON__NONE)
+	if (reason != PIRN__REASON__NONE && !core->fan.owed)
 		return reason;
 	delivery = brk_accept_delivery(core, service, item, payload);
 	if (!delivery)
@@ -160,7 +161,7 @@ static uint32_t add(struct brk_core *core, const struct brk_peer *peer, const Pi
 void brk_fan_begin(struct brk_core *core)
 {
 	core->fan.n_deliveries = core->fan.n_arrivals = core->fan.n_nothing = 0;
-	core->fan.sent = false;
+	core->fan.sent = core->fan.owed = false;
 }
 
 uint32_t brk_fan_add(struct brk_core *core, const struct brk_arrival *arrival,
@@ -191,6 +192,16 @@ size_t brk_fan_run(const Pirn__Head *head, size_t first)
 		(head->items[first + n - 1]->flags & PIRN__ITEM_FLAG__TOGETHER))
 		n++;
 	return n;
+}
+
+uint32_t brk_fan_owe(struct brk_core *core, struct brk_service *service, const Pirn__Item *item,
+	const struct brk_payload *payload)
+{
+	const struct brk_arrival arrival = { 0 };
+
+	core->fan.owed = true;
+	core->fan.found[0] = &service->subscriber;
+	return add_arrival(core, &arrival, item, payload, 1);
 }
 
 void brk_fan_undo(struct brk_core *core)

@@ -40,6 +40,7 @@ struct brk_fan {
 	const Pirn__Item **nothing;       /* as many: those that nobody wants */
 	uint32_t n_deliveries, n_arrivals, n_nothing;
 	bool sent; /* by a run */
+	bool owed; /* by the broker: no bound holds it back */
 };
 
 BASE_MUSTUSE enum base_err brk_fan_init(struct brk_core *core);
@@ -59,6 +60,9 @@ void brk_fan_begin(struct brk_core *core); /* nothing is in core->fan */
  * borrowed. NONE, or why not: then brk_fan_undo. UNTRUSTED. */
 uint32_t brk_fan_add(struct brk_core *core, const struct brk_arrival *arrival,
 	const Pirn__Item *item, const struct brk_payload *payload);
+/* Adds one that must be taken, for this service. */
+uint32_t brk_fan_owe(struct brk_core *core, struct brk_service *service, const Pirn__Item *item,
+	const struct brk_payload *payload);
 /* None of it will be stored. */
 void brk_fan_undo(struct brk_core *core);
 

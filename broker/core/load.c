@@ -192,7 +192,7 @@ static void fill(struct brk_core *core, struct brk_delivery *delivery, const str
 
 /* Every broker hears of every service; one that nobody told us of is made by its name, and gets its
  * settings when somebody announces it. */
-static struct brk_service *service_of(struct brk_core *core, const char *name)
+struct brk_service *brk_service_named(struct brk_core *core, const char *name)
 {
 	struct brk_service *service = brk_service_find(core, name);
 	Pirn__Manifest manifest = PIRN__MANIFEST__INIT;
@@ -240,7 +240,7 @@ static bool know_services(struct brk_core *core, const Pirn__JournalEntry *head)
 {
 	for (size_t i = 0; i < head->n_events; i++)
 		for (size_t j = 0; j < head->events[i]->n_deliveries; j++)
-			if (!service_of(core, head->events[i]->deliveries[j]->service))
+			if (!brk_service_named(core, head->events[i]->deliveries[j]->service))
 				return false;
 	return true;
 }

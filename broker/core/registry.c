@@ -10,6 +10,7 @@
 
 #include "base/manifest.h"
 #include "base/zone_file.h"
+#include "broker/core/callback.h"
 #include "broker/core/parts.h"
 
 #define MAX_MANIFEST    (64u * 1024)
@@ -130,6 +131,10 @@ const char *brk_registry_judge(struct brk_core *core, const Pirn__Manifest *m)
 
 	if (!base_manifest_is_service(m->service))
 		return complain(core, m, "the service's name is not [a-z][a-z0-9-]{0,62}");
+	if (strncmp(m->service, "pirn-", 5) == 0 && !brk_callback_is(m->service))
+		return complain(core, m, "names that begin with pirn- are Pirn's own");
+	if (m->callback && strnlen(m->callback, BRK_CALLBACK_MAX + 1) > BRK_CALLBACK_MAX)
+		return complain(core, m, "callback too long");
 	if (m->has_timeout_ms && (m->timeout_ms == 0 || m->timeout_ms > MAX_TIMEOUT_MS))
 		return complain(core, m, "timeout out of range");
 	if (m->has_concurrency && (m->concurrency == 0 || m->concurrency > MAX_CONCURRENCY))

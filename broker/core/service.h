@@ -118,6 +118,8 @@ struct brk_service {
 	struct base_hist latency;
 };
 
+/* The same; made by its name when nobody told us of it. NULL: no room for another. */
+struct brk_service *brk_service_named(struct brk_core *core, const char *name);
 struct brk_service *brk_service_find(
 	const struct brk_core *core, const char *name); /* UNTRUSTED, may be NULL */
 /* A new one without a manifest; NULL: memory or max_services. */

@@ -1,6 +1,7 @@
 /* SUBMIT and CANCEL: what a client sends. An item is refused before anything of it
  * is kept, or becomes a call that will be answered exactly once.
  */
+#include "broker/core/callback.h"
 #include "broker/core/parts.h"
 
 #define RETRY_AFTER_MS 1000u
@@ -148,7 +149,9 @@ void brk_submit(struct brk_core *core, struct brk_peer *peer, const struct brk_m
 		}
 		payload = brk_payload_next(m, item, &offset);
 		if (!service || !item->service || strcmp(service->name, item->service) != 0)
-			service = brk_service_find(core, item->service);
+			service = brk_callback_is(item->service)
+					  ? NULL
+					  : brk_service_find(core, item->service);
 		/* Two open calls under one name could not be told apart in the answers. */
 		if (item->flags & PIRN__ITEM_FLAG__EVENT)
 			brk_accept_submit(core, peer, service, item, &payload);
