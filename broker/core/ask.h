@@ -64,9 +64,9 @@ struct brk_ask {
 		} store;
 		struct {
 			struct store_turn turn; /* head NULL: nothing moves, nothing is sent */
-			bool emits;             /* the entry has what runs send: OOM refuses it */
 			const struct store_ends *entries;
 			size_t n;
+			bool emits; /* the entry has what runs send: OOM refuses it */
 		} settle;
 		struct {
 			struct store_turn turn;   /* REDRIVE */
