@@ -215,6 +215,16 @@ size_t gw_feed_bytes(const struct gw_feed *f)
 	return f->bytes;
 }
 
+size_t gw_feed_untried(const struct gw_feed *f)
+{
+	const struct gw_feed_item *item;
+	size_t n = 0;
+
+	DL_FOREACH (f->items, item)
+		n += item->tries == 0;
+	return n;
+}
+
 /* ---- birth and death ------------------------------------------------------------------------- */
 
 struct gw_feed *gw_feed_new(struct gw *gw, const char *service, gw_feed_fn *fn, void *arg)

@@ -65,5 +65,6 @@ BASE_MUSTUSE enum base_err gw_feed_put(struct gw_feed *feed, const struct gw_fee
 
 size_t gw_feed_count(const struct gw_feed *feed);
 size_t gw_feed_bytes(const struct gw_feed *feed);
+size_t gw_feed_untried(const struct gw_feed *feed); /* of them: those that nobody has refused yet */
 
 #endif

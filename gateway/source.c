@@ -313,7 +313,7 @@ size_t gw_sources_open(const struct gw_sources *all)
 	size_t open = 0;
 
 	for (const struct gw_source *s = all->sources; s; s = s->hh.next) {
-		open += s->stream ? gw_stream_open(s->stream) : 0;
+		open += s->stream ? gw_stream_busy(s->stream) : 0;
 		open += s->listener ? gw_listener_open(s->listener) : 0;
 	}
 	return open;

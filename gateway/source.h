@@ -36,7 +36,7 @@ void gw_sources_free(struct gw_sources **s); /* takes NULL; before the loop goes
 /* registry is UNTRUSTED. */
 void gw_sources_follow(struct gw_sources *s, const Pirn__Registry *registry);
 
-/* What was read and is not settled yet: a gateway that ends waits for it. */
+/* What was read and will be settled soon: a gateway that ends waits for it. */
 size_t gw_sources_open(const struct gw_sources *s);
 
 void gw_sources_walk(const struct gw_sources *s, base_stat_sink *sink, void *arg);

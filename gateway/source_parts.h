@@ -61,6 +61,7 @@ struct gw_stream *gw_stream_new(struct gw_source *s, const char *url);
 void gw_stream_free(struct gw_stream **st); /* takes NULL */
 void gw_stream_tick(struct gw_stream *st);  /* a few times a second */
 size_t gw_stream_open(const struct gw_stream *st);
+size_t gw_stream_busy(const struct gw_stream *st); /* of them: those that do not wait for somebody who is away */
 
 /* source_keys.c */
 struct gw_listener *gw_listener_new(struct gw_source *s, const char *url);

@@ -648,6 +648,15 @@ size_t gw_stream_open(const struct gw_stream *st)
 	return HASH_COUNT(st->held);
 }
 
+/* The rest is for others to take over. */
+size_t gw_stream_busy(const struct gw_stream *st)
+{
+	size_t sent = gw_feed_count(st->feed);
+
+	return gw_feed_untried(st->feed) +
+	       (store_redis_up(st->teller) ? HASH_COUNT(st->held) - sent : 0);
+}
+
 /* ---- connections, birth and death ----------------------------------------------------------------------------- */
 
 static void on_up(void *arg)

@@ -5,6 +5,7 @@
  * The service `gleaner` writes down in Pirn's Redis what it got: it is read from there.
  */
 #include <setjmp.h>
+#include <signal.h>
 #include <stdarg.h>
 #include <stddef.h>
 #include <stdint.h>
@@ -303,6 +304,25 @@ static void test_who_hangs_is_relieved(void **state)
 	wait_until(PATIENCE_MS, entries() == before + 31 && nothing_pending("main"));
 }
 
+/* It settles what it has, and leaves the rest to the others. */
+static void test_one_leaves(void **state)
+{
+	unsigned before = entries();
+	char cut[16] = "";
+
+	(void)state;
+	for (unsigned i = 0; i < 200; i++) {
+		free(add("main", i));
+		if (i == 100)
+			harness_signal(f.gateways[2], SIGTERM);
+	}
+	assert_int_equal(harness_wait(f.gateways[2], PATIENCE_MS), 0);
+	assert_true(harness_log_field(f.gateways[2], "gateway_drained", "cut", cut, sizeof cut));
+	assert_string_equal(cut, "0");
+	wait_until(PATIENCE_MS, entries() == before + 200 && nothing_pending("main"));
+	harness_again(f.gateways[2]);
+}
+
 /* While nothing can be accepted, nothing is acknowledged; and not more is read than is held. */
 static void test_brokers_refuse(void **state)
 {
@@ -550,6 +570,7 @@ int main(void)
 		cmocka_unit_test(test_the_example),
 		cmocka_unit_test(test_each_entry_once),
 		cmocka_unit_test(test_who_hangs_is_relieved),
+		cmocka_unit_test(test_one_leaves),
 		cmocka_unit_test(test_brokers_refuse),
 		cmocka_unit_test(test_what_cannot_be_an_event),
 		cmocka_unit_test(test_changes_of_keys),
