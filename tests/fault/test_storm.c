@@ -1,4 +1,4 @@
-/* Thousands of peers that come back at once. 120 worker links and 3,000 client links, the
+/* Thousands of peers that come back at once. 200 worker links and 5,000 client links, the
  * most impatient there are (swarm.h), at one of two brokers: they come, the broker is
  * killed and comes back, their connections are cut. Each time all of them are welcome
  * again and each one's call is answered; the other broker's clients notice nothing. */
@@ -14,10 +14,10 @@
 #include "tests/fault/memory.h"
 #include "tests/fault/swarm.h"
 
-#define CLIENTS     3000u
-#define WORKERS     120u
+#define CLIENTS     5000u
+#define WORKERS     200u
 #define FILES       (CLIENTS + WORKERS + 500) /* that this process needs; the broker needs no more */
-#define BROKER_KB   (250u * 1024) /* 3,120 connections, of which libzmq buffers some 30 KiB each */
+#define BROKER_KB   (400u * 1024) /* 5,200 connections, of which libzmq buffers some 30 KiB each */
 #define FEW         60u
 
 static struct fabric f;
