@@ -15,7 +15,6 @@ void wrk_response_open(
 {
 	base_buf_reset(&run->meta);
 	base_buf_reset(&run->body);
-	base_buf_reset(&run->emits);
 	run->n_emits = run->emit_bytes = run->emit_size = 0;
 	res->arena = arena;
 	res->body = &run->body;

@@ -161,6 +161,8 @@ int pirn_emit(struct pirn_request *req, const struct pirn_emitted *event)
 
 	if (!run || !pirn_request_is_event(req) || !is_sound(event))
 		return PIRN_ERR_INVALID;
+	if (run->n_emits == 0)
+		base_buf_reset(&run->emits);
 	if (run->n_emits == EMITS_MAX || event->size > EMITS_BYTES - run->emit_bytes)
 		return PIRN_ERR_LIMIT;
 	(void)snprintf(source, sizeof source, "/services/%s", wrk_native_name(req->native));
