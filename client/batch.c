@@ -41,7 +41,7 @@ bool client_batch_fits(const struct client_request *requests, size_t n)
 		const struct client_request *r = &requests[i];
 
 		heads += HEAD_BYTES + r->key_size + length(r->service) + length(r->type) +
-			 length(r->source) + length(r->subject);
+			 length(r->source) + length(r->subject) + r->callback_size;
 		bodies += (uint64_t)r->payload.meta_size + r->payload.data_size;
 	}
 	return n <= NET_MAX_ITEMS && heads <= NET_MAX_HEAD && bodies <= NET_MAX_BODY;

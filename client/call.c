@@ -44,7 +44,7 @@ void client_call_unlist(struct client_engine *e, struct client_call *call)
 static uint64_t bytes_of(const struct client_call *call)
 {
 	return (uint64_t)call->meta_size + call->data_size + (call->key ? call->key->size : 0) +
-	       (call->topic ? call->topic->size : 0);
+	       (call->topic ? call->topic->size : 0) + (call->callback ? call->callback->size : 0);
 }
 
 void client_call_discard(struct client_engine *e, struct client_call *call)
@@ -54,6 +54,7 @@ void client_call_discard(struct client_engine *e, struct client_call *call)
 	base_block_unref(&call->block);
 	base_block_unref(&call->key);
 	base_block_unref(&call->topic);
+	base_block_unref(&call->callback);
 	e->n_calls--;
 	base_slab_give(&e->slab, call->record.slot);
 }
@@ -159,6 +160,7 @@ void client_call_fill(const struct client_engine *e, const struct client_call *c
 	item->trace.data = (uint8_t *)(uintptr_t)call->trace;
 	item->trace.len = sizeof call->trace;
 	fill_key(call, item);
+	item->callback = call->callback ? (char *)(uintptr_t)call->callback->data : NULL;
 	if (call->event)
 		client_event_fill(e, call, now, item);
 }
@@ -324,6 +326,19 @@ static enum base_err keep_topic(
 	return call->topic ? BASE_OK : BASE_NOMEM;
 }
 
+static enum base_err keep_callback(
+	struct client_engine *e, struct client_call *call, const struct client_request *request)
+{
+	char text[CLIENT_CALLBACK_MAX + 1];
+
+	if (request->callback_size == 0)
+		return BASE_OK;
+	memcpy(text, request->callback, request->callback_size);
+	text[request->callback_size] = '\0';
+	call->callback = base_pool_copy(&e->pool, text, (uint32_t)request->callback_size + 1);
+	return call->callback ? BASE_OK : BASE_NOMEM;
+}
+
 static enum base_err keep_key(
 	struct client_engine *e, struct client_call *call, const struct client_request *request)
 {
@@ -396,6 +411,8 @@ enum base_err client_call_check(
 		return BASE_CANCELLED;
 	if (!is_addressed(request))
 		return BASE_INVALID;
+	if (request->callback_size > CLIENT_CALLBACK_MAX || (request->callback_size > 0 && !request->event))
+		return BASE_INVALID;
 	if (request->key_size > CLIENT_KEY_MAX || (request->key_size > 0 && !request->hash))
 		return BASE_INVALID;
 	if (request->timer && !is_slot(request))
@@ -424,6 +441,8 @@ struct client_call *client_call_make(
 		*err = keep_key(e, call, request);
 	if (!*err)
 		*err = keep_topic(e, call, request);
+	if (!*err)
+		*err = keep_callback(e, call, request);
 	e->bytes += bytes_of(call);
 	e->n_calls++;
 	if (!*err)

@@ -37,6 +37,7 @@ struct client_engine_conf {
 	uint32_t connect_wait_ms; /* default 2,000 when 0 */
 };
 
+#define CLIENT_CALLBACK_MAX 2048 /* bytes of a URL */
 #define CLIENT_TOPIC_MAX 4096 /* bytes of an event's type, source or subject */
 
 struct client_request {
@@ -54,6 +55,9 @@ struct client_request {
 	bool event;
 	bool want_result;           /* somebody may ask for what became of it */
 	bool ack_memory;            /* accepted before it is on disk */
+	/* An event: where the outcome of each of its deliveries goes, a URL of CLIENT_CALLBACK_MAX bytes at most; size 0: nowhere. */
+	const char *callback;
+	size_t callback_size;
 	uint64_t delay_ms, not_before_ms; /* not before: a duration; a Unix time. 0: at once */
 	/* Without a service: what the event is. type is there, source and subject may be NULL. */
 	const char *type, *source, *subject;

@@ -64,6 +64,7 @@ struct client_call {
 	uint32_t key_ttl_ms;
 	uint64_t previous_ms, slot_ms; /* of a timer; slot 0: it is none */
 	bool skip;
+	struct base_block *callback; /* a URL and its NUL; NULL: none */
 	struct base_block *topic;    /* type, source and subject, NUL-terminated each; NULL: it has a service */
 	struct client_batch *batch;  /* NULL: it is on its own */
 	uint32_t place;              /* in the batch */

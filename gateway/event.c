@@ -2,6 +2,7 @@
 
 #include "base/clock.h"
 #include "base/conf.h"
+#include "base/manifest.h"
 #include "base/when.h"
 #include "gateway/jsonout.h"
 #include "gateway/prefer.h"
@@ -54,10 +55,34 @@ static const char *read_times(const struct gw_request *r, struct gw_errand *e)
 	return NULL;
 }
 
+/* Whether the host can be called is the worker's to say. */
+static const char *read_callback(const struct gw_request *r, struct gw_errand *e)
+{
+	const struct gw_header *h = r->known[GW_HEADER_PIRN_CALLBACK];
+	char url[BASE_MANIFEST_URL_MAX + 1];
+	bool ok;
+
+	if (!h)
+		return NULL;
+	if (!e->event)
+		return DETAIL("Pirn-Callback is for events.");
+	ok = h->value.size < sizeof url && !memchr(h->value.data, '\0', h->value.size);
+	if (ok) {
+		memcpy(url, h->value.data, h->value.size);
+		url[h->value.size] = '\0';
+		ok = base_manifest_is_url(url) && !base_manifest_url_fault(url);
+	}
+	e->callback = h->value;
+	return ok ? NULL
+		  : "Pirn-Callback is not a URL such as https://app.example/done, of http or https, without user and fragment, at most 2,048 bytes.";
+}
+
 static bool take_times(struct gw_request *r)
 {
 	const char *fault = read_times(r, gw_errand_of(r));
 
+	if (!fault)
+		fault = read_callback(r, gw_errand_of(r));
 	if (fault)
 		gw_http_refuse(r, 400, fault);
 	return !fault;
@@ -89,6 +114,8 @@ void gw_event_fill(const struct gw_errand *e, struct client_request *request)
 	request->event = true;
 	request->want_result = true;
 	request->ack_memory = e->ack_memory;
+	request->callback = e->callback.data;
+	request->callback_size = e->callback.size;
 	request->delay_ms = e->delay_ms;
 	request->not_before_ms = e->not_before_ms;
 }

@@ -74,6 +74,7 @@ struct gw_errand {
 	bool ack_memory;
 	bool has_invocation;
 	uint64_t delay_ms, not_before_ms;
+	struct gw_slice callback; /* in the request's head; empty: none */
 	uint8_t invocation[BASE_ULID_SIZE]; /* what the log says of an accepted event */
 	uint8_t trace[GW_TRACE_SIZE];
 	char remote[GW_ADDR_TEXT];

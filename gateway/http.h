@@ -70,6 +70,7 @@ struct gw_header {
 	X(HOST, "Host") \
 	X(IDEMPOTENCY_KEY, "Idempotency-Key") \
 	X(KEEP_ALIVE, "Keep-Alive") \
+	X(PIRN_CALLBACK, "Pirn-Callback") \
 	X(PIRN_DELAY, "Pirn-Delay") \
 	X(PIRN_NOT_BEFORE, "Pirn-Not-Before") \
 	X(PIRN_TIMEOUT, "Pirn-Timeout") \

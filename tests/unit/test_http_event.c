@@ -139,6 +139,21 @@ static void runs_are_put_off(void **state)
 	client_close(&c);
 }
 
+static void outcomes_go_where_they_are_wanted(void **state)
+{
+	static const char url[] = "https://app.example:8443/done?for=a%20b";
+	struct client c = ask("POST /later HTTP/1.1\r\n" HOST "Pirn-Callback: "
+			      "https://app.example:8443/done?for=a%20b\r\n\r\n");
+
+	(void)state;
+	assert_int_equal(last()->request.callback_size, sizeof url - 1);
+	assert_memory_equal(last()->request.callback, url, sizeof url - 1);
+	client_close(&c);
+	c = ask("POST /later HTTP/1.1\r\n" HOST "\r\n");
+	assert_int_equal(last()->request.callback_size, 0);
+	client_close(&c);
+}
+
 /* ---- refusals ---------------------------------------------------------------------- */
 
 static void wrong_headers_are_400(void **state)
@@ -154,6 +169,12 @@ static void wrong_headers_are_400(void **state)
 		{ ASYNC "Pirn-Not-Before: tomorrow\r\n", "Pirn-Not-Before" },
 		{ ASYNC "Pirn-Not-Before: 9999-01-01T00:00:00Z\r\n", "Pirn-Not-Before" },
 		{ ASYNC "Pirn-Timeout: 0s\r\n", "Pirn-Timeout" },
+		{ ASYNC "Pirn-Callback: \r\n", "Pirn-Callback" },
+		{ ASYNC "Pirn-Callback: app\r\n", "Pirn-Callback" },
+		{ ASYNC "Pirn-Callback: ftp://app/\r\n", "Pirn-Callback" },
+		{ ASYNC "Pirn-Callback: http://me:too@app/\r\n", "Pirn-Callback" },
+		{ ASYNC "Pirn-Callback: http://app/ x\r\n", "Pirn-Callback" },
+		{ HOST "Pirn-Callback: http://app/\r\n", "Prefer: respond-async" },
 		{ ASYNC "Idempotency-Key: a b\r\n", "Idempotency-Key" },
 		{ HOST "Idempotency-Key: \"\"\r\n", "Idempotency-Key" },
 		{ HOST "Idempotency-Key: a\r\nIdempotency-Key: a\r\n", "Idempotency-Key" },
@@ -350,6 +371,7 @@ int main(void)
 		TEST(a_route_may_be_acknowledged_from_memory),
 		TEST(the_decision_is_waited_for_as_long_as_the_sender_says),
 		TEST(runs_are_put_off),
+		TEST(outcomes_go_where_they_are_wanted),
 		TEST(wrong_headers_are_400),
 		TEST(an_unknown_service_is_404_and_never_202),
 		TEST(refusals_say_when_to_come_again),
