@@ -104,6 +104,7 @@ static const struct base_manifest_key schema[] = {
 	{ "handler", BASE_MANIFEST_HANDLER, FIELD(, handler), NULL, 0, 0, true, NULL, "the shared object beside the manifest, or the URL of an HTTP endpoint" },
 	{ "description", BASE_MANIFEST_TEXT, FIELD(, description), NULL, 1, 1024, false, NULL, "a sentence for people" },
 	{ "version", BASE_MANIFEST_TEXT, FIELD(, version), NULL, 1, 64, false, NULL, "for people" },
+	{ "callback", BASE_MANIFEST_HTTP, FIELD(, callback), NULL, 0, 0, false, NULL, "URL to which the outcomes of its events go" },
 	{ "events", BASE_MANIFEST_EVENTS, 0, NULL, 0, 0, false, kinds, "what runs the service" },
 	{ "timeout", BASE_MANIFEST_DURATION, FIELD(, timeout_ms), "5s", 1, HOUR, false, NULL, "how long one run may take" },
 	{ "concurrency", BASE_MANIFEST_COUNT, FIELD(, concurrency), "32", 1, 10000, false, NULL, "runs at once in one worker" },
@@ -187,6 +188,7 @@ void base_manifest_free(struct base_manifest **mp)
 	free(m->handler);
 	free(m->description);
 	free(m->version);
+	free(m->callback);
 	for (size_t i = 0; i < m->n_routes; i++)
 		base_manifest_route_fini(&m->routes[i]);
 	free(m->routes);
@@ -325,6 +327,7 @@ static const char *describe(enum base_manifest_type type)
 			"a name of up to 63 characters such as my-service: a-z first, then a-z, 0-9 and -",
 		[BASE_MANIFEST_HANDLER] =
 			"a file name without a folder, such as hello.so, or a URL such as http://app:3000/hook",
+		[BASE_MANIFEST_HTTP] = "a URL such as https://app.example/done",
 		[BASE_MANIFEST_METHOD] = "one of GET HEAD POST PUT PATCH DELETE OPTIONS",
 		[BASE_MANIFEST_ROUTE] = "a path such as /a/{id}",
 		[BASE_MANIFEST_PATTERN] =
@@ -478,7 +481,7 @@ static enum base_err check_data(const char *text, char *why, size_t room)
 	return BASE_INVALID;
 }
 
-static enum base_err check_handler(const char *text, char *why, size_t room)
+static enum base_err check_http(const char *text, char *why, size_t room)
 {
 	const char *fault = base_manifest_is_url(text) ? base_manifest_url_fault(text) : NULL;
 	char quoted[BASE_TEXT_QUOTED];
@@ -504,6 +507,8 @@ static enum base_err convert(const struct base_manifest_key *key, void *field, c
 	case BASE_MANIFEST_HANDLER:
 		return base_manifest_is_url(text) || is_file(text) ? set_text(field, text)
 								   : BASE_INVALID;
+	case BASE_MANIFEST_HTTP:
+		return base_manifest_is_url(text) ? set_text(field, text) : BASE_INVALID;
 	case BASE_MANIFEST_METHOD:
 		return base_manifest_is_method(text) ? set_text(field, text) : BASE_INVALID;
 	case BASE_MANIFEST_ROUTE:
@@ -553,8 +558,8 @@ enum base_err base_manifest_set(const struct base_manifest_key *key, void *recor
 		err = check_cron(text, why, why_room);
 	else if (key->type == BASE_MANIFEST_DATA)
 		err = check_data(text, why, why_room);
-	else if (key->type == BASE_MANIFEST_HANDLER)
-		err = check_handler(text, why, why_room);
+	else if (key->type == BASE_MANIFEST_HANDLER || key->type == BASE_MANIFEST_HTTP)
+		err = check_http(text, why, why_room);
 	if (err)
 		return err;
 	err = convert(key, (char *)record + key->offset, text);

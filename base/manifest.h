@@ -118,6 +118,7 @@ struct base_manifest {
 	char *handler; /* required: the file name of its .so, beside the manifest; or the URL of an endpoint */
 	char *description; /* NULL: none */
 	char *version;     /* NULL: none; for people */
+	char *callback;    /* URL to which the outcomes of its events go, unless their sender named another; NULL: none */
 	struct base_manifest_route *routes;
 	size_t n_routes;
 	struct base_manifest_timer *timers;
@@ -147,6 +148,7 @@ enum base_manifest_type {
 	BASE_MANIFEST_TEXT,     /* char *; not empty; min and max bound its bytes */
 	BASE_MANIFEST_SERVICE,  /* char *: a service's name */
 	BASE_MANIFEST_HANDLER,  /* char *: a file name, without a folder, or an URL */
+	BASE_MANIFEST_HTTP,     /* char *: an http or https URL */
 	BASE_MANIFEST_METHOD,   /* char *: an HTTP method */
 	BASE_MANIFEST_ROUTE,    /* char *: a route's path */
 	BASE_MANIFEST_PATTERN,  /* char *: a subscription's */

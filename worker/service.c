@@ -205,6 +205,7 @@ static void wire_numbers(Pirn__Manifest *w, const struct base_manifest *m)
 {
 	w->service = m->service;
 	w->description = m->description;
+	w->callback = m->callback;
 	w->has_timeout_ms = w->has_concurrency = w->has_concurrency_total = true;
 	w->has_queue_items = w->has_max_body_bytes = true;
 	w->timeout_ms = m->timeout_ms;

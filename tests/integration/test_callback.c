@@ -78,6 +78,7 @@ static unsigned deliver(const char *url, unsigned attempt, char *why, size_t roo
 	base_buf_init(&run.in);
 	base_buf_init(&run.meta);
 	base_buf_init(&run.body);
+	base_buf_init(&run.emits);
 	fill(&run, url);
 	carrier->push(carrier->arg, &run.task);
 	assert_int_equal(sem_wait(&woken), 0);
@@ -88,6 +89,7 @@ static unsigned deliver(const char *url, unsigned attempt, char *why, size_t roo
 	base_buf_fini(&run.in);
 	base_buf_fini(&run.meta);
 	base_buf_fini(&run.body);
+	base_buf_fini(&run.emits);
 	return status;
 }
 
@@ -223,15 +225,103 @@ static void what_goes_nowhere(void **state)
 	end();
 }
 
-/* The reserved service is there, and not for users: what they gave it would be signed. */
-static void the_service(void **state)
+/* ---- in a fabric ------------------------------------------------------------------------- */
+
+static struct fabric f;
+
+static void send_event(const char *target, const char *body, const char *callback, char id[32])
 {
-	struct fabric f = { 0 };
+	char line[256];
+	const char *const headers[] = { "Prefer: respond-async", line, NULL };
+	struct harness_call call = { .base = f.http,
+		.method = "POST",
+		.target = target,
+		.body = body,
+		.headers = headers };
+	struct harness_answer a;
+
+	snprintf(line, sizeof line, callback ? "Pirn-Callback: %s" : "X-None: %s", callback ? callback : "");
+	a = harness_call(&call);
+	assert_int_equal(a.status, 202);
+	snprintf(id, 32, "%s", strrchr(harness_answer_header(&a, "Location"), '/') + 1);
+	harness_answer_free(&a);
+}
+
+/* Once the outcome is there: what came; free() it. */
+static char *outcome_of(const char *id, const char *path)
+{
+	char text[96];
+	char *seen;
+
+	snprintf(text, sizeof text, "\r\nce-source: /v1/invocations/%s\r\n", id);
+	wait_until(PATIENCE_MS, endpoint_seen(app, text) >= 1);
+	seen = endpoint_last(app, text);
+	assert_non_null(seen);
+	assert_non_null(strstr(seen, path));
+	assert_true(is_signed(seen, SECRET));
+	return seen;
+}
+
+static void add_service(const char *dir, const char *name, const char *callback)
+{
+	char command[8 * PATH_MAX];
+
+	snprintf(command, sizeof command,
+		"cp -rL '%s/echo' '%s/%s' && cd '%s/%s' && mv echo.so %s.so && printf 'service: %s\\nhandler: %s.so\\ncallback: %s\\n' >service.yaml",
+		dir, dir, name, dir, name, name, name, name, callback);
+	assert_int_equal(system(command), 0);
+}
+
+static void from_end_to_end(void **state)
+{
+	static char allow[64], dir[PATH_MAX];
+	const char *const flags[] = { "--http-allow", allow, "--callback-secret", SECRET, NULL };
+	char url[128], id[32], other[64];
+	char *seen;
+
+	(void)state;
+	snprintf(allow, sizeof allow, "localhost:%u", endpoint_port(app));
+	fabric_link_services(dir, sizeof dir);
+	snprintf(url, sizeof url, "http://localhost:%u/default", endpoint_port(app));
+	add_service(dir, "told", url);
+	f = (struct fabric){ .n_brokers = 2, .worker_flags = flags, .services = dir };
+	fabric_start(&f);
+	wait_until(PATIENCE_MS, fabric_workers_of(&f, "told") == 1);
+	assert_int_equal(fabric_workers_of(&f, "pirn-callback"), 1);
+
+	snprintf(url, sizeof url, "http://localhost:%u/done?for=me", endpoint_port(app));
+	send_event("/v1/invoke/echo", "the answer", url, id);
+	seen = outcome_of(id, "POST /done?for=me HTTP/1.1\r\n");
+	assert_non_null(strstr(seen, "\r\nce-type: pirn.invocation.done\r\n"));
+	assert_non_null(strstr(seen, "\r\nce-subject: echo\r\n"));
+	assert_non_null(strstr(seen, "\r\nce-specversion: 1.0\r\n"));
+	assert_non_null(strstr(seen, "\"data_base64\":\"dGhlIGFuc3dlcg==\""));
+	assert_non_null(strstr(seen, "\"status\":200"));
+	free(seen);
+
+	/* A receiver that cannot take it is asked again. */
+	snprintf(url, sizeof url, "http://localhost:%u/late?do=status&code=503", endpoint_port(app));
+	send_event("/v1/invoke/echo", "x", url, id);
+	free(outcome_of(id, "POST /late"));
+	snprintf(other, sizeof other, "\r\nPirn-Attempt: 2\r\n");
+	wait_until(PATIENCE_MS, endpoint_seen(app, other) >= 1);
+
+	send_event("/v1/invoke/told", "x", NULL, id);
+	free(outcome_of(id, "POST /default HTTP/1.1\r\n"));
+	snprintf(url, sizeof url, "http://localhost:%u/own", endpoint_port(app));
+	send_event("/v1/invoke/told", "x", url, id);
+	free(outcome_of(id, "POST /own HTTP/1.1\r\n"));
+	fabric_stop(&f);
+}
+
+/* What users gave it would be signed. */
+static void the_service_is_not_for_users(void **state)
+{
 	struct harness_process *worker;
 
 	(void)state;
+	f = (struct fabric){ 0 };
 	fabric_start(&f);
-	assert_int_equal(fabric_workers_of(&f, "pirn-callback"), 1);
 	assert_int_equal(harness_status(f.http, "POST", "/v1/invoke/pirn-callback", "x"), 404);
 	assert_int_equal(harness_run("worker", f.dir,
 				 (const char *const[]){ "pirn-worker", "--callback-secret", "whsec_short", NULL },
@@ -264,7 +354,8 @@ int main(void)
 		cmocka_unit_test(what_is_tried_again),
 		cmocka_unit_test(without_a_key),
 		cmocka_unit_test(what_goes_nowhere),
-		cmocka_unit_test(the_service),
+		cmocka_unit_test(from_end_to_end),
+		cmocka_unit_test(the_service_is_not_for_users),
 	};
 
 	return harness_finish(cmocka_run_group_tests_name("callback", tests, set_up, tear_down));

@@ -326,7 +326,7 @@ static const struct {
 	/* keys */
 	{ MINIMAL "timeot: 5s\n", "3:1: there is no key \"timeot\"; did you mean timeout?" },
 	{ MINIMAL "concurrency-total: 5\n", "3:1: there is no key \"concurrency-total\"; did you mean concurrency_total?" },
-	{ MINIMAL "colour: red\n", "3:1: there is no key \"colour\"; expected one of service, handler, description, version, events, timeout, concurrency, concurrency_total, max_body, retry, breaker, queue, env, secrets" },
+	{ MINIMAL "colour: red\n", "3:1: there is no key \"colour\"; expected one of service, handler, description, version, callback, events, timeout, concurrency, concurrency_total, max_body, retry, breaker, queue, env, secrets" },
 	{ MINIMAL "retry: { atempts: 3 }\n", "3:10: retry: there is no key \"atempts\"; did you mean attempts?" },
 	{ MINIMAL "retry: { jitter: no }\n", "3:10: retry: there is no key \"jitter\"; expected one of attempts, base, max, age" },
 	{ MINIMAL "service: y\n", "3:1: service: is given twice, first in line 1" },
@@ -335,8 +335,8 @@ static const struct {
 	{ MINIMAL "? [a]\n: b\n", "3:3: expected a key, got a list" },
 	{ MINIMAL "? {a: b}\n: b\n", "3:3: expected a key, got a mapping" },
 	{ MINIMAL "\"a\\0b\": c\n", "3:1: expected a key of at most 127 bytes, without NUL, got \"a\\u0000b\"" },
-	{ MINIMAL "\"a\\nb\": c\n", "3:1: there is no key \"a\\nb\"; expected one of service, handler, description, version, events, timeout, concurrency, concurrency_total, max_body, retry, breaker, queue, env, secrets" },
-	{ MINIMAL "<<: {a: b}\n", "3:1: there is no key \"<<\"; expected one of service, handler, description, version, events, timeout, concurrency, concurrency_total, max_body, retry, breaker, queue, env, secrets" },
+	{ MINIMAL "\"a\\nb\": c\n", "3:1: there is no key \"a\\nb\"; expected one of service, handler, description, version, callback, events, timeout, concurrency, concurrency_total, max_body, retry, breaker, queue, env, secrets" },
+	{ MINIMAL "<<: {a: b}\n", "3:1: there is no key \"<<\"; expected one of service, handler, description, version, callback, events, timeout, concurrency, concurrency_total, max_body, retry, breaker, queue, env, secrets" },
 	/* values */
 	{ "service: x\nhandler: x.so\nversion: 1\ntimeout: 5 parsecs\n", "4:10: timeout: expected a duration such as 5s, from 1ms to 1h, got \"5 parsecs\"" },
 	{ MINIMAL "timeout: 5\n", "3:10: timeout: expected a duration such as 5s, from 1ms to 1h, got \"5\"" },
@@ -364,6 +364,8 @@ static const struct {
 	{ "service: x\nhandler: http://x/\nenv: { A: b }\n", "3:1: env: is for native services: an HTTP endpoint has an environment of its own" },
 	{ "service: x\nhandler: http://x/\nsecrets: { A: b }\n", "3:1: secrets: is for native services: an HTTP endpoint has secrets of its own" },
 	{ "service: pirn-callback\nhandler: x.so\n", "1:1: service: names that begin with pirn- are Pirn's own" },
+	{ MINIMAL "callback: app\n", "3:11: callback: expected a URL such as https://app.example/done, got \"app\"" },
+	{ MINIMAL "callback: http://me:too@app/\n", "3:11: callback: expected no user and no password before the host: a manifest is no place for secrets, got \"http://me:too@app/\"" },
 	{ MINIMAL "description: ''\n", "3:14: description: expected a text of 1 to 1024 bytes, got \"\"" },
 	{ MINIMAL "description: \"a\\0b\"\n", "3:14: description: expected a text without NUL, got \"a\\u0000b\"" },
 	{ MINIMAL "description: [a]\n", "3:14: description: expected a text of 1 to 1024 bytes, got a list" },
