@@ -358,6 +358,15 @@ static enum base_err keep_key(
 	return call->key ? BASE_OK : BASE_NOMEM;
 }
 
+uint64_t client_call_wait_until(const struct client_engine *e)
+{
+	uint64_t now = net_loop_now_ms(e->loop);
+	uint64_t back_at = e->left_at + (uint64_t)CLIENT_PATIENCE * e->conf.connect_wait_ms;
+	uint64_t until = now + e->conf.connect_wait_ms;
+
+	return e->left_at > 0 && back_at > until ? back_at : until;
+}
+
 static void fill_call(
 	struct client_engine *e, struct client_call *call, const struct client_request *request)
 {
@@ -365,7 +374,7 @@ static void fill_call(
 
 	call->record.expire = expire;
 	call->deadline_at = now + request->timeout_ms;
-	call->wait_until = now + e->conf.connect_wait_ms;
+	call->wait_until = client_call_wait_until(e);
 	call->idempotent = request->idempotent;
 	call->has_trace = request->trace != NULL;
 	if (request->trace)
@@ -539,6 +548,8 @@ static bool try_elsewhere(
 
 	if (!lacks && reason != PIRN__REASON__DRAINING)
 		return false;
+	if (!lacks)
+		e->left_at = net_loop_now_ms(e->loop);
 	call->refused_by |= call->link->bit;
 	/* Who knows the service knows better: 503 rather than 404. */
 	if (reason != PIRN__REASON__UNKNOWN_SERVICE || call->reason != PIRN__REASON__NO_WORKER)
@@ -547,7 +558,7 @@ static bool try_elsewhere(
 		return false;
 	if (call->deadline_at <= net_loop_now_ms(e->loop))
 		return false;
-	call->wait_until = net_loop_now_ms(e->loop) + e->conf.connect_wait_ms;
+	call->wait_until = client_call_wait_until(e);
 	client_call_again(e, call);
 	return true;
 }
@@ -672,7 +683,7 @@ void client_call_link_down(struct client_engine *e, struct client_link *link)
 		}
 		call->n_resends++;
 		call->in_doubt = call->event;
-		call->wait_until = net_loop_now_ms(e->loop) + e->conf.connect_wait_ms;
+		call->wait_until = client_call_wait_until(e);
 		client_call_again(e, call);
 	}
 }

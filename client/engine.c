@@ -110,8 +110,10 @@ static void on_down(void *arg, struct net_link *net)
 
 static void on_drain(void *arg, struct net_link *net)
 {
-	(void)arg; /* it is not offered any more: net_link_draining */
-	(void)net;
+	struct client_engine *e = arg;
+
+	(void)net; /* it is not offered any more: net_link_draining */
+	e->left_at = net_loop_now_ms(e->loop);
 }
 
 static void on_message(

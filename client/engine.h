@@ -7,7 +7,8 @@
  * there, within the deadline, once per broker. A broker that is lost: its
  * idempotent calls are sent again elsewhere, at most twice; the others fail with
  * WORKER_LOST (502). With no broker up at all a call waits for one, at most
- * connect_wait_ms and never past its deadline: brokers restart.
+ * connect_wait_ms and never past its deadline: brokers restart. After one has said that
+ * it goes, five times as long: it is being replaced.
  *
  * Resends are under a budget (base/budget.h), because those calls may have run:
  * a tenth of the calls, and a thousand from the start or saved up, so that

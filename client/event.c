@@ -114,7 +114,7 @@ bool client_event_refused(
 		  (is_lack(reason) && client_call_has_other(e, call));
 	if (!goes_on || call->deadline_at <= now)
 		return false;
-	call->wait_until = now + e->conf.connect_wait_ms;
+	call->wait_until = client_call_wait_until(e);
 	client_call_again(e, call);
 	return true;
 }

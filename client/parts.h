@@ -104,6 +104,10 @@ struct client_service {
 	Pirn__Entry entry;
 };
 
+/* How many times as long as for any broker a call waits when one has said that it goes: it is being replaced, which
+ * takes seconds where there is much to do. */
+#define CLIENT_PATIENCE 5
+
 struct client_engine {
 	struct net_loop *loop;
 	struct net_links *links;
@@ -126,6 +130,7 @@ struct client_engine {
 	uint64_t taking; /* links whose brokers say that they take events */
 	uint64_t lane, last_number; /* of events: numbered through all links, so that a resubmission is known by it */
 	uint64_t turn_at, excused_until; /* see client_event_late */
+	uint64_t left_at; /* when a broker last said that it goes; 0: none did */
 	struct base_rand rand;
 	struct client_clock clock;
 	struct client_service *services;
@@ -143,6 +148,7 @@ void client_engine_arm(struct client_engine *e);
 void client_call_message(struct client_engine *e, struct client_link *link, const struct net_frame *f, struct base_block *block);
 void client_call_link_down(struct client_engine *e, struct client_link *link);
 void client_call_retry_waiting(struct client_engine *e);
+uint64_t client_call_wait_until(const struct client_engine *e); /* for a broker, beginning now */
 void client_call_cancel_all(struct client_engine *e);
 /* To another link, or among those that wait for one. It was accepted before: it cannot be given back any more. */
 void client_call_again(struct client_engine *e, struct client_call *call);

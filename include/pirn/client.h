@@ -30,7 +30,8 @@
  * only once: with the service's answer (err is PIRN_CLIENT_OK, whatever the status), or with an
  * error. After PIRN_CLIENT_LOST and PIRN_CLIENT_DEADLINE nobody knows whether the service ran; a
  * call that is marked idempotent is run again when a worker or broker is lost, in the time it has.
- * With no broker in reach a call waits for one, connect_wait_ms at most.
+ * With no broker in reach a call waits for one, connect_wait_ms at most, or five times as long when
+ * one has just said that it goes: it is being replaced.
  *
  * An event is kept: once pirn_client_send has returned OK it is on disk, and will be run until it
  * has succeeded, or its attempts are used up (the service's manifest says how many; it is then a

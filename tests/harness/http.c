@@ -102,6 +102,8 @@ static void perform(CURL *curl, const struct harness_call *call, struct harness_
 	curl_easy_setopt(curl, CURLOPT_PATH_AS_IS, 1L);
 	curl_easy_setopt(curl, CURLOPT_NOPROXY, "*");
 	curl_easy_setopt(curl, CURLOPT_NOSIGNAL, 1L);
+	/* A large body is sent when the answer says so, however late: sent unasked it may meet a refusal's reset. */
+	curl_easy_setopt(curl, CURLOPT_EXPECT_100_TIMEOUT_MS, 60000L);
 	curl_easy_setopt(curl, CURLOPT_TIMEOUT_MS,
 		(long)(call->timeout_ms ? call->timeout_ms : PATIENCE_MS));
 	curl_easy_setopt(curl, CURLOPT_ERRORBUFFER, out->error);

@@ -507,6 +507,26 @@ static void a_call_refused_by_a_draining_broker_waits_for_the_next(void **state)
 	assert_string_equal(calls[0].first, "new");
 }
 
+/* One that says that it goes is waited for longer than one of which nothing is known. */
+static void who_leaves_is_waited_for(void **state)
+{
+	struct client_request request = request_of("a", "x");
+
+	(void)state;
+	b[0] = fake_new(f.loop, fixture_ipc(&f, "one"), 1);
+	start_conf((struct client_engine_conf){
+		.brokers = fixture_ipc(&f, "one"), .connect_wait_ms = 1000 });
+	UNTIL(&f, client_engine_brokers(engine) == 1);
+	assert_int_equal(
+		net_router_control(b[0]->router, b[0]->peers[0], PIRN__KIND__DRAIN, NULL), BASE_OK);
+	UNTIL(&f, client_engine_brokers(engine) == 0);
+	fake_free(&b[0]);
+	request.timeout_ms = 1500;
+	assert_int_equal(call_with(&calls[0], &request), BASE_OK);
+	UNTIL(&f, calls[0].ended == 1);
+	assert_int_equal(calls[0].reason, PIRN__REASON__DEADLINE);
+}
+
 /* ---- loss ------------------------------------------------------------------------------ */
 
 static void only_idempotent_calls_outlive_their_broker(void **state)
@@ -883,6 +903,7 @@ int main(void)
 		TEST(other_refusals_stand),
 		TEST(a_draining_broker_gets_nothing_new),
 		TEST(a_call_refused_by_a_draining_broker_waits_for_the_next),
+		TEST(who_leaves_is_waited_for),
 		TEST(only_idempotent_calls_outlive_their_broker),
 		TEST(resending_has_an_end),
 		TEST(resends_are_under_a_budget),
