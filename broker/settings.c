@@ -47,7 +47,7 @@ static const struct base_conf_row rows[] = {
 		"results that Redis keeps; the oldest go first" },
 	{ "dedupe-ttl", BASE_CONF_MS, AT(dedupe_ttl_ms), "24h", 1000, 30u * 86400 * 1000, NULL,
 		"how long an Idempotency-Key and its answer are kept" },
-	{ "dedupe-max", BASE_CONF_BYTES, AT(dedupe_max), "64m", 64 << 10, 0, NULL,
+	{ "dedupe-max", BASE_CONF_BYTES, AT(dedupe_max), "256m", 64 << 10, 0, NULL,
 		"keys and answers that Redis keeps; when it is full requests with a new key are refused with 503" },
 	{ 0 },
 };
