@@ -116,6 +116,36 @@ static void test_any_service_by_its_name(void **state)
 		"{\"counter\":2}");
 }
 
+static bool shipping_says(const char *expected)
+{
+	struct harness_answer a = harness_get(u.http, "/shipping");
+	bool same = strcmp(a.body, expected) == 0;
+
+	harness_answer_free(&a);
+	return same;
+}
+
+/* The same event twice is one; and what its run sends is one, too. */
+static void test_an_event_for_all_who_subscribe(void **state)
+{
+	static const char *const headers[] = { "ce-specversion: 1.0", "ce-type: order.created",
+		"ce-source: /shop", "ce-id: 1001", "ce-subject: 1001",
+		"Content-Type: application/json", NULL };
+	struct harness_call send = { .base = u.http,
+		.target = "/v1/events",
+		.body = "{\"total\":12}",
+		.headers = headers };
+
+	(void)state;
+	for (int i = 0; i < 2; i++) {
+		struct harness_answer a = harness_call(&send);
+
+		assert_int_equal(a.status, 202);
+		harness_answer_free(&a);
+	}
+	wait_until(PATIENCE_MS, shipping_says("{\"order.created\":1,\"shipment.requested\":1}"));
+}
+
 static const json_t *find(const json_t *list, const char *service)
 {
 	const json_t *entry;
@@ -397,6 +427,7 @@ int main(void)
 		cmocka_unit_test(test_hello_in_any_script),
 		cmocka_unit_test(test_counter),
 		cmocka_unit_test(test_any_service_by_its_name),
+		cmocka_unit_test(test_an_event_for_all_who_subscribe),
 		cmocka_unit_test(test_the_list_of_services),
 		cmocka_unit_test(test_the_list_on_the_command_line),
 		cmocka_unit_test(test_invoke_on_the_command_line),
