@@ -21,7 +21,8 @@
 #define SDK_SHA512 \
 	"bb2cc2f8fa4c3116b06e8b873bede6962b2bdd07c40ce6e6a36a4de284d317a7599dc660a48cdd6ac671d2d441148d5d32ca822d965732dcfc714baf62a1dd6f"
 
-static struct fabric f = { .n_brokers = 2 };
+static const char *const allowed[] = { "--http-allow", "127.0.0.1", NULL };
+static struct fabric f = { .n_brokers = 2, .worker_flags = allowed };
 
 static int start(void **state)
 {
@@ -258,6 +259,81 @@ static void check_events(const char *mode)
 		harness_redis_says(f.redis, "3", "HSTRLEN pirn:{0}:state:hearer:bodies %s", id));
 }
 
+/* What the SDK has read so far; free() it. */
+static json_t *callback_of(struct harness_process *reader, const char *id)
+{
+	char *text = harness_output(reader), *rest = text, *line;
+	json_t *event = NULL;
+
+	while (!event && (line = strtok_r(rest, "\n", &rest)))
+		if (strstr(line, id) || strstr(line, "refused"))
+			event = json_loads(line, JSON_REJECT_DUPLICATES, NULL);
+	free(text);
+	return event;
+}
+
+static const char *text_in(const json_t *event, const char *name)
+{
+	const char *text = json_string_value(json_object_get(event, name));
+
+	if (!text)
+		fail_msg("no %s in %s", name, json_dumps(event, 0));
+	return text;
+}
+
+static unsigned port_of(struct harness_process *reader)
+{
+	char *text = harness_output(reader);
+	unsigned port = 0;
+
+	if (strchr(text, '\n'))
+		(void)sscanf(text, "listening %u", &port);
+	free(text);
+	return port;
+}
+
+static void send_with_callback(unsigned port, char id[32])
+{
+	char callback[64];
+	const char *const headers[] = { "Prefer: respond-async", callback, NULL };
+	struct harness_call call = {
+		.base = f.http, .target = "/v1/invoke/echo", .body = "back", .headers = headers
+	};
+	struct harness_answer a;
+
+	snprintf(callback, sizeof callback, "Pirn-Callback: http://127.0.0.1:%u/done", port);
+	a = harness_call(&call);
+	assert_int_equal(a.status, 202);
+	snprintf(id, 32, "%s", strrchr(harness_answer_header(&a, "Location"), '/') + 1);
+	harness_answer_free(&a);
+}
+
+/* An event's outcome is a CloudEvent as the SDK reads them. */
+static void check_callback(const char *package)
+{
+	struct harness_process *reader;
+	char here[PATH_MAX], id[32], source[64];
+	json_t *event = NULL;
+	unsigned port = 0;
+
+	assert_non_null(getcwd(here, sizeof here));
+	reader = harness_spawn("callbacks", here,
+		(const char *const[]){
+			"node", "tests/integration/cloudevents_callback.js", package, NULL },
+		NULL);
+	wait_until(PATIENCE_MS, (port = port_of(reader)) > 0);
+	send_with_callback(port, id);
+	wait_until(PATIENCE_MS, (event = callback_of(reader, id)) != NULL);
+	snprintf(source, sizeof source, "/v1/invocations/%s", id);
+	assert_string_equal(text_in(event, "specversion"), "1.0");
+	assert_string_equal(text_in(event, "type"), "pirn.invocation.done");
+	assert_string_equal(text_in(event, "source"), source);
+	assert_string_equal(text_in(event, "subject"), "echo");
+	assert_string_equal(text_in(json_object_get(event, "data"), "state"), "done");
+	json_decref(event);
+	harness_free(&reader);
+}
+
 static void test_javascript_sdk(void **state)
 {
 	char dir[PATH_MAX], package[PATH_MAX + 16], url[128], *text;
@@ -281,6 +357,7 @@ static void test_javascript_sdk(void **state)
 	check_events("binary");
 	check_events("structured");
 	check_events("batch");
+	check_callback(package);
 }
 
 int main(void)
