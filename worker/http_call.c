@@ -14,6 +14,7 @@
 #define HEAD_MAX    ((size_t)64 * 1024) /* of all heads of an exchange, those of 1xx and trailers included */
 #define CODE_TOO_LARGE 100 /* CURLE_TOO_LARGE of newer ones */
 #define ARENA_FIRST ((size_t)8 * 1024)
+#define LOOKED_UP_S 5L       /* how long libcurl may believe what it was given: by far longer than it takes to use it */
 #define TELL_US     10000000u /* an endpoint that fails now and then is told of this often */
 #define ARENA_MAX   ((size_t)4 * 1024 * 1024)
 
@@ -137,6 +138,7 @@ static bool set_up(struct wrk_call *call)
 	       SET(CURLOPT_FOLLOWLOCATION, 0L) && SET(CURLOPT_PROXY, "") &&
 	       SET(CURLOPT_PATH_AS_IS, 1L) && SET(CURLOPT_HTTP_CONTENT_DECODING, 0L) &&
 	       SET(CURLOPT_QUICK_EXIT, 1L) && SET(CURLOPT_TCP_NODELAY, 1L) &&
+	       SET(CURLOPT_DNS_CACHE_TIMEOUT, LOOKED_UP_S) &&
 	       SET(CURLOPT_OPENSOCKETFUNCTION, wrk_socket_open) &&
 	       SET(CURLOPT_OPENSOCKETDATA, call) &&
 	       SET(CURLOPT_CLOSESOCKETFUNCTION, wrk_socket_close) &&
@@ -316,7 +318,8 @@ static void print_address(const struct sockaddr_storage *a, char out[INET6_ADDRS
 	(void)snprintf(out, INET6_ADDRSTRLEN + 2, a->ss_family == AF_INET ? "%s" : "[%s]", text);
 }
 
-/* "host:port:address,address": what libcurl takes for its own look-up. Only those that may be called. */
+/* "+host:port:address,address": what libcurl takes for its own look-up. Only those that may be called. Without the
+ * plus it would remember them for good, and callbacks go to names of anybody's choosing. */
 static bool print_allowed(
 	struct wrk_call *call, const struct wrk_addresses *found_ones, struct base_buf *out)
 {
@@ -324,7 +327,7 @@ static bool print_allowed(
 	char address[INET6_ADDRSTRLEN + 2];
 	bool any = false;
 
-	base_buf_fmt(out, "%s:%u:", t->host, t->port);
+	base_buf_fmt(out, "+%s:%u:", t->host, t->port);
 	for (size_t i = 0; i < found_ones->n; i++) {
 		const struct sockaddr_storage *a = &found_ones->items[i];
 

@@ -460,9 +460,12 @@ static enum base_err make_session(struct worker *w)
 /* At most so much of a file of secrets. */
 #define SECRET_MAX 4096
 
-static enum base_err read_secret(const struct wrk_settings *settings, char out[SECRET_MAX])
+/* A file that is named and holds no key is a mistake: without one nothing is signed. */
+static enum base_err read_secret(
+	const struct wrk_settings *settings, char out[SECRET_MAX], char *why, size_t room)
 {
 	const char *path = settings->callback_secret_file;
+	enum base_err err = BASE_OK;
 	FILE *file;
 	size_t n;
 
@@ -470,12 +473,18 @@ static enum base_err read_secret(const struct wrk_settings *settings, char out[S
 	if (!path || *out)
 		return BASE_OK;
 	file = fopen(path, "re");
-	if (!file)
-		return base_err_from_errno(errno);
-	n = fread(out, 1, SECRET_MAX - 1, file);
+	n = file ? fread(out, 1, SECRET_MAX - 1, file) : 0;
+	if (!file || ferror(file))
+		err = base_err_from_errno(errno);
+	snprintf(why, room, "%s", base_err_text(err));
+	if (file)
+		fclose(file);
 	out[n] = '\0';
-	fclose(file);
-	return BASE_OK;
+	if (!err && out[strspn(out, ", \t\r\n")] == '\0') {
+		snprintf(why, room, "the file of keys has none");
+		err = BASE_CONFIG;
+	}
+	return err;
 }
 
 static enum base_err make_callbacks(struct worker *w)
@@ -486,8 +495,7 @@ static enum base_err make_callbacks(struct worker *w)
 
 	if (!w->settings->callbacks)
 		return BASE_OK;
-	err = read_secret(w->settings, secret);
-	snprintf(why, sizeof why, "%s", base_err_text(err));
+	err = read_secret(w->settings, secret, why, sizeof why);
 	if (!err)
 		err = wrk_service_of_callbacks(secret, &service, why, sizeof why);
 	explicit_bzero(secret, sizeof secret);

@@ -1,5 +1,6 @@
 /* Callbacks at the worker's end: runs as brokers send them to pirn-callback, a real endpoint,
  * and a check of the signature by another program. */
+#include <dlfcn.h>
 #include <setjmp.h>
 #include <stdarg.h>
 #include <stddef.h>
@@ -9,8 +10,10 @@
 #include <string.h>
 
 #include <semaphore.h>
+#include <stdatomic.h>
 
 #include <cmocka.h>
+#include <curl/curl.h>
 
 #include "base/clock.h"
 #include "proto/pirn.pb-c.h"
@@ -32,6 +35,20 @@ static void wake(void *arg)
 {
 	(void)arg;
 	sem_post(&woken);
+}
+
+/* What libcurl is told about a name: for good, or for a while (with a plus). */
+static atomic_uint for_good, for_a_while;
+
+struct curl_slist *curl_slist_append(struct curl_slist *list, const char *text)
+{
+	static struct curl_slist *(*append)(struct curl_slist *, const char *);
+
+	if (!append)
+		*(void **)&append = dlsym(RTLD_NEXT, "curl_slist_append");
+	atomic_fetch_add(&for_good, strncmp(text, "localhost:", 10) == 0);
+	atomic_fetch_add(&for_a_while, strncmp(text, "+localhost:", 11) == 0);
+	return append(list, text);
 }
 
 static ProtobufCBinaryData bytes(const char *text)
@@ -195,6 +212,23 @@ static void without_a_key(void **state)
 	end();
 }
 
+/* They are anybody's, and there is no end of them. */
+static void names_are_not_kept(void **state)
+{
+	char url[128];
+
+	(void)state;
+	begin(SECRET);
+	atomic_store(&for_good, 0);
+	atomic_store(&for_a_while, 0);
+	snprintf(url, sizeof url, "http://localhost:%u/name", endpoint_port(app));
+	assert_int_equal(deliver(url, 1, NULL, 0), 200);
+	assert_int_equal(deliver(url, 1, NULL, 0), 200);
+	assert_int_equal(atomic_load(&for_good), 0);
+	assert_int_equal(atomic_load(&for_a_while), 2);
+	end();
+}
+
 static void what_goes_nowhere(void **state)
 {
 	static const struct {
@@ -314,6 +348,25 @@ static void from_end_to_end(void **state)
 	fabric_stop(&f);
 }
 
+/* A key that is named and not there must not mean that nothing is signed. */
+static void a_file_without_a_key(void **state)
+{
+	static const char *const paths[] = { "/dev/null", "/", "/nowhere/at/all" };
+
+	(void)state;
+	for (size_t i = 0; i < sizeof paths / sizeof *paths; i++) {
+		struct harness_process *worker;
+
+		assert_int_equal(harness_run("worker", harness_dir(),
+					 (const char *const[]){ "pirn-worker",
+						 "--callback-secret-file", paths[i], NULL },
+					 NULL, &worker),
+			2);
+		assert_true(harness_wrote(worker, "callbacks_wrong"));
+		harness_free(&worker);
+	}
+}
+
 /* What users gave it would be signed. */
 static void the_service_is_not_for_users(void **state)
 {
@@ -353,8 +406,10 @@ int main(void)
 		cmocka_unit_test(what_is_delivered),
 		cmocka_unit_test(what_is_tried_again),
 		cmocka_unit_test(without_a_key),
+		cmocka_unit_test(names_are_not_kept),
 		cmocka_unit_test(what_goes_nowhere),
 		cmocka_unit_test(from_end_to_end),
+		cmocka_unit_test(a_file_without_a_key),
 		cmocka_unit_test(the_service_is_not_for_users),
 	};
 
