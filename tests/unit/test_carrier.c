@@ -116,7 +116,7 @@ static void store(uint64_t turn, uint64_t first, size_t n)
 static struct brk_ask settle_ask(uint64_t turn, const struct store_ends *ends)
 {
 	return (struct brk_ask){ .kind = BRK_ASK_SETTLE,
-		.settle = { { .epoch = 1, .journal = 1, .turn = turn }, ends, 1 } };
+		.settle = { .turn = { .epoch = 1, .journal = 1, .turn = turn }, .entries = ends, .n = 1 } };
 }
 
 static struct brk_ask about_dead(enum brk_ask_kind kind, const uint8_t (*ids)[16], size_t n)
