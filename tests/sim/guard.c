@@ -484,6 +484,8 @@ static void forced(struct sim *sim, struct sim_broker *broker, int service, uint
 	bool told = entry && entry->breaker && entry->breaker->force == force &&
 		    sim_service(entry->manifest->service) == service;
 
+	SIM_CHECK(
+		sim, !told || g->to_force, "%s is forced as it was before", sim_services[service]);
 	SIM_CHECK(sim, told || (mirror->set_service == service && mirror->set_force == force),
 		"%s is forced by nobody", sim_services[service]);
 	g->to_publish |= !told;
@@ -519,6 +521,14 @@ void mirror_guard_log(struct sim *sim, struct sim_broker *broker, const struct b
 }
 
 /* ---- the registry -------------------------------------------------------------------------- */
+
+/* Of two words of the same millisecond the greater one is the last, whichever came first. */
+static bool is_later_force(const struct mirror_guard *g, const Pirn__BreakerNote *note)
+{
+	return note->has_force_ms &&
+	       (note->force_ms > g->force_ms ||
+		       (note->force_ms == g->force_ms && note->force > g->force));
+}
 
 static void note_times(struct mirror_guard *g, const Pirn__BreakerNote *note)
 {
@@ -564,7 +574,7 @@ void mirror_guard_entry(struct sim *sim, struct sim_broker *broker, const Pirn__
 	if (service < 0 || !note)
 		return;
 	g = guard_of(broker, service);
-	g->to_force = note->has_force_ms && note->force_ms > g->force_ms;
+	g->to_force = is_later_force(g, note);
 	g->to_adopt = note->has_opened_ms && note->opened_ms > g->opened_ms;
 	note_times(g, note);
 }

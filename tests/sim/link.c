@@ -506,6 +506,15 @@ static void send_request(struct sim *sim, struct sim_link *link, struct request 
 	sim_at(sim, due, serve_event, link, 0);
 }
 
+/* An adoption comes when its victim beats again. */
+static uint64_t until_one_wakes(struct sim *sim, const struct sim_broker *adopter)
+{
+	for (unsigned i = 0; i < sim->n_brokers; i++)
+		if (&sim->brokers[i] != adopter && sim->brokers[i].paused_until > sim->now_ms)
+			return sim->brokers[i].paused_until + sim_below(sim, 500);
+	return sim->now_ms + sim_below(sim, 2500);
+}
+
 void sim_link_ask(struct sim *sim, struct sim_broker *broker, const struct brk_ask *ask)
 {
 	struct sim_open_ask *open;
@@ -522,8 +531,8 @@ void sim_link_ask(struct sim *sim, struct sim_broker *broker, const struct brk_a
 		sim_at(sim, sim->now_ms + 5, away_event, broker, ask->ticket);
 		return;
 	}
-	if (ask->kind == BRK_ASK_ADOPT && sim_chance(sim, 30))
-		sim_link_clog(broker, sim->now_ms + sim_below(sim, 2500)); /* the victim may wake */
+	if (ask->kind == BRK_ASK_ADOPT && sim_chance(sim, 50))
+		sim_link_clog(broker, until_one_wakes(sim, broker));
 	q = new_request();
 	q->ask = *ask;
 	if (keepers[ask->kind])

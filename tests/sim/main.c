@@ -5,7 +5,7 @@
  *   sim --seeds N            that many seeds from 1 on (--from S: from there), and the faults
  *   sim --seconds T          seeds for that long, and the faults
  *   sim --seed S             replay one, and tell all that happens (--fault NAME: with that fault)
- *   sim --faults             only the faults (--fault NAME: that one)
+ *   sim --faults             only the faults (--fault NAME: that one), in seeds from 1 on (--from S)
  *
  * Seeds run in a child process, so that whatever ends it (a check here, an assertion in the core, a
  * sanitizer) leaves us to say which seed it was and how to see it again.
@@ -182,15 +182,18 @@ static void set_up(struct sim *sim)
 	sim->latency_ms = sim_chance(sim, 20) ? sim_between(sim, 20, 300) : sim_below(sim, 6);
 	sim->pace_ms = sim_between(sim, 10, 200);
 	sim->lenient = sim_chance(sim, 8);
-	if (sim->lenient)
+	if (sim->lenient) {
 		sim->sick[0] = (struct sim_sickness){ 60000, -1, 100, 0 };
+		sim->pace_ms = sim_between(sim, 10, 60);
+	}
 	sim->slow_percent = sim_below(sim, 15);
+	sim->slow_readings_percent = sim_chance(sim, 30) ? (unsigned)sim_between(sim, 30, 80) : 10;
 	sim->max_calls = sim_chance(sim, 20) ? (uint32_t)sim_between(sim, 30, 100) : 5000;
 	sim->max_bytes = sim_chance(sim, 20) ? 64 * 1024 : 64 * 1024 * 1024;
 	sim->max_events = sim_chance(sim, 20) ? (uint32_t)sim_between(sim, 5, 80) : 5000;
 	sim->max_event_bytes = sim_chance(sim, 20) ? 16 * 1024 : 64 * 1024 * 1024;
 	sim->decide_ms = sim_chance(sim, 20) ? (uint32_t)sim_between(sim, 200, 5000) : 60000;
-	sim->event_percent = sim_chance(sim, 15) ? 0 : sim_between(sim, 20, 90);
+	sim->event_percent = sim_chance(sim, 15) ? 0 : sim_between(sim, 20, sim->lenient ? 50 : 90);
 	sim->fail_percent = sim_chance(sim, 20) ? 0 : sim_below(sim, 60);
 	sim->poison_percent = sim_chance(sim, 70) ? 0 : sim_below(sim, 4);
 	sim->hope_ms = sim_chance(sim, 50) ? 0 : (uint32_t)sim_between(sim, 100, 3000);
@@ -340,11 +343,19 @@ static void tear_down(struct sim *sim)
 	free(sim->calls);
 }
 
+/* Where nothing but the budget ends retries, it must come to its end. */
+static uint64_t play_ms(struct sim *sim)
+{
+	uint64_t most = sim_chance(sim, 15) ? 15000 : sim->lenient ? 6000 : 3000;
+
+	return sim_between(sim, sim->lenient ? 3000 : 300, most);
+}
+
 void sim_run_seed(struct sim *sim)
 {
 	set_up(sim);
 	sim_trouble_start(sim);
-	run_until(sim, sim->now_ms + sim_between(sim, 300, sim_chance(sim, 15) ? 15000 : 3000));
+	run_until(sim, sim->now_ms + play_ms(sim));
 	sim_heal(sim);
 	run_until(sim, sim->now_ms + sim_below(sim, 500));
 	sim->quiet = true;
@@ -601,20 +612,21 @@ static bool was_found(const struct job *job, size_t i)
 }
 
 /* The fault in front of it may be noticed first, in other words. */
-static void search_on(struct job *job, size_t fault)
+static void search_on(struct job *job, size_t fault, uint64_t last)
 {
 	const struct behind *behind = behind_of(fault);
 
 	while (behind && !job->well && !strstr(job->report->why, behind->says) &&
-		job->report->seed < FAULT_SEEDS) {
+		job->report->seed < last) {
 		job->first = job->report->seed + 1;
+		job->n = last - job->report->seed;
 		start(job);
 		finish(job);
 	}
 }
 
 /* one: the only one that is looked for; N_FAULTS: all. */
-static unsigned test_faults(struct report *reports, size_t one)
+static unsigned test_faults(struct report *reports, size_t one, uint64_t from)
 {
 	struct job jobs[MAX_JOBS];
 	size_t which[MAX_JOBS];
@@ -624,7 +636,7 @@ static unsigned test_faults(struct report *reports, size_t one)
 		if (one == i || one == N_FAULTS) {
 			which[n] = i;
 			jobs[n] = (struct job){ .report = &reports[n],
-				.first = 1,
+				.first = from,
 				.n = FAULT_SEEDS,
 				.step = 1,
 				.mask = mask_of(i),
@@ -635,7 +647,7 @@ static unsigned test_faults(struct report *reports, size_t one)
 			continue;
 		for (unsigned k = 0; k < n; k++) {
 			finish(&jobs[k]);
-			search_on(&jobs[k], which[k]);
+			search_on(&jobs[k], which[k], from + FAULT_SEEDS - 1);
 			failed += !was_found(&jobs[k], which[k]);
 		}
 		n = 0;
@@ -646,8 +658,8 @@ static unsigned test_faults(struct report *reports, size_t one)
 static void usage(void)
 {
 	fprintf(stderr,
-		"usage: sim [--seeds N | --seconds T] [--from S] | --seed S [--fault NAME] | "
-		"--faults | --fault NAME\n");
+		"usage: sim [--seeds N | --seconds T | --faults | --fault NAME] [--from S] | "
+		"--seed S [--fault NAME]\n");
 	exit(2);
 }
 
@@ -701,7 +713,7 @@ int main(int argc, char **argv)
 		tests++;
 	}
 	if (only_faults || DEFAULT_FAULTS) {
-		failed += test_faults(reports, fault);
+		failed += test_faults(reports, fault, only_faults ? from : 1);
 		tests += fault < N_FAULTS ? 1 : (unsigned)N_FAULTS;
 	}
 	printf("[==========] %u test(s) run.\n[  PASSED  ] %u test(s).\n", tests, tests - failed);

@@ -61,11 +61,19 @@ static const Pirn__BreakerNote *note_of(const Pirn__Entry *entry)
 	return entry->breaker ? entry->breaker : &none;
 }
 
+/* Of two words of the same millisecond everybody takes the greater one. */
+static const Pirn__BreakerNote *last_force(const Pirn__BreakerNote *x, const Pirn__BreakerNote *y)
+{
+	if (x->force_ms != y->force_ms)
+		return x->force_ms > y->force_ms ? x : y;
+	return x->force > y->force ? x : y;
+}
+
 static struct sim_packed merge_unpacked(const Pirn__Entry *a, const Pirn__Entry *b)
 {
 	const Pirn__Entry *newer = b->announced_ms > a->announced_ms ? b : a;
 	const Pirn__BreakerNote *x = note_of(a), *y = note_of(b);
-	Pirn__BreakerNote note = y->force_ms > x->force_ms ? *y : *x;
+	Pirn__BreakerNote note = *last_force(x, y);
 	const Pirn__BreakerNote *opened = y->opened_ms > x->opened_ms ? y : x;
 	Pirn__Entry out = *newer;
 
@@ -126,14 +134,13 @@ static void post_event(struct sim *sim, void *arg, uint64_t life)
 static void post(struct sim *sim, struct sim_broker *broker, const struct sim_packed *entry)
 {
 	struct sim_post *p = calloc(1, sizeof *p);
+	uint64_t late;
 
 	p->life = broker->life;
 	p->entry = copy(entry);
 	DL_APPEND(broker->posts, p);
-	sim_at(sim,
-		sim->now_ms + sim_below(sim, sim_chance(sim, 10) ? SLOW_MS : sim->latency_ms + 3),
-		post_event, broker,
-		broker->life);
+	late = sim_chance(sim, sim->slow_readings_percent) ? SLOW_MS : sim->latency_ms + 3;
+	sim_at(sim, sim->now_ms + sim_below(sim, late), post_event, broker, broker->life);
 }
 
 /* ---- the shell's part */

@@ -419,6 +419,7 @@ struct sim {
 	unsigned troubles;   /* a bit for each kind that this seed has */
 	uint64_t trouble_ms; /* how far apart */
 	uint64_t latency_ms, slow_percent, pace_ms;
+	unsigned slow_readings_percent; /* of the registry */
 	uint32_t max_calls, max_bytes;
 	char *why; /* of the process that watches */
 	size_t why_room;
