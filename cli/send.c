@@ -26,7 +26,7 @@ static bool encode(const char *flag, const char *text, char *out, size_t room)
 		return false;
 	}
 	for (; *text && n + 4 < room; text++) {
-		if (*text <= ' ' || *text == 0x7f || *text == '"' || *text == '%')
+		if (*text <= ' ' || *text > '~' || *text == '"' || *text == '%')
 			n += (size_t)snprintf(
 				out + n, room - n, "%%%02X", (unsigned)(unsigned char)*text);
 		else

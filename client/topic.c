@@ -32,7 +32,7 @@ static bool is_text(const char *text, size_t most)
 static bool is_source(const char *text)
 {
 	for (const char *at = text; *at; at++)
-		if (*at <= ' ' || *at == 0x7f || strchr("\"<>\\^`{|}", *at))
+		if (*at <= ' ' || *at > '~' || strchr("\"<>\\^`{|}", *at))
 			return false;
 	return is_text(text, CLIENT_TOPIC_MAX);
 }
@@ -40,7 +40,7 @@ static bool is_source(const char *text)
 static bool is_header(const char *text)
 {
 	for (const char *at = text; *at; at++)
-		if (*at < ' ' || *at == 0x7f)
+		if (*at < ' ' || *at > '~')
 			return false;
 	return is_text(text, TYPE_MAX);
 }
@@ -95,7 +95,7 @@ enum pirn_client_err client_topic_new(const struct pirn_event *e, struct client_
 static void encode(struct base_buf *values, const char *text)
 {
 	for (; *text; text++) {
-		if (*text <= ' ' || *text == 0x7f || *text == '"' || *text == '%')
+		if (*text <= ' ' || *text > '~' || *text == '"' || *text == '%')
 			base_buf_fmt(values, "%%%02X", (unsigned)(unsigned char)*text);
 		else
 			base_buf_chr(values, *text);

@@ -88,6 +88,28 @@ static ProtobufCBinaryData bytes_of(const char *text)
 	return (ProtobufCBinaryData){ strlen(text), (uint8_t *)(uintptr_t)text };
 }
 
+/* As CloudEvents writes a header's value. NULL: there is no memory. */
+static const char *encode(struct base_arena *arena, const char *text)
+{
+	static const char digits[] = "0123456789ABCDEF";
+	char *out = base_arena_alloc(arena, 3 * strlen(text) + 1), *at = out;
+
+	for (; out && *text; text++) {
+		uint8_t c = (uint8_t)*text;
+
+		if (c > ' ' && c <= '~' && c != '"' && c != '%') {
+			*at++ = *text;
+			continue;
+		}
+		*at++ = '%';
+		*at++ = digits[c >> 4];
+		*at++ = digits[c & 15];
+	}
+	if (out)
+		*at = '\0';
+	return out;
+}
+
 static void add_header(struct headers *h, const char *name, const char *value)
 {
 	Pirn__Header *one = &h->list[h->n];
@@ -98,6 +120,15 @@ static void add_header(struct headers *h, const char *name, const char *value)
 	one->name = bytes_of(name);
 	one->value = bytes_of(value);
 	h->pointers[h->n++] = one;
+}
+
+static bool add_attribute(
+	struct base_arena *arena, struct headers *h, const char *name, const char *text)
+{
+	const char *value = text ? encode(arena, text) : NULL;
+
+	add_header(h, name, value);
+	return !text || value;
 }
 
 static bool pack_meta(struct pirn_request *req, const struct pirn_emitted *event,
@@ -112,10 +143,11 @@ static bool pack_meta(struct pirn_request *req, const struct pirn_emitted *event
 		event->content_type ? event->content_type : "application/json");
 	if (event->type) {
 		add_header(&headers, "ce-specversion", "1.0");
-		add_header(&headers, "ce-type", event->type);
-		add_header(&headers, "ce-source", source);
-		add_header(&headers, "ce-subject", event->subject);
 		add_header(&headers, "ce-id", id);
+		if (!add_attribute(&req->arena, &headers, "ce-type", event->type) ||
+			!add_attribute(&req->arena, &headers, "ce-source", source) ||
+			!add_attribute(&req->arena, &headers, "ce-subject", event->subject))
+			return false;
 	}
 	http.headers = headers.pointers;
 	http.n_headers = headers.n;

@@ -285,7 +285,7 @@ struct pirn_emitted {
 
 /* ERR_INVALID: not one of type and service, a text that cannot stand in a header, or a call's run; ERR_LIMIT: too many
  * or too much; ERR_NOMEM. Subscribers see a CloudEvent: POST /v1/events with ce-type, ce-source, ce-subject
- * and ce-id as headers; one service alone sees POST / with the data. */
+ * and ce-id as headers, percent-encoded as CloudEvents says; one service alone sees POST / with the data. */
 int pirn_emit(struct pirn_request *req, const struct pirn_emitted *event);
 
 /* The same with JSON for data; subject NULL: none. Texts inside must come from pirn_json_string(). */

@@ -146,6 +146,14 @@ static int sends_many(struct pirn_request *req, struct pirn_response *res)
 	return 0;
 }
 
+static int sends_odd_texts(struct pirn_request *req, struct pirn_response *res)
+{
+	struct pirn_emitted one = { .type = "a b", .subject = "100%41 \"\xc3\xa9\"~", .source = "/x y" };
+
+	(void)res;
+	return pirn_emit(req, &one);
+}
+
 static Pirn__Emits *sent(const struct fixture *f)
 {
 	Pirn__Emits *emits = pirn__emits__unpack(NULL, f->run.emit_size,
@@ -153,6 +161,40 @@ static Pirn__Emits *sent(const struct fixture *f)
 
 	assert_non_null(emits);
 	return emits;
+}
+
+static bool has_header(const Pirn__HttpRequest *http, const char *name, const char *value)
+{
+	for (size_t i = 0; i < http->n_headers; i++) {
+		const Pirn__Header *h = http->headers[i];
+
+		if (h->name.len == strlen(name) && memcmp(h->name.data, name, h->name.len) == 0)
+			return h->value.len == strlen(value) &&
+			       memcmp(h->value.data, value, h->value.len) == 0;
+	}
+	return false;
+}
+
+/* Those who subscribe are matched by the texts, and read them encoded. */
+static void odd_texts_are_encoded_in_headers(void **state)
+{
+	struct fixture *f = *state;
+	Pirn__HttpRequest *http;
+	Pirn__Emits *emits;
+
+	f->run.flags = PIRN__ITEM_FLAG__EVENT;
+	run(f, sends_odd_texts);
+	answered(f, 204, PIRN__REASON__NONE);
+	emits = sent(f);
+	assert_string_equal(emits->events[0]->subject, "100%41 \"\xc3\xa9\"~");
+	http = pirn__http_request__unpack(
+		NULL, emits->events[0]->meta.len, emits->events[0]->meta.data);
+	assert_non_null(http);
+	assert_true(has_header(http, "ce-type", "a%20b"));
+	assert_true(has_header(http, "ce-source", "/x%20y"));
+	assert_true(has_header(http, "ce-subject", "100%2541%20%22%C3%A9%22~"));
+	pirn__http_request__free_unpacked(http, NULL);
+	pirn__emits__free_unpacked(emits, NULL);
 }
 
 static void what_is_sent_stands_behind_the_body(void **state)
@@ -549,6 +591,7 @@ int main(void)
 		RUN(retry_after_is_told_to_the_broker),
 		RUN(state_without_redis_is_unavailable),
 		RUN(what_is_sent_stands_behind_the_body),
+		RUN(odd_texts_are_encoded_in_headers),
 		RUN(a_failed_run_sends_nothing),
 		RUN(at_most_64_events),
 		RUN(a_call_sends_nothing),
