@@ -86,10 +86,19 @@ static void add_content_type(struct base_buf *out, const struct brk_payload *pay
 		pirn__http_response__free_unpacked(http, NULL);
 }
 
-static void add_result(struct base_buf *out, const struct brk_payload *payload)
+/* No bound holds back what tells of an end, so the answer, which may be far larger than the event was, goes
+ * along only while what runs send would be taken. */
+static bool has_room(const struct brk_core *core, const struct brk_payload *payload)
+{
+	return core->event_bytes + payload->meta_size + payload->data_size <=
+	       BRK_SENT_SHARE * core->conf.max_event_bytes;
+}
+
+static void add_result(
+	const struct brk_core *core, struct base_buf *out, const struct brk_payload *payload)
 {
 	if (!payload->bytes || payload->data_size > BRK_CALLBACK_RESULT ||
-		payload->meta_size > BRK_CALLBACK_RESULT)
+		payload->meta_size > BRK_CALLBACK_RESULT || !has_room(core, payload))
 		return;
 	add_content_type(out, payload);
 	base_buf_str(out, ",\"data_base64\":\"");
@@ -97,9 +106,11 @@ static void add_result(struct base_buf *out, const struct brk_payload *payload)
 	base_buf_chr(out, '"');
 }
 
-static void add_data(struct base_buf *out, const struct brk_delivery *delivery,
+static void add_data(struct brk_core *core, const struct brk_delivery *delivery,
 	const struct brk_end *end, const char *id, const struct brk_payload *payload)
 {
+	struct base_buf *out = &core->scratch;
+
 	base_buf_fmt(out, "{\"id\":\"%s\",\"service\":\"%s\",\"state\":\"%s\",\"status\":", id,
 		delivery->service->name, state_of(end));
 	if (end->status > 0)
@@ -109,7 +120,7 @@ static void add_data(struct base_buf *out, const struct brk_delivery *delivery,
 	base_buf_str(out, ",\"reason\":");
 	add_reason(out, end->reason);
 	base_buf_fmt(out, ",\"attempts\":%u", delivery->attempt);
-	add_result(out, payload);
+	add_result(core, out, payload);
 	base_buf_chr(out, '}');
 }
 
@@ -181,7 +192,7 @@ struct brk_emits *brk_callback_of(struct brk_core *core, const struct brk_delive
 	base_buf_reset(out);
 	add_meta(out, delivery, url, end, id);
 	said.meta_size = (uint32_t)out->size;
-	add_data(out, delivery, end, id, payload);
+	add_data(core, delivery, end, id, payload);
 	if (base_buf_check(out))
 		base_no_memory("what tells of an end");
 	said.data_size = (uint32_t)out->size - said.meta_size;

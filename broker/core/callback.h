@@ -4,7 +4,8 @@
  * end of its own. So each end is told of once, or as often as the URL's owner refuses it.
  *
  * The event is a CloudEvent in binary mode, and its data says what a question about the
- * id would: state, reason, status, attempts, and the answer, where it was kept and is small.
+ * id would: state, reason, status, attempts, and the answer, where it was kept and is small
+ * (and there is room: BRK_SENT_SHARE).
  *
  * Nobody but brokers may send to that service, since where its requests go is in their
  * headers; and its own ends are told to nobody.

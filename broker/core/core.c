@@ -108,10 +108,11 @@ enum base_log_level brk_log_level(const char *id)
 static void init_events(struct brk_core *core, const struct brk_conf *conf)
 {
 	uint32_t max = conf->max_events ? conf->max_events : 1;
+	uint32_t most = max < UINT32_MAX / BRK_MOST_SHARE / 2 ? BRK_MOST_SHARE * max : max;
 
-	base_slab_init(&core->deliveries, sizeof(struct brk_delivery),
-		max < UINT32_MAX / BRK_MOST_SHARE ? BRK_MOST_SHARE * max : max);
-	base_slab_init(&core->entries, sizeof(struct brk_entry), max + 1024 * BRK_COMMITS);
+	base_slab_init(&core->deliveries, sizeof(struct brk_delivery), most);
+	/* Each may be the last one of its entry. */
+	base_slab_init(&core->entries, sizeof(struct brk_entry), most + 1024 * BRK_COMMITS);
 	base_slab_init(&core->asked, sizeof(struct brk_asked), BRK_MAX_ASKED);
 	base_heap_init(&core->timers);
 	base_heap_init(&core->watch.due);

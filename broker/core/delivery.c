@@ -65,7 +65,19 @@ static struct brk_delivery **chain_of(const struct brk_delivery_index *x, const 
 	return &x->buckets[(uint32_t)(h >> 32) & x->mask];
 }
 
-/* Longer chains are slower, not wrong: without memory the index stays as it is. */
+static struct brk_delivery *turned_round(struct brk_delivery *chain)
+{
+	struct brk_delivery *out = NULL, *one;
+
+	while ((one = chain)) {
+		chain = one->id_next;
+		LL_PREPEND2(out, one, id_next);
+	}
+	return out;
+}
+
+/* Longer chains are slower, not wrong: without memory the index stays as it is. What was behind another one
+ * still is: somebody may be on his way along the chain. */
 static void index_grow(struct brk_delivery_index *x)
 {
 	struct brk_delivery_index wider = *x;
@@ -75,10 +87,10 @@ static void index_grow(struct brk_delivery_index *x)
 	if (!wider.buckets)
 		return;
 	for (size_t i = 0; i <= x->mask; i++) {
-		while (x->buckets[i]) {
-			struct brk_delivery *delivery = x->buckets[i];
+		struct brk_delivery *chain = turned_round(x->buckets[i]), *delivery;
 
-			x->buckets[i] = delivery->id_next;
+		while ((delivery = chain)) {
+			chain = delivery->id_next;
 			LL_PREPEND2(*chain_of(&wider, delivery->id), delivery, id_next);
 		}
 	}

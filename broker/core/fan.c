@@ -224,6 +224,8 @@ static uint32_t keep(struct brk_core *core)
 	struct brk_parcel parcel = { fan->arrivals, fan->payloads, fan->n_arrivals,
 		fan->deliveries };
 
+	for (uint32_t i = 0; i + 1 < fan->n_arrivals; i++)
+		fan->arrivals[i].together = true;
 	if (fan->n_arrivals > 0 && brk_ledger_store(core, &parcel))
 		return PIRN__REASON__OVERLOADED;
 	return PIRN__REASON__NONE;

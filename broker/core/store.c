@@ -127,28 +127,57 @@ static struct brk_payload payload_in(
 
 /* Its bits in the lane live for ten minutes only: what nobody waits for any more may have been stored
  * elsewhere, and is let go. */
-static void again(struct brk_core *core, const struct brk_commit *commit, uint32_t i)
+static bool is_wanted(const struct brk_arrival *arrival)
 {
-	struct brk_arrival arrival = commit->arrivals[i];
-	struct brk_payload payload = payload_in(commit, &arrival);
-	struct brk_delivery *const *deliveries = commit->deliveries + arrival.bit;
-	struct brk_parcel parcel = { &arrival, &payload, 1, deliveries };
+	return arrival->waits || arrival->promised;
+}
 
-	if (!arrival.waits && !arrival.promised)
-		brk_accept_drop(core, &arrival, deliveries, PIRN__REASON__NOT_DURABLE);
-	else if (!brk_ledger_store(core, &parcel))
-		return;
-	else if (arrival.promised)
+/* How many from the i-th on have one fate. Those that do not wait equally long have lost it. */
+static uint32_t run_from(const struct brk_commit *commit, uint32_t i)
+{
+	uint32_t n = 1;
+
+	while (commit->arrivals[i + n - 1].together && i + n < commit->n)
+		n++;
+	for (uint32_t k = i; k < i + n; k++)
+		if (!is_wanted(&commit->arrivals[k]))
+			return 1;
+	return n;
+}
+
+static void drop(struct brk_core *core, struct brk_commit *commit, uint32_t i)
+{
+	struct brk_arrival *arrival = &commit->arrivals[i];
+
+	if (arrival->promised)
 		base_no_memory("an event that was promised");
-	else
-		brk_accept_drop(core, &arrival, deliveries, PIRN__REASON__NOT_DURABLE);
+	brk_accept_drop(
+		core, arrival, commit->deliveries + arrival->bit, PIRN__REASON__NOT_DURABLE);
+}
+
+/* n of them, one run. */
+static void again(struct brk_core *core, struct brk_commit *commit, uint32_t i, uint32_t n)
+{
+	struct brk_arrival *arrivals = &commit->arrivals[i];
+	struct brk_parcel parcel = { arrivals, core->fan.payloads, n,
+		commit->deliveries + arrivals->bit };
+
+	arrivals[n - 1].together = false;
+	for (uint32_t k = 0; k < n; k++)
+		core->fan.payloads[k] = payload_in(commit, &arrivals[k]);
+	if (is_wanted(arrivals) && !brk_ledger_store(core, &parcel))
+		return;
+	for (uint32_t k = i; k < i + n; k++)
+		drop(core, commit, k);
 }
 
 void brk_stores_again(struct brk_core *core, struct brk_commit *commit)
 {
 	brk_commit_seal(core, commit);
-	for (uint32_t i = 0; i < commit->n; i++)
-		again(core, commit, i);
+	for (uint32_t i = 0, n; i < commit->n; i += n) {
+		n = run_from(commit, i);
+		again(core, commit, i, n);
+	}
 	brk_commit_give(core, commit);
 }
 
@@ -286,7 +315,7 @@ void brk_stores_happened(
 		/* Of a slot that was skipped the entry shows nothing: its lane's bit does. */
 		if (arrival->n == 0 ||
 			store_entry_ended(found->ended.data, found->ended.size, arrival->bit))
-			again(core, commit, i);
+			again(core, commit, i, 1);
 		else
 			stands(core, commit, entry, i);
 	}

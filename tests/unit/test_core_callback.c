@@ -139,6 +139,22 @@ static void test_dead_and_cancelled(void **state)
 	asked_free(k);
 }
 
+/* Nothing holds back what tells of an end: without room the answer does not go along, and each may stand in an
+ * entry of its own. */
+static void test_without_room(void **state)
+{
+	struct asked *k = asked_new(NULL, 10);
+	Pirn__Item item = run(k, URL);
+
+	(void)state;
+	assert_true(k->rig.core->entries.max_records >= k->rig.core->deliveries.max_records);
+	k->rig.core->conf.max_event_bytes = 1;
+	answer(k, item, 200);
+	tiny_run(k->t);
+	is_told(k, "done", "\"status\":200,\"reason\":null,\"attempts\":1");
+	asked_free(k);
+}
+
 /* A run that is tried again has not ended. */
 static void test_retried(void **state)
 {
@@ -249,6 +265,7 @@ int main(void)
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test(test_done),
 		cmocka_unit_test(test_dead_and_cancelled),
+		cmocka_unit_test(test_without_room),
 		cmocka_unit_test(test_retried),
 		cmocka_unit_test(test_by_the_manifest),
 		cmocka_unit_test(test_reserved),

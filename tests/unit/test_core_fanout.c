@@ -10,6 +10,7 @@ struct sent {
 	uint32_t flags;
 	bool call;
 	const char *timer; /* from slot 0 to slot 1000; SKIP_SLOT in flags: data must be "" */
+	const char *callback;
 };
 
 /* Slots, numbers and ids count from slot on. */
@@ -45,6 +46,7 @@ static void send(struct asked *k, uint32_t slot, const struct sent *list, size_t
 			item->hash = (ProtobufCBinaryData){ 16, (uint8_t *)ASKED_HASH };
 		}
 		item->timer = (char *)(uintptr_t)list[i].timer;
+		item->callback = (char *)(uintptr_t)list[i].callback;
 		item->has_slot_ms = item->timer != NULL;
 		item->slot_ms = 1000;
 		item->data_size = (uint32_t)strlen(data);
@@ -396,6 +398,33 @@ static void test_a_full_entry(void **state)
 
 /* ---- again ------------------------------------------------------------------------ */
 
+/* A run whose store did not happen goes into one entry when it is stored again, too, though there is room for its
+ * first in the one that was collected meanwhile. */
+static void test_together_again(void **state)
+{
+	static struct sent sent[STORE_ENTRY_DELIVERIES / 2];
+	struct sent run[] = { { .service = "hello", .flags = TOGETHER }, { .service = "hello" } };
+	struct asked *k = orders(0);
+	size_t n = STORE_ENTRY_DELIVERIES / 2;
+
+	(void)state;
+	for (size_t i = 0; i + 1 < n; i++)
+		sent[i] = (struct sent){ .type = "order.created", .data = "" };
+	sent[n - 1] = (struct sent){ .service = "hello", .data = "" };
+	send(k, 1, run, 2);
+	k->t->next = STORE_LOST;
+	tiny_turn(k->t);
+	send(k, 1000, sent, n);
+	tiny_cut(k->t);
+	tiny_connect(k->t, true);
+	tiny_run(k->t);
+	assert_int_equal(k->t->n, 2);
+	assert_int_equal(k->t->entries[0].n, STORE_ENTRY_DELIVERIES - 1);
+	assert_int_equal(k->t->entries[1].n, 2);
+	assert_int_equal(rig_figures(&k->rig).accepted, n + 2);
+	asked_free(k);
+}
+
 /* A key of an event without an address is not a service's. */
 static bool sees_scope(struct tiny *t, const struct brk_ask *ask, struct tiny_told *told)
 {
@@ -583,6 +612,30 @@ static void test_cancelled(void **state)
 	asked_free(k);
 }
 
+/* What tells of the first one's end makes the index of ids grow, and that turns its chains round. */
+static void test_cancelled_while_the_index_grows(void **state)
+{
+	static struct sent sent[1024 - 3];
+	struct asked *k = orders(0);
+	size_t n = sizeof sent / sizeof sent[0];
+	const Pirn__Answer *a;
+
+	(void)state;
+	subscribe(k, 9, "ship", "order.created", 0);
+	for (size_t i = 0; i < n; i++)
+		sent[i] = (struct sent){ .service = "hello", .data = "" };
+	send(k, 1000, sent, n);
+	send(k, 42, &(struct sent){ .type = "order.created", .callback = "https://a.example/" },
+		1);
+	tiny_run(k->t);
+	assert_int_equal(k->rig.core->by_id.n, k->rig.core->by_id.mask + 1);
+	a = asked_get(k, asked_query(PIRN__QUERY_KIND__CANCEL_INVOCATION, 42));
+	assert_int_equal(a->count, 3);
+	tiny_run(k->t);
+	assert_int_equal(rig_figures(&k->rig).events_cancelled, 3);
+	asked_free(k);
+}
+
 static void test_pages_are_whole(void **state)
 {
 	struct asked *k = orders(0);
@@ -707,6 +760,7 @@ int main(void)
 		cmocka_unit_test(test_bounds),
 		cmocka_unit_test(test_too_many_deliveries),
 		cmocka_unit_test(test_a_full_entry),
+		cmocka_unit_test(test_together_again),
 		cmocka_unit_test(test_duplicates),
 		cmocka_unit_test(test_lost_reply),
 		cmocka_unit_test(test_timers_do_not_fan_out),
@@ -714,6 +768,7 @@ int main(void)
 		cmocka_unit_test(test_each_is_told),
 		cmocka_unit_test(test_waits_for_all),
 		cmocka_unit_test(test_cancelled),
+		cmocka_unit_test(test_cancelled_while_the_index_grows),
 		cmocka_unit_test(test_pages_are_whole),
 		cmocka_unit_test(test_adopted),
 		cmocka_unit_test(test_a_new_manifest),
