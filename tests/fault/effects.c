@@ -8,8 +8,7 @@
 
 #include "base/ulid.h"
 
-#define STATE   "pirn:{0}:state:" EFFECTS_SERVICE ":"
-#define LETTERS "pirn:{0}:dead:" EFFECTS_SERVICE
+#define LETTERS "pirn:{0}:dead:"
 
 static _Noreturn void die(const char *what)
 {
@@ -17,9 +16,10 @@ static _Noreturn void die(const char *what)
 	abort();
 }
 
-static uint64_t number(struct harness_redis *redis, const char *command)
+/* command and name make the command. */
+static uint64_t number(struct harness_redis *redis, const char *command, const char *name)
 {
-	char *text = harness_redis_command(redis, "%s", command);
+	char *text = harness_redis_command(redis, "%s%s", command, name);
 	uint64_t value = strtoull(text, NULL, 10);
 
 	if (strcmp(text, "(nil)") != 0 && text[strspn(text, "0123456789")] != '\0')
@@ -45,9 +45,10 @@ static void add(struct effects *e, unsigned serial, unsigned times)
 }
 
 /* The reply has a field and its value in turn, a line each. */
-void effects_read(struct harness_redis *redis, struct effects *out)
+void effects_read_of(struct harness_redis *redis, const char *service, struct effects *out)
 {
-	char *text = harness_redis_command(redis, "HGETALL " STATE "effects");
+	char *text = harness_redis_command(redis, "HGETALL pirn:{0}:state:%s:effects", service);
+	char total[96];
 	char *rest = NULL;
 	const char *field = strtok_r(text, "\n", &rest);
 
@@ -62,7 +63,13 @@ void effects_read(struct harness_redis *redis, struct effects *out)
 		field = strtok_r(NULL, "\n", &rest);
 	}
 	free(text);
-	out->total = number(redis, "GET " STATE "total");
+	(void)snprintf(total, sizeof total, "%.63s:total", service);
+	out->total = number(redis, "GET pirn:{0}:state:", total);
+}
+
+void effects_read(struct harness_redis *redis, struct effects *out)
+{
+	effects_read_of(redis, EFFECTS_SERVICE, out);
 }
 
 void effects_free(struct effects *e)
@@ -83,12 +90,9 @@ uint64_t effects_backlog(struct harness_redis *redis)
 	uint64_t sum = 0;
 
 	for (char *name = strtok_r(text, "\n", &rest); name; name = strtok_r(NULL, "\n", &rest)) {
-		char command[64];
-
 		if (name[strspn(name, "0123456789")] != '\0')
 			die(name);
-		(void)snprintf(command, sizeof command, "XLEN pirn:{0}:journal:%.20s", name);
-		sum += number(redis, command);
+		sum += number(redis, "XLEN pirn:{0}:journal:", name);
 	}
 	free(text);
 	return sum;
@@ -106,7 +110,8 @@ bool effects_is_dead(struct harness_redis *redis, const char *id)
 	if (!base_ulid_parse(id, bytes))
 		die("an id that is none");
 	if (c && !c->err)
-		reply = redisCommand(c, "HEXISTS " LETTERS " %b", bytes, sizeof bytes);
+		reply = redisCommand(
+			c, "HEXISTS " LETTERS EFFECTS_SERVICE " %b", bytes, sizeof bytes);
 	if (!reply)
 		die("Redis does not answer");
 	dead = reply->integer == 1;
@@ -117,7 +122,12 @@ bool effects_is_dead(struct harness_redis *redis, const char *id)
 
 unsigned effects_dead(struct harness_redis *redis)
 {
-	return (unsigned)number(redis, "HLEN " LETTERS);
+	return effects_dead_of(redis, EFFECTS_SERVICE);
+}
+
+unsigned effects_dead_of(struct harness_redis *redis, const char *service)
+{
+	return (unsigned)number(redis, "HLEN " LETTERS, service);
 }
 
 struct run *effects_runs(const char *path, size_t *n)

@@ -20,8 +20,9 @@ struct effects {
 	uint64_t distinct;
 };
 
-/* Effects of events that are named e<number>. */
+/* Effects of events that are named e<number>; _of: of the same program under another service's name. */
 void effects_read(struct harness_redis *redis, struct effects *out);
+void effects_read_of(struct harness_redis *redis, const char *service, struct effects *out);
 void effects_free(struct effects *e);
 unsigned effects_of(const struct effects *e, unsigned serial);
 
@@ -30,6 +31,7 @@ uint64_t effects_backlog(struct harness_redis *redis);
 /* Whether a dead letter has this id (26 characters); and how many there are. */
 bool effects_is_dead(struct harness_redis *redis, const char *id);
 unsigned effects_dead(struct harness_redis *redis);
+unsigned effects_dead_of(struct harness_redis *redis, const char *service);
 
 /* ---- runs -------------------------------------------------------------------------- */
 

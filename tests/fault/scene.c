@@ -189,7 +189,7 @@ static void print_row(const struct scene *s, FILE *out)
 		v->recovered, v->dead, v->redelivered, s->worst_first_ms, s->worst_drained_ms);
 }
 
-static void tell(const struct scene *s)
+void scene_tell(const struct scene *s)
 {
 	const char *path = getenv("FAULT_TABLE");
 	FILE *file = path ? fopen(path, "ae") : NULL;
@@ -209,7 +209,7 @@ void scene_end(struct scene *s)
 	scene_drain(s);
 	load_stop(&s->load);
 	s->verdict = scene_judge(s);
-	tell(s);
+	scene_tell(s);
 	assert_true(v->accepted > 0);
 	assert_int_equal(v->dup, 0);
 	assert_int_equal(v->unexpected, 0);

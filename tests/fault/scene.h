@@ -61,8 +61,9 @@ void scene_recovered(struct scene *s);
 void scene_drain(struct scene *s);   /* pauses the load; returns when every accepted event has ended */
 void scene_resume(struct scene *s);
 
-/* The reckoning alone. */
+/* The reckoning alone; the row alone. */
 struct verdict scene_judge(struct scene *s);
+void scene_tell(const struct scene *s);
 
 /* What is dead starts again, as a supervisor would have it. True, to stand in a wait_until. */
 bool scene_supervise(struct scene *s);

@@ -441,6 +441,14 @@ unsigned endpoint_seen(struct endpoint *e, const char *text)
 	return n;
 }
 
+void endpoint_each(struct endpoint *e, void (*visit)(void *arg, const char *request), void *arg)
+{
+	pthread_mutex_lock(&e->lock);
+	for (unsigned i = 0; i < e->n_kept; i++)
+		visit(arg, e->kept[i]);
+	pthread_mutex_unlock(&e->lock);
+}
+
 char *endpoint_last(struct endpoint *e, const char *text)
 {
 	char *found = NULL;

@@ -35,6 +35,8 @@ unsigned endpoint_holding(struct endpoint *e);                /* that wait for e
 void endpoint_release(struct endpoint *e);                    /* those that wait now */
 unsigned endpoint_open(struct endpoint *e);                   /* connections */
 unsigned endpoint_connects(struct endpoint *e);               /* ever */
+/* All that were kept, one after another; none of its functions may be called meanwhile. */
+void endpoint_each(struct endpoint *e, void (*visit)(void *arg, const char *request), void *arg);
 char *endpoint_last(struct endpoint *e, const char *text);    /* the last such request, whole; NULL; free() it */
 
 #endif

@@ -7,6 +7,10 @@
  *   fail=N    the first N runs fail, after both operations
  *   die       the run kills its worker, after both operations
  *   plain     no operation at all
+ *   fate      the run ends with the status that the manifest's env FATE says, after both operations
+ *
+ * With EMIT in the manifest's env each run sends an event of that type, too, with the name alone
+ * for its data.
  *
  * The effect is "total" plus one, and the field with the event's name in "effects" plus
  * one: two operations, so that replaying only one of them shows. Each run writes its
@@ -30,7 +34,7 @@ static int runs = -1;
 struct job {
 	char name[64];
 	unsigned sleep_ms, fail;
-	bool die, plain;
+	bool die, plain, fate;
 };
 
 static unsigned word(const char *body, const char *name)
@@ -48,6 +52,7 @@ static struct job read_job(const struct pirn_request *req)
 	snprintf(job.name, sizeof job.name, "%.*s", (int)strcspn(body, " "), body);
 	job.die = strstr(body, " die") != NULL;
 	job.plain = strstr(body, " plain") != NULL;
+	job.fate = strstr(body, " fate") != NULL;
 	return job;
 }
 
@@ -79,18 +84,33 @@ static int leave(struct pirn_request *req, const struct job *job)
 	return err;
 }
 
+static int emit(struct pirn_request *req, const struct job *job)
+{
+	struct pirn_emitted event = { .type = pirn_env("EMIT"),
+		.subject = job->name,
+		.content_type = "text/plain",
+		.data = job->name,
+		.size = strlen(job->name) };
+
+	return event.type ? pirn_emit(req, &event) : PIRN_OK;
+}
+
 static int effect(struct pirn_request *req, struct pirn_response *res)
 {
 	struct job job = read_job(req);
+	const char *fate = job.fate ? pirn_env("FATE") : NULL;
 	int err;
 
-	(void)res;
 	note(req, &job, '+', 0);
 	err = leave(req, &job);
+	if (!err)
+		err = emit(req, &job);
 	if (job.die)
 		raise(SIGKILL);
 	if (!err && pirn_request_attempt(req) <= job.fail)
 		err = PIRN_ERR_FAILED;
+	if (!err && fate)
+		err = pirn_respond_problem(res, (unsigned)atoi(fate), NULL, "as it was to be");
 	note(req, &job, '-', err);
 	return err;
 }
