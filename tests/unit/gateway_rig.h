@@ -110,6 +110,12 @@ enum base_err client_engine_call(struct client_engine *e, const struct client_re
 	return BASE_OK;
 }
 
+static inline void forget_calls(void)
+{
+	while (engine.n_calls > 0)
+		pirn__http_request__free_unpacked(engine.calls[--engine.n_calls].http, NULL);
+}
+
 enum base_err client_engine_batch(struct client_engine *e, const struct client_request *requests,
 	size_t n, client_batch_fn *fn, void *arg)
 {
@@ -401,8 +407,7 @@ static inline int teardown(void **state)
 	gw_nets_fini(&gw.trusted);
 	base_arena_fini(&gw.arena);
 	base_arena_fini(&gw.reading);
-	for (size_t i = 0; i < engine.n_calls; i++)
-		pirn__http_request__free_unpacked(engine.calls[i].http, NULL);
+	forget_calls();
 	return 0;
 }
 

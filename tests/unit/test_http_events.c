@@ -190,11 +190,11 @@ static void a_refused_batch_says_why_and_a_mixed_one_that_nobody_knows(void **st
 	(void)state;
 	decide_batch(&c, 2, SIZE_MAX, PIRN__REASON__QUEUE_FULL);
 	expect_refusal(&c, 429, "");
-	engine.n_calls = 0;
+	forget_calls();
 	c = post_batch("[" ONE("1") "," ONE("2") "]");
 	decide_batch(&c, 2, 1, PIRN__REASON__KEYS_FULL);
 	expect_refusal(&c, 503, "");
-	engine.n_calls = 0;
+	forget_calls();
 	c = post_batch("[" ONE("1") "," ONE("2") "]");
 	decide_batch(&c, 2, SIZE_MAX, PIRN__REASON__TOO_LARGE);
 	expect_refusal(&c, 413, "deliveries");
