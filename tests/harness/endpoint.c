@@ -138,18 +138,25 @@ static bool hear(struct visit *v)
 	return true;
 }
 
-static void keep(struct visit *v)
+/* False: it came when we were dead already. */
+static bool keep(struct visit *v)
 {
 	struct endpoint *e = v->endpoint;
 	char *whole = NULL;
+	bool lives;
 
 	if (asprintf(&whole, "%s\r\n%s", v->head, v->body) < 0)
 		abort();
 	pthread_mutex_lock(&e->lock);
 	if (e->n_kept == MOST_KEPT)
 		abort();
-	e->kept[e->n_kept++] = whole;
+	lives = !e->ending;
+	if (lives)
+		e->kept[e->n_kept++] = whole;
 	pthread_mutex_unlock(&e->lock);
+	if (!lives)
+		free(whole);
+	return lives;
 }
 
 static bool is_asked(const struct visit *v, const char *what)
@@ -308,11 +315,7 @@ static void *serve(void *arg)
 
 	while (more) {
 		v->body = NULL;
-		more = hear(v);
-		if (more) {
-			keep(v);
-			more = answer(v);
-		}
+		more = hear(v) && keep(v) && answer(v);
 		free(v->body);
 	}
 	forget(v);
