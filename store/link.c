@@ -18,6 +18,9 @@
 
 #define KEPT_BYTES (64u * 1024) /* of the buffer of what is to be written, while it is empty */
 #define FEW_ARGS   64           /* that need no memory of their own */
+/* Of the reply that is arriving. hiredis 0.14 has a limit of its own; 1.x has none, and frees by recursion. What one
+ * read brings is 16 KiB, in which some 4,000 more may stand. */
+#define MAX_NESTED 32
 
 struct store_link {
 	uv_poll_t poll;
@@ -187,8 +190,11 @@ static void hand_on(struct store_link *l)
 			lose(l, l->c->reader->errstr);
 			return;
 		}
-		if (!reply)
+		if (!reply) {
+			if (l->c->reader->ridx > MAX_NESTED)
+				lose(l, "Protocol error: arrays are nested too deep");
 			return;
+		}
 		struct store_reply seen = view(reply);
 		l->unread = l->c->reader->len - l->c->reader->pos;
 		l->events.on_reply(l->events.arg, &seen);

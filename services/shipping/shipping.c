@@ -45,7 +45,7 @@ static int shipping(struct pirn_request *req, struct pirn_response *res)
 		return pirn_respond_problem(res, 400, NULL, "this is no event of an order");
 	err = pirn_hash_add(req, "events", type, 1, &n);
 	if (!err && strcmp(type, "order.created") == 0)
-		err = pirn_emit_json(req, "shipment.requested", pirn_request_header(req, "ce-subject"), "{\"express\":false}");
+		err = pirn_emit_json(req, "shipment.requested", NULL, "{\"express\":false}");
 	return err ? err : pirn_respond_json(res, 200, "{}");
 }
 
