@@ -114,8 +114,10 @@ static void be_done(struct brk_core *core, struct brk_delivery *delivery,
 		delivery->flags |= BRK_DELIVERY_DOUBT;
 	say_records(core, &end, delivery, outcome->recorded);
 	finish(core, delivery, &end, &outcome->payload);
-	for (struct brk_delivery *d = brk_delivery_first(core, delivery->id);
-		d && BRK_FAULTY(core, FANOUT_ENDS_ALL); d = brk_delivery_next(d))
+	if (!BRK_FAULTY(core, FANOUT_ENDS_ALL))
+		return;
+	for (struct brk_delivery *d = brk_delivery_first(core, delivery->id); d;
+		d = brk_delivery_next(d))
 		brk_event_cancel(core, d);
 }
 
