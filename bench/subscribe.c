@@ -3,9 +3,16 @@
  *
  *   subscribe [--subscriptions 1000] [--seconds 1]
  *
- * Prints key=value lines: nanoseconds an event for subscriptions to a type each, to families of
- * types (order17.*), to one type from a source each, to a mixture of them, and, as the worst case,
- * where no pattern begins with a literal, so that each is tried.
+ * Prints key=value lines: nanoseconds an event for subscriptions to
+ *
+ *   types     a type each
+ *   families  a family of types each (order17.*)
+ *   sources   one type, from a source each
+ *   suffixes  what ends in something each (*.order17.created)
+ *   insides   what holds something each (*.order17.*)
+ *   between   the same, where all have one front and one back (com.*.order17.*.created)
+ *   mixed     all of these
+ *   letters   the worst case: three letters somewhere, each of which is in many types (*a*e*d*)
  */
 #include <stdio.h>
 #include <stdlib.h>
@@ -23,7 +30,7 @@ static struct brk_subscriber subscribers[MOST];
 static size_t n_subscriptions = 1000;
 static char types[EVENTS][48], sources[EVENTS][48];
 
-enum shape { TYPES, FAMILIES, SOURCES, MIXED, SUFFIXES };
+enum shape { TYPES, FAMILIES, SOURCES, SUFFIXES, INSIDES, BETWEEN, MIXED, LETTERS };
 
 static void subscribe(enum shape shape, size_t i)
 {
@@ -31,7 +38,7 @@ static void subscribe(enum shape shape, size_t i)
 	char type[48], source[48];
 
 	snprintf(source, sizeof source, "/shops/%zu/*", i);
-	switch (shape == MIXED ? (enum shape)(i % 3) : shape) {
+	switch (shape == MIXED ? (enum shape)(i % MIXED) : shape) {
 	case TYPES:
 		snprintf(type, sizeof type, "com.example.order%zu.created", i);
 		break;
@@ -40,6 +47,16 @@ static void subscribe(enum shape shape, size_t i)
 		break;
 	case SUFFIXES:
 		snprintf(type, sizeof type, "*.order%zu.created", i);
+		break;
+	case INSIDES:
+		snprintf(type, sizeof type, "*.order%zu.*", i);
+		break;
+	case BETWEEN:
+		snprintf(type, sizeof type, "com.*.order%zu.*created", i);
+		break;
+	case LETTERS:
+		snprintf(type, sizeof type, "*%c*%c*%c*", (char)('a' + i % 10),
+			(char)('a' + i / 10 % 10), (char)('a' + i / 100 % 10));
 		break;
 	default:
 		snprintf(type, sizeof type, "com.example.*.created");
@@ -104,8 +121,11 @@ int main(int argc, char **argv)
 	measure("types", TYPES, seconds);
 	measure("families", FAMILIES, seconds);
 	measure("sources", SOURCES, seconds);
+	measure("suffixes", SUFFIXES, seconds);
+	measure("insides", INSIDES, seconds);
+	measure("between", BETWEEN, seconds);
 	measure("mixed", MIXED, seconds);
-	measure("unanchored", SUFFIXES, seconds);
+	measure("letters", LETTERS, seconds);
 	brk_subscribe_fini(&index_);
 	return 0;
 }

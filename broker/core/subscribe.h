@@ -7,11 +7,19 @@
  * without a subject has an empty one.
  *
  * The index: each subscription hangs from a node, which is a literal that the event's value
- * must begin with (the text before the first *), or must be (no * at all). Which of the three
- * values that is is chosen when it is added: the one whose node has the fewest by then. So a
- * thousand services that subscribe to one type from a source each hang from a thousand
- * nodes, not from one. An event's values are hashed once from front to back; at each length
- * for which there are nodes one is looked up, and what hangs there is compared in full.
+ * must be (no * at all), must begin with (the text before the first *), must end with
+ * (behind the last *), or must hold somewhere: a window of a literal between two stars, 1, 2,
+ * 4, 8 or 16 bytes of it. Which of all these it is is chosen when the subscription is added: the node that
+ * has the fewest by then. So a thousand services that subscribe to one type from a source
+ * each hang from a thousand nodes, not from one, and of "*.order17.*" it is not ".order"
+ * that is looked for. An event's values are hashed once from front to back, and once from back to
+ * front; at each length for which there are nodes one is looked up. For windows a value is
+ * gone through once for each of their five sizes that is in use; because each event pays for
+ * that, they are chosen only where at an end more than a few patterns would hang together.
+ * What hangs at a node that is found is compared in full.
+ *
+ * The worst case is left: a thousand patterns whose pieces are all short, and all in
+ * most events ("*a*b*"), are each compared.
  *
  * Comparing is linear in pattern and value together: between its first and its last literal
  * a pattern's parts are found from left to right, each where it occurs first, and never again.
@@ -30,6 +38,9 @@
 
 #define BRK_PATTERN_MAX       255u /* bytes */
 #define BRK_SUBSCRIPTIONS_MAX 64u  /* of a service */
+#define BRK_PLACES            4u   /* of a literal in a value */
+#define BRK_WINDOWS           5u   /* 1, 2, 4, 8 and 16 bytes */
+#define BRK_WINDOW_MAX        (1u << (BRK_WINDOWS - 1))
 
 enum brk_topic_part { BRK_TOPIC_TYPE, BRK_TOPIC_SOURCE, BRK_TOPIC_SUBJECT, BRK_TOPIC__N };
 
@@ -59,11 +70,12 @@ struct brk_subscriber {
 struct brk_subscribe {
 	struct brk_node **buckets;
 	size_t mask, n_nodes, n_patterns;
-	uint64_t seed; /* patterns come from outside: they must not choose their chain */
 	uint64_t serial;
-	/* How many nodes there are of each length, those that must be all of the value apart. */
-	uint32_t lengths[BRK_TOPIC__N][2][BRK_PATTERN_MAX + 1];
-	size_t longest[BRK_TOPIC__N]; /* no node is longer; may be too much */
+	/* Of the hash, to the powers 1, 2, 4, 8 and 16. From the seed: patterns come from outside, and must not
+	 * choose their chain. */
+	uint64_t base[BRK_WINDOWS];
+	uint32_t lengths[BRK_TOPIC__N][BRK_PLACES][BRK_PATTERN_MAX + 1]; /* nodes of each */
+	size_t longest[BRK_TOPIC__N][BRK_PLACES]; /* no node is longer; may be too much */
 };
 
 BASE_MUSTUSE enum base_err brk_subscribe_init(struct brk_subscribe *x, uint64_t seed);

@@ -230,7 +230,7 @@ static bool naive(const char *pattern, const char *text)
 }
 
 struct known {
-	char text[3][12];
+	char text[3][48];
 	bool has[3];
 };
 
@@ -246,6 +246,36 @@ static void random_text(struct base_rand *rand, char *out, const char *letters, 
 	out[n] = '\0';
 }
 
+/* One of few, so that patterns and events have much in common. */
+static void random_value(struct base_rand *rand, char out[48])
+{
+	struct base_rand words;
+
+	base_rand_init(&words, base_rand_below(rand, 12));
+	random_text(&words, out, "ab.", 40);
+	if (out[0] && base_rand_below(rand, 2) == 0)
+		out[base_rand_below(rand, strlen(out))] = "ab."[base_rand_below(rand, 3)];
+}
+
+/* A short one of anything, or a value of which up to three stretches became stars. */
+static void random_pattern(struct base_rand *rand, char out[48])
+{
+	if (base_rand_below(rand, 2) == 0) {
+		random_text(rand, out, "aab.*", 6);
+		return;
+	}
+	random_value(rand, out);
+	for (uint64_t stars = base_rand_below(rand, 4); stars > 0; stars--) {
+		size_t size = strlen(out), from = base_rand_below(rand, size + 1);
+		size_t to = from + base_rand_below(rand, (size - from) / 2 + 1);
+
+		if (size == 47)
+			break;
+		memmove(out + from + 1, out + to, size - to + 1);
+		out[from] = '*';
+	}
+}
+
 static void subscribe_at_random(struct base_rand *rand, size_t service)
 {
 	struct brk_subscription list[4] = { 0 };
@@ -256,7 +286,7 @@ static void subscribe_at_random(struct base_rand *rand, size_t service)
 
 		for (int part = 0; part < BRK_TOPIC__N; part++) {
 			one->has[part] = base_rand_below(rand, 3) > 0;
-			random_text(rand, one->text[part], "aab.*", 6);
+			random_pattern(rand, one->text[part]);
 			list[i].part[part] = one->has[part] ? one->text[part] : NULL;
 		}
 	}
@@ -264,7 +294,7 @@ static void subscribe_at_random(struct base_rand *rand, size_t service)
 		brk_subscribe_set(&x, &services[service], list, n_known[service]), BASE_OK);
 }
 
-static uint64_t match_naively(char text[3][12])
+static uint64_t match_naively(char text[3][48])
 {
 	uint64_t bits = 0;
 
@@ -282,24 +312,42 @@ static uint64_t match_naively(char text[3][12])
 	return bits;
 }
 
+/* How many of the places' lengths are in use: bits, a byte for each place. */
+static uint32_t lengths_in_use(void)
+{
+	uint32_t bits = 0;
+
+	for (unsigned place = 0; place < BRK_PLACES; place++)
+		for (unsigned i = 0; i < BRK_WINDOWS; i++)
+			for (int part = 0; part < BRK_TOPIC__N; part++)
+				if (x.lengths[part][place][1u << i] > 0)
+					bits |= 1u << (8 * place + i);
+	return bits;
+}
+
 static void test_as_the_naive_way(void **state)
 {
 	struct base_rand rand;
 	size_t n_matched = 0;
+	uint32_t used = 0;
 
 	(void)state;
 	base_rand_init(&rand, 7);
 	memset(n_known, 0, sizeof n_known);
 	for (int round = 0; round < 3000; round++) {
-		char text[3][12];
+		char text[3][48];
 		uint64_t found;
 
 		subscribe_at_random(&rand, base_rand_below(&rand, SERVICES));
+		used |= lengths_in_use();
 		if (round % 100 == 0)
 			brk_subscribe_check(&x);
 		for (int event = 0; event < 10; event++) {
 			for (int part = 0; part < BRK_TOPIC__N; part++)
-				random_text(&rand, text[part], "aab.", 8);
+				if (base_rand_below(&rand, 2) == 0)
+					random_text(&rand, text[part], "aab.", 8);
+				else
+					random_value(&rand, text[part]);
 			found = match(text[0], text[1], text[2]);
 			if (found != match_naively(text))
 				fail_msg("round %d: '%s' '%s' '%s'", round, text[0], text[1],
@@ -308,6 +356,49 @@ static void test_as_the_naive_way(void **state)
 		}
 	}
 	assert_in_range(n_matched, 1000, 29999);
+	assert_int_equal(used >> 8, 0x1f1f1f); /* front, back, inside: of 1, 2, 4, 8, 16 bytes */
+	assert_int_not_equal(used & 0xff, 0);
+}
+
+/* A thousand, none of which says how its values begin: few are compared. */
+static void test_no_front(void **state)
+{
+	static const struct {
+		const char *before, *after;
+	} shapes[] = { { "*", "created" }, { "*", "*" }, { "com.*", "*.created" }, { "*a*", "*" } };
+	char types[SERVICES][48], event[48];
+
+	(void)state;
+	for (size_t shape = 0; shape < sizeof shapes / sizeof shapes[0]; shape++) {
+		for (size_t i = 0; i < SERVICES; i++) {
+			snprintf(types[i], sizeof types[i], "%s.order%zu.%s",
+				shapes[shape].before, i + 100, shapes[shape].after);
+			subscribe(i, types[i], NULL, NULL);
+		}
+		assert_true(x.n_nodes > SERVICES / 2);
+		for (size_t i = 0; i < SERVICES; i++) {
+			snprintf(event, sizeof event, "com.acme.order%zu.is.created", i + 100);
+			assert_int_equal(match(event, "/", NULL), shape == 0 ? 0 : 1ull << i);
+			snprintf(event, sizeof event, "com.acme.order%zu.created", i + 100);
+			assert_int_equal(match(event, "/", NULL), shape == 2 ? 0 : 1ull << i);
+		}
+	}
+}
+
+/* A literal that stands in a value many times is looked at once, and found wherever it is. */
+static void test_repeated(void **state)
+{
+	char text[4096];
+
+	(void)state;
+	for (size_t i = 0; i < SERVICES; i++)
+		subscribe(i, i % 2 ? "*aa*b*" : "*aa*c*", NULL, NULL);
+	memset(text, 'a', sizeof text);
+	text[sizeof text - 1] = '\0';
+	assert_int_equal(match(text, "", ""), 0);
+	text[sizeof text - 2] = 'b';
+	assert_int_equal(match(text, "", ""), 0xaaaaaaaaaaull);
+	assert_int_equal(match("a", "aa", "aab"), 0);
 }
 
 int main(void)
@@ -321,6 +412,8 @@ int main(void)
 		cmocka_unit_test_setup_teardown(test_more_than_room, set_up, tear_down),
 		cmocka_unit_test_setup_teardown(test_spreads, set_up, tear_down),
 		cmocka_unit_test_setup_teardown(test_long_values, set_up, tear_down),
+		cmocka_unit_test_setup_teardown(test_no_front, set_up, tear_down),
+		cmocka_unit_test_setup_teardown(test_repeated, set_up, tear_down),
 		cmocka_unit_test_setup_teardown(test_as_the_naive_way, set_up, tear_down),
 	};
 
