@@ -263,7 +263,7 @@ void sim_broker_store(struct sim *sim, struct sim_broker *broker, bool up)
 void sim_broker_told(struct sim *sim, struct sim_broker *broker, const struct brk_told *told)
 {
 	sim_mirror_before(
-		sim, broker, &(struct sim_cause){ .kind = SIM_IN_TOLD, .ticket = told->ticket });
+		sim, broker, &(struct sim_cause){ .kind = SIM_IN_TOLD, .told = told });
 	carry_out(sim, broker, brk_core_told(broker->core, sim->now_ms, told));
 }
 

@@ -8,7 +8,6 @@
 #define CHANCE    16u
 #define INTERVALS 11u /* two balances of five, and one more */
 
-#define RUNS  3u
 #define EARNS 100u /* thousandths of a retry */
 #define FIRST 32000u
 #define SAVED 200000u
@@ -216,7 +215,7 @@ void mirror_flow_again(struct sim *sim, struct sim_broker *broker, struct mirror
 	SIM_CHECK(sim, call->end != MIRROR_ANSWERED || call->worth_it,
 		"a call of %s runs again that was answered for good", name);
 	SIM_CHECK(
-		sim, call->runs < RUNS, "a call of %s runs again after %u runs", name, call->runs);
+		sim, call->runs < MIRROR_MAX_RUNS, "a call of %s runs again after %u runs", name, call->runs);
 	SIM_CHECK(sim, !call->honest || call->deadline_ms > sim->now_ms,
 		"a call of %s runs again after its deadline", name);
 	SIM_CHECK(sim, !mirror_is_open(&broker->mirror->guards[call->service]),

@@ -353,6 +353,27 @@ static void message(struct sim *sim, struct sim_broker *broker, const struct sim
 		asked(broker->mirror, m);
 }
 
+/* Whose claim this input tells of; NULL: it does not. */
+static struct mirror_call *told_call(const struct sim_mirror *mirror)
+{
+	const struct brk_told *told = mirror->cause.told;
+
+	for (struct mirror_call *c = told ? mirror->calls : NULL; c; c = c->hh.next)
+		if (c->state == MIRROR_CLAIMS && c->ticket == told->ticket)
+			return c;
+	return NULL;
+}
+
+static void told(struct sim *sim, const struct sim_mirror *mirror)
+{
+	struct mirror_call *call = told_call(mirror);
+	const struct store_claimed *claimed = mirror->cause.told->claimed;
+
+	if (call && claimed->says.code == STORE_DONE && claimed->kind == STORE_CLAIM_RUN &&
+		sim_keyed_is(sim, claimed->id.data, claimed->id.size, &call->first))
+		call->key_run = claimed->run;
+}
+
 /* ---- inputs ---------------------------------------------------------------------------- */
 
 void sim_mirror_start(struct sim *sim, struct sim_broker *broker)
@@ -404,6 +425,8 @@ void sim_mirror_before(struct sim *sim, struct sim_broker *broker, const struct 
 		message(sim, broker, cause);
 	if (cause->kind == SIM_IN_GONE)
 		leave(sim, broker, cause->conn, false);
+	if (cause->kind == SIM_IN_TOLD)
+		told(sim, mirror);
 	if (cause->kind == SIM_IN_ENTRY)
 		mirror_guard_entry(sim, broker, cause->entry);
 	if (cause->kind == SIM_IN_TICK)
@@ -432,27 +455,16 @@ static uint64_t deadline_of(const struct sim *sim, const struct mirror_call *cal
 	return call->deadline_ms < end ? call->deadline_ms : end;
 }
 
-/* A run under a key has the id of the key's first call. There is one at a time, unless Redis has
- * forgotten a claim: then they are told apart by what they have left (UINT32_MAX: it is not known), or
- * the one is meant whose run has just ended. */
+/* A run under a key has the id of the key's first call; those that follow one another, when a claim ran out
+ * before its call did, are told apart by their numbers. */
 static struct mirror_call *find_keyed(
-	const struct sim *sim, const struct sim_mirror *mirror, uint32_t number, uint32_t left_ms)
+	const struct sim_mirror *mirror, uint32_t first, uint32_t key_run)
 {
-	struct mirror_call *found = NULL;
-
-	for (struct mirror_call *c = mirror->calls; c; c = c->hh.next) {
-		if (!c->keyed || c->key != sim_keyed_key(sim, SIM_KEYED_SLOT + number) ||
-			(c->state == MIRROR_CLAIMS && c->ticket != mirror->cause.ticket) ||
-			c->state == MIRROR_NEW || c->state == MIRROR_ANSWERS)
-			continue;
-		if (left_ms != UINT32_MAX &&
-			(c->state == MIRROR_RUNS ||
-				deadline_of(sim, c, c->service) != sim->now_ms + left_ms))
-			continue;
-		if (!found || c->state == MIRROR_PENDING)
-			found = c;
-	}
-	return found;
+	for (struct mirror_call *c = mirror->calls; c; c = c->hh.next)
+		if (c->keyed && c->key_run == key_run && c->first == first &&
+			c->state != MIRROR_ANSWERS)
+			return c;
+	return NULL;
 }
 
 static struct mirror_call *find_dispatched(
@@ -465,7 +477,7 @@ static struct mirror_call *find_dispatched(
 		return find_call(
 			mirror, honest->conn, (uint32_t)(honest - sim->calls), honest->generation);
 	if (a->item.has_id && sim_keyed_is(sim, a->item.id.data, a->item.id.len, &number))
-		return find_keyed(sim, mirror, number, a->item.left_ms);
+		return find_keyed(mirror, number, (a->item.attempt - 1) / MIRROR_MAX_RUNS + 1);
 	if (a->payload.meta_size + a->payload.data_size != 6)
 		return NULL;
 	memcpy(&number, a->payload.bytes + 2, 4);
@@ -605,10 +617,10 @@ static void asks(struct sim *sim, struct sim_broker *broker, const struct brk_as
 		!sim_keyed_is(sim, ask->key.id, 16, &number))
 		return;
 	if (ask->kind == BRK_ASK_ANSWER) {
-		call = find_keyed(sim, mirror, number, UINT32_MAX);
+		call = find_keyed(mirror, number, ask->key.run);
 		if (call && call->state == MIRROR_WAITS) /* maybe given up: nobody says */
 			mirror->flows[call->service].shed_ms = sim->now_ms;
-		if (call && call->state != MIRROR_CLAIMS)
+		if (call)
 			call->state = MIRROR_ANSWERS;
 		return;
 	}
@@ -681,8 +693,7 @@ static void settle(struct sim *sim, struct sim_broker *broker)
 
 	HASH_ITER (hh, mirror->calls, call, next) {
 		bool came = call->state == MIRROR_NEW ||
-			    (call->state == MIRROR_CLAIMS && mirror->cause.kind == SIM_IN_TOLD &&
-				    call->ticket == mirror->cause.ticket);
+			    (call->state == MIRROR_CLAIMS && call == told_call(mirror));
 
 		if (!came && call->state != MIRROR_PENDING)
 			continue;
@@ -729,7 +740,7 @@ void sim_mirror_after(struct sim *sim, struct sim_broker *broker)
 		mirror_guard_after(sim, broker);
 		mirror_flow_after(sim, broker);
 	}
-	mirror->cause = (struct sim_cause){ SIM_IN_OTHER, NULL, NULL, NULL, 0 };
+	mirror->cause = (struct sim_cause){ SIM_IN_OTHER, NULL, NULL, NULL, NULL };
 	mirror->set_service = -1;
 }
 

@@ -17,6 +17,7 @@
 #include "tests/sim/sim.h"
 
 #define MIRROR_TAGS 4
+#define MIRROR_MAX_RUNS 3u /* most of a call that may run again */
 
 enum mirror_state {
 	MIRROR_NEW,    /* submitted by this input */
@@ -45,6 +46,7 @@ struct mirror_call {
 	uint32_t tags[MIRROR_TAGS]; /* a liar's payloads */
 	uint32_t key;               /* keyed: which */
 	uint64_t ticket;            /* CLAIMS: of the question */
+	uint32_t first, key_run;    /* keyed: whose id it runs under, and its run of it; 0: none yet */
 	uint64_t deadline_ms, size, seq;
 	uint64_t queued_ms; /* WAITS: since when … */
 	uint64_t clock_ms;  /* … and since when without a reason why it may */
@@ -116,7 +118,7 @@ struct sim_cause {
 	struct sim_conn *conn;
 	const struct sim_message *m;
 	const Pirn__Entry *entry;
-	uint64_t ticket;
+	const struct brk_told *told;
 };
 
 struct sim_mirror {
