@@ -552,6 +552,7 @@ static void an_endpoint_that_dies(void **state)
 {
 	struct asking call = { .target = "/hook?do=hold" };
 	char id[32];
+	unsigned failures;
 
 	(void)state;
 	assert_int_equal(pthread_create(&call.thread, NULL, ask_alone, &call), 0);
@@ -566,8 +567,11 @@ static void an_endpoint_that_dies(void **state)
 	endpoint_release(app);
 	expect_outcome(id, "done", 0, NULL);
 	assert_int_equal(endpoint_seen(app, id), 2);
-	assert_true(harness_log_count(f.workers[0], "endpoint_fails", "service", "patient") >= 1);
-	assert_true(harness_log_count(f.workers[0], "endpoint_answers", "service", "patient") == 1);
+	/* An event may be sent twice, so libcurl may have done that itself (a connection used before that
+	 * ended without an answer); else the run failed and the log says both: that, and the recovery. */
+	failures = harness_log_count(f.workers[0], "endpoint_fails", "service", "patient");
+	assert_int_equal(harness_log_count(f.workers[0], "endpoint_answers", "service", "patient"),
+	                 failures > 0);
 }
 
 static void a_worker_that_drains(void **state)
