@@ -1,8 +1,9 @@
-"""The rows of CloudEvents: batches against one by one, and fan-out against one service. Redis syncs each write."""
+"""The rows of CloudEvents: batches against one by one, and fan-out against one service (Redis syncs each write);
+and how long it takes to find out whom an event is for."""
 import shutil, statistics, time
 
 from events import Fabric, undone
-from stand import output, wait_for, free_port
+from stand import free_port, key_values, note, output, wait_for
 
 FAN = 10
 BATCH = 100
@@ -99,3 +100,14 @@ class CloudEventRows:
                                                           lambda: crowd.deliveries("bench.one", 2)))
         self.row(f"deliveries of events for {FAN} services: against one service", a, b, a / b, ">= 0.5", a / b >= 0.5, "/s")
         crowd.stop()
+
+    def matching(self, _):
+        """Each kind of pattern by itself, in the broker's core alone; no peer."""
+        program = self.build / "bench" / "subscribe"
+        results, = self.rounds(lambda: key_values(output(program, "--seconds", 0.2)))
+        for kind in (key[:-len("_ns")] for key in results[0] if key.endswith("_ns")):
+            ns = statistics.median(float(result[kind + "_ns"]) for result in results)
+            if kind == "letters":
+                note(f"matching, the worst case: {ns / 1000:.1f} us an event")
+            else:
+                self.row(f"matching with 1,000 subscriptions: {kind}", ns / 1000, None, None, "< 2 us", ns < 2000, "us")
