@@ -396,7 +396,7 @@ void brk_core_check(const struct brk_core *core)
 		t.asked == core->n_asked);
 	assert(HASH_COUNT(core->peers) == t.clients + t.workers &&
 		HASH_COUNT(core->peers) <= core->conf.max_peers);
-	assert(HASH_COUNT(core->services) <= core->conf.max_services);
+	assert(brk_service_count(core) <= core->conf.max_services);
 	assert(core->figures.submitted ==
 		core->figures.replied + core->figures.cancelled + t.calls + core->n_returned);
 	assert(!core->touched);

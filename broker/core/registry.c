@@ -336,7 +336,7 @@ void brk_registry_entry(struct brk_core *core, const Pirn__Entry *entry)
 	service = brk_service_find(core, entry->manifest->service);
 	if (service) {
 		merge_entry(core, service, entry, &p);
-	} else if (HASH_COUNT(core->services) < core->conf.max_services) {
+	} else if (brk_service_has_place(core, entry->manifest->service)) {
 		service = brk_service_new(core, entry->manifest->service);
 		if (!service || adopt(core, service, &p))
 			base_no_memory(unknown);

@@ -6,6 +6,7 @@
 #include <utlist.h>
 
 #include "base/version.h"
+#include "broker/core/callback.h"
 #include "broker/core/parts.h"
 
 /* ---- lookup --------------------------------------------------------------- */
@@ -136,9 +137,10 @@ static bool has_room_for(const struct brk_core *core, const Pirn__Hello *hello)
 	size_t fresh = 0;
 
 	for (size_t i = 0; i < hello->n_services; i++)
-		if (!brk_service_find(core, hello->services[i]->service))
+		if (!brk_service_find(core, hello->services[i]->service) &&
+			!brk_callback_is(hello->services[i]->service))
 			fresh++;
-	return HASH_COUNT(core->services) + fresh <= core->conf.max_services;
+	return brk_service_count(core) + fresh <= core->conf.max_services;
 }
 
 static enum base_err announce_one(

@@ -6,6 +6,7 @@
 #include <string.h>
 #include <utlist.h>
 
+#include "broker/core/callback.h"
 #include "broker/core/parts.h"
 
 /* ---- services ------------------------------------------------------------- */
@@ -19,12 +20,22 @@ struct brk_service *brk_service_find(const struct brk_core *core, const char *na
 	return service;
 }
 
+size_t brk_service_count(const struct brk_core *core)
+{
+	return HASH_COUNT(core->services) - (brk_service_find(core, BRK_CALLBACK_SERVICE) != NULL);
+}
+
+bool brk_service_has_place(const struct brk_core *core, const char *name)
+{
+	return brk_callback_is(name) || brk_service_count(core) < core->conf.max_services;
+}
+
 struct brk_service *brk_service_new(struct brk_core *core, const char *name)
 {
 	struct brk_service *service;
 
 	assert(strlen(name) < sizeof service->name);
-	if (HASH_COUNT(core->services) >= core->conf.max_services)
+	if (!brk_service_has_place(core, name))
 		return NULL;
 	if (base_heap_reserve(&core->notices, HASH_COUNT(core->services) + 1) ||
 		base_heap_reserve(&core->guards, HASH_COUNT(core->services) + 1) ||

@@ -122,7 +122,11 @@ struct brk_service {
 struct brk_service *brk_service_named(struct brk_core *core, const char *name);
 struct brk_service *brk_service_find(
 	const struct brk_core *core, const char *name); /* UNTRUSTED, may be NULL */
-/* A new one without a manifest; NULL: memory or max_services. */
+/* Those that max_services bounds. The one that tells of ends is none of them: it must be there when one is told of. */
+size_t brk_service_count(const struct brk_core *core);
+/* One more of that name is not too many. */
+bool brk_service_has_place(const struct brk_core *core, const char *name);
+/* A new one without a manifest; NULL: memory, or it has no place. */
 struct brk_service *brk_service_new(struct brk_core *core, const char *name);
 /* Out of the core; its memory lives until the next input, as actions may point at it. */
 void brk_service_bury(struct brk_core *core, struct brk_service *service);

@@ -44,8 +44,8 @@ static void begin(void)
 		.forget_ms = 86400000,
 		.seed = 7,
 		.events = true,
-		.max_events = 50,
-		.max_event_bytes = 100000 };
+		.max_events = 200,
+		.max_event_bytes = 400000 };
 
 	if (core)
 		return;

@@ -155,6 +155,30 @@ static void test_without_room(void **state)
 	asked_free(k);
 }
 
+/* As many services as the broker takes, and nobody has announced the one that tells. */
+static void test_without_a_place(void **state)
+{
+	struct brk_conf conf = tiny_conf();
+	struct asked *k;
+	Pirn__Item item;
+
+	(void)state;
+	conf.max_services = 1;
+	k = asked_new(&conf, 10);
+	item = run(k, URL);
+	answer(k, item, 200);
+	tiny_run(k->t);
+	is_told(k, "done",
+		"\"status\":200,\"reason\":null,\"attempts\":1,\"content_type\":\"text/plain\","
+		"\"data_base64\":\"aGVsbG8=\"");
+	assert_int_equal(HASH_COUNT(k->rig.core->services), 2);
+	rig_worker(&k->rig, B, BRK_CALLBACK_SERVICE, 1);
+	assert_int_equal(rig_count(&k->rig, PIRN__KIND__DISPATCH), 1);
+	rig_worker(&k->rig, 9, "another", 0);
+	assert_non_null(((const Pirn__Welcome *)rig_one(&k->rig, PIRN__KIND__WELCOME)->control)->refused);
+	asked_free(k);
+}
+
 /* A run that is tried again has not ended. */
 static void test_retried(void **state)
 {
@@ -266,6 +290,7 @@ int main(void)
 		cmocka_unit_test(test_done),
 		cmocka_unit_test(test_dead_and_cancelled),
 		cmocka_unit_test(test_without_room),
+		cmocka_unit_test(test_without_a_place),
 		cmocka_unit_test(test_retried),
 		cmocka_unit_test(test_by_the_manifest),
 		cmocka_unit_test(test_reserved),
