@@ -7,6 +7,8 @@
 #include <assert.h>
 #include <string.h>
 
+#include "net/item.h"
+
 /* Tags of Head: field number << 3 | wire type. */
 #define TAG_KIND   0x08
 #define TAG_ITEM   0x12
@@ -97,6 +99,33 @@ static enum base_err put_record(struct base_buf *head, uint8_t tag, const Protob
 	return BASE_OK;
 }
 
+/* The same of an item, whose size is only known when it stands there. Its length takes one byte as a rule, and is
+ * taken to do so until it does not. */
+static enum base_err put_item(struct base_buf *head, const Pirn__Item *item)
+{
+	size_t bound = net_item_bound(item), size, frame;
+	uint8_t *at;
+
+	if (item->base.n_unknown_fields > 0)
+		return put_record(head, TAG_ITEM, &item->base);
+	if (bound > MAX_RECORD + RECORD_SPARE)
+		return BASE_TOO_LARGE;
+	at = base_buf_room(head, bound + RECORD_FRAME);
+	if (!at)
+		return BASE_NOMEM;
+	size = net_item_pack(item, at + 2);
+	if (size > MAX_RECORD - RECORD_FRAME)
+		return BASE_TOO_LARGE;
+	if (head->size + size + RECORD_FRAME > NET_MAX_HEAD)
+		return BASE_FULL;
+	at[0] = TAG_ITEM;
+	if (size >= 0x80)
+		memmove(at + 3, at + 2, size); /* below 2^14 */
+	frame = 1 + put_varint(at + 1, size);
+	base_buf_grew(head, frame + size);
+	return BASE_OK;
+}
+
 static void put_payload(struct base_buf *body, uint8_t *at, const struct net_payload *p)
 {
 	if (p->meta_size)
@@ -126,7 +155,7 @@ static enum base_err add(
 	}
 	set_size(&item->has_meta_size, &item->meta_size, p->meta_size);
 	set_size(&item->has_data_size, &item->data_size, p->data_size);
-	err = put_record(&b->head, TAG_ITEM, &item->base);
+	err = put_item(&b->head, item);
 	if (err)
 		return err;
 	if (at)

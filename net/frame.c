@@ -7,6 +7,8 @@
 #include <assert.h>
 #include <string.h>
 
+#include "net/item.h"
+
 enum shape {
 	UNKNOWN,
 	CONTROL, /* the body is one message, or empty */
@@ -112,7 +114,9 @@ enum base_err net_frame_open(struct base_arena *arena, const void *head, size_t 
 
 	if (head_size > NET_MAX_HEAD || body_size > NET_MAX_ITEM)
 		return BASE_PROTOCOL;
-	h = pirn__head__unpack(&allocator, head_size, head);
+	h = net_head_read(arena, head, head_size);
+	if (!h && !arena->starved)
+		h = pirn__head__unpack(&allocator, head_size, head);
 	if (!h && arena->starved)
 		return BASE_NOMEM;
 	if (!h || !is_message(h, body_size))

@@ -4,7 +4,7 @@
  * Reading: net_frame_open checks everything that can be checked without knowing
  * the peer (sizes, known kind, at most 1,024 items, the payloads' sizes add up to
  * the body's) and unpacks the head into an arena. Payloads are pointers into the
- * body; they are never unpacked here.
+ * body; they are never unpacked here. (item.h says how heads are.)
  *
  * Writing: net_batch packs each item straight behind the one before (a repeated
  * field may be written piece by piece), so nothing is kept but two byte buffers.
@@ -34,7 +34,7 @@
 ProtobufCAllocator net_arena_allocator(struct base_arena *arena);
 
 struct net_frame {
-	Pirn__Head *head;          /* in the arena */
+	Pirn__Head *head;          /* in the arena; the items' byte strings lie in the message, as a rule */
 	const uint8_t *body;       /* borrowed from the message */
 	size_t body_size;
 };

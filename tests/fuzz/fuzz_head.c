@@ -1,13 +1,16 @@
 /* A message of any bytes: two bytes of head size, the head, the body. What is
  * taken for a message is one: its payloads lie in the body and fill it, and
- * written again it is read again as the same. Control bodies are unpacked as a
+ * written again it is read again as the same. Heads that are read by hand are
+ * held against protobuf-c's. Control bodies are unpacked as a
  * broker and its peers do.
  */
 #include <assert.h>
 #include <stdint.h>
+#include <stdlib.h>
 #include <string.h>
 
 #include "net/frame.h"
+#include "net/item.h"
 
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size);
 
@@ -44,6 +47,32 @@ static void check_equal(const struct net_frame *f, const struct net_frame *g)
 		assert(!a->service == !b->service &&
 			(!a->service || strcmp(a->service, b->service) == 0));
 	}
+}
+
+/* Both readers: what is read by hand is what protobuf-c reads, field by field. */
+static void compare_readers(const uint8_t *bytes, size_t size)
+{
+	Pirn__Head *ours, *theirs;
+	size_t packed;
+	uint8_t *a, *b;
+
+	base_arena_reset(&second);
+	ours = net_head_read(&second, bytes, size);
+	if (!ours)
+		return;
+	theirs = pirn__head__unpack(NULL, size, bytes);
+	assert(theirs);
+	packed = pirn__head__get_packed_size(theirs);
+	assert(pirn__head__get_packed_size(ours) == packed);
+	a = malloc(packed);
+	b = malloc(packed);
+	assert(a && b);
+	pirn__head__pack(ours, a);
+	pirn__head__pack(theirs, b);
+	assert(memcmp(a, b, packed) == 0);
+	free(a);
+	free(b);
+	pirn__head__free_unpacked(theirs, NULL);
 }
 
 /* Through the writer: what does not fit is refused, the rest must come back. */
@@ -114,6 +143,7 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 		base_arena_init(&arena, 64 * 1024, 8 * 1024 * 1024);
 		base_arena_init(&second, 64 * 1024, 8 * 1024 * 1024);
 	}
+	compare_readers(data + 2, head_size);
 	base_arena_reset(&arena);
 	if (net_frame_open(
 		    &arena, data + 2, head_size, data + 2 + head_size, size - 2 - head_size, &f))
