@@ -10,15 +10,18 @@
 
 #include "base/manifest.h"
 
-static char *part(CURLU *u, CURLUPart what, unsigned flags)
+/* *out NULL: it has none. False: no memory, which is never the same. */
+static bool part(CURLU *u, CURLUPart what, unsigned flags, char **out)
 {
-	char *text = NULL, *copy;
+	char *text = NULL;
+	CURLUcode code = curl_url_get(u, what, &text, flags);
 
-	if (curl_url_get(u, what, &text, flags) != CURLUE_OK)
-		return NULL;
-	copy = strdup(text);
+	*out = NULL;
+	if (code != CURLUE_OK)
+		return code != CURLUE_OUT_OF_MEMORY;
+	*out = strdup(text);
 	curl_free(text);
-	return copy;
+	return *out != NULL;
 }
 
 static bool read_literal(struct wrk_target *t)
@@ -43,37 +46,43 @@ static bool is_host(const char *host)
 	return *host && strlen(host) < WRK_HOST_MAX && !strpbrk(host, ",%*+ ");
 }
 
+static bool name_host(struct wrk_target *t, const char *scheme, const char *port, const char *host)
+{
+	size_t size = strlen(host);
+
+	if (asprintf(&t->url, "%s://%s:%s", scheme, host, port) < 0) {
+		t->url = NULL;
+		return false;
+	}
+	t->port = (uint16_t)strtoul(port, NULL, 10);
+	t->host = host[0] == '[' ? strndup(host + 1, size - 2) : strdup(host);
+	return t->host != NULL;
+}
+
 static bool set_host(struct wrk_target *t, CURLU *u)
 {
-	char *scheme = part(u, CURLUPART_SCHEME, 0);
-	char *port = part(u, CURLUPART_PORT, CURLU_DEFAULT_PORT);
-	char *host = part(u, CURLUPART_HOST, 0);
-	size_t size = host ? strlen(host) : 0;
-	bool ok = scheme && port && size > 0 &&
-		  asprintf(&t->url, "%s://%s:%s", scheme, host, port) >= 0;
+	char *scheme = NULL, *port = NULL, *host = NULL;
+	bool ok = part(u, CURLUPART_SCHEME, 0, &scheme) &&
+		  part(u, CURLUPART_PORT, CURLU_DEFAULT_PORT, &port) &&
+		  part(u, CURLUPART_HOST, 0, &host) && scheme && port && host &&
+		  name_host(t, scheme, port, host);
 
-	if (!ok)
-		t->url = NULL;
-	t->port = ok ? (uint16_t)strtoul(port, NULL, 10) : 0;
-	if (ok)
-		t->host = host[0] == '[' ? strndup(host + 1, size - 2) : strdup(host);
 	free(scheme);
 	free(port);
 	free(host);
-	return ok && t->host;
+	return ok;
 }
 
 static bool set_path(struct wrk_target *t, CURLU *u, const char *url)
 {
 	const char *authority = strstr(url, "://") + 3;
-	char *path, *query;
+	char *path = NULL, *query = NULL;
 	bool ok;
 
 	if (authority[strcspn(authority, "/?")] == '\0')
 		return true;
-	path = part(u, CURLUPART_PATH, 0);
-	query = part(u, CURLUPART_QUERY, 0);
-	ok = path && asprintf(&t->path, "%s%s%s", path, query ? "?" : "", query ? query : "") >= 0;
+	ok = part(u, CURLUPART_PATH, 0, &path) && part(u, CURLUPART_QUERY, 0, &query) && path &&
+	     asprintf(&t->path, "%s%s%s", path, query ? "?" : "", query ? query : "") >= 0;
 	if (!ok)
 		t->path = NULL;
 	free(path);
@@ -87,31 +96,37 @@ static enum base_err refuse(char *why, size_t room, const char *expected)
 	return BASE_INVALID;
 }
 
+static enum base_err no_memory(char *why, size_t room)
+{
+	(void)snprintf(why, room, "%s", base_err_text(BASE_NOMEM));
+	return BASE_NOMEM;
+}
+
 static enum base_err take_apart(
 	struct wrk_target *t, CURLU *u, const char *url, char *why, size_t room)
 {
+	CURLUcode code = curl_url_set(u, CURLUPART_URL, url, CURLU_DISALLOW_USER);
 	char *zone;
 
-	if (curl_url_set(u, CURLUPART_URL, url, CURLU_DISALLOW_USER) != CURLUE_OK)
+	if (code == CURLUE_OUT_OF_MEMORY)
+		return no_memory(why, room);
+	if (code != CURLUE_OK)
 		return refuse(why, room, "a URL such as http://app:3000/hook");
-	zone = part(u, CURLUPART_ZONEID, 0);
+	if (!part(u, CURLUPART_ZONEID, 0, &zone))
+		return no_memory(why, room);
 	free(zone);
 	if (zone)
 		return refuse(why, room, "an address without a zone");
-	if (!set_host(t, u) || !set_path(t, u, url)) {
-		(void)snprintf(why, room, "%s", base_err_text(BASE_NOMEM));
-		return BASE_NOMEM;
-	}
+	if (!set_host(t, u) || !set_path(t, u, url))
+		return no_memory(why, room);
 	if (t->port == 0)
 		return refuse(why, room, "a port from 1 to 65535");
 	if (!is_host(t->host))
 		return refuse(why, room, "a host's name or address");
 	t->literal = read_literal(t);
 	t->parsed = curl_url();
-	if (!t->parsed || curl_url_set(t->parsed, CURLUPART_URL, t->url, 0) != CURLUE_OK) {
-		(void)snprintf(why, room, "%s", base_err_text(BASE_NOMEM));
-		return BASE_NOMEM;
-	}
+	if (!t->parsed || curl_url_set(t->parsed, CURLUPART_URL, t->url, 0) != CURLUE_OK)
+		return no_memory(why, room);
 	return BASE_OK;
 }
 
@@ -127,10 +142,8 @@ enum base_err wrk_target_parse(const char *url, struct wrk_target *out, char *wh
 	if (fault)
 		return refuse(why, why_room, fault);
 	u = curl_url();
-	if (!u) {
-		(void)snprintf(why, why_room, "%s", base_err_text(BASE_NOMEM));
-		return BASE_NOMEM;
-	}
+	if (!u)
+		return no_memory(why, why_room);
 	err = take_apart(&t, u, url, why, why_room);
 	curl_url_cleanup(u);
 	if (err)

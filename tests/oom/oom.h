@@ -225,6 +225,19 @@ char *strdup(const char *text)
 	return strndup(text, SIZE_MAX);
 }
 
+/* Threads of ours may have it blocked. */
+_Noreturn OOM_API void oom_die(void)
+{
+	sigset_t set;
+
+	sigemptyset(&set);
+	sigaddset(&set, SIGABRT);
+	signal(SIGABRT, SIG_DFL);
+	pthread_sigmask(SIG_UNBLOCK, &set, NULL);
+	raise(SIGABRT);
+	_exit(127);
+}
+
 /* assert() does not come by here. */
 void abort(void)
 {
@@ -238,9 +251,7 @@ void abort(void)
 		snprintf(oom_shared->aborted_by, sizeof oom_shared->aborted_by, "%s",
 			strrchr(info.dli_fname, '/') ? strrchr(info.dli_fname, '/') + 1
 						     : info.dli_fname);
-	signal(SIGABRT, SIG_DFL);
-	raise(SIGABRT);
-	_exit(127);
+	oom_die();
 }
 #endif
 
@@ -322,7 +333,7 @@ OOM_API bool oom_aborted_cleanly(const struct oom_job *job, int status)
 	return WIFSIGNALED(status) && WTERMSIG(status) == SIGABRT &&
 	       (strcmp(by, program_invocation_short_name) == 0 || strncmp(by, "libuv", 5) == 0 ||
 		       strncmp(by, "libzmq", 6) == 0 || strncmp(by, "libstdc++", 9) == 0 ||
-		       strncmp(by, "libhiredis", 10) == 0);
+		       strncmp(by, "libhiredis", 10) == 0 || strncmp(by, "libcurl", 7) == 0);
 }
 
 OOM_API void oom_show(const struct oom_path *p, const struct oom_job *job, int status)
