@@ -5,7 +5,9 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/eventfd.h>
 #include <sys/resource.h>
+#include <unistd.h>
 #include <utlist.h>
 
 #include "base/clock.h"
@@ -280,17 +282,21 @@ static struct wrk_task *take_inbox(struct wrk_http *h, bool *ending)
 	h->inbox = h->inbox_last = NULL;
 	for (struct wrk_task *t = first; t; t = t->next)
 		t->queued = false;
+	h->woken = false;
 	*ending = h->ending;
 	pthread_mutex_unlock(&h->lock);
 	return first;
 }
 
-static void on_wake(uv_async_t *wake)
+static void on_bell(uv_poll_t *bell, int status, int events)
 {
-	struct wrk_http *h = wake->data;
+	struct wrk_http *h = bell->data;
 	struct wrk_task *task, *next;
+	uint64_t rung;
 	bool ending;
 
+	(void)status, (void)events;
+	(void)!read(h->bell_fd, &rung, sizeof rung); /* before the look: what comes after it rings again */
 	for (task = take_inbox(h, &ending); task; task = next) {
 		next = task->next;
 		start(h, (struct wrk_run *)task);
@@ -318,12 +324,13 @@ static void close_all(struct wrk_http *h)
 	}
 	(void)curl_multi_cleanup(h->multi);
 	wrk_resolver_free(&h->resolver);
-	uv_close((uv_handle_t *)&h->wake, NULL);
+	uv_close((uv_handle_t *)&h->bell, NULL);
 	uv_close((uv_handle_t *)&h->turn, NULL);
 	uv_close((uv_handle_t *)&h->timer, NULL);
 	uv_close((uv_handle_t *)&h->clock, NULL);
 	(void)uv_run(&h->loop, UV_RUN_DEFAULT);
 	(void)uv_loop_close(&h->loop);
+	close(h->bell_fd);
 	base_heap_fini(&h->deadlines);
 	free(h->sockets);
 }
@@ -340,11 +347,11 @@ static void *thread_main(void *arg)
 
 static void init_handles(struct wrk_http *h)
 {
-	(void)uv_async_init(&h->loop, &h->wake, on_wake);
+	(void)uv_poll_start(&h->bell, UV_READABLE, on_bell);
 	(void)uv_prepare_init(&h->loop, &h->turn);
 	(void)uv_timer_init(&h->loop, &h->timer);
 	(void)uv_timer_init(&h->loop, &h->clock);
-	h->wake.data = h->turn.data = h->timer.data = h->clock.data = h;
+	h->bell.data = h->turn.data = h->timer.data = h->clock.data = h;
 	(void)uv_prepare_start(&h->turn, on_turn);
 }
 
@@ -384,6 +391,17 @@ static bool start_thread(struct wrk_http *h)
 	return ok;
 }
 
+static bool hang_bell(struct wrk_http *h)
+{
+	h->bell_fd = eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK);
+	if (h->bell_fd < 0)
+		return false;
+	if (uv_poll_init(&h->loop, &h->bell, h->bell_fd) == 0)
+		return true;
+	close(h->bell_fd);
+	return false;
+}
+
 /* With the first run: who has none pays for nothing. */
 static bool start_all(struct wrk_http *h)
 {
@@ -392,6 +410,10 @@ static bool start_all(struct wrk_http *h)
 	raise_limit();
 	if (curl_global_init(CURL_GLOBAL_DEFAULT) != CURLE_OK || uv_loop_init(&h->loop) != 0)
 		return false;
+	if (!hang_bell(h)) {
+		(void)uv_loop_close(&h->loop);
+		return false;
+	}
 	base_heap_init(&h->deadlines);
 	init_handles(h);
 	h->started = set_up_multi(h) && wrk_resolver_new(&h->loop, &h->resolver) == BASE_OK &&
@@ -402,6 +424,13 @@ static bool start_all(struct wrk_http *h)
 }
 
 /* ---- the loop's side --------------------------------------------------------------------------- */
+
+static void ring(struct wrk_http *h)
+{
+	const uint64_t once = 1;
+
+	(void)!write(h->bell_fd, &once, sizeof once); /* it fails when 2^64 rang: nobody sleeps then */
+}
 
 /* There is no thread, for want of memory say. The next run tries once more. */
 static void refuse_all(struct wrk_http *h, struct wrk_task *first)
@@ -424,6 +453,7 @@ static void push(void *arg, struct wrk_task *first)
 {
 	struct wrk_http *h = arg;
 	struct wrk_task *next;
+	bool sleeps;
 
 	if (!start_all(h)) {
 		refuse_all(h, first);
@@ -439,8 +469,11 @@ static void push(void *arg, struct wrk_task *first)
 		*(h->inbox ? &h->inbox_last->next : &h->inbox) = first;
 		h->inbox_last = first;
 	}
+	sleeps = !h->woken;
+	h->woken = true;
 	pthread_mutex_unlock(&h->lock);
-	uv_async_send(&h->wake);
+	if (sleeps)
+		ring(h);
 }
 
 static bool withdraw(void *arg, struct wrk_task *task)
@@ -467,7 +500,7 @@ static void stop(void *arg, struct wrk_run *run)
 		return;
 	atomic_store(&run->stopped, true);
 	atomic_store(&h->stopping, true);
-	uv_async_send(&h->wake);
+	ring(h);
 }
 
 static struct wrk_task *done(void *arg)
@@ -521,7 +554,7 @@ void wrk_http_free(struct wrk_http **hp)
 	h->ending = true;
 	pthread_mutex_unlock(&h->lock);
 	if (h->started) {
-		uv_async_send(&h->wake);
+		ring(h);
 		pthread_join(h->thread, NULL);
 	}
 	pthread_mutex_destroy(&h->lock);

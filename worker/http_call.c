@@ -138,7 +138,7 @@ static bool set_up(struct wrk_call *call)
 	       SET(CURLOPT_FOLLOWLOCATION, 0L) && SET(CURLOPT_PROXY, "") &&
 	       SET(CURLOPT_PATH_AS_IS, 1L) && SET(CURLOPT_HTTP_CONTENT_DECODING, 0L) &&
 	       SET(CURLOPT_QUICK_EXIT, 1L) && SET(CURLOPT_TCP_NODELAY, 1L) &&
-	       SET(CURLOPT_DNS_CACHE_TIMEOUT, LOOKED_UP_S) &&
+	       SET(CURLOPT_MAXFILESIZE_LARGE, (curl_off_t)call->http->conf.max_response) &&
 	       SET(CURLOPT_OPENSOCKETFUNCTION, wrk_socket_open) &&
 	       SET(CURLOPT_OPENSOCKETDATA, call) &&
 	       SET(CURLOPT_CLOSESOCKETFUNCTION, wrk_socket_close) &&
@@ -209,10 +209,14 @@ static long connect_ms(const struct wrk_call *call)
 
 static bool set_request(struct wrk_call *call)
 {
+	/* What is looked up is forgotten after each exchange, for which libcurl goes through all it knows; endpoints that
+	 * are an address are few, and may stay. */
+	bool stays = call->target->literal && call->target != &call->own;
+
 	return SET(CURLOPT_CURLU, call->target->parsed) &&
+	       SET(CURLOPT_DNS_CACHE_TIMEOUT, stays ? -1L : LOOKED_UP_S) &&
 	       SET(CURLOPT_REQUEST_TARGET, call->request.target) && set_method(call) &&
 	       SET(CURLOPT_HTTPHEADER, call->request.headers) &&
-	       SET(CURLOPT_MAXFILESIZE_LARGE, (curl_off_t)call->http->conf.max_response) &&
 	       SET(CURLOPT_CONNECTTIMEOUT_MS, connect_ms(call));
 }
 

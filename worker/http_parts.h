@@ -92,7 +92,7 @@ struct wrk_http {
 	/* Guarded by the lock. */
 	struct wrk_task *inbox, *inbox_last;
 	struct wrk_task *done, *done_last;
-	bool ending;
+	bool ending, woken; /* woken: bell was rung, and nobody has looked since */
 	/* Not guarded. */
 	bool started; /* the loop's: there is a thread */
 	atomic_bool stopping; /* some run is to be stopped */
@@ -101,7 +101,8 @@ struct wrk_http {
 	/* The thread's. */
 	pthread_t thread;
 	uv_loop_t loop;
-	uv_async_t wake;
+	int bell_fd; /* an eventfd; uv_async_t would spin while its sender is still within write */
+	uv_poll_t bell;
 	uv_prepare_t turn;
 	uv_timer_t timer, clock; /* libcurl's; deadlines */
 	CURLM *multi;

@@ -68,13 +68,16 @@ static void add_line(struct maker *m, char *line)
 static void add_bytes(
 	struct maker *m, const char *name, size_t name_size, const char *value, size_t value_size)
 {
-	char *line = base_arena_alloc(m->arena, name_size + value_size + 3);
+	const char *between = value_size > 0 ? ": " : ";";
+	size_t gap = strlen(between);
+	char *line = base_arena_alloc(m->arena, name_size + gap + value_size + 1);
 
-	if (line && value_size == 0)
-		(void)snprintf(line, name_size + 2, "%.*s;", (int)name_size, name);
-	else if (line)
-		(void)snprintf(line, name_size + value_size + 3, "%.*s: %.*s", (int)name_size, name,
-			(int)value_size, value);
+	if (line) { /* a dozen of them a request: no printf */
+		memcpy(line, name, name_size);
+		memcpy(line + name_size, between, gap);
+		memcpy(line + name_size + gap, value, value_size);
+		line[name_size + gap + value_size] = '\0';
+	}
 	add_line(m, line);
 }
 
