@@ -13,6 +13,7 @@ struct wrk_folder {
 	char *carry; /* names with NULs between them; NULL: all */
 	size_t n_carry;
 	struct wrk_folder_entry *entries;
+	size_t looks;
 };
 
 static uint64_t mix(uint64_t hash, uint64_t value)
@@ -107,12 +108,31 @@ static struct wrk_folder_entry *entry_new(struct wrk_folder *f, const char *name
 	return e;
 }
 
+/* Of those with which nothing has happened it is some's turn. */
+static void take_turns(struct wrk_folder *f)
+{
+	size_t n = 0, rounds, i = 0;
+
+	for (const struct wrk_folder_entry *e = f->entries; e; e = e->next)
+		n++;
+	rounds = (n + WRK_FOLDER_LOOK - 1) / WRK_FOLDER_LOOK;
+	for (struct wrk_folder_entry *e = f->entries; e; e = e->next, i++) {
+		e->due = !e->there || e->settled != e->print || i % rounds == f->looks % rounds;
+		e->there = false;
+	}
+	f->looks++;
+}
+
 static void look_at(struct wrk_folder *f, const char *name)
 {
 	struct wrk_folder_entry *e = find(f, name);
 	char path[PATH_MAX];
 	uint64_t print;
 
+	if (e && !e->due) {
+		e->there = true;
+		return;
+	}
 	if (snprintf(path, sizeof path, "%s/%s", f->path, name) >= (int)sizeof path)
 		return;
 	print = print_folder(path);
@@ -140,10 +160,9 @@ bool wrk_folder_look(struct wrk_folder *f)
 	DIR *dir = opendir(f->path);
 	struct dirent *entry;
 
-	for (struct wrk_folder_entry *e = f->entries; e; e = e->next)
-		e->there = false;
 	if (!dir)
 		return false;
+	take_turns(f);
 	while ((entry = readdir(dir)))
 		if (entry->d_name[0] != '.' && is_carried(f, entry->d_name))
 			look_at(f, entry->d_name);

@@ -4,6 +4,9 @@
  * container's volume brings, and costs more code than it saves time (some 20
  * stat calls a look).
  *
+ * Folders in which nothing happens take turns when there are many: WRK_FOLDER_LOOK of them
+ * a look, so that all that a worker may have are looked at within a second, and it stays idle.
+ *
  * A change counts when two looks in a row found the same: whoever writes files is
  * then done. A service is gone when several did not find it, while the folder of
  * services is there: somebody may be copying it anew.
@@ -17,6 +20,8 @@
 
 #include "base/err.h"
 
+#define WRK_FOLDER_LOOK 64u
+
 struct wrk_folder;
 
 /* One folder that has a service.yaml. */
@@ -25,6 +30,7 @@ struct wrk_folder_entry {
 	uint64_t print;   /* of manifest and shared objects: file, size, time of change */
 	uint64_t settled; /* the print that was found twice in a row; 0: none yet */
 	bool there;       /* in the last look */
+	bool due;         /* in the last look its files were looked at */
 	unsigned absent;  /* looks in a row that found nothing there any more */
 	uint64_t taken;   /* the user's: the print it has dealt with; 0: none */
 	void *user;       /* the user's */
