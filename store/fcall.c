@@ -111,6 +111,20 @@ void store_fcall_bytes(struct store_fcall *c, const void *data, size_t size)
 	push(c, &c->args, &c->n_args, &c->args_room, data, size);
 }
 
+void *store_fcall_room(struct store_fcall *c, size_t size)
+{
+	void *room = base_arena_alloc(&c->arena, size);
+	if (!room)
+		c->failed = true;
+	return room;
+}
+
+void store_fcall_copy(struct store_fcall *c, const void *data, size_t size)
+{
+	void *kept = copy(c, data, size);
+	store_fcall_bytes(c, kept, kept ? size : 0);
+}
+
 void store_fcall_text(struct store_fcall *c, const char *text)
 {
 	store_fcall_bytes(c, text, strlen(text));
@@ -127,16 +141,14 @@ void store_fcall_number(struct store_fcall *c, uint64_t number)
 	size_t at = sizeof text;
 	for (; number > 0; number /= 10)
 		text[--at] = (char)('0' + number % 10);
-	void *kept = copy(c, text + at, sizeof text - at);
-	store_fcall_bytes(c, kept, kept ? sizeof text - at : 0);
+	store_fcall_copy(c, text + at, sizeof text - at);
 }
 
 void store_fcall_id(struct store_fcall *c, uint32_t epoch, uint64_t turn)
 {
 	char text[40];
 	int size = snprintf(text, sizeof text, "%" PRIu32 "-%" PRIu64, epoch, turn);
-	void *kept = copy(c, text, (size_t)size);
-	store_fcall_bytes(c, kept, kept ? (size_t)size : 0);
+	store_fcall_copy(c, text, (size_t)size);
 }
 
 enum base_err store_fcall_send(struct store_fcall *c, struct store_redis *r, const char *function,

@@ -40,6 +40,8 @@ size_t store_fcall_key_scoped(
 
 void store_fcall_bytes(struct store_fcall *c, const void *data, size_t size); /* borrowed */
 void store_fcall_text(struct store_fcall *c, const char *text);               /* borrowed */
+void store_fcall_copy(struct store_fcall *c, const void *data, size_t size);
+void *store_fcall_room(struct store_fcall *c, size_t size); /* of the call's own; NULL: it has failed */
 void store_fcall_number(struct store_fcall *c, uint64_t number);
 void store_fcall_id(struct store_fcall *c, uint32_t epoch, uint64_t turn);
 

@@ -24,11 +24,17 @@
 -- against it; where there is no field (redrive writes none), against the stream: SETTLED. An entry whose
 -- bits are full goes, with its field.
 --
--- Bounds. Dedupe keys (events' and calls') are counted in bytes, by the time at which they go, in
--- `dedupe-size`; what does not fit is FULL. Results lie in a ring of 32 hashes, results:0 to results:31,
--- id → cmsgpack {service → bytes}; a group is closed when it holds an eighth of results_max or is an
--- eighth of result_ttl old, and the oldest goes when all hold more than results_max. `results` tells
--- which there are.
+-- Keys of events. One with a time of its own (a CloudEvent's source and id) is a field of a bucket, known:<at>,
+-- scope:key → id, hash. A bucket goes whole, at the second <at>, when the last of its keys may: so a key is known
+-- for its time, and up to a quarter longer; and hundreds are looked up by one command a bucket, of which
+-- there are a handful, and written by one. Which there are tells `dedupe-size`; these are the only keys that no
+-- caller can name. Other keys, which calls share, have a hash each.
+--
+-- Bounds. Keys of both kinds are counted in bytes, by the time at which they go, in `dedupe-size`: <at> → bytes,
+-- known:<at> → bytes; what does not fit is FULL, with all that has its fate. Results lie in a ring of 32
+-- hashes, results:0 to results:31, id → cmsgpack {service → bytes}; a group is closed when it holds an eighth of
+-- results_max or is an eighth of result_ttl old, and the oldest goes when all hold more than results_max.
+-- `results` tells which there are.
 --
 -- Dead letters: dead:<service> is id → a head of one event, ready to go back (the attempt counted on,
 -- the budget anew); dead-body:<service> is id → its payload. Heads append to one another.
@@ -37,7 +43,7 @@
 -- compared in halves; ":size" bytes so far; "o" and a field: the record of one operation, which is a
 -- letter and a value: i number, s string, n nothing, o done, e code of a failure (TYPE, OVERFLOW), a
 -- strings, each behind its size in 4 bytes.
-local revision = 9
+local revision = 10
 
 -- Runs one command for its reply; an error comes back as a value, with Redis's own code in front.
 local function run(...)
@@ -109,6 +115,8 @@ local LANE_MS, DAY_MS = 600000, 86400000
 local RESULT_GROUPS = 32
 local OPS_MAX, OPS_BYTES = 1000, 262144
 local EVENT_BYTES = 256 -- what a dedupe key costs, about, besides its name
+local KNOWN_BYTES = 128 -- and one that stands in a bucket
+local KNOWN_GRACE = 60 -- seconds: when nothing is stored any more that would forget a bucket
 
 local function refuse(code, detail)
 	return redis.error_reply(code .. ' ' .. detail)
@@ -211,25 +219,54 @@ local function dedupe_field(now, ttl)
 	return text((math.floor((now + ttl) / 1000 / step) + 1) * step)
 end
 
--- The fields whose time is over, and the bytes of the others.
-local function dedupe_used(key, now)
-	local old, used = {}, 0
-	for at, bytes in pairs(pairs_of(redis.call('HGETALL', key))) do
-		if tonumber(at) * 1000 <= now then
-			table.insert(old, at)
-		else
-			used = used + tonumber(bytes)
-		end
+-- The same of a bucket. Its keys come from the time of a step: the largest power of two seconds that is a
+-- quarter of what they live, at most. So there are nine of them, whatever they live.
+local function known_field(now, ttl)
+	local step = 1
+	while step * 8000 <= ttl do
+		step = step * 2
 	end
-	return used, old
+	return 'known:' .. text((math.floor((now + ttl) / 1000 / step) + 1) * step)
 end
 
-local function dedupe_add(key, field, bytes, old)
-	if #old > 0 then
-		redis.call('HDEL', key, unpack(old))
+-- What stands in dedupe-size: the bytes of what lives, the fields whose time is over, the buckets that
+-- live, and whether any key that lives has a hash of its own.
+local function dedupe_read(key, now)
+	local size = { used = 0, old = {}, known = {}, single = false }
+	for field, bytes in pairs(pairs_of(redis.call('HGETALL', key))) do
+		local bucket = string.match(field, '^known:(.*)')
+		if tonumber(bucket or field) * 1000 <= now then
+			table.insert(size.old, field)
+		else
+			size.used = size.used + tonumber(bytes)
+			if bucket then
+				size.known[field] = true
+			else
+				size.single = true
+			end
+		end
 	end
+	return size
+end
+
+-- The name of a key that stands beside dedupe-size.
+local function beside(key, name)
+	return string.sub(key, 1, -1 - #'dedupe-size') .. name
+end
+
+local function dedupe_add(key, field, bytes)
 	if bytes > 0 then
 		redis.call('HINCRBY', key, field, bytes)
+	end
+end
+
+-- Redis would free a large bucket in one go when its expiry comes: UNLINK does it beside its work.
+local function dedupe_forget(key, old)
+	for _, field in ipairs(old) do
+		redis.call('HDEL', key, field)
+		if string.sub(field, 1, 6) == 'known:' then
+			redis.call('UNLINK', beside(key, field))
+		end
 	end
 end
 
@@ -376,22 +413,41 @@ end
 
 -- ---- store
 
+-- The fields of a record's keys in their buckets, and their values.
+local function known_parts(r, names, values)
+	local width, room = #names / r.count, #values / r.count
+	r.fields, r.marks = {}, {}
+	for i = 1, r.count do
+		r.fields[i] = string.sub(names, (i - 1) * width + 1, i * width)
+		r.marks[i] = string.sub(values, (i - 1) * room + 1, i * room)
+	end
+end
+
 -- The records of ARGV from `at` on, how many bits they have, and the lanes: key index → its records. A
--- record is a run of `count` events.
-local function store_records(args, at)
+-- record is a run of `count` events, of `each` deliveries each.
+local function store_records(keys, args, at)
 	local records, lanes, bits, index = {}, {}, 0, 0
 	while at <= #args do
-		local r = { n = tonumber(args[at]), first = bits, index = index, count = 1,
+		local r = { each = tonumber(args[at]), first = bits, index = index, count = 1,
 			lane = tonumber(args[at + 1]), bit = tonumber(args[at + 2]) }
-		local guard = args[at + 3]
+		local guard, group = string.match(args[at + 3], '^(.)(%d*)$')
 		at = at + 4
+		if group ~= '' then
+			r.group = group
+		end
 		if guard == 's' then
-			r.count = r.n
+			r.count, r.each = r.each, 1
+		elseif guard == 'b' then
+			r.count, r.ttl = tonumber(args[at]), tonumber(args[at + 1])
+			known_parts(r, args[at + 2], args[at + 3])
+			at = at + 4
 		elseif guard == 'k' then
 			r.key, r.hash, r.id = tonumber(args[at]), args[at + 1], args[at + 2]
 			at = at + 3
-		elseif guard == 'K' then
-			r.key, r.ttl, r.hash, r.id = tonumber(args[at]), tonumber(args[at + 1]), args[at + 2], args[at + 3]
+		elseif guard == 'K' then -- of a broker that knows no buckets
+			r.ttl = tonumber(args[at + 1])
+			known_parts(r, string.sub(keys[tonumber(args[at])], #beside(keys[7], 'dedupe:') + 1),
+				args[at + 3] .. args[at + 2])
 			at = at + 4
 		elseif guard == 't' then
 			r.timer, r.previous, r.slot, r.id = args[at], args[at + 1], args[at + 2], args[at + 3]
@@ -401,7 +457,7 @@ local function store_records(args, at)
 			lanes[r.lane] = lanes[r.lane] or {}
 			table.insert(lanes[r.lane], r)
 		end
-		bits = bits + r.n
+		bits = bits + r.each * r.count
 		index = index + r.count
 		records[#records + 1] = r
 	end
@@ -446,7 +502,21 @@ local function store_lane(key, records)
 	end
 end
 
--- The records again, those that must be split as single events, with what is a duplicate marked.
+-- One event of a record.
+local function store_event(r, i)
+	if r.count == 1 then
+		return r
+	end
+	local item = { each = r.each, first = r.first + i * r.each, index = r.index + i, count = 1,
+		lane = r.lane, bit = r.bit + i, group = r.group, ttl = r.ttl }
+	if r.fields then
+		item.fields, item.marks = { r.fields[i + 1] }, { r.marks[i + 1] }
+	end
+	return item
+end
+
+-- The records again, those that must be split as single events: what is not alone in its lane (with what
+-- stands there twice marked), and runs of keys that are not all new.
 local function store_items(keys, records, lanes)
 	local items, seen = {}, {}
 	for key, list in pairs(lanes) do
@@ -460,50 +530,121 @@ local function store_items(keys, records, lanes)
 	end
 	for _, r in ipairs(records) do
 		local known = seen[r.lane]
-		if not known or not known.needed then
-			items[#items + 1] = r
-		else
+		if known and known.needed then
 			for i = 0, r.count - 1 do
-				local item = r
-				if r.count > 1 then
-					item = { n = 1, first = r.first + i, index = r.index + i, count = 1,
-						lane = r.lane, bit = r.bit + i }
-				end
+				local item = store_event(r, i)
 				local size = math.min(32, r.count - math.floor(i / 32) * 32)
 				local value = r.values[math.floor(i / 32) + 1]
 				if math.floor(value / 2 ^ (size - 1 - i % 32)) % 2 == 1 then
-					item.why, item.value = 'LANE', ''
+					item.there = true
 				else
 					item.twin = known[item.bit]
 				end
 				known[item.bit] = known[item.bit] or item
 				items[#items + 1] = item
 			end
+		elseif r.parts then
+			for i = 0, r.count - 1 do
+				items[#items + 1] = store_event(r, i)
+			end
+		else
+			items[#items + 1] = r
 		end
 	end
 	return items
 end
 
-local function store_key(keys, item, known, budget)
-	local name = keys[item.key] -- two items of one key have an index each
-	local record = known[name]
-	if not record then
-		record = redis.call('HMGET', name, 'h', 'i')
-		if not record[1] then
-			record = nil
+-- Keys of a time of their own had a hash each, too, before there were buckets. Nothing is lost by looking while
+-- there are any of that kind.
+local function store_find_single(keys, fields, found)
+	local front, names = beside(keys[7], 'dedupe:'), {}
+	for i, field in ipairs(fields) do
+		names[i] = front .. field
+	end
+	local any = 0
+	chunks(names, 1000, function(...) any = any + redis.call('EXISTS', ...) end)
+	for i = 1, any > 0 and #fields or 0 do
+		local record = redis.call('HMGET', names[i], 'h', 'i')
+		if record[1] then
+			found[fields[i]] = found[fields[i]] or record[2] .. record[1]
 		end
 	end
-	if record and record[1] == item.hash then
-		item.why, item.value = 'KEY', record[2]
-	elseif record then
-		item.why, item.value = 'BODY', record[2]
-	elseif budget.used + EVENT_BYTES + #name > budget.max then
+end
+
+-- Looks all keys of buckets up at once: c.found is field → mark.
+local function store_find(keys, records, c)
+	local fields, mine, bytes = {}, {}, 0
+	for _, r in ipairs(records) do
+		for _, field in ipairs(r.fields or {}) do
+			if mine[field] then
+				r.parts = true
+			end
+			mine[field] = true
+			fields[#fields + 1] = field
+			bytes = bytes + KNOWN_BYTES + #field
+		end
+		if r.key then
+			bytes = bytes + EVENT_BYTES + #keys[r.key]
+		end
+	end
+	local from
+	for bucket in pairs(c.size.known) do
+		from = 0
+		chunks(fields, 1000, function(...)
+			local got = redis.call('HMGET', beside(keys[7], bucket), ...)
+			for i, mark in ipairs(got) do
+				c.found[fields[from + i]] = mark or c.found[fields[from + i]]
+			end
+			from = from + #got
+		end)
+	end
+	if c.size.single then
+		store_find_single(keys, fields, c.found)
+	end
+	local tight = c.used + bytes > c.max
+	for _, r in ipairs(records) do
+		for _, field in ipairs(r.fields or {}) do
+			r.parts = r.parts or tight or c.found[field] ~= nil
+		end
+	end
+end
+
+local function store_known(item, c, full)
+	local bytes = 0
+	for _, field in ipairs(item.fields) do
+		bytes = bytes + KNOWN_BYTES + #field
+	end
+	local mark = item.count == 1 and (c.found[item.fields[1]] or c.mine[item.fields[1]])
+	if mark then
+		local same = string.sub(mark, 17) == string.sub(item.marks[1], 17)
+		item.why, item.value = same and 'KEY' or 'BODY', string.sub(mark, 1, 16)
+	elseif full or c.used + bytes > c.max then
 		item.why, item.value = 'FULL', ''
 	else
-		local field = dedupe_field(budget.now, item.ttl or budget.ttl)
-		known[name] = { item.hash, item.id }
-		budget.used = budget.used + EVENT_BYTES + #name
-		budget.new[field] = (budget.new[field] or 0) + EVENT_BYTES + #name
+		c.used = c.used + bytes
+		item.bytes = bytes
+		for i, field in ipairs(item.fields) do
+			c.mine[field] = item.marks[i]
+		end
+	end
+end
+
+local function store_key(keys, item, c, full)
+	local name = keys[item.key] -- two items of one key have an index each
+	local record = c.mine[name]
+	if not record then
+		record = redis.call('HMGET', name, 'h', 'i')
+	end
+	if record[1] == item.hash then
+		item.why, item.value = 'KEY', record[2]
+	elseif record[1] then
+		item.why, item.value = 'BODY', record[2]
+	elseif full or c.used + EVENT_BYTES + #name > c.max then
+		item.why, item.value = 'FULL', ''
+	else
+		c.mine[name] = { item.hash, item.id }
+		item.bytes = EVENT_BYTES + #name
+		c.used = c.used + item.bytes
 	end
 end
 
@@ -523,7 +664,95 @@ local function store_timer(keys, item, slots, now)
 	slots[item.timer] = item.mark
 end
 
-local function store_marks(keys, items, args)
+-- Whether an item is stored; full: nothing of this fate is.
+local function store_decide(keys, item, c, full)
+	item.why, item.value, item.bytes = nil, nil, nil
+	if item.there then
+		item.why, item.value = 'LANE', ''
+	elseif item.twin then -- it came twice in this call: the second shares the fate of the first
+		item.why, item.value = item.twin.why or 'LANE', item.twin.value or ''
+	elseif item.fields then
+		store_known(item, c, full)
+	elseif item.key then
+		store_key(keys, item, c, full)
+	elseif item.timer then
+		store_timer(keys, item, c.slots, c.now)
+	elseif full then
+		item.why, item.value = 'FULL', ''
+	end
+end
+
+-- Those of a group are stored, but for what is known already, or none of them is: when there is no room for a
+-- key, what was decided is taken back.
+local function store_decide_all(keys, items, c)
+	local at = 1
+	while at <= #items do
+		local last, used, full = at, c.used, false
+		while items[at].group and items[last + 1] and items[last + 1].group == items[at].group do
+			last = last + 1
+		end
+		for i = at, last do
+			store_decide(keys, items[i], c, false)
+			full = full or items[i].why == 'FULL'
+		end
+		if full and last > at then
+			c.used = used
+			for i = at, last do
+				if items[i].bytes and items[i].key then
+					c.mine[keys[items[i].key]] = nil
+				elseif items[i].bytes then
+					for _, field in ipairs(items[i].fields) do
+						c.mine[field] = nil
+					end
+				end
+			end
+			for i = at, last do
+				store_decide(keys, items[i], c, true)
+			end
+		end
+		at = last + 1
+	end
+end
+
+-- The keys that are stored, and their bytes.
+local function store_keys(keys, items, c)
+	local sizes, buckets = {}, {}
+	for _, item in ipairs(items) do
+		if item.bytes then
+			local field
+			if item.key then
+				field = dedupe_field(c.now, c.ttl)
+				redis.call('HSET', keys[item.key], 'h', item.hash, 'i', item.id)
+				redis.call('PEXPIRE', keys[item.key], text(c.ttl))
+			else
+				field = known_field(c.now, item.ttl)
+				local words = buckets[field] or {}
+				buckets[field] = words
+				for i, name in ipairs(item.fields) do
+					words[#words + 1] = name
+					words[#words + 1] = item.marks[i]
+				end
+			end
+			sizes[field] = (sizes[field] or 0) + item.bytes
+		end
+	end
+	if not next(sizes) then
+		return
+	end
+	dedupe_forget(keys[7], c.size.old)
+	for field, words in pairs(buckets) do
+		local bucket = beside(keys[7], field)
+		chunks(words, 2000, function(...) redis.call('HSET', bucket, ...) end)
+		if not c.size.known[field] then
+			redis.call('EXPIREAT', bucket, text(tonumber(string.sub(field, 7)) + KNOWN_GRACE))
+		end
+	end
+	for field, bytes in pairs(sizes) do
+		dedupe_add(keys[7], field, bytes)
+	end
+end
+
+local function store_marks(keys, items)
 	local set = {}
 	for _, item in ipairs(items) do
 		if not item.why then
@@ -531,10 +760,7 @@ local function store_marks(keys, items, args)
 				set[item.lane] = set[item.lane] or {}
 				add_bits(set[item.lane], 'SET', item)
 			end
-			if item.key then
-				redis.call('HSET', keys[item.key], 'h', item.hash, 'i', item.id)
-				redis.call('PEXPIRE', keys[item.key], text(item.ttl or args[7]))
-			elseif item.timer then
+			if item.timer then
 				redis.call('HSET', keys[6], item.timer, item.mark)
 			end
 		end
@@ -551,8 +777,11 @@ end
 -- ARGV: epoch, journal, turn, head, body, dedupe_max, dedupe_ms; for each item: its deliveries (0: a
 -- timer's skipped slot), index of its lane's key (0: none), bit there, guard. The guard is '-'; or 's':
 -- these are as many events, of one delivery each, whose numbers follow one another in the lane; or 'k',
--- index of the dedupe key, hash of the body, id; or 'K', the same with how long the key is kept behind its
--- index; or 't', timer, previous slot, slot, id.
+-- index of the dedupe key, hash of the body, id; or 't', timer, previous slot, slot, id; or 'b', number of events
+-- (of as many deliveries each, their numbers follow one another), how long their keys are known, scope:key of
+-- each, one behind the other, as long each, and id and hash of each. (A broker before revision 10 says 'K', index of
+-- the dedupe key, how long, hash, id.) A number behind the guard's letter: items that have it in common stand
+-- together, and are stored or not for want of room together.
 -- Reply: Redis's time; 1 when there is an entry now; then for each item that was not stored: its
 -- number from 0, LANE '' | KEY id | BODY id | SLOT last slot, space, id of the
 -- last run | FULL ''. The bits of those are set in done.
@@ -562,35 +791,33 @@ local function store(keys, args)
 		return fenced(keys)
 	end
 	local now = now_ms()
-	local records, lanes, bits = store_records(args, 8)
+	local records, lanes, bits = store_records(keys, args, 8)
+	local c = { now = now, max = tonumber(args[6]), ttl = tonumber(args[7]), found = {}, mine = {}, slots = {} }
+	for _, r in ipairs(records) do
+		if (r.fields or r.key) and not c.size then
+			c.size = dedupe_read(keys[7], now)
+			c.used = c.size.used
+		end
+	end
+	if c.size then
+		store_find(keys, records, c)
+	end
 	local items = store_items(keys, records, lanes)
-	local known, slots = {}, {}
-	local budget = { used = 0, max = tonumber(args[6]), ttl = tonumber(args[7]), now = now, new = {} }
-	local old = {}
+	store_decide_all(keys, items, c)
 	local ended, live = {}, 0
 	local reply = { text(now), '0' }
 	for _, item in ipairs(items) do
-		local twin = item.twin -- it came twice in this call: the second shares the fate of the first
-		if twin then
-			item.why, item.value = twin.why or 'LANE', twin.value or ''
-		elseif not item.why and item.key then
-			if not budget.read then
-				budget.used, old = dedupe_used(keys[7], now)
-				budget.read = true
-			end
-			store_key(keys, item, known, budget)
-		elseif not item.why and item.timer then
-			store_timer(keys, item, slots, now)
-		end
 		if item.why then
-			reply[#reply + 1] = text(item.index)
-			reply[#reply + 1] = item.why
-			reply[#reply + 1] = item.value
-			if item.n > 0 then
-				take_bits(ended, '', item.first, item.first + item.n - 1)
+			for i = 0, item.count - 1 do
+				reply[#reply + 1] = text(item.index + i)
+				reply[#reply + 1] = item.why
+				reply[#reply + 1] = item.value
+			end
+			if item.each > 0 then
+				take_bits(ended, '', item.first, item.first + item.each * item.count - 1)
 			end
 		else
-			live = live + item.n
+			live = live + item.each * item.count
 		end
 	end
 	if live > 0 then
@@ -602,11 +829,8 @@ local function store(keys, args)
 		local bitmap = next(ended) and with_bits('', bits, ended) or ''
 		redis.call('HSET', keys[5], epoch .. '-' .. args[3], bitmap)
 	end
-	store_marks(keys, items, args)
-	for field, bytes in pairs(budget.new) do
-		dedupe_add(keys[7], field, bytes, old)
-		old = {}
-	end
+	store_marks(keys, items)
+	store_keys(keys, items, c)
 	return reply
 end
 
@@ -1082,13 +1306,14 @@ local function claim(keys, args)
 	local r = pairs_of(redis.call('HGETALL', keys[1]))
 	if not r.h then
 		local bytes = EVENT_BYTES + #keys[1]
-		local used, old = dedupe_used(keys[2], now)
-		if used + bytes > tonumber(args[4]) then
+		local size = dedupe_read(keys[2], now)
+		if size.used + bytes > tonumber(args[4]) then
 			return { 'FULL' }
 		end
 		redis.call('HSET', keys[1], 'h', args[1], 'i', args[2], 'r', '1', 'u', args[3], 'l', args[2])
 		redis.call('PEXPIRE', keys[1], args[5])
-		dedupe_add(keys[2], dedupe_field(now, ttl), bytes, old)
+		dedupe_forget(keys[2], size.old)
+		dedupe_add(keys[2], dedupe_field(now, ttl), bytes)
 		return { 'RUN', args[2], '1' }
 	end
 	if r.h ~= args[1] then
@@ -1124,7 +1349,7 @@ local function answer(keys, args)
 	end
 	redis.call('HSET', keys[1], 'a', args[4], 'u', '0')
 	redis.call('PEXPIRE', keys[1], args[5])
-	dedupe_add(keys[2], dedupe_field(now_ms(), tonumber(args[5])), #args[4], {})
+	dedupe_add(keys[2], dedupe_field(now_ms(), tonumber(args[5])), #args[4])
 	-- An earlier run may still go on under its lease: what it asks for from now on is refused, or it would
 	-- be done again.
 	if args[2] ~= '1' or args[3] == '2' or redis.call('EXISTS', keys[3]) == 1 then

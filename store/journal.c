@@ -2,6 +2,7 @@
 
 #include <assert.h>
 #include <inttypes.h>
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -353,16 +354,49 @@ static size_t lane_key(struct store_fcall *c, struct lane_keys *known, const str
 	return key;
 }
 
+/* The number of the group that each item is of, from 1 on; 0: of none. */
+static void number_groups(const struct store_item *items, size_t n, uint16_t *groups)
+{
+	uint16_t last = 0;
+
+	for (size_t i = 0; i < n; i++) {
+		bool goes_on = i > 0 && items[i - 1].together;
+
+		if (items[i].together && !goes_on)
+			last++;
+		groups[i] = items[i].together || goes_on ? last : 0;
+	}
+}
+
 static bool is_plain(const struct store_item *item)
 {
-	return item->has_lane && item->guard == STORE_GUARD_NONE && item->n_deliveries == 1;
+	return item->guard == STORE_GUARD_NONE && item->n_deliveries == 1;
+}
+
+static bool is_known(const struct store_item *item)
+{
+	return item->guard == STORE_GUARD_KEY && item->ttl_ms > 0;
+}
+
+/* Keys that stand in the same bucket, and take as many bytes there. */
+static bool is_same_key(const struct store_item *a, const struct store_item *b)
+{
+	return a->n_deliveries == b->n_deliveries && a->ttl_ms == b->ttl_ms &&
+	       a->key.size == b->key.size && a->hash.size == b->hash.size &&
+	       strcmp(a->scope, b->scope) == 0;
+}
+
+static bool is_alike(const struct store_item *a, const struct store_item *b)
+{
+	return (is_plain(a) && is_plain(b)) || (is_known(a) && is_known(b) && is_same_key(a, b));
 }
 
 /* How many events from here on are alike and follow one another in their lane: they go as one. */
-static size_t span(const struct store_item *items, size_t n)
+static size_t span(const struct store_item *items, const uint16_t *groups, size_t n)
 {
 	size_t count = 1;
-	while (count < n && is_plain(&items[0]) && is_plain(&items[count]) &&
+	while (count < n && items[0].has_lane && items[count].has_lane &&
+		is_alike(&items[0], &items[count]) && groups[count] == groups[0] &&
 		items[count].lane == items[0].lane &&
 		items[count].number == items[0].number + count &&
 		items[count].number >> LANE_BITS == items[0].number >> LANE_BITS)
@@ -370,30 +404,62 @@ static size_t span(const struct store_item *items, size_t n)
 	return count;
 }
 
-static void add_item(struct store_fcall *c, struct lane_keys *known, const struct store_item *item,
-	size_t count)
+static void add_guard(struct store_fcall *c, char letter, uint16_t group)
 {
-	store_fcall_number(c, count > 1 ? count : item->n_deliveries);
+	char text[8];
+	int size = snprintf(text, sizeof text, group ? "%c%u" : "%c", letter, (unsigned)group);
+
+	store_fcall_copy(c, text, (size_t)size);
+}
+
+/* Scope, colon and key of each; then id and hash of each. */
+static void add_known(struct store_fcall *c, const struct store_item *items, size_t count)
+{
+	size_t scope = strlen(items->scope), width = scope + 1 + items->key.size,
+	       room = items->id.size + items->hash.size;
+	char *fields = store_fcall_room(c, width * count), *marks = store_fcall_room(c, room * count);
+
+	store_fcall_number(c, count);
+	store_fcall_number(c, items->ttl_ms);
+	for (size_t i = 0; fields && marks && i < count; i++) {
+		const struct store_item *item = &items[i];
+		char *field = fields + i * width, *mark = marks + i * room;
+
+		memcpy(field, item->scope, scope);
+		field[scope] = ':';
+		memcpy(field + scope + 1, item->key.data, item->key.size);
+		memcpy(mark, item->id.data, item->id.size);
+		memcpy(mark + item->id.size, item->hash.data, item->hash.size);
+	}
+	store_fcall_bytes(c, fields, width * count);
+	store_fcall_bytes(c, marks, room * count);
+}
+
+static void add_items(struct store_fcall *c, struct lane_keys *known, const struct store_item *item,
+	uint16_t group, size_t count)
+{
+	store_fcall_number(c, count > 1 && is_plain(item) ? count : item->n_deliveries);
 	store_fcall_number(c, item->has_lane ? lane_key(c, known, item) : 0);
 	store_fcall_number(c, item->number & ((1u << LANE_BITS) - 1));
-	if (count > 1) {
-		store_fcall_text(c, "s");
+	if (is_known(item)) {
+		add_guard(c, 'b', group);
+		add_known(c, item, count);
+	} else if (count > 1) {
+		add_guard(c, 's', group);
 	} else if (item->guard == STORE_GUARD_KEY) {
-		store_fcall_text(c, item->ttl_ms ? "K" : "k");
+		add_guard(c, 'k', group);
 		store_fcall_number(c, store_fcall_key_scoped(c, STORE_KEY_DEDUPE, item->scope,
 					      item->key.data, item->key.size));
-		if (item->ttl_ms)
-			store_fcall_number(c, item->ttl_ms);
 		store_fcall_bytes(c, item->hash.data, item->hash.size);
 		store_fcall_bytes(c, item->id.data, item->id.size);
 	} else if (item->guard == STORE_GUARD_TIMER) {
-		store_fcall_text(c, "t");
+		add_guard(c, 't', group);
 		store_fcall_text(c, item->timer);
 		store_fcall_number(c, item->previous_ms);
 		store_fcall_number(c, item->slot_ms);
 		store_fcall_bytes(c, item->id.data, item->id.size);
 	} else {
-		store_fcall_text(c, "-");
+		add_guard(c, '-', group);
 	}
 }
 
@@ -417,13 +483,17 @@ enum base_err store_journal_store(struct store_redis *r, const struct store_turn
 	store_stored_fn *fn, void *arg)
 {
 	struct store_fcall c;
-	struct lane_keys known = { .n = 0 };
+	struct lane_keys known;
+	uint16_t groups[STORE_ENTRY_DELIVERIES];
 	if (n == 0 || n > STORE_ENTRY_DELIVERIES)
 		return BASE_INVALID;
 	for (size_t i = 0; i < n; i++) {
-		if (!is_item(&items[i]))
+		bool grouped = items[i].together || (i > 0 && items[i - 1].together);
+		if (!is_item(&items[i]) || (grouped && items[i].guard == STORE_GUARD_TIMER))
 			return BASE_INVALID;
 	}
+	known.n = 0; /* the rest needs no beginning: it is large */
+	number_groups(items, n, groups);
 	store_journal_owner_keys(&c);
 	store_journal_turn_keys(&c, turn->journal);
 	store_fcall_key(&c, STORE_KEY_TIMERS);
@@ -436,8 +506,8 @@ enum base_err store_journal_store(struct store_redis *r, const struct store_turn
 	store_fcall_number(&c, bounds->dedupe_max);
 	store_fcall_number(&c, bounds->dedupe_ms);
 	for (size_t i = 0, count; i < n; i += count) {
-		count = span(&items[i], n - i);
-		add_item(&c, &known, &items[i], count);
+		count = span(&items[i], &groups[i], n - i);
+		add_items(&c, &known, &items[i], groups[i], count);
 	}
 	return store_journal_send(
 		&c, r, "pirn1_store", on_stored, (struct store_pending){ { .stored = fn }, arg });

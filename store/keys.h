@@ -16,7 +16,9 @@
  *   pirn:{0}:lane:<lane>:<number>>16> bitmap of stored numbers, 10 minutes; the lane in hexadecimal
  *   pirn:{0}:ops:<id>:<service>       hash, operation records; the id as text
  *   pirn:{0}:timers                   hash, name → last slot, running id
- *   pirn:{0}:dedupe:<scope>:<key>     hash, who used the key; pirn:{0}:dedupe-size their bytes by when they go
+ *   pirn:{0}:dedupe:<scope>:<key>     hash, who used the key
+ *   pirn:{0}:known:<at>               hash, <scope>:<key> → id and hash of keys that go at that second (functions.lua)
+ *   pirn:{0}:dedupe-size              hash, bytes of both by when they go
  *   pirn:{0}:results, results:<n>     which groups there are, and 32 hashes, id → results
  *   pirn:{0}:dead:<service>           hash, id → head; pirn:{0}:dead-body:<service> id → payload
  *

@@ -132,13 +132,16 @@ enum store_guard { STORE_GUARD_NONE, STORE_GUARD_KEY, STORE_GUARD_TIMER };
 struct store_item {
 	uint32_t n_deliveries; /* as in the entry; 0: a timer's skipped slot, which has no event */
 	bool has_lane;
+	bool together; /* with the next one: when there is no room for a key of either, neither is stored; no timer */
 	uint64_t lane, number; /* the lane's 8 bytes as a number */
 	enum store_guard guard;
 	/* KEY: */
 	const char *scope;
 	struct store_arg key, hash,
 		id; /* hash: of the body, any bytes; id: 16 bytes, TIMER's too (or empty) */
-	uint32_t ttl_ms; /* of the key; 0: the bounds' dedupe_ms */
+	/* How long the key is known, up to a quarter longer: then it is one of its own kind, which no call has; 0: the
+	 * bounds' dedupe_ms. */
+	uint32_t ttl_ms;
 	/* TIMER: slots in Unix milliseconds; previous 0 for the first */
 	const char *timer;
 	uint64_t previous_ms, slot_ms;
@@ -156,7 +159,7 @@ enum store_why {
 	STORE_WHY_KEY,  /* the same key and body before: id is the first event's (or call's) */
 	STORE_WHY_BODY, /* the key with another body before: 422 */
 	STORE_WHY_SLOT, /* not the next slot, or not its time yet: last_ms is the last one, id the last run's */
-	STORE_WHY_FULL, /* dedupe_max: 503 */
+	STORE_WHY_FULL, /* dedupe_max, for it or another of its fate: 503 */
 };
 struct store_duplicate {
 	size_t item;

@@ -313,8 +313,9 @@ static bool keep_guard(struct brk_core *core, struct brk_arrival *arrival, const
 	memcpy(bytes + item->key.len, item->hash.data, item->hash.len);
 	arrival->key_size = (uint16_t)item->key.len;
 	arrival->hash_size = (uint16_t)item->hash.len;
-	if (item->key_ttl_ms < core->conf.bounds.dedupe_ms)
-		arrival->key_ttl_ms = item->key_ttl_ms;
+	arrival->key_ttl_ms = item->key_ttl_ms;
+	if (item->key_ttl_ms > core->conf.bounds.dedupe_ms)
+		arrival->key_ttl_ms = (uint32_t)core->conf.bounds.dedupe_ms;
 	arrival->guard =
 		base_pool_copy(&core->pool, bytes, (uint32_t)(item->key.len + item->hash.len));
 	return arrival->guard != NULL;

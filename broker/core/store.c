@@ -79,6 +79,7 @@ static struct store_item item_of(const struct brk_core *core, const struct brk_a
 	const struct brk_delivery *delivery = arrival->delivery;
 	struct store_item item = { .n_deliveries = arrival->n,
 		.has_lane = arrival->has_lane && !BRK_FAULTY(core, LOSE_LANE),
+		.together = arrival->together,
 		.lane = arrival->lane,
 		.number = arrival->number };
 
@@ -303,19 +304,34 @@ void brk_stores_told(struct brk_core *core, struct brk_commit *commit, const str
 		refused(core, commit);
 }
 
+/* How many of n arrivals the entry does not have. Of a slot that was skipped it shows nothing: its lane's
+ * bit does. */
+static uint32_t n_missing(
+	const struct brk_commit *commit, const struct store_entry *found, uint32_t i, uint32_t n)
+{
+	uint32_t missing = 0;
+
+	for (uint32_t k = i; k < i + n; k++) {
+		const struct brk_arrival *arrival = &commit->arrivals[k];
+
+		missing += arrival->n == 0 ||
+			   store_entry_ended(found->ended.data, found->ended.size, arrival->bit);
+	}
+	return missing;
+}
+
 void brk_stores_happened(
 	struct brk_core *core, struct brk_commit *commit, const struct store_entry *found)
 {
 	struct brk_entry *entry = brk_commit_entry(core, commit, found->written_ms);
 
 	brk_commit_seal(core, commit);
-	for (uint32_t i = 0; i < commit->n; i++) {
-		const struct brk_arrival *arrival = &commit->arrivals[i];
-
-		/* Of a slot that was skipped the entry shows nothing: its lane's bit does. */
-		if (arrival->n == 0 ||
-			store_entry_ended(found->ended.data, found->ended.size, arrival->bit))
-			again(core, commit, i, 1);
+	for (uint32_t i = 0, n; i < commit->n; i += n) {
+		n = run_from(commit, i);
+		if (n > 1 && n_missing(commit, found, i, n) < n)
+			n = 1; /* what of it is missing was known before */
+		if (n_missing(commit, found, i, n) == n)
+			again(core, commit, i, n);
 		else
 			stands(core, commit, entry, i);
 	}

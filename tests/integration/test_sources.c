@@ -216,7 +216,7 @@ static void test_an_entry_with_all_its_fields(void **state)
 	free(id);
 	/* It is not remembered for as long as others' keys. */
 	assert_true(harness_redis_says(f.redis, "1",
-		"EVAL return(redis.call('PTTL',redis.call('KEYS','pirn:{0}:dedupe:*')[1])<=600000)and(1)or(0) 0"));
+		"EVAL return(redis.call('PTTL',redis.call('KEYS','pirn:{0}:known:*')[1])<=810000)and(1)or(0) 0"));
 	wait_until(PATIENCE_MS, nothing_pending("main"));
 	assert_true(told("source_up", "gleaner/main") >= GATEWAYS);
 	assert_int_equal(told("source_fault", "gleaner/main"), 0);

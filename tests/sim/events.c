@@ -12,6 +12,7 @@
 
 #define MAGIC       0x45564e54u
 #define MAX_PAYLOAD 512
+#define KEY_MS      3600000u
 
 uint32_t sim_event_first(const struct sim *sim, uint32_t number)
 {
@@ -188,6 +189,8 @@ static void add_key(const struct sim_event *e, struct sim_item *item)
 	memset(item->hash, (int)e->body, sizeof item->hash);
 	item->pb.has_key = item->pb.has_hash = true;
 	item->pb.key = (ProtobufCBinaryData){ strlen(item->key), (uint8_t *)item->key };
+	item->pb.has_key_ttl_ms = e->key % 2 == 0; /* of one key, always or never */
+	item->pb.key_ttl_ms = item->pb.has_key_ttl_ms ? KEY_MS : 0;
 	item->pb.hash = (ProtobufCBinaryData){ 16, item->hash };
 }
 

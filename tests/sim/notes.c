@@ -362,11 +362,43 @@ static void adopted(struct sim *sim, const struct sim_change *c)
 		(unsigned long long)(sim_server_now(sim) - sim->beats[victim]));
 }
 
+static const struct store_duplicate *duplicate(const struct store_stored *reply, size_t item)
+{
+	for (size_t i = 0; i < reply->n; i++)
+		if (reply->duplicates[i].item == item)
+			return &reply->duplicates[i];
+	return NULL;
+}
+
+/* Of events that have one fate none is stored when there is no room for the key of one. */
+static void check_fate(struct sim *sim, const struct brk_ask *ask, const struct store_stored *reply)
+{
+	const struct store_item *items = ask->store.items;
+
+	for (size_t i = 0, last; i < ask->store.n; i = last + 1) {
+		unsigned n_full = 0, n_stored = 0;
+
+		for (last = i; items[last].together && last + 1 < ask->store.n;)
+			last++;
+		for (size_t k = i; k <= last; k++) {
+			const struct store_duplicate *d = duplicate(reply, k);
+
+			n_full += d && d->why == STORE_WHY_FULL;
+			n_stored += !d;
+		}
+		SIM_CHECK(sim, n_full == 0 || n_stored == 0,
+			"%u of %zu events with one fate are stored, and for %u there is no room",
+			n_stored, last - i + 1, n_full);
+	}
+}
+
 void sim_events_served(struct sim *sim, const struct brk_ask *ask, const struct sim_reply *reply)
 {
 	if (reply->says.code != STORE_DONE)
 		return;
 	sim_keyed_served(sim, ask, reply);
+	if (ask->kind == BRK_ASK_STORE)
+		check_fate(sim, ask, &reply->stored);
 	if (ask->kind == BRK_ASK_BEAT)
 		note_beat(sim, ask->epoch);
 	if (ask->kind == BRK_ASK_OPEN)

@@ -63,6 +63,7 @@ struct tiny {
 	size_t n_numbers;
 	uint8_t key_id[16]; /* of the one key; */
 	bool has_key;
+	bool full; /* no room for what has one fate */
 	struct {
 		char name[128];
 		uint64_t last_ms;
@@ -288,6 +289,12 @@ RIG bool tiny_is_duplicate(struct tiny *t, const struct store_item *item, struct
 	return false;
 }
 
+RIG bool tiny_is_full(const struct tiny *t, const struct brk_ask *ask, size_t i)
+{
+	return t->full && (ask->store.items[i].together ||
+				  (i > 0 && ask->store.items[i - 1].together));
+}
+
 RIG void tiny_note(struct tiny *t, const struct store_item *item)
 {
 	if (item->has_lane)
@@ -325,15 +332,18 @@ RIG void tiny_store(struct tiny *t, const struct brk_ask *ask, struct tiny_told 
 		uint32_t n = (uint32_t)ask->store.items[i].n_deliveries;
 
 		*d = (struct store_duplicate){ .item = i };
-		if (!tiny_is_duplicate(t, &ask->store.items[i], d,
-			    told->running[told->stored.n])) {
+		if (tiny_is_full(t, ask, i)) {
+			d->why = STORE_WHY_FULL;
+		} else if (!tiny_is_duplicate(t, &ask->store.items[i], d,
+				   told->running[told->stored.n])) {
 			tiny_note(t, &ask->store.items[i]);
 			live += n;
-		} else {
-			told->stored.n++;
-			for (uint32_t j = 0; j < n; j++)
-				tiny_set(e, bit + j);
+			bit += n;
+			continue;
 		}
+		told->stored.n++;
+		for (uint32_t j = 0; j < n; j++)
+			tiny_set(e, bit + j);
 		bit += n;
 	}
 	assert_int_equal(e ? e->n : 0, bit);

@@ -425,6 +425,43 @@ static void test_together_again(void **state)
 	asked_free(k);
 }
 
+/* Redis has room for no key of a run, and its reply is lost; the entry has what else was stored in that turn. The
+ * run is asked for again as one. */
+static size_t stores[4], n_stores; /* how many have the fate of the next one */
+
+static bool has_no_room(struct tiny *t, const struct brk_ask *ask, struct tiny_told *told)
+{
+	if (ask->kind != BRK_ASK_STORE)
+		return asked_do(t, ask, told);
+	stores[n_stores] = 0;
+	for (size_t i = 0; i < ask->store.n; i++)
+		stores[n_stores] += ask->store.items[i].together;
+	t->full = n_stores++ == 0;
+	return asked_do(t, ask, told);
+}
+
+static void test_together_without_room(void **state)
+{
+	struct sent run[] = { { .type = "order.created", .key = "k", .flags = TOGETHER },
+		{ .type = "order.created", .flags = TOGETHER }, { .service = "hello" } };
+	struct asked *k = orders(0);
+
+	(void)state;
+	n_stores = 0;
+	k->t->more = has_no_room;
+	send_one(k, 1, "order.created");
+	send(k, 2, run, 3);
+	tiny_turn(k->t);
+	tiny_cut(k->t);
+	tiny_connect(k->t, true);
+	tiny_run(k->t);
+	assert_int_equal(n_stores, 2);
+	assert_int_equal(stores[0], 2);
+	assert_int_equal(stores[1], 2);
+	assert_int_equal(rig_figures(&k->rig).accepted, 4);
+	asked_free(k);
+}
+
 /* A key of an event without an address is not a service's. */
 static bool sees_scope(struct tiny *t, const struct brk_ask *ask, struct tiny_told *told)
 {
@@ -761,6 +798,7 @@ int main(void)
 		cmocka_unit_test(test_too_many_deliveries),
 		cmocka_unit_test(test_a_full_entry),
 		cmocka_unit_test(test_together_again),
+		cmocka_unit_test(test_together_without_room),
 		cmocka_unit_test(test_duplicates),
 		cmocka_unit_test(test_lost_reply),
 		cmocka_unit_test(test_timers_do_not_fan_out),

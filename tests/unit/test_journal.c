@@ -299,34 +299,145 @@ static uint64_t number_of(const char *command)
 	return n;
 }
 
-/* One that is known for ten minutes is counted as long, and not for the day of the others. */
-static void a_key_of_its_own_time(void **state)
+#define TEN_MINUTES 600000
+
+/* Events from number `first` on, each with the key of its number that is known for ten minutes. */
+static void add_known(struct batch *b, uint64_t first, const char *const *keys, size_t n)
+{
+	for (size_t i = 0; i < n; i++) {
+		struct store_item *item = batch_add(b, first + i, 1);
+		item->guard = STORE_GUARD_KEY;
+		item->scope = "*";
+		item->key = STORE_ARG(keys[i]);
+		item->hash = STORE_ARG("hash");
+		item->ttl_ms = TEN_MINUTES;
+	}
+}
+
+static struct got store_known(uint64_t turn, uint64_t first, const char *const *keys, size_t n)
+{
+	struct batch b;
+
+	batch_init(&b);
+	add_known(&b, first, keys, n);
+	struct got g = store_batch(&b, 1, 1, turn);
+	batch_fini(&b);
+	return g;
+}
+
+/* One with a time of its own stands in a bucket with others, which goes as a whole. */
+static void keys_of_their_own_time(void **state)
 {
 	(void)state;
-	struct batch b;
-	uint64_t now_s;
+	static const char *const keys[] = { "one", "two", "ten" }, *const more[] = { "six", "two" };
+	uint64_t now_s, at;
+	struct got g;
 
 	open_epoch(0);
-	batch_init(&b);
-	struct store_item *item = batch_add(&b, 10, 1);
-	item->guard = STORE_GUARD_KEY;
-	item->scope = "*";
-	item->key = STORE_ARG("k");
-	item->hash = STORE_ARG("hash");
-	item->ttl_ms = 600000;
-	assert_true(store_batch(&b, 1, 1, 1).entry);
-	batch_fini(&b);
-	assert_in_range(number_of("PTTL pirn:{0}:dedupe:*:k"), 1, 600000);
 	now_s = number_of("TIME");
+	assert_true(store_known(1, 10, keys, 3).entry);
+	char *name = harness_redis_command(server, "KEYS pirn:{0}:known:*");
+	at = strtoull(name + strlen("pirn:{0}:known:"), NULL, 10);
+	assert_in_range(at, now_s + 600, now_s + 750 + 60);
 	assert_int_equal(number_of("HLEN pirn:{0}:dedupe-size"), 1);
-	assert_in_range(number_of("HKEYS pirn:{0}:dedupe-size"), now_s + 590, now_s + 660);
-	/* What is over makes room, and is not kept. */
+	assert_int_equal(number_of("HVALS pirn:{0}:dedupe-size"), 3 * (128 + strlen("*:one")));
+	char *expiry = harness_redis_command(server, "EXPIRETIME %s", name);
+	assert_true(strtoull(expiry, NULL, 10) > at);
+	free(expiry);
+	g = store_known(2, 20, more, 2);
+	assert_int_equal(g.n, 1);
+	assert_int_equal(g.duplicates[0].item, 1);
+	assert_int_equal(g.duplicates[0].why, STORE_WHY_KEY);
+	assert_string_equal(g.duplicates[0].id, "event00000000011");
+	/* Its time over: nothing of it is known any more, and it is removed. */
 	free(harness_redis_command(server, "DEL pirn:{0}:dedupe-size"));
-	free(harness_redis_command(server, "HSET pirn:{0}:dedupe-size %llu 1000000", (unsigned long long)now_s - 1));
-	bounds.dedupe_max = 600;
-	assert_true(store_keyed(2, 11, "k2", "hash").entry);
+	free(harness_redis_command(server, "RENAME %s pirn:{0}:known:%llu", name, (unsigned long long)now_s));
+	free(harness_redis_command(server, "HSET pirn:{0}:dedupe-size known:%llu 1000000000", (unsigned long long)now_s));
+	free(name);
+	g = store_known(3, 30, more, 2);
+	assert_int_equal(g.n, 0);
 	assert_int_equal(number_of("HLEN pirn:{0}:dedupe-size"), 1);
-	assert_in_range(number_of("HKEYS pirn:{0}:dedupe-size"), now_s + 86300, now_s + 90060);
+	char command[80];
+	snprintf(command, sizeof command, "EXISTS pirn:{0}:known:%llu", (unsigned long long)now_s);
+	assert_int_equal(number_of(command), 0);
+	/* A key of the other kind is counted beside it, for a day. */
+	assert_true(store_keyed(4, 40, "k2", "hash").entry);
+	assert_int_equal(number_of("HLEN pirn:{0}:dedupe-size"), 2);
+}
+
+/* What an older Pirn knew is known: such keys had a hash each. And its brokers, while they are still there, ask in
+ * their words, and get what the others know. */
+static void keys_of_an_older_pirn(void **state)
+{
+	(void)state;
+	static const char *const keys[] = { "old", "new" };
+	struct got g;
+
+	open_epoch(0);
+	free(harness_redis_command(server, "HSET pirn:{0}:dedupe:*:old h hash i event00000000005"));
+	free(harness_redis_command(server, "HSET pirn:{0}:dedupe-size 99999999960 300"));
+	g = store_known(1, 10, keys, 2);
+	assert_int_equal(g.n, 1);
+	assert_int_equal(g.duplicates[0].item, 0);
+	assert_int_equal(g.duplicates[0].why, STORE_WHY_KEY);
+	assert_string_equal(g.duplicates[0].id, "event00000000005");
+#define OLD(turn, key, number, hash) \
+	"FCALL pirn1_store 9 pirn:{0}:owners pirn:{0}:journals pirn:{0}:epoch pirn:{0}:journal:1 " \
+	"pirn:{0}:done:1 pirn:{0}:timers pirn:{0}:dedupe-size pirn:{0}:lane:7:0 pirn:{0}:dedupe:*:" key \
+	" 1 1 " turn " head body 1000000 86400000 1 8 " number " K 9 600000 " hash " event00000000020"
+	char *said = harness_redis_command(server, "%s", OLD("2", "new", "20", "hash"));
+	assert_non_null(strstr(said, "KEY"));
+	assert_non_null(strstr(said, "event00000000011"));
+	free(said);
+	said = harness_redis_command(server, "%s", OLD("2", "sun", "20", "hash"));
+	assert_null(strstr(said, "KEY"));
+	free(said);
+	g = store_known(3, 30, (const char *const[]){ "sun" }, 1);
+	assert_int_equal(g.duplicates[0].why, STORE_WHY_KEY);
+	assert_string_equal(g.duplicates[0].id, "event00000000020");
+}
+
+/* There is room for two more keys: of three events with one fate none is stored, whatever else is of them. */
+static void one_fate(void **state)
+{
+	(void)state;
+	static const char *const keys[] = { "one", "two", "one", "six", "two", "ten" };
+	struct batch b;
+	struct got g;
+
+	open_epoch(0);
+	bounds.dedupe_max = 4 * (128 + strlen("*:one")) - 1;
+	assert_true(store_known(1, 10, keys, 1).entry);
+	batch_init(&b);
+	add_known(&b, 20, keys, 5); /* one is known, two comes twice, six */
+	batch_add(&b, 25, 1);
+	add_known(&b, 26, &keys[5], 1);
+	for (size_t i = 0; i + 1 < b.n; i++)
+		b.items[i].together = true;
+	g = store_batch(&b, 1, 1, 2);
+	assert_false(g.entry);
+	assert_int_equal(g.n, 7);
+	for (size_t i = 0; i < g.n; i++)
+		assert_int_equal(g.duplicates[i].why, i == 0 || i == 2 ? STORE_WHY_KEY : STORE_WHY_FULL);
+	/* Nothing of it is known: without ten there is room, and it is stored but for what was known before. */
+	b.items[5].together = false;
+	g = store_batch(&b, 1, 1, 2);
+	assert_true(g.entry);
+	assert_int_equal(g.n, 4);
+	assert_int_equal(g.duplicates[0].item, 0);
+	assert_int_equal(g.duplicates[1].item, 2);
+	assert_int_equal(g.duplicates[2].item, 4);
+	assert_string_equal(g.duplicates[2].id, "event00000000021");
+	assert_int_equal(g.duplicates[3].item, 6);
+	assert_int_equal(g.duplicates[3].why, STORE_WHY_FULL);
+	batch_fini(&b);
+	/* Those that have no fate in common are stored as far as there is room. */
+	bounds.dedupe_max = 5 * (128 + strlen("*:one"));
+	g = store_known(3, 40, (const char *const[]){ "sun", "sea", "sky" }, 3);
+	assert_true(g.entry);
+	assert_int_equal(g.n, 1);
+	assert_int_equal(g.duplicates[0].item, 2);
+	assert_int_equal(g.duplicates[0].why, STORE_WHY_FULL);
 }
 
 /* Three requests with one key that came in the same turn. */
@@ -799,7 +910,9 @@ int main(void)
 		cmocka_unit_test_setup(lanes_know_large_numbers_apart, flush),
 		cmocka_unit_test_setup(store_is_fenced, flush),
 		cmocka_unit_test_setup(dedupe_keys, flush),
-		cmocka_unit_test_setup(a_key_of_its_own_time, flush),
+		cmocka_unit_test_setup(keys_of_their_own_time, flush),
+		cmocka_unit_test_setup(keys_of_an_older_pirn, flush),
+		cmocka_unit_test_setup(one_fate, flush),
 		cmocka_unit_test_setup(a_key_thrice_in_one_call, flush),
 		cmocka_unit_test_setup(a_number_twice_shares_its_fate, flush),
 		cmocka_unit_test_setup(timers_are_a_chain, flush),

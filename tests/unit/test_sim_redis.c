@@ -416,6 +416,9 @@ static void step_store(void)
 		item->lane = below(9) ? 7 : 8;
 		item->has_lane = below(15) > 0;
 		guard(item);
+		if (below(3) == 0 && b.n > 1 && item->guard != STORE_GUARD_TIMER &&
+			item[-1].guard != STORE_GUARD_TIMER)
+			item[-1].together = true;
 	}
 	t = batch_turn(&b, t.epoch, t.journal, t.turn);
 	struct brk_ask a = { .kind = BRK_ASK_STORE };

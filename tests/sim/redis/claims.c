@@ -6,9 +6,10 @@
 
 static const struct store_arg size_key = { "dedupe-size", 11 };
 
-struct store_arg sim_dedupe_key(struct base_arena *arena, const char *scope, struct store_arg key)
+static struct store_arg scoped(
+	struct base_arena *arena, const char *kind, const char *scope, struct store_arg key)
 {
-	struct store_arg front = sim_text(arena, "dedupe:%s:", scope);
+	struct store_arg front = sim_text(arena, "%s:%s:", kind, scope);
 	uint8_t *name = sim_alloc(arena, front.size + key.size);
 
 	memcpy(name, front.data, front.size);
@@ -16,8 +17,23 @@ struct store_arg sim_dedupe_key(struct base_arena *arena, const char *scope, str
 	return (struct store_arg){ name, front.size + key.size };
 }
 
+struct store_arg sim_dedupe_key(struct base_arena *arena, const char *scope, struct store_arg key)
+{
+	return scoped(arena, "dedupe", scope, key);
+}
+
+/* Of one with a time of its own: what the real one keeps in a bucket with others has a key here. */
+struct store_arg sim_known_key(struct base_arena *arena, const char *scope, struct store_arg key)
+{
+	return scoped(arena, "known", scope, key);
+}
+
 static bool is_old(const struct sim_asking *a, struct store_arg at)
 {
+	const char *colon = memchr(at.data, ':', at.size); /* known:… */
+	size_t front = colon ? (size_t)(colon + 1 - (const char *)at.data) : 0;
+
+	at = (struct store_arg){ (const char *)at.data + front, at.size - front };
 	return sim_number(at) * 1000 <= a->r->keys.now_ms;
 }
 
@@ -51,6 +67,19 @@ void sim_dedupe_add(struct sim_asking *a, uint64_t bytes, uint64_t ttl_ms)
 
 	if (bytes > 0)
 		sim_set_number(a, size_key, field, sim_field_number(a->r, size_key, field) + bytes);
+}
+
+uint64_t sim_known_add(struct sim_asking *a, uint64_t bytes, uint64_t ttl_ms)
+{
+	uint64_t step = 1, at;
+	struct store_arg field;
+
+	while (step * 2 * 4000 <= ttl_ms)
+		step *= 2;
+	at = ((a->r->keys.now_ms + ttl_ms) / 1000 / step + 1) * step;
+	field = sim_text(a->arena, "known:%llu", (unsigned long long)at);
+	sim_set_number(a, size_key, field, sim_field_number(a->r, size_key, field) + bytes);
+	return at * 1000;
 }
 
 /* ---- claim */

@@ -82,14 +82,17 @@ void sim_do_dead_get(struct sim_asking *a);
 
 /* ---- ops.c, claims.c */
 #define SIM_EVENT_BYTES 256u /* what a dedupe key costs, besides its name */
+#define SIM_KNOWN_BYTES 128u /* one with a time of its own */
 struct store_arg sim_ops_key(struct base_arena *arena, const uint8_t *id, const char *service);
 struct store_arg sim_token(struct base_arena *arena, uint32_t attempt, uint32_t epoch);
 bool sim_token_below(struct store_arg a, struct store_arg b);
 struct store_arg sim_dedupe_key(struct base_arena *arena, const char *scope, struct store_arg key);
-/* Bytes of dedupe keys by the hour. */
+struct store_arg sim_known_key(struct base_arena *arena, const char *scope, struct store_arg key);
+/* Bytes of dedupe keys by the time at which they go. */
 uint64_t sim_dedupe_used(struct sim_asking *a);
 void sim_dedupe_tidy(struct sim_asking *a); /* what is over is not counted any more */
 void sim_dedupe_add(struct sim_asking *a, uint64_t bytes, uint64_t ttl_ms);
+uint64_t sim_known_add(struct sim_asking *a, uint64_t bytes, uint64_t ttl_ms); /* when it goes, in ms */
 void sim_do_claim(struct sim_asking *a);
 void sim_do_answer(struct sim_asking *a);
 

@@ -26,6 +26,7 @@
 	X(ADOPT_HALF, "gives an adopter one journal of several") \
 	X(LANE_IGNORED, "stores a number of a lane twice") \
 	X(KEY_IGNORED, "stores two events of one Idempotency-Key") \
+	X(FATE_SPLIT, "stores what there is room for of events that have one fate") \
 	X(BITS_IGNORED, "ends a delivery that has ended") \
 	X(LEASE_IGNORED, "applies operations after the run's lease") \
 	X(RUN_IGNORED, "applies operations of a run when a later one has begun") \

@@ -168,7 +168,7 @@ void sim_do_read(struct sim_asking *a)
 
 /* ---- store */
 
-/* Why each item is none; STORE_WHY__N for one that is stored. */
+/* Why each item is none; STORED for one that is. */
 #define STORED ((enum store_why)(STORE_WHY_FULL + 1))
 
 struct plan {
@@ -177,6 +177,7 @@ struct plan {
 	size_t n_duplicates;
 	uint64_t used; /* bytes of dedupe keys */
 	bool counted, added;
+	bool full; /* nothing of this fate is stored */
 	uint8_t *bitmap;
 	uint32_t bits, live;
 };
@@ -239,17 +240,24 @@ static const struct store_item *same_key(struct sim_asking *a, const struct plan
 
 	for (size_t k = 0; k < i; k++)
 		if (p->why[k] == STORED && items[k].guard == STORE_GUARD_KEY &&
+			(items[k].ttl_ms > 0) == (items[i].ttl_ms > 0) &&
 			strcmp(items[k].scope, items[i].scope) == 0 &&
 			sim_same(items[k].key, items[i].key))
 			return &items[k];
 	return NULL;
 }
 
+static bool stands(struct sim_asking *a, struct store_arg key, struct store_arg *hash,
+	struct store_arg *id)
+{
+	return sim_keys_get(&a->r->keys, key, sim_word("h"), hash) &&
+	       sim_keys_get(&a->r->keys, key, sim_word("i"), id);
+}
+
 static bool known_key(struct sim_asking *a, const struct plan *p, size_t i, struct store_arg *hash,
 	struct store_arg *id)
 {
 	const struct store_item *item = &a->ask->store.items[i], *before = same_key(a, p, i);
-	struct store_arg key = sim_dedupe_key(a->arena, item->scope, item->key);
 
 	if (SIM_FAULTY(a->r, KEY_IGNORED))
 		return false;
@@ -258,19 +266,18 @@ static bool known_key(struct sim_asking *a, const struct plan *p, size_t i, stru
 		*id = before->id;
 		return true;
 	}
-	return sim_keys_get(&a->r->keys, key, sim_word("h"), hash) &&
-	       sim_keys_get(&a->r->keys, key, sim_word("i"), id);
+	/* The real one looks for keys of both kinds, because there was one kind once. */
+	return (item->ttl_ms > 0 &&
+		       stands(a, sim_known_key(a->arena, item->scope, item->key), hash, id)) ||
+	       stands(a, sim_dedupe_key(a->arena, item->scope, item->key), hash, id);
 }
 
 static uint64_t key_bytes(struct sim_asking *a, const struct store_item *item)
 {
+	if (item->ttl_ms > 0)
+		return SIM_KNOWN_BYTES + strlen(item->scope) + 1 + item->key.size;
 	return SIM_EVENT_BYTES + sim_dedupe_key(a->arena, item->scope, item->key).size +
 	       strlen(SIM_KEY_PREFIX);
-}
-
-static uint64_t ttl_of(const struct sim_asking *a, const struct store_item *item)
-{
-	return item->ttl_ms ? item->ttl_ms : a->bounds->dedupe_ms;
 }
 
 static void plan_key(struct sim_asking *a, struct plan *p, size_t i)
@@ -285,7 +292,7 @@ static void plan_key(struct sim_asking *a, struct plan *p, size_t i)
 	if (known_key(a, p, i, &hash, &id)) {
 		duplicate(p, i, sim_same(hash, item->hash) ? STORE_WHY_KEY : STORE_WHY_BODY,
 			sim_keep(a->arena, id), 0);
-	} else if (p->used + bytes > a->bounds->dedupe_max) {
+	} else if (p->full || p->used + bytes > a->bounds->dedupe_max) {
 		duplicate(p, i, STORE_WHY_FULL, (struct store_arg){ "", 0 }, 0);
 	} else {
 		p->used += bytes;
@@ -347,11 +354,32 @@ static void plan_item(struct sim_asking *a, struct plan *p, size_t i)
 		plan_key(a, p, i);
 	else if (item->guard == STORE_GUARD_TIMER)
 		plan_timer(a, p, i);
+	else if (p->full)
+		duplicate(p, i, STORE_WHY_FULL, (struct store_arg){ "", 0 }, 0);
 	if (p->why[i] == STORED)
 		p->live += item->n_deliveries;
 	for (uint32_t b = 0; b < item->n_deliveries && p->why[i] != STORED; b++)
 		sim_set_bit(p->bitmap, p->bits + b);
 	p->bits += item->n_deliveries;
+}
+
+/* Those from i to last have one fate. */
+static void plan_all(struct sim_asking *a, struct plan *p, size_t i, size_t last)
+{
+	const struct plan before = *p;
+	bool full = false;
+
+	for (size_t k = i; k <= last; k++) {
+		plan_item(a, p, k);
+		full = full || p->why[k] == STORE_WHY_FULL;
+	}
+	if (!full || SIM_FAULTY(a->r, FATE_SPLIT))
+		return;
+	*p = before;
+	p->full = i < last;
+	for (size_t k = i; k <= last; k++)
+		plan_item(a, p, k);
+	p->full = false;
 }
 
 static struct plan make_plan(struct sim_asking *a)
@@ -364,8 +392,12 @@ static struct plan make_plan(struct sim_asking *a)
 	for (size_t i = 0; i < n; i++)
 		bits += a->ask->store.items[i].n_deliveries;
 	p.bitmap = sim_alloc(a->arena, (bits + 7) / 8);
-	for (size_t i = 0; i < n; i++)
-		plan_item(a, &p, i);
+	for (size_t i = 0, last; i < n; i = last + 1) {
+		last = i;
+		while (a->ask->store.items[last].together && last + 1 < n)
+			last++;
+		plan_all(a, &p, i, last);
+	}
 	return p;
 }
 
@@ -394,6 +426,24 @@ static void mark_timer(struct sim_asking *a, const struct store_item *item)
 		(struct store_arg){ value, slot.size + id.size });
 }
 
+static void mark_key(struct sim_asking *a, const struct store_item *item)
+{
+	struct sim_keys *keys = &a->r->keys;
+	uint64_t until = keys->now_ms + a->bounds->dedupe_ms;
+	struct store_arg key;
+
+	if (item->ttl_ms > 0) {
+		key = sim_known_key(a->arena, item->scope, item->key);
+		until = sim_known_add(a, key_bytes(a, item), item->ttl_ms);
+	} else {
+		key = sim_dedupe_key(a->arena, item->scope, item->key);
+		sim_dedupe_add(a, key_bytes(a, item), a->bounds->dedupe_ms);
+	}
+	sim_keys_set(keys, key, sim_word("h"), item->hash);
+	sim_keys_set(keys, key, sim_word("i"), item->id);
+	sim_keys_expire(keys, key, until);
+}
+
 static void mark_item(struct sim_asking *a, const struct store_item *item)
 {
 	struct sim_keys *keys = &a->r->keys;
@@ -403,12 +453,7 @@ static void mark_item(struct sim_asking *a, const struct store_item *item)
 		sim_keys_expire(keys, lane_key(a, item), keys->now_ms + LANE_MS);
 	}
 	if (item->guard == STORE_GUARD_KEY) {
-		struct store_arg key = sim_dedupe_key(a->arena, item->scope, item->key);
-
-		sim_keys_set(keys, key, sim_word("h"), item->hash);
-		sim_keys_set(keys, key, sim_word("i"), item->id);
-		sim_keys_expire(keys, key, keys->now_ms + ttl_of(a, item));
-		sim_dedupe_add(a, key_bytes(a, item), ttl_of(a, item));
+		mark_key(a, item);
 	} else if (item->guard == STORE_GUARD_TIMER) {
 		mark_timer(a, item);
 	}
