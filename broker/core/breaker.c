@@ -510,7 +510,7 @@ void brk_breaker_check(const struct brk_core *core, const struct brk_service *se
 	if (due < UINT64_MAX)
 		assert(guard->due.place > 0 && guard->due.due <= due);
 	if (guard->due.place > 0)
-		assert(core->guards.nodes[guard->due.place - 1] == &guard->due);
+		assert(base_heap_has(&core->guards, &guard->due));
 	assert(service->entry.breaker == NULL || service->entry.breaker == &guard->note);
 	if (core->faults)
 		return;

@@ -24,8 +24,7 @@ static void check_call(
 {
 	assert(call->state == state);
 	assert(base_slab_get(&core->slab, call->slot, call->generation) == call);
-	assert(call->deadline.place > 0 && call->deadline.place <= core->deadlines.n);
-	assert(core->deadlines.nodes[call->deadline.place - 1] == &call->deadline);
+	assert(base_heap_has(&core->deadlines, &call->deadline));
 	assert(call->deadline.due == call->deadline_ms ||
 		(state == BRK_CALL_RUNNING && call->deadline.due < call->deadline_ms));
 	if (call->delivery) {
@@ -72,7 +71,7 @@ static void check_overload(const struct brk_core *core, const struct brk_service
 
 	assert(o->target_ms > 0 && o->interval_ms > 0 && o->since_ms <= core->now_ms);
 	assert(o->due.place > 0 || !timed);
-	assert(o->due.place == 0 || core->overloads.nodes[o->due.place - 1] == &o->due);
+	assert(o->due.place == 0 || base_heap_has(&core->overloads, &o->due));
 	if (o->due.place > 0 && o->is_on)
 		assert(o->due.due <= o->until_ms || o->until_ms <= core->now_ms);
 }
@@ -275,6 +274,8 @@ static void check_all_events(const struct brk_core *core, struct totals *t)
 		assert(t->events[state] == core->n_events[state]);
 	assert(t->deliveries == core->deliveries.n_used && t->deliveries == core->by_id.n);
 	assert(t->deliveries == 0 || t->deliveries <= core->deliveries.max_records);
+	base_heap_check(&core->timers);
+	base_heap_check(&core->deadlines);
 	assert(t->timers == core->timers.n && t->event_bytes == core->event_bytes);
 	assert(t->runs == core->n_runs && t->runs == t->events[BRK_DELIVERY_RUNNING]);
 	check_journals(core, t);

@@ -119,7 +119,7 @@ void brk_drought_check(const struct brk_core *core, const struct brk_service *se
 		if (d->until_ms == 0)
 			continue;
 		assert(link->place > 0 && d->due.due == d->until_ms);
-		assert(core->droughts.nodes[d->due.place - 1] == &d->due);
+		assert(base_heap_has(&core->droughts, &d->due));
 		dry++;
 	}
 	assert(dry == service->n_dry && service->parched == is_parched(service));

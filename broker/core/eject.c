@@ -163,7 +163,7 @@ void brk_eject_check(const struct brk_core *core, const struct brk_service *serv
 		if (!brk_eject_is_out(link))
 			continue;
 		assert(is_worker(link) && link->place == 0 && e->due.due == e->until_ms);
-		assert(core->ejected.nodes[e->due.place - 1] == &e->due);
+		assert(base_heap_has(&core->ejected, &e->due));
 		out++;
 	}
 	assert(out == service->n_out);
