@@ -168,6 +168,8 @@ static bool make_room(struct gw_http *h, bool for_connection, const struct gw_co
 
 bool gw_room_fits(struct gw_http *h, const struct gw_conn *spared)
 {
+	if (h->held <= h->max_held)
+		return true;
 	if (h->awake && h->held <= h->max_held + h->max_held / 4) {
 		h->ready = true; /* gw_room_settle comes soon */
 		return true;

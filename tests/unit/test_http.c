@@ -210,6 +210,22 @@ static void answers_later(void **state)
 	client_close(&b);
 }
 
+/* One that is idle is no reason to stay awake, from its answer on. */
+static void the_loop_sleeps_beside_an_idle_connection(void **state)
+{
+	struct fixture *f = *state;
+	struct client c = ask(f, "GET /a HTTP/1.1\r\nHost: x\r\n\r\n");
+	unsigned asleep = 0;
+
+	for (unsigned i = 0; i < 20; i++) {
+		turn(f->loop);
+		asleep += uv_backend_timeout(net_loop_uv(f->loop)) != 0;
+	}
+	assert_int_equal(gw_http_connections(f->http), 1);
+	assert_true(asleep > 0);
+	client_close(&c);
+}
+
 static void reads_bodies_of_both_kinds(void **state)
 {
 	struct fixture *f = *state;
@@ -1121,6 +1137,7 @@ int main(void)
 	const struct CMUnitTest tests[] = {
 		TEST(serves_keep_alive_and_pipelines),
 		TEST(answers_later),
+		TEST(the_loop_sleeps_beside_an_idle_connection),
 		TEST(reads_bodies_of_both_kinds),
 		TEST(says_continue),
 		TEST(head_and_204_have_no_body),
