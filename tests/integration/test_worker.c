@@ -1,6 +1,7 @@
 /* A worker by itself: what it loads and what it refuses, services that come and
  * change while it runs; then in a fabric: state, lone credits, ways to end.
  */
+#include <sched.h>
 #include <setjmp.h>
 #include <signal.h>
 #include <stdarg.h>
@@ -262,6 +263,31 @@ static void test_carry(void **state)
 	ends_well(&p);
 }
 
+/* Whether this system lets a process be of that kind, and we are what a worker takes for usual. */
+static bool may_give_way(void)
+{
+	struct sched_param none = { 0 };
+	bool may = sched_getscheduler(0) == SCHED_OTHER && sched_setscheduler(0, SCHED_BATCH, &none) == 0;
+
+	if (may)
+		assert_int_equal(sched_setscheduler(0, SCHED_OTHER, &none), 0);
+	return may;
+}
+
+static void test_its_threads_give_way(void **state)
+{
+	struct harness_process *p;
+
+	(void)state;
+	if (!may_give_way())
+		skip();
+	write_service("one", "");
+	p = worker();
+	wait_until(PATIENCE_MS, loaded(p, "one"));
+	assert_int_equal(sched_getscheduler(harness_pid(p)), SCHED_BATCH);
+	ends_well(&p);
+}
+
 static void test_wrong_settings(void **state)
 {
 	static const char *const wrong[][2] = { { "--brokers", "udp://x" }, { "--redis", "http://x" }, { "--threads", "0" },
@@ -505,6 +531,7 @@ int main(void)
 		ALONE(test_a_service_that_changes),
 		ALONE(test_a_change_for_the_worse),
 		ALONE(test_carry),
+		ALONE(test_its_threads_give_way),
 		ALONE(test_wrong_settings),
 	};
 	const struct CMUnitTest together[] = {
