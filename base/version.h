@@ -4,5 +4,8 @@
 
 #define PIRN_VERSION "0.1.0"
 #define PIRN_PROTOCOL_VERSION 1 /* of the wire: HELLO and WELCOME carry it */
+/* Of what a broker of this version knows; WELCOME carries it. 1: timers' slots, events by type, TOGETHER,
+ * callbacks, what runs send. */
+#define PIRN_PROTOCOL_REVISION 1
 
 #endif

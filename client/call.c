@@ -88,9 +88,17 @@ void client_call_fail(
 
 /* ---- placing --------------------------------------------------------------- */
 
+/* What its broker must know: an older one would pass over the new fields, and take a timer's slot or one event of a
+ * batch for an event of its own. */
+static uint32_t revision_for(const struct client_call *call)
+{
+	return call->slot_ms > 0 || call->topic || call->callback || call->batch ? 1 : 0;
+}
+
 static bool is_offered(const struct client_link *link, const struct client_call *call)
 {
-	return link && !net_link_draining(link->net) && !(call->refused_by & link->bit);
+	return link && !net_link_draining(link->net) && !(call->refused_by & link->bit) &&
+	       link->revision >= revision_for(call);
 }
 
 /* The one with the fewest calls of ours; ties in turn. Links outside among only when there is no other. */

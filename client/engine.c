@@ -7,6 +7,7 @@
 #include "base/clock.h"
 #include "base/log.h"
 #include "base/ulid.h"
+#include "base/version.h"
 
 #define DEFAULT_CALLS   65536
 #define DEFAULT_BYTES   (256ull * 1024 * 1024)
@@ -76,7 +77,6 @@ static void on_up(void *arg, struct net_link *net, const Pirn__Welcome *welcome)
 	unsigned bit = 0;
 	bool has_bit = find_bit(e, &bit);
 
-	(void)welcome;
 	if (has_bit)
 		link = calloc(1, sizeof *link);
 	if (!link) {
@@ -88,6 +88,10 @@ static void on_up(void *arg, struct net_link *net, const Pirn__Welcome *welcome)
 	}
 	link->net = net;
 	link->bit = 1ull << bit;
+	link->revision = welcome->revision;
+	if (link->revision < PIRN_PROTOCOL_REVISION)
+		base_log(BASE_WARN, "broker_older", LOG_STR("broker", net_link_name(net)),
+			LOG_U64("revision", link->revision));
 	e->by_bit[bit] = link;
 	net_link_set_user(net, link);
 	client_call_retry_waiting(e);

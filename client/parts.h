@@ -39,6 +39,7 @@ struct client_link {
 	struct client_call *calls;
 	size_t n_calls;
 	uint64_t bit;
+	uint32_t revision;        /* of what the broker knows: WELCOME's */
 	struct base_arena arena;  /* of the registry */
 	Pirn__Registry *registry; /* as it was last pushed; NULL: not yet */
 };

@@ -115,6 +115,8 @@ static void welcome(struct brk_core *core, uint32_t id, const char *refused)
 	pirn__beat__init(&core->beat);
 	core->beat.has_now_ms = true;
 	core->welcome.has_beat_ms = core->welcome.has_max_item_bytes = true;
+	core->welcome.has_revision = true;
+	core->welcome.revision = PIRN_PROTOCOL_REVISION;
 	core->welcome.beat_ms = core->conf.beat_ms;
 	core->welcome.max_item_bytes = core->conf.max_item_bytes;
 	core->welcome.refused =

@@ -70,6 +70,8 @@ static void welcome(uint32_t peer)
 		peers[n_peers++] = peer;
 	}
 	w.version = 1;
+	w.has_revision = true;
+	w.revision = 1;
 	w.boot = (ProtobufCBinaryData){ sizeof boot, boot };
 	w.has_beat_ms = true;
 	w.beat_ms = 1000;

@@ -32,21 +32,31 @@ static inline void rig_on_registry(void *arg, const Pirn__Registry *r)
 	snprintf(told->last, sizeof told->last, "%s", r->warnings[r->n_warnings - 1]);
 }
 
-static inline void rig_start(unsigned n_brokers, uint32_t connect_wait_ms)
+static inline void rig_brokers(unsigned n_brokers)
+{
+	if (n_brokers > 0)
+		b[0] = fake_new(f.loop, fixture_ipc(&f, "one"), 1);
+	if (n_brokers > 1)
+		b[1] = fake_new(f.loop, fixture_ipc(&f, "two"), 2);
+}
+
+static inline void rig_engine(unsigned n_brokers, uint32_t connect_wait_ms)
 {
 	const struct client_engine_events events = { .on_registry = rig_on_registry,
 		.arg = &rig_registry };
 	struct client_engine_conf conf = { .name = "test", .connect_wait_ms = connect_wait_ms };
 	char both[256], *why = NULL;
 
-	if (n_brokers > 0)
-		b[0] = fake_new(f.loop, fixture_ipc(&f, "one"), 1);
-	if (n_brokers > 1)
-		b[1] = fake_new(f.loop, fixture_ipc(&f, "two"), 2);
 	snprintf(both, sizeof both, "%s,%s", fixture_ipc(&f, "one"), fixture_ipc(&f, "two"));
 	conf.brokers = n_brokers > 1 ? both : fixture_ipc(&f, "one");
 	assert_int_equal(client_engine_new(f.loop, &conf, &events, &engine, &why), BASE_OK);
 	UNTIL(&f, client_engine_brokers(engine) == n_brokers);
+}
+
+static inline void rig_start(unsigned n_brokers, uint32_t connect_wait_ms)
+{
+	rig_brokers(n_brokers);
+	rig_engine(n_brokers, connect_wait_ms);
 }
 
 static inline int rig_set_up(void **state)

@@ -17,6 +17,7 @@
 #include <unistd.h>
 #include <zmq.h>
 
+#include "base/version.h"
 #include "net/loop.h"
 #include "net/router.h"
 
@@ -150,6 +151,7 @@ struct fake_broker {
 	char name[16];
 	uint32_t version, beat_ms;
 	const char *refuse; /* WELCOME.refused */
+	bool older;         /* it says nothing of a revision */
 	bool mute;          /* says nothing at all */
 	bool no_drain;      /* does not answer DRAIN */
 	bool echo;          /* answers each SUBMIT at once with its payload */
@@ -182,6 +184,8 @@ static inline void fake_welcome(struct fake_broker *b, uint32_t peer)
 	w.has_beat_ms = 1;
 	w.beat_ms = b->beat_ms;
 	w.refused = (char *)(uintptr_t)b->refuse;
+	w.has_revision = !b->older;
+	w.revision = b->older ? 0 : PIRN_PROTOCOL_REVISION;
 	fake_control(b, peer, PIRN__KIND__WELCOME, &w.base);
 }
 

@@ -233,6 +233,46 @@ static void answers_of_the_wrong_kind(void **state)
 	assert_decided(&sent[1], PIRN__REASON__NONE, 200);
 }
 
+/* ---- versions --------------------------------------------------------------------- */
+
+/* What an older broker would take for something else goes to the newer one, or waits for one. */
+static void an_older_broker_gets_nothing_that_it_does_not_know(void **state)
+{
+	struct client_request requests[4];
+	static const char url[] = "https://app.example/done";
+
+	(void)state;
+	rig_brokers(2);
+	b[0]->older = true;
+	rig_engine(2, 50);
+	for (size_t i = 0; i < 4; i++)
+		requests[i] = event_of(10000);
+	requests[0].timer = "hello/often";
+	requests[0].slot_ms = 1000;
+	requests[1].service = NULL;
+	requests[1].type = "order.created";
+	requests[2].callback = url;
+	requests[2].callback_size = strlen(url);
+	for (size_t i = 0; i < 3; i++) {
+		submit_with(&sent[i], &requests[i]);
+		UNTIL(&f, b[1]->n_items == i + 1);
+		fake_accept(b[1], fake_last(b[1]), NULL);
+		UNTIL(&f, sent[i].ended);
+		assert_decided(&sent[i], PIRN__REASON__NONE, 202);
+	}
+	assert_int_equal(b[0]->n_items, 0);
+	submit_with(&sent[3], &requests[3]); /* any of them knows this */
+	submit_with(&sent[4], &requests[3]);
+	UNTIL(&f, b[0]->n_items == 1 && b[1]->n_items == 4);
+	fake_free(&b[1]);
+	UNTIL(&f, client_engine_brokers(engine) == 1);
+	submit_with(&sent[5], &requests[0]);
+	UNTIL(&f, sent[5].ended);
+	assert_decided(&sent[5], PIRN__REASON__NO_BROKER, 503);
+	for (size_t i = 0; i < b[0]->n_items; i++)
+		assert_string_equal(b[0]->items[i].timer, "");
+}
+
 /* ---- resubmission ---------------------------------------------------------------- */
 
 static void after_moved_it_goes_to_another(void **state)
@@ -783,6 +823,7 @@ int main(void)
 		TEST(keys_have_bounds),
 		TEST(refusals_stand),
 		TEST(answers_of_the_wrong_kind),
+		TEST(an_older_broker_gets_nothing_that_it_does_not_know),
 		TEST(after_moved_it_goes_to_another),
 		TEST(or_comes_back_after_a_pause),
 		TEST(a_lost_link_is_no_end),

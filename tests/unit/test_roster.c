@@ -18,6 +18,7 @@ static void test_welcome(void **state)
 	(void)state;
 	rig_client(&r, CLIENT);
 	w = welcome_of(&r);
+	assert_int_equal(w->revision, PIRN_PROTOCOL_REVISION);
 	assert_int_equal(w->version, PIRN_PROTOCOL_VERSION);
 	assert_null(w->refused);
 	assert_string_equal(w->name, "rig");
