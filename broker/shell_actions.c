@@ -27,6 +27,7 @@ static const struct {
 	[BRK_LOG_fenced] = { "broker", "events" },
 	[BRK_LOG_redis_lost_data] = { "broker", "events" },
 	[BRK_LOG_ended_before] = { "service", "how" },
+	[BRK_LOG_sent_refused] = { "service", "reason" },
 	[BRK_LOG_event_dead] = { "service", "reason" },
 	[BRK_LOG_breaker_opened] = { "service", "ms" },
 	[BRK_LOG_breaker_half_open] = { "service", "openings" },

@@ -519,6 +519,8 @@ static uint32_t sound_status(const Pirn__Item *item, enum _Pirn__Reason reason)
 {
 	if (reason == PIRN__REASON__TOO_LARGE && item->has_status)
 		return item->status == 502 ? 502 : 413;
+	if (reason == PIRN__REASON__UNSENT && item->status == 502)
+		return 502;
 	if (reason != PIRN__REASON__NONE)
 		return client_reason_status(reason);
 	return item->status;

@@ -301,7 +301,7 @@ static const struct {
 	[PIRN__REASON__KEY_BUSY] = { 409, "a call with this key is under way" },
 	[PIRN__REASON__KEY_BODY] = { 422, "this key came with another request before" },
 	[PIRN__REASON__KEYS_FULL] = { 503, "there is no room to remember another key" },
-	[PIRN__REASON__UNDECIDED] = { 503, "it is not known whether the event was accepted" },
+	[PIRN__REASON__UNDECIDED] = { 503, "it is not known whether an event was stored" },
 	[PIRN__REASON__MOVED] = { 503, "the broker lost its journals" },
 	[PIRN__REASON__POISON] = { 502, "too many workers died of it" },
 	[PIRN__REASON__LEASE] = { 504, "the run's lease was over" },
@@ -311,6 +311,7 @@ static const struct {
 	[PIRN__REASON__NO_SUBSCRIBER] = { 404, "no service subscribes to such events" },
 	[PIRN__REASON__EXPIRED] = { 504, "it was too old for another attempt" },
 	[PIRN__REASON__HOPS] = { 502, "it came through too many services" },
+	[PIRN__REASON__UNSENT] = { 503, "the service ran, but the events that it sends could not be stored" },
 };
 
 #define N_REASONS (sizeof reasons / sizeof reasons[0])

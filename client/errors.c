@@ -59,6 +59,7 @@ enum pirn_client_err client_err_of_reason(enum _Pirn__Reason reason)
 		[PIRN__REASON__EXHAUSTED] = PIRN_CLIENT_CRASHED,
 		[PIRN__REASON__EXPIRED] = PIRN_CLIENT_DEADLINE,
 		[PIRN__REASON__NO_SUBSCRIBER] = PIRN_CLIENT_NO_SUBSCRIBER,
+		[PIRN__REASON__UNSENT] = PIRN_CLIENT_UNSENT,
 	};
 
 	return (size_t)reason < sizeof map ? (enum pirn_client_err)map[reason]

@@ -2,7 +2,8 @@
  * stands behind the answer's body in the RESULT.
  *
  * Its id is made here, of the run's id, the service and the place among the others, so that the event
- * knows it (ce-id) and every attempt sends the same. */
+ * knows it (ce-id) and every attempt sends the same. A call that came without an id sends nothing: what it
+ * sent would be called as what the next one sends. */
 #include <stdarg.h>
 #include <stdio.h>
 #include <string.h>
@@ -184,6 +185,13 @@ static int append(struct wrk_run *run, const Pirn__Emit *emit)
 	return PIRN_OK;
 }
 
+static bool has_id(const struct wrk_run *run)
+{
+	static const uint8_t none[BASE_ULID_SIZE];
+
+	return memcmp(run->id, none, sizeof none) != 0;
+}
+
 int pirn_emit(struct pirn_request *req, const struct pirn_emitted *event)
 {
 	struct wrk_run *run = req->sends;
@@ -191,7 +199,7 @@ int pirn_emit(struct pirn_request *req, const struct pirn_emitted *event)
 	Pirn__Emit emit = PIRN__EMIT__INIT;
 	uint8_t bytes[BASE_ULID_SIZE];
 
-	if (!run || !pirn_request_is_event(req) || !is_sound(event))
+	if (!run || !has_id(run) || !is_sound(event))
 		return PIRN_ERR_INVALID;
 	if (run->n_emits == 0)
 		base_buf_reset(&run->emits);

@@ -167,11 +167,24 @@ static const struct brk_peer *sender_of(struct brk_core *core, struct brk_arriva
 	return brk_roster_find(core, arrival->peer);
 }
 
+/* True: that was all. */
+static bool tell_call(struct brk_core *core, struct brk_arrival *arrival, uint32_t reason)
+{
+	if (arrival->sent && arrival->waits) {
+		arrival->waits = false;
+		brk_sending_told(core, arrival, reason);
+	}
+	return arrival->sent;
+}
+
 void brk_accept_yes(struct brk_core *core, struct brk_arrival *arrival, const uint8_t *id)
 {
-	const struct brk_peer *peer = sender_of(core, arrival);
+	const struct brk_peer *peer;
 	struct brk_action *a;
 
+	if (tell_call(core, arrival, PIRN__REASON__NONE))
+		return;
+	peer = sender_of(core, arrival);
 	if (!peer)
 		return;
 	if (id && !(id = base_arena_dup(&core->said, id, 16))) {
@@ -195,9 +208,12 @@ void brk_accept_yes(struct brk_core *core, struct brk_arrival *arrival, const ui
 
 void brk_accept_no(struct brk_core *core, struct brk_arrival *arrival, uint32_t reason)
 {
-	const struct brk_peer *peer = sender_of(core, arrival);
+	const struct brk_peer *peer;
 	Pirn__Item item = core->blank_item;
 
+	if (tell_call(core, arrival, reason))
+		return;
+	peer = sender_of(core, arrival);
 	core->figures.events_refused++;
 	if (!peer)
 		return;

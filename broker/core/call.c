@@ -263,6 +263,9 @@ static void leave(struct brk_core *core, struct brk_call *call, enum brk_call_st
 		core->n_running--;
 		call->link = NULL;
 		break;
+	case BRK_CALL_SENDING:
+		core->n_sending--;
+		break;
 	default:
 		break;
 	}
@@ -338,8 +341,9 @@ void brk_call_apply(struct brk_core *core, struct brk_call *call, enum brk_call_
 		run(core, call);
 	} else if (to == BRK_CALL_WAITING) {
 		wait_turn(core, call, event);
-	} else if (to == BRK_CALL_ANSWERING) {
+	} else if (to == BRK_CALL_ANSWERING || to == BRK_CALL_SENDING) {
 		base_heap_remove(&core->deadlines, &call->deadline); /* it did end in time */
+		core->n_sending += to == BRK_CALL_SENDING;
 	} else if (to == BRK_CALL_ENDED) {
 		end(core, call);
 	}

@@ -9,7 +9,8 @@
  *    └──DISPATCH──────┼─────────────────────▶
  *                     └──HAND_BACK, LOSE────┘
  *
- * One with an Idempotency-Key is CLAIMING first, and ANSWERING before its end.
+ * One with an Idempotency-Key is CLAIMING first, and ANSWERING before its end; one whose run
+ * sends events is SENDING before that.
  *
  * A record is found by slot and generation of its own (they travel to the worker
  * and back; each run has another generation), and by the client's slot and generation through an index, for CANCEL
@@ -38,11 +39,12 @@ struct brk_service;
 
 #define BRK_TRACE_SIZE 25
 
-#define BRK_CALL_STATES(X) X(NEW) X(CLAIMING) X(WAITING) X(RUNNING) X(ANSWERING) X(ENDED)
+#define BRK_CALL_STATES(X) X(NEW) X(CLAIMING) X(WAITING) X(RUNNING) X(SENDING) X(ANSWERING) X(ENDED)
 
 #define BRK_CALL_EVENTS(X) \
 	X(CLAIM)     /* Redis is asked for its key: keyed.h */ \
 	X(ANSWER)    /* and for keeping its answer */ \
+	X(SEND)      /* and for what its run sends: sending.h */ \
 	X(QUEUE)     /* to the tail of its service's queue */ \
 	X(DISPATCH)  /* to call->link, which has credit */ \
 	X(HAND_BACK) /* not run: to the head, and the attempt does not count */ \
@@ -63,6 +65,9 @@ struct brk_service;
 	X(WAITING, END, ENDED) \
 	X(WAITING, ANSWER, ANSWERING) \
 	X(RUNNING, ANSWER, ANSWERING) \
+	X(RUNNING, SEND, SENDING) \
+	X(SENDING, ANSWER, ANSWERING) \
+	X(SENDING, END, ENDED) \
 	X(ANSWERING, END, ENDED) \
 	X(RUNNING, HAND_BACK, WAITING) \
 	X(RUNNING, LOSE, WAITING) \
@@ -105,7 +110,9 @@ struct brk_call {
 	base_breaker_pass pass;             /* RUNNING: of the service's breaker */
 	uint32_t shunned; /* the peer that failed it last: not there, if there is another; 0: none */
 	struct base_block *block;           /* who owns payload's bytes; NULL: there are none */
-	struct brk_payload payload;
+	struct brk_payload payload;         /* SENDING: of the answer, whose head these are: */
+	uint32_t held_status, held_after_ms;
+	uint32_t n_sending; /* SENDING: events that are not told yet */
 	bool has_id, has_trace;
 	uint8_t id[16];
 	uint8_t trace[BRK_TRACE_SIZE];

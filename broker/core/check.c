@@ -11,7 +11,7 @@
 #include "broker/core/parts.h"
 
 struct totals {
-	uint32_t waiting, running, claiming, answering, calls, clients, workers, asked;
+	uint32_t waiting, running, claiming, sending, answering, calls, clients, workers, asked;
 	uint64_t bytes;
 	uint32_t runs, out, dry;
 	uint32_t events[BRK_DELIVERY_STATE__N];
@@ -318,19 +318,23 @@ static void check_service(
 }
 
 /* A call that asks Redis stands in no queue and at no worker. */
-static void check_keyed(const struct brk_core *core, const struct brk_call *call, struct totals *t)
+static void check_asking(const struct brk_core *core, const struct brk_call *call, struct totals *t)
 {
 	bool claiming = call->state == BRK_CALL_CLAIMING;
 	bool answering = call->state == BRK_CALL_ANSWERING;
+	bool sending = call->state == BRK_CALL_SENDING;
 
 	if (claiming || answering)
 		assert(call->claim && !call->link);
+	else if (sending)
+		assert(call->n_sending > 0 && !call->link);
 	else
 		assert(call->state == BRK_CALL_WAITING || call->state == BRK_CALL_RUNNING);
-	assert((call->deadline.place > 0) == !answering);
+	assert((call->deadline.place > 0) == !(answering || sending));
 	assert(base_slab_get(&core->slab, call->slot, call->generation) == call);
 	t->claiming += claiming;
 	t->answering += answering;
+	t->sending += sending;
 }
 
 static void check_peer(const struct brk_core *core, const struct brk_peer *peer, struct totals *t)
@@ -342,7 +346,7 @@ static void check_peer(const struct brk_core *core, const struct brk_peer *peer,
 	DL_FOREACH2(peer->calls, call, client_next)
 	{
 		assert(call->client == peer);
-		check_keyed(core, call, t);
+		check_asking(core, call, t);
 		t->bytes += brk_call_size(call);
 		calls++;
 	}
@@ -383,9 +387,11 @@ void brk_core_check(const struct brk_core *core)
 		check_peer(core, p, &t);
 	check_index(core);
 	assert(t.waiting == core->n_waiting && t.running == core->n_running);
-	assert(t.calls + t.runs == t.waiting + t.running + t.claiming + t.answering);
+	assert(t.calls + t.runs ==
+		t.waiting + t.running + t.claiming + t.sending + t.answering);
+	assert(t.sending == core->n_sending);
 	assert(t.calls + t.runs == core->slab.n_used && t.calls <= core->conf.max_calls);
-	assert(t.calls + t.runs == core->deadlines.n + t.answering);
+	assert(t.calls + t.runs == core->deadlines.n + t.sending + t.answering);
 	assert(t.out == core->ejected.n && t.dry == core->droughts.n);
 	check_all_events(core, &t);
 	brk_watch_check(core);

@@ -565,6 +565,7 @@ void brk_core_figures(const struct brk_core *core, struct brk_figures *out)
 	out->services = HASH_COUNT(core->services);
 	out->waiting = core->n_waiting;
 	out->running = core->n_running;
+	out->sending = core->n_sending;
 	out->waiting_bytes = core->kept_bytes;
 	out->events_ready = core->n_events[BRK_DELIVERY_READY];
 	out->events_running = core->n_events[BRK_DELIVERY_RUNNING];

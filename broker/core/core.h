@@ -12,7 +12,8 @@
  * (the protocol's two ways), settle (results, losses, deadlines), query, check.
  * parts.h is the inside; log_ids.h lists what BRK_LOG says.
  *
- * Events: accept (taken in), fan (for all who subscribe: subscribe; several with one fate), delivery (one record: its states), run (an attempt, which is
+ * Events: accept (taken in), fan (for all who subscribe: subscribe; several with one fate), emit (what an event's
+ * run sends) and sending (what a call's does), delivery (one record: its states), run (an attempt, which is
  * a call without a client), ending (what follows it), ledger (the books of what stands
  * where: entry, commit with store and settling, recover, rewrite, pack), owner (epoch,
  * beat, clock; adopt and load: what others leave), asks (what Redis was asked and has not
@@ -176,7 +177,8 @@ void brk_core_extra(struct brk_core *core, Pirn__Metric *const *metrics, size_t 
 struct brk_figures {
 	uint64_t submitted, refused, dispatched, replied, retried, expired, lost, cancelled, stale,
 		malformed, resyncs, peers_refused;
-	uint64_t peers, clients, workers, services, waiting, running, waiting_bytes;
+	uint64_t unsent; /* calls whose run went well, and could not send */
+	uint64_t peers, clients, workers, services, waiting, running, sending, waiting_bytes;
 	/* events */
 	uint64_t accepted, duplicates, events_unrouted, events_refused, events_done, events_dead, events_expired,
 		events_cancelled, events_retried, events_redelivered, events_diverged, events_emitted, adoptions,

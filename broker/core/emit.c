@@ -32,7 +32,7 @@ static uint64_t hash_of(const struct brk_emitter *emitter, uint64_t seed, uint32
 }
 
 /* As a ULID of the same moment: the first six bytes are its time. */
-static void make_id(const struct brk_emitter *emitter, uint32_t place, uint8_t id[16])
+void brk_emit_id(const struct brk_emitter *emitter, uint32_t place, uint8_t id[16])
 {
 	uint64_t a = hash_of(emitter, 1, place), b = hash_of(emitter, 2, place);
 
@@ -87,7 +87,7 @@ static bool payload_of(
 static uint32_t add(struct brk_core *core, const struct brk_emitter *emitter,
 	const Pirn__Emit *emit, uint32_t place)
 {
-	struct brk_arrival arrival = { .fanned = !emit->service };
+	struct brk_arrival arrival = { .number = place + 1 };
 	char source[SOURCE_ROOM];
 	Pirn__Item item = core->blank_item;
 	struct brk_payload payload;
@@ -98,7 +98,7 @@ static uint32_t add(struct brk_core *core, const struct brk_emitter *emitter,
 	if (emit->has_id)
 		memcpy(id, emit->id.data, sizeof id);
 	else
-		make_id(emitter, place, id);
+		brk_emit_id(emitter, place, id);
 	(void)snprintf(source, sizeof source, "/services/%s", emitter->service->name);
 	item.id = (ProtobufCBinaryData){ sizeof id, id };
 	item.type = emit->type;
@@ -119,6 +119,7 @@ uint32_t brk_emit_read(struct brk_core *core, const struct brk_emitter *emitter,
 	uint32_t reason;
 
 	brk_fan_begin(core);
+	core->fan.sent = !emitter->by_call;
 	if (size > BRK_EMITS_ROOM)
 		return PIRN__REASON__TOO_LARGE;
 	base_arena_reset(&core->pages);
@@ -194,7 +195,7 @@ struct brk_emits *brk_emit_owed(struct brk_core *core, const struct brk_emitter 
 	Pirn__Item item = core->blank_item;
 	uint8_t id[16];
 
-	make_id(emitter, place, id);
+	brk_emit_id(emitter, place, id);
 	item.id = (ProtobufCBinaryData){ sizeof id, id };
 	item.service = (char *)(uintptr_t)service;
 	item.has_trace = emitter->trace != NULL;

@@ -1,4 +1,5 @@
-/* What a run sends. Its events come at the end of its RESULT, and leave with its end: in
+/* What a run sends. (A delivery's run: the rest, and what follows; of a call's, the reading
+ * alone: sending.h.) Its events come at the end of its RESULT, and leave with its end: in
  * the very SETTLE that ends the delivery as done, so that they are in Redis if and only
  * if it ended so. A run that failed sends nothing, and whatever becomes of the SETTLE (its
  * reply lost, another epoch), it is one step: it happened with them, or not at all, and
@@ -37,7 +38,11 @@ struct brk_emitter {
 	const struct brk_service *service;
 	const uint8_t *trace; /* NULL: none */
 	uint32_t hops;        /* of what it was run by */
+	bool by_call;         /* what it sends has the bounds of what clients send: sending.h */
 };
+
+/* Of the event at that place of its list, when the worker did not say one. */
+void brk_emit_id(const struct brk_emitter *emitter, uint32_t place, uint8_t id[16]);
 
 /* Events that leave together, and their deliveries, one after another. */
 struct brk_emits {

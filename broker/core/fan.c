@@ -172,7 +172,6 @@ uint32_t brk_fan_add(struct brk_core *core, const struct brk_arrival *arrival,
 
 	if (reason != PIRN__REASON__NONE)
 		return reason;
-	core->fan.sent = true;
 	core->fan.n_nothing += n == 0;
 	return n > 0 ? add_arrival(core, arrival, item, payload, n) : PIRN__REASON__NONE;
 }

@@ -39,7 +39,7 @@ struct brk_fan {
 	struct brk_payload *payloads;     /* as many */
 	const Pirn__Item **nothing;       /* as many: those that nobody wants */
 	uint32_t n_deliveries, n_arrivals, n_nothing;
-	bool sent; /* by a run */
+	bool sent; /* by a delivery's run: beyond the bounds of what comes from outside */
 	bool owed; /* by the broker: no bound holds it back */
 };
 

@@ -70,6 +70,7 @@ struct brk_arrival {
 	bool has_lane; /* false: it is stored anew after Redis has lost it */
 	bool fanned;   /* it named no service */
 	bool together; /* it has the fate of the next one */
+	bool sent;     /* by a call's run: slot and generation are that call's here, and nobody else's */
 	uint64_t lane, number;
 	uint64_t decide_at;       /* in now_ms's time: then it is UNDECIDED */
 	struct base_block *guard; /* key, then hash; or a timer's name; NULL: none */

@@ -43,6 +43,9 @@
 	X(ended_before, ERROR, \
 		"A delivery had ended in Redis before this broker ended it. text: its service; " \
 		"number: 0 moved, 1 ended, 2 dead.") \
+	X(sent_refused, WARN, \
+		"What a call's run sends is the service's mistake: the call is answered 502. " \
+		"text: the service; number: the reason.") \
 	X(event_dead, WARN, "An event is dead. text: its service; number: the reason.") \
 	X(breaker_opened, WARN, \
 		"A circuit breaker opened, here or at another broker. text: the service; " \

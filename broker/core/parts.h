@@ -37,6 +37,7 @@
 #include "broker/core/queue.h"
 #include "broker/core/roster.h"
 #include "broker/core/run.h"
+#include "broker/core/sending.h"
 #include "broker/core/service.h"
 #include "broker/core/tail.h"
 #include "broker/core/watch.h"
@@ -85,7 +86,7 @@ struct brk_core {
 	struct base_pool pool;
 	struct brk_call_index index;
 	struct base_heap deadlines;
-	uint32_t n_waiting, n_running;
+	uint32_t n_waiting, n_running, n_sending;
 	uint64_t kept_bytes;
 	uint64_t n_returned; /* accepted, then refused by brk_core_end */
 
@@ -194,6 +195,10 @@ void brk_settle_expired(struct brk_core *core, struct brk_call *call);
 void brk_settle_refused(
 	struct brk_core *core, struct brk_call *call, uint32_t reason, uint32_t retry_after_ms);
 void brk_settle_end(struct brk_core *core, struct brk_call *call); /* the broker goes: DRAINING */
+/* Its run is over, and has been counted: this is what its client hears, when that is kept (keyed.h). The
+ * payload is not the call's own. */
+void brk_settle_answer(
+	struct brk_core *core, struct brk_call *call, const struct brk_keyed_answer *answer);
 uint32_t brk_reason_status(uint32_t reason);
 
 /* ---- registry.c ----------------------------------------------------------- */

@@ -36,6 +36,10 @@
 	X("pirn_broker_services", GAUGE, services, "Services that are known.") \
 	X("pirn_broker_waiting", GAUGE, waiting, "Calls that wait for a worker.") \
 	X("pirn_broker_running", GAUGE, running, "Calls that run in workers.") \
+	X("pirn_broker_sending", GAUGE, sending, \
+		"Calls that are answered when Redis has the events that they send.") \
+	X("pirn_broker_unsent_total", COUNTER, unsent, \
+		"Calls that went well and failed, since their events could not be stored.") \
 	X("pirn_broker_kept_bytes", GAUGE, waiting_bytes, "Payloads of open calls.") \
 	X("pirn_broker_events_accepted_total", COUNTER, accepted, "Events that Redis has.") \
 	X("pirn_broker_events_duplicates_total", COUNTER, duplicates, \

@@ -23,6 +23,7 @@ uint32_t brk_reason_status(uint32_t reason)
 		[PIRN__REASON__BREAKER_OPEN] = 503,
 		[PIRN__REASON__CANCELLED] = 502,
 		[PIRN__REASON__CRASHED] = 502,
+		[PIRN__REASON__NOT_DURABLE] = 503,
 		[PIRN__REASON__UNDECIDED] = 503,
 		[PIRN__REASON__NO_SUBSCRIBER] = 404,
 		[PIRN__REASON__BREAKER_FORCED] = 503,
@@ -75,22 +76,13 @@ static bool is_failure(const struct answer *answer)
 	       answer->status == 429;
 }
 
-static void finish(struct brk_core *core, struct brk_call *call, const struct answer *answer)
+static void conclude(struct brk_core *core, struct brk_call *call, const struct answer *answer)
 {
 	struct brk_service *service = call->service;
-	bool failed = is_failure(answer);
 
-	if (call->state == BRK_CALL_RUNNING) {
-		brk_dispatch_ran(core, call);
-		brk_drought_ran(
-			core, call, answer->reason, answer->status, answer->no_state);
-		if (failed && brk_again_try(core, call, answer->reason, answer->status,
-				      answer->retry_after_ms))
-			return;
-	}
 	base_hist_add(&service->latency,
 		core->now_us > call->arrived_us ? core->now_us - call->arrived_us : 0);
-	if (failed)
+	if (is_failure(answer))
 		service->failed++;
 	else
 		service->done++;
@@ -108,6 +100,30 @@ static void finish(struct brk_core *core, struct brk_call *call, const struct an
 	if (BRK_FAULTY(core, REPLY_TWICE))
 		reply(core, call, answer);
 	brk_call_apply(core, call, BRK_CALL_EV_END);
+}
+
+void brk_settle_answer(
+	struct brk_core *core, struct brk_call *call, const struct brk_keyed_answer *answer)
+{
+	struct answer said = { .reason = answer->reason,
+		.status = answer->status,
+		.retry_after_ms = answer->retry_after_ms,
+		.payload = answer->payload };
+
+	conclude(core, call, &said);
+}
+
+static void finish(struct brk_core *core, struct brk_call *call, const struct answer *answer)
+{
+	if (call->state == BRK_CALL_RUNNING) {
+		brk_dispatch_ran(core, call);
+		brk_drought_ran(
+			core, call, answer->reason, answer->status, answer->no_state);
+		if (is_failure(answer) && brk_again_try(core, call, answer->reason,
+						  answer->status, answer->retry_after_ms))
+			return;
+	}
+	conclude(core, call, answer);
 }
 
 static void finish_for(struct brk_core *core, struct brk_call *call, uint32_t reason)
@@ -208,6 +224,21 @@ static void hand_back_for_good(struct brk_core *core, struct brk_peer *peer, str
 	hand_back(core, call);
 }
 
+/* The run counts as what it is; what follows is not the service's doing. What it sends is behind the answer. */
+static void send_first(
+	struct brk_core *core, struct brk_call *call, const struct answer *answer, size_t size)
+{
+	const struct brk_payload *payload = &answer->payload;
+	struct brk_keyed_answer held = { .status = answer->status,
+		.retry_after_ms = answer->retry_after_ms,
+		.payload = *payload };
+
+	brk_dispatch_ran(core, call);
+	brk_drought_ran(core, call, answer->reason, answer->status, answer->no_state);
+	brk_sending_begin(core, call, &held,
+		payload->bytes + payload->meta_size + payload->data_size, size);
+}
+
 static void one_result(struct brk_core *core, struct brk_peer *peer, struct brk_call *call,
 	const Pirn__Item *item, const struct brk_payload *payload)
 {
@@ -228,7 +259,10 @@ static void one_result(struct brk_core *core, struct brk_peer *peer, struct brk_
 	}
 	answer = answer_of(core, item, payload);
 	answer.no_state = item->flags & PIRN__ITEM_FLAG__NO_STATE;
-	finish(core, call, &answer);
+	if (item->emit_size > 0 && answer.reason == PIRN__REASON__NONE && answer.status < 400)
+		send_first(core, call, &answer, item->emit_size);
+	else
+		finish(core, call, &answer);
 }
 
 /* What the run sends is no part of its answer. UNTRUSTED: one that says more than came is broken. */

@@ -96,6 +96,8 @@ static struct store_item item_of(const struct brk_core *core, const struct brk_a
 	}
 	item.guard = STORE_GUARD_KEY;
 	item.scope = arrival->fanned ? BRK_SCOPE_FANNED : delivery->service->name;
+	if (arrival->sent)
+		item.scope = BRK_SCOPE_SENT;
 	item.ttl_ms = arrival->key_ttl_ms;
 	item.key = (struct store_arg){ arrival->guard->data, arrival->key_size };
 	item.hash =
@@ -231,9 +233,10 @@ static void stands(
 {
 	struct brk_arrival *arrival = &commit->arrivals[i];
 
-	core->figures.accepted += arrival->has_lane && arrival->n > 0;
+	core->figures.accepted += arrival->has_lane && arrival->n > 0 && !arrival->sent;
+	core->figures.events_emitted += arrival->sent;
 	for (uint32_t bit = arrival->bit; bit < arrival->bit + arrival->n; bit++)
-		brk_stores_stand(core, commit, entry, bit, arrival->has_lane);
+		brk_stores_stand(core, commit, entry, bit, arrival->has_lane || arrival->sent);
 	brk_accept_yes(core, arrival, NULL);
 	base_block_unref(&arrival->guard);
 }

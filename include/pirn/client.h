@@ -100,7 +100,8 @@ extern "C" {
 	X(UNDECIDED, 23, true, "it could not be told in time whether the event is there") \
 	X(NOT_FOUND, 24, false, "no such event is known") \
 	X(UNSUPPORTED, 25, false, "the brokers keep no events: they have no Redis") \
-	X(NO_SUBSCRIBER, 26, false, "no service subscribes to such events, and the brokers are strict")
+	X(NO_SUBSCRIBER, 26, false, "no service subscribes to such events, and the brokers are strict") \
+	X(UNSENT, 27, true, "the service ran, but the events that it sends could not be stored")
 
 enum pirn_client_err {
 #define X(name, number, retryable, text) PIRN_CLIENT_##name = number,

@@ -265,13 +265,23 @@ uint64_t pirn_breaker_wait_ms(struct pirn_request *req, const char *name);
 
 /* ---- events ------------------------------------------------------------------ */
 
-/* What a run sends leaves when it has gone well (its answer is below 400), in the same step of Redis that ends
- * it as done: once, however often it was run before. A run that fails sends nothing. An event goes to
- * every service that subscribes to its type (nobody does: that is no error), each with its own delivery,
- * or to one service. At most 64 events and 256 KiB of them a run. What cannot be taken then (a service that
- * nobody knows, no room) fails the run, which is tried again. A service that feeds itself, or a circle of
- * them, is stopped after 16 runs: the event ends dead (HOPS). Of a handler's own thread only, and of runs
- * of events: see pirn_request_is_event(). */
+/* What a run sends leaves when it has gone well (its answer is below 400); a run that fails sends nothing. An
+ * event goes to every service that subscribes to its type (nobody does: that is no error), each with its own
+ * delivery, or to one service. At most 64 events and 256 KiB of them a run. A service that feeds itself, or a
+ * circle of them, is stopped after 16 runs: the event ends dead (HOPS). Of a handler's own thread only.
+ *
+ * The run of an event sends once, however often it is run: all that it sends is stored in the same step of
+ * Redis that ends it as done. What cannot be taken then (a service that nobody knows, no room) fails the
+ * run, which is tried again.
+ *
+ * The run of a call sends before its caller hears: the answer waits until Redis has all of it. A caller
+ * who gets 2xx or 3xx knows that the events are kept. Otherwise he gets 503 with Retry-After (Redis is away, or
+ * there is no room: nothing was sent; or Redis did not say in time: all was sent, or nothing), or 502 (the
+ * service names one that nobody knows). The run has happened all the same, with what it did to state. And a caller
+ * who hears nothing (his broker died, he went) does not know. Whoever calls again runs it again, and what it
+ * sends is sent again. Unless the call has an Idempotency-Key: then each event is sent once, however often
+ * it is run, and whoever dies; the n-th that one run sends is the n-th of the other, whatever it says. (So it
+ * is without a key for a GET, PUT or DELETE that Pirn itself repeats, because a broker died.) */
 struct pirn_emitted {
 	const char *type;         /* such as "order.created", at most 4,096 bytes; NULL: for one service */
 	const char *subject;      /* NULL: none */
@@ -283,7 +293,7 @@ struct pirn_emitted {
 	const void *later[4]; /* NULL */
 };
 
-/* ERR_INVALID: not one of type and service, a text that cannot stand in a header, or a call's run; ERR_LIMIT: too many
+/* ERR_INVALID: not one of type and service, a text that cannot stand in a header; ERR_LIMIT: too many
  * or too much; ERR_NOMEM. Subscribers see a CloudEvent: POST /v1/events with ce-type, ce-source, ce-subject
  * and ce-id as headers, percent-encoded as CloudEvents says; one service alone sees POST / with the data. */
 int pirn_emit(struct pirn_request *req, const struct pirn_emitted *event);

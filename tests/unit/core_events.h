@@ -61,8 +61,12 @@ struct tiny {
 	size_t n;
 	uint64_t numbers[4096]; /* of one lane */
 	size_t n_numbers;
-	uint8_t key_id[16]; /* of the one key; */
-	bool has_key;
+	struct tiny_key {
+		char scope[BRK_NAME_SIZE];
+		uint8_t key[32], hash[16], id[16];
+		size_t size;
+	} keys[64];
+	size_t n_keys;
 	bool full; /* no room for what has one fate */
 	struct {
 		char name[128];
@@ -258,6 +262,31 @@ RIG bool tiny_knows(const struct tiny *t, const struct store_item *item)
 	return false;
 }
 
+RIG struct tiny_key *tiny_key(struct tiny *t, const struct store_item *item)
+{
+	for (size_t i = 0; i < t->n_keys; i++) {
+		struct tiny_key *key = &t->keys[i];
+
+		if (strcmp(key->scope, item->scope) == 0 && key->size == item->key.size &&
+			memcmp(key->key, item->key.data, key->size) == 0)
+			return key;
+	}
+	return NULL;
+}
+
+RIG void tiny_add_key(struct tiny *t, const struct store_item *item)
+{
+	struct tiny_key *key = &t->keys[t->n_keys++];
+
+	assert_true(t->n_keys <= 64 && item->key.size <= sizeof key->key);
+	assert_int_equal(item->hash.size, 16);
+	snprintf(key->scope, sizeof key->scope, "%s", item->scope);
+	key->size = item->key.size;
+	memcpy(key->key, item->key.data, key->size);
+	memcpy(key->hash, item->hash.data, 16);
+	memcpy(key->id, item->id.data, 16);
+}
+
 RIG void tiny_set(struct tiny_entry *e, size_t bit)
 {
 	assert_false(store_entry_ended(e->ended, sizeof e->ended, bit));
@@ -267,15 +296,17 @@ RIG void tiny_set(struct tiny_entry *e, size_t bit)
 RIG bool tiny_is_duplicate(struct tiny *t, const struct store_item *item, struct store_duplicate *d,
 	uint8_t running[16])
 {
+	struct tiny_key *key;
+
 	if (tiny_knows(t, item)) {
 		d->why = STORE_WHY_LANE;
 		return true;
 	}
-	if (item->guard == STORE_GUARD_KEY && t->has_key) {
-		d->why = item->hash.size == 16 && ((const uint8_t *)item->hash.data)[0] == 'h'
-				 ? STORE_WHY_KEY
-				 : STORE_WHY_BODY;
-		d->id = (struct store_arg){ t->key_id, 16 };
+	key = item->guard == STORE_GUARD_KEY ? tiny_key(t, item) : NULL;
+	if (key) {
+		d->why = memcmp(key->hash, item->hash.data, 16) == 0 ? STORE_WHY_KEY
+								      : STORE_WHY_BODY;
+		d->id = (struct store_arg){ key->id, 16 };
 		return true;
 	}
 	if (item->guard == STORE_GUARD_TIMER &&
@@ -299,10 +330,8 @@ RIG void tiny_note(struct tiny *t, const struct store_item *item)
 {
 	if (item->has_lane)
 		t->numbers[t->n_numbers++] = item->number;
-	if (item->guard == STORE_GUARD_KEY) {
-		t->has_key = true;
-		memcpy(t->key_id, item->id.data, 16);
-	}
+	if (item->guard == STORE_GUARD_KEY)
+		tiny_add_key(t, item);
 	if (item->guard != STORE_GUARD_TIMER)
 		return;
 	snprintf(t->timer.name, sizeof t->timer.name, "%s", item->timer);

@@ -1,41 +1,5 @@
 /* What a run sends: it is stored by the settle that ends the run's delivery, and only by that. */
-#include "broker/core/emit.h"
-#include "tests/unit/core_asked.h"
-
-enum { C = 7 }; /* who has "bill"; A has "hello" */
-
-struct said {
-	const char *type, *source, *service, *data;
-	const char *id; /* 16 bytes */
-	uint32_t size;  /* of data, when it is not text */
-};
-
-/* "bill" takes orders, "hello" runs and sends. */
-static struct asked *shop(const struct brk_conf *conf)
-{
-	struct asked *k = asked_new(conf, 10);
-	Pirn__Manifest m = rig_manifest("bill");
-	Pirn__Subscription one = PIRN__SUBSCRIPTION__INIT, *list = &one;
-
-	one.type = (char *)"order.*";
-	m.subscriptions = &list;
-	m.n_subscriptions = 1;
-	rig_hello(&k->rig, C, C, PIRN__ROLE__WORKER, &m, 1);
-	rig_credit(&k->rig, C, "bill", 10);
-	tiny_take(k->t);
-	return k;
-}
-
-static Pirn__Item run_in(const struct asked *k, const char *service)
-{
-	for (size_t i = 0;; i++) {
-		const struct brk_action *a = rig_nth(&k->rig, PIRN__KIND__DISPATCH, i);
-
-		assert_non_null(a);
-		if (strcmp(a->item.service, service) == 0)
-			return a->item;
-	}
-}
+#include "tests/unit/core_sent.h"
 
 /* Event 42 of "hello" runs. */
 static Pirn__Item parent(struct asked *k, uint32_t flags, uint32_t hops)
@@ -63,83 +27,23 @@ static Pirn__Item parent(struct asked *k, uint32_t flags, uint32_t hops)
 	tiny_take(k->t);
 	tiny_turn(k->t);
 	tiny_tell(k->t);
-	return run_in(k, "hello");
+	return sent_run(k, "hello");
 }
-
-static size_t pack(const struct said *said, size_t n, uint8_t *out, size_t room)
-{
-	static Pirn__Emit list[BRK_EMITS_MAX + 1], *pointers[BRK_EMITS_MAX + 1];
-	Pirn__Emits emits = PIRN__EMITS__INIT;
-	size_t size;
-
-	for (size_t i = 0; i < n; i++) {
-		pointers[i] = &list[i];
-		pirn__emit__init(&list[i]);
-		list[i].type = (char *)(uintptr_t)said[i].type;
-		list[i].source = (char *)(uintptr_t)said[i].source;
-		list[i].service = (char *)(uintptr_t)said[i].service;
-		list[i].meta = (ProtobufCBinaryData){ 4, (uint8_t *)(uintptr_t) "meta" };
-		list[i].data = (ProtobufCBinaryData){ said[i].size ? said[i].size : strlen(said[i].data),
-			(uint8_t *)(uintptr_t)said[i].data };
-		list[i].has_id = said[i].id != NULL;
-		list[i].id = (ProtobufCBinaryData){ 16, (uint8_t *)(uintptr_t)said[i].id };
-	}
-	emits.events = pointers;
-	emits.n_events = n;
-	size = pirn__emits__get_packed_size(&emits);
-	assert_true(size <= room);
-	return pirn__emits__pack(&emits, out);
-}
-
-/* The worker's answer: a body, and behind it what is sent. */
-static void result(struct asked *k, Pirn__Item run, uint32_t status, const uint8_t *sent,
-	size_t size, uint32_t emit_size)
-{
-	Pirn__Item item = PIRN__ITEM__INIT, *list = &item;
-	Pirn__Head head = PIRN__HEAD__INIT;
-	static uint8_t body[BRK_EMITS_ROOM * 2];
-
-	memcpy(body, "answer", 6);
-	if (size > 0)
-		memcpy(body + 6, sent, size);
-	item.has_slot = item.has_generation = item.has_status = item.has_emit_size = true;
-	item.has_data_size = true;
-	item.slot = run.slot;
-	item.generation = run.generation;
-	item.status = status;
-	item.data_size = (uint32_t)(6 + size);
-	item.emit_size = emit_size;
-	head.kind = PIRN__KIND__RESULT;
-	head.items = &list;
-	head.n_items = 1;
-	rig_head(&k->rig, A, &head, body, 6 + size);
-	tiny_take(k->t);
-}
-
-static void send(struct asked *k, Pirn__Item run, uint32_t status, const struct said *said, size_t n)
-{
-	static uint8_t bytes[BRK_EMITS_ROOM * 2];
-	size_t size = pack(said, n, bytes, sizeof bytes);
-
-	result(k, run, status, bytes, size, (uint32_t)size);
-}
-
-static const struct said order = { .type = "order.created", .data = "1" };
 
 /* ---- with the end --------------------------------------------------------------- */
 
 static void test_with_the_end(void **state)
 {
-	struct asked *k = shop(NULL);
+	struct asked *k = sent_shop(NULL);
 	Pirn__Item run = parent(k, PIRN__ITEM_FLAG__WANT_RESULT, 0);
-	struct said said[] = { order, { .service = "hello", .data = "two" },
+	struct said said[] = { sent_order, { .service = "hello", .data = "two" },
 		{ .type = "nobody", .data = "" } };
 	Pirn__JournalEntry *entry;
 	const Pirn__Answer *a;
 
 	(void)state;
 	assert_int_equal(k->t->n_asks[BRK_ASK_STORE], 1);
-	send(k, run, 200, said, 3);
+	sent_say(k, run, 200, said, 3);
 	assert_int_equal(rig_count(&k->rig, PIRN__KIND__DISPATCH), 0);
 	tiny_turn(k->t);
 	assert_int_equal(k->t->n_asks[BRK_ASK_STORE], 1);
@@ -171,17 +75,17 @@ static void test_with_the_end(void **state)
 
 static void test_a_failed_run_sends_nothing(void **state)
 {
-	struct asked *k = shop(NULL);
+	struct asked *k = sent_shop(NULL);
 	Pirn__Item run = parent(k, 0, 0);
 
 	(void)state;
-	send(k, run, 500, &order, 1);
+	sent_say(k, run, 500, &sent_order, 1);
 	tiny_run(k->t);
 	assert_int_equal(k->t->moved, 1);
 	assert_int_equal(rig_figures(&k->rig).events_emitted, 0);
 	run = asked_run_next(k);
 	assert_int_equal(run.attempt, 2);
-	send(k, run, 404, &order, 1);
+	sent_say(k, run, 404, &sent_order, 1);
 	tiny_run(k->t);
 	assert_int_equal(rig_figures(&k->rig).events_dead, 1);
 	assert_int_equal(rig_figures(&k->rig).events_emitted, 0);
@@ -193,12 +97,12 @@ static void test_a_failed_run_sends_nothing(void **state)
 
 static void test_the_reply_is_lost(void **state)
 {
-	struct asked *k = shop(NULL);
+	struct asked *k = sent_shop(NULL);
 	Pirn__Item run = parent(k, 0, 0);
 	uint8_t id[16];
 
 	(void)state;
-	send(k, run, 200, &order, 1);
+	sent_say(k, run, 200, &sent_order, 1);
 	tiny_turn(k->t);
 	tiny_cut(k->t); /* it had happened */
 	tiny_connect(k->t, true);
@@ -207,10 +111,10 @@ static void test_the_reply_is_lost(void **state)
 	assert_int_equal(rig_figures(&k->rig).events_done, 1);
 	assert_int_equal(rig_figures(&k->rig).events_emitted, 1);
 	asked_free(k);
-	k = shop(NULL);
+	k = sent_shop(NULL);
 	run = parent(k, 0, 0);
 	k->t->next = STORE_LOST; /* it had not */
-	send(k, run, 200, &order, 1);
+	sent_say(k, run, 200, &sent_order, 1);
 	{
 		const struct brk_delivery *d = k->rig.core->ledger.settles.list->deliveries[0];
 
@@ -242,16 +146,16 @@ static bool is_full(struct tiny *t, const struct brk_ask *ask, struct tiny_told 
 
 static void test_out_of_memory(void **state)
 {
-	struct asked *k = shop(NULL);
+	struct asked *k = sent_shop(NULL);
 	Pirn__Item run = parent(k, 0, 0), other;
 
 	(void)state;
 	tiny_submit(k->t, CLIENT, (struct tiny_event){ .slot = 43 });
 	tiny_turn(k->t);
 	tiny_tell(k->t);
-	other = run_in(k, "hello");
+	other = sent_run(k, "hello");
 	k->t->more = is_full;
-	send(k, run, 200, &order, 1);
+	sent_say(k, run, 200, &sent_order, 1);
 	tiny_result(k->t, A, &other, (struct rig_item){ .status = 200, .data = "" });
 	tiny_run(k->t);
 	assert_int_equal(rig_figures(&k->rig).events_done, 1);
@@ -271,12 +175,12 @@ static void test_out_of_memory(void **state)
 /* Somebody else has its journals: what was not settled goes with them. */
 static void test_fenced(void **state)
 {
-	struct asked *k = shop(NULL);
+	struct asked *k = sent_shop(NULL);
 	Pirn__Item run = parent(k, 0, 0);
 
 	(void)state;
 	k->t->more = is_full;
-	send(k, run, 200, &order, 1);
+	sent_say(k, run, 200, &sent_order, 1);
 	tiny_run(k->t);
 	assert_int_equal(k->rig.core->ledger.n_held, 1);
 	brk_ledger_forget(k->rig.core, PIRN__REASON__MOVED);
@@ -289,11 +193,11 @@ static void test_fenced(void **state)
 
 static void fails(const struct said *said, size_t n, uint32_t reason)
 {
-	struct asked *k = shop(NULL);
+	struct asked *k = sent_shop(NULL);
 	Pirn__Item run = parent(k, PIRN__ITEM_FLAG__WANT_RESULT, 0);
 	const Pirn__Answer *a;
 
-	send(k, run, 200, said, n);
+	sent_say(k, run, 200, said, n);
 	assert_int_equal(k->rig.core->deliveries.n_used, 1);
 	tiny_run(k->t);
 	assert_int_equal(k->t->moved, 1);
@@ -308,14 +212,14 @@ static void test_not_taken(void **state)
 {
 	static char large[BRK_EMITS_BYTES];
 	static struct said many[BRK_EMITS_MAX + 1];
-	const struct said unknown[] = { order, { .service = "nobody", .data = "" } };
+	const struct said unknown[] = { sent_order, { .service = "nobody", .data = "" } };
 	const struct said both = { .type = "a", .service = "hello", .data = "" };
 	const struct said none = { .data = "" };
 	const struct said too_large = { .type = "order.created", .data = large, .size = sizeof large };
 
 	(void)state;
 	for (size_t i = 0; i <= BRK_EMITS_MAX; i++)
-		many[i] = order;
+		many[i] = sent_order;
 	fails(unknown, 2, PIRN__REASON__UNKNOWN_SERVICE);
 	fails(&both, 1, PIRN__REASON__MALFORMED);
 	fails(&none, 1, PIRN__REASON__MALFORMED);
@@ -333,10 +237,10 @@ static void test_bad_bytes(void **state)
 
 	(void)state;
 	for (size_t i = 0; i < sizeof bad / sizeof bad[0]; i++) {
-		struct asked *k = shop(NULL);
+		struct asked *k = sent_shop(NULL);
 		Pirn__Item run = parent(k, 0, 0);
 
-		result(k, run, 200, (const uint8_t *)bad[i].bytes, bad[i].size, bad[i].emit_size);
+		sent_result(k, run, 200, (const uint8_t *)bad[i].bytes, bad[i].size, bad[i].emit_size);
 		tiny_run(k->t);
 		assert_int_equal(rig_figures(&k->rig).events_done, 0);
 		assert_int_equal(k->t->moved, 1);
@@ -353,15 +257,15 @@ static void test_no_room(void **state)
 
 	(void)state;
 	conf.max_events = 1;
-	k = shop(&conf);
+	k = sent_shop(&conf);
 	run = parent(k, 0, 0);
 	tiny_submit(k->t, CLIENT, (struct tiny_event){ .slot = 43 });
 	rig_is_refused(&k->rig, 43, PIRN__REASON__QUEUE_FULL);
-	send(k, run, 200, (const struct said[]){ order, order }, 2);
+	sent_say(k, run, 200, (const struct said[]){ sent_order, sent_order }, 2);
 	tiny_run(k->t);
 	assert_int_equal(k->t->moved, 1); /* twice as many are there with the first */
 	run = asked_run_next(k);
-	send(k, run, 200, &order, 1);
+	sent_say(k, run, 200, &sent_order, 1);
 	tiny_run(k->t);
 	assert_int_equal(rig_figures(&k->rig).events_done, 1);
 	assert_int_equal(rig_figures(&k->rig).events_emitted, 1);
@@ -372,18 +276,18 @@ static void test_no_room(void **state)
 
 static void test_hops(void **state)
 {
-	struct asked *k = shop(NULL);
+	struct asked *k = sent_shop(NULL);
 	Pirn__Item run = parent(k, 0, BRK_HOPS_MAX - 1);
 	struct said self = { .service = "hello", .data = "x" };
 	const Pirn__JournalDelivery *d;
 	Pirn__JournalEntry *letter;
 
 	(void)state;
-	send(k, run, 200, &self, 1);
+	sent_say(k, run, 200, &self, 1);
 	tiny_turn(k->t);
 	tiny_tell(k->t);
-	run = run_in(k, "hello"); /* the last that runs */
-	send(k, run, 200, &self, 1);
+	run = sent_run(k, "hello"); /* the last that runs */
+	sent_say(k, run, 200, &self, 1);
 	tiny_run(k->t);
 	assert_int_equal(rig_figures(&k->rig).events_done, 2);
 	assert_int_equal(rig_figures(&k->rig).events_dead, 1);
@@ -401,7 +305,7 @@ static void test_hops(void **state)
 /* Whoever adopts it does not run it either. */
 static void test_adopted_hops(void **state)
 {
-	struct asked *k = shop(NULL);
+	struct asked *k = sent_shop(NULL);
 	struct brk_conf conf = tiny_conf();
 
 	(void)state;

@@ -21,6 +21,10 @@ static enum brk_call_state expected(enum brk_call_state from, enum brk_call_even
 		if (event == BRK_CALL_EV_DISPATCH)
 			return BRK_CALL_RUNNING;
 		break;
+	case BRK_CALL_SENDING:
+		if (event == BRK_CALL_EV_ANSWER)
+			return BRK_CALL_ANSWERING;
+		break;
 	case BRK_CALL_ANSWERING:
 		break;
 	case BRK_CALL_WAITING:
@@ -35,6 +39,8 @@ static enum brk_call_state expected(enum brk_call_state from, enum brk_call_even
 		if (event == BRK_CALL_EV_HAND_BACK || event == BRK_CALL_EV_LOSE ||
 			event == BRK_CALL_EV_RETRY)
 			return BRK_CALL_WAITING;
+		if (event == BRK_CALL_EV_SEND)
+			return BRK_CALL_SENDING;
 		break;
 	default:
 		return BRK_CALL_ILLEGAL;

@@ -262,10 +262,18 @@ static int sends_in_a_call(struct pirn_request *req, struct pirn_response *res)
 	return pirn_emit_json(req, "a", NULL, "1");
 }
 
-static void a_call_sends_nothing(void **state)
+/* It would be called as what the next one sends. */
+static void a_call_without_an_id_sends_nothing(void **state)
 {
-	run(*state, sends_in_a_call);
-	answered(*state, 400, PIRN__REASON__NONE);
+	struct fixture *f = *state;
+
+	memset(f->run.id, 0, sizeof f->run.id);
+	run(f, sends_in_a_call);
+	answered(f, 400, PIRN__REASON__NONE);
+	f->run.id[15] = 1;
+	run(f, sends_in_a_call);
+	answered(f, 204, PIRN__REASON__NONE);
+	assert_true(f->run.emit_size > 0);
 }
 
 /* ---- life ------------------------------------------------------------------- */
@@ -594,7 +602,7 @@ int main(void)
 		RUN(odd_texts_are_encoded_in_headers),
 		RUN(a_failed_run_sends_nothing),
 		RUN(at_most_64_events),
-		RUN(a_call_sends_nothing),
+		RUN(a_call_without_an_id_sends_nothing),
 		cmocka_unit_test(errors_have_names),
 		cmocka_unit_test(elf_is_looked_at_before_it_is_loaded),
 	};
