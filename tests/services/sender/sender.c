@@ -3,6 +3,7 @@
  *   n=10 fail=2   ten of type test.sent, their data the place of each; the first two runs fail when
  *                 they have said so
  *   loop          one to itself, with the same body; each run counts in "loops"
+ *   to=NAME       one to that service
  */
 #include <pirn/service.h>
 
@@ -30,6 +31,14 @@ static int loop(struct pirn_request *req, struct pirn_response *res, const char 
 	return err ? err : pirn_respond_json(res, 200, "{}");
 }
 
+static int send_to(struct pirn_request *req, struct pirn_response *res, const char *service)
+{
+	const struct pirn_emitted one = { .service = service };
+	int err = pirn_emit(req, &one);
+
+	return err ? err : pirn_respond_json(res, 200, "{}");
+}
+
 static int send(struct pirn_request *req, struct pirn_response *res)
 {
 	const char *body = pirn_request_body(req, NULL);
@@ -37,6 +46,8 @@ static int send(struct pirn_request *req, struct pirn_response *res)
 
 	if (strcmp(body, "loop") == 0)
 		return loop(req, res, body);
+	if (strncmp(body, "to=", 3) == 0)
+		return send_to(req, res, body + 3);
 	for (unsigned i = 0; i < n; i++) {
 		int err = pirn_emit_json(req, "test.sent", pirn_request_id(req), "{\"place\":%u}", i);
 
