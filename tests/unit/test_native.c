@@ -70,6 +70,7 @@ static int setup(void **state)
 	base_buf_init(&f->run.body);
 	base_buf_init(&f->run.emits);
 	f->run.attempt = 1;
+	f->run.id[0] = 1;
 	f->run.deadline_us = base_clock_us() + UINT64_C(3600000000);
 	*state = f;
 	return 0;
@@ -270,7 +271,7 @@ static void a_call_without_an_id_sends_nothing(void **state)
 	memset(f->run.id, 0, sizeof f->run.id);
 	run(f, sends_in_a_call);
 	answered(f, 400, PIRN__REASON__NONE);
-	f->run.id[15] = 1;
+	f->run.id[0] = 1;
 	run(f, sends_in_a_call);
 	answered(f, 204, PIRN__REASON__NONE);
 	assert_true(f->run.emit_size > 0);
