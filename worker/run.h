@@ -47,6 +47,7 @@ struct wrk_run {
 	uint8_t id[BASE_ULID_SIZE];
 	uint8_t trace[WRK_TRACE_SIZE];
 	bool has_trace;
+	bool mute;             /* its broker would drop what it sends */
 	bool held;             /* not with the executor yet: beyond what the service may run at once */
 	bool given_up;         /* answered at its deadline; the handler has not returned */
 	bool hurried;          /* its time is its caller's: four fifths of the service's, or less */

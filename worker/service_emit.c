@@ -201,6 +201,8 @@ int pirn_emit(struct pirn_request *req, const struct pirn_emitted *event)
 
 	if (!run || !has_id(run) || !is_sound(event))
 		return PIRN_ERR_INVALID;
+	if (run->mute)
+		return PIRN_ERR_UNAVAILABLE;
 	if (run->n_emits == 0)
 		base_buf_reset(&run->emits);
 	if (run->n_emits == EMITS_MAX || event->size > EMITS_BYTES - run->emit_bytes)

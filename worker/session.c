@@ -7,6 +7,7 @@
 
 #include "base/clock.h"
 #include "base/log.h"
+#include "base/version.h"
 
 /* ---- what arrives ---------------------------------------------------------- */
 
@@ -102,7 +103,6 @@ static void on_up(void *arg, struct net_link *link, const Pirn__Welcome *welcome
 	struct wrk_session *s = arg;
 	uint32_t broker = 0;
 
-	(void)welcome;
 	while (broker < WRK_CREDIT_LINKS && s->brokers[broker].link)
 		broker++;
 	net_link_set_user(link, (void *)(uintptr_t)(broker + 1));
@@ -111,7 +111,10 @@ static void on_up(void *arg, struct net_link *link, const Pirn__Welcome *welcome
 			LOG_U64("most", WRK_CREDIT_LINKS));
 		return;
 	}
-	s->brokers[broker] = (struct wrk_broker){ link, s->brokers[broker].epoch + 1, s->draining };
+	s->brokers[broker] = (struct wrk_broker){ .link = link,
+		.epoch = s->brokers[broker].epoch + 1,
+		.drained = s->draining,
+		.deaf = welcome->revision < PIRN_PROTOCOL_REVISION };
 	s->figures.brokers++;
 	for (struct wrk_service *service = s->services; service; service = service->hh.next) {
 		wrk_credit_up(&service->credit, broker);

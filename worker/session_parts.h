@@ -10,6 +10,7 @@ struct wrk_broker {
 	struct net_link *link; /* NULL: free */
 	uint32_t epoch;
 	bool drained; /* it answered our DRAIN, or never had credit */
+	bool deaf;    /* it is older than pirn_emit, and would drop what runs send */
 };
 
 struct wrk_session {

@@ -463,6 +463,7 @@ static struct wrk_run *run_open(struct wrk_session *s, uint32_t broker, const Pi
 	run->endpoint = service->endpoint;
 	run->broker = broker;
 	run->broker_epoch = s->brokers[broker].epoch;
+	run->mute = s->brokers[broker].deaf;
 	run->deadline_us = deadline_us;
 	run->hurried = run->deadline_us - now_us <= (uint64_t)service->manifest->timeout_ms * 800;
 	DL_APPEND(s->runs, run);

@@ -13,7 +13,7 @@
  *
  *   200 to 399               all of them
  *   503 UNSENT               none: Redis is away or full, the broker or a service that they are for has no
- *                            room. (With an Idempotency-Key, and no room for another: some, perhaps. See below)
+ *                            room, or there is none for another Idempotency-Key
  *   502 UNSENT               none: nobody has that name, no subscriber (strict), too much, or
  *                            no list of events. That is the service's mistake
  *   501 UNSUPPORTED          none: this broker has no Redis
@@ -29,8 +29,7 @@
  *   - one with an Idempotency-Key runs under the key's first id, and its n-th event has a dedupe key
  *     made of that: it is stored once for as long as keys are known (24 h), whichever brokers ran it.
  *     The answer is kept after the events, so that no kept answer lacks any. Each event needs room
- *     among the keys; where that ends within a run some are stored and some are not, and the next
- *     run under the key brings the rest.
+ *     among the keys; where that ends none of the run's is stored.
  *
  * The n-th is the n-th: a repetition that sends something else there sends nothing there.
  *

@@ -294,7 +294,7 @@ struct pirn_emitted {
 };
 
 /* ERR_INVALID: not one of type and service, a text that cannot stand in a header; ERR_LIMIT: too many
- * or too much; ERR_NOMEM. Subscribers see a CloudEvent: POST /v1/events with ce-type, ce-source, ce-subject
+ * or too much; ERR_UNAVAILABLE: the broker is too old to take it; ERR_NOMEM. Subscribers see a CloudEvent: POST /v1/events with ce-type, ce-source, ce-subject
  * and ce-id as headers, percent-encoded as CloudEvents says; one service alone sees POST / with the data. */
 int pirn_emit(struct pirn_request *req, const struct pirn_emitted *event);
 

@@ -534,34 +534,21 @@ static void test_again_under_its_key(void **state)
 	asked_free(k);
 }
 
-/* Room for the first event's key alone. */
-static bool is_full(struct tiny *t, const struct brk_ask *ask, struct tiny_told *told)
-{
-	if (ask->kind != BRK_ASK_STORE)
-		return asked_do(t, ask, told);
-	tiny_store(t, ask, told);
-	told->duplicates[told->stored.n++] =
-		(struct store_duplicate){ .item = 1, .why = STORE_WHY_FULL };
-	tiny_set(&t->entries[t->n - 1], 1);
-	t->n_keys--;
-	return true;
-}
-
 static void test_no_room_for_keys(void **state)
 {
 	struct asked *k = sent_shop(NULL);
 	struct said said[] = { sent_order, sent_order };
 
 	(void)state;
-	k->t->more = is_full;
+	k->t->full = true;
 	sent_say(k, run(k, (struct call){ .slot = 1, .keyed = true }), 200, said, 2);
 	is_told(k, 1, PIRN__REASON__UNSENT, 503);
 	assert_null(k->key.response);
-	assert_string_equal(k->t->keys[0].scope, BRK_SCOPE_SENT);
-	assert_int_equal(orders(k), 1);
-	k->t->more = asked_do;
+	assert_int_equal(orders(k), 0);
+	k->t->full = false;
 	sent_say(k, run(k, (struct call){ .slot = 2, .keyed = true }), 200, said, 2);
 	is_told(k, 2, PIRN__REASON__NONE, 200);
+	assert_string_equal(k->t->keys[0].scope, BRK_SCOPE_SENT);
 	assert_int_equal(orders(k), 2);
 	asked_free(k);
 }
