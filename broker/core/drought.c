@@ -42,8 +42,9 @@ static void begin(struct brk_core *core, struct brk_link *link)
 	struct brk_drought *d = &link->drought;
 	uint64_t until = core->now_ms + about(core, BRK_DROUGHT_MS);
 
-	if (d->until_ms > 0 || link->place == 0 || BRK_FAULTY(core, DROUGHT_UNHEARD))
+	if (d->until_ms > core->now_ms || link->place == 0 || BRK_FAULTY(core, DROUGHT_UNHEARD))
 		return; /* one that gets no work, or too late: what ran before it began tells no more */
+	brk_drought_end(core, link); /* it may be over, and its tick behind this */
 	if (base_heap_push(&core->droughts, &d->due, until))
 		return; /* without memory it gets work */
 	d->until_ms = until;

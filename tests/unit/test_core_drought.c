@@ -98,6 +98,23 @@ static void a_dry_worker_gets_nothing_while_another_has_redis(void **state)
 	asked_free(k);
 }
 
+/* A broker that was stopped hears of a failure before it ticks: what is over by then is begun anew. */
+static void one_that_is_over_begins_anew(void **state)
+{
+	struct asked *k = bench(20, 2);
+	Pirn__Item first = run_call(k, A), second = run_call(k, A);
+
+	(void)state;
+	answer(k, A, &first, 503, true);
+	k->rig.now_ms += LONGEST;
+	answer(k, A, &second, 503, true);
+	tiny_pass(k->t, 1);
+	assert_true(link_of(k, A)->drought.until_ms > k->rig.now_ms);
+	assert_int_equal(link_of(k, A)->free, 0);
+	assert_int_equal(hello(k)->n_dry, 1);
+	asked_free(k);
+}
+
 static void all_may_have_it(void **state)
 {
 	struct asked *k = bench(5, 5);
@@ -252,6 +269,7 @@ int main(void)
 {
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test(a_dry_worker_gets_nothing_while_another_has_redis),
+		cmocka_unit_test(one_that_is_over_begins_anew),
 		cmocka_unit_test(all_may_have_it),
 		cmocka_unit_test(a_lone_one),
 		cmocka_unit_test(neither_breaker_nor_ejection_hears_of_it),
