@@ -175,6 +175,13 @@ static const char *url_of(const struct brk_delivery *delivery)
 	return manifest ? manifest->callback : NULL;
 }
 
+/* A letter that went back ends once more, maybe without a run between: then only the moment tells the two apart.
+ * None of a list's places is so large. */
+static uint64_t place_of(const struct brk_end *end)
+{
+	return UINT64_MAX - end->ended_ms;
+}
+
 struct brk_emits *brk_callback_of(struct brk_core *core, const struct brk_delivery *delivery,
 	const struct brk_end *end, const struct brk_payload *payload)
 {
@@ -197,6 +204,5 @@ struct brk_emits *brk_callback_of(struct brk_core *core, const struct brk_delive
 		base_no_memory("what tells of an end");
 	said.data_size = (uint32_t)out->size - said.meta_size;
 	said.bytes = out->data;
-	return brk_emit_owed(
-		core, &emitter, BRK_CALLBACK_SERVICE, UINT32_MAX - delivery->attempt, &said);
+	return brk_emit_owed(core, &emitter, BRK_CALLBACK_SERVICE, place_of(end), &said);
 }

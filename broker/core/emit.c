@@ -18,7 +18,7 @@ static uint64_t mix(uint64_t h, uint64_t value)
 	return h ^ h >> 32;
 }
 
-static uint64_t hash_of(const struct brk_emitter *emitter, uint64_t seed, uint32_t place)
+static uint64_t hash_of(const struct brk_emitter *emitter, uint64_t seed, uint64_t place)
 {
 	uint64_t h = seed, half;
 
@@ -32,7 +32,7 @@ static uint64_t hash_of(const struct brk_emitter *emitter, uint64_t seed, uint32
 }
 
 /* As a ULID of the same moment: the first six bytes are its time. */
-void brk_emit_id(const struct brk_emitter *emitter, uint32_t place, uint8_t id[16])
+void brk_emit_id(const struct brk_emitter *emitter, uint64_t place, uint8_t id[16])
 {
 	uint64_t a = hash_of(emitter, 1, place), b = hash_of(emitter, 2, place);
 
@@ -189,7 +189,7 @@ struct brk_emits *brk_emit_take(struct brk_core *core)
 }
 
 struct brk_emits *brk_emit_owed(struct brk_core *core, const struct brk_emitter *emitter,
-	const char *service, uint32_t place, const struct brk_payload *payload)
+	const char *service, uint64_t place, const struct brk_payload *payload)
 {
 	struct brk_service *to = brk_service_named(core, service);
 	Pirn__Item item = core->blank_item;

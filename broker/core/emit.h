@@ -42,7 +42,7 @@ struct brk_emitter {
 };
 
 /* Of the event at that place of its list, when the worker did not say one. */
-void brk_emit_id(const struct brk_emitter *emitter, uint32_t place, uint8_t id[16]);
+void brk_emit_id(const struct brk_emitter *emitter, uint64_t place, uint8_t id[16]);
 
 /* Events that leave together, and their deliveries, one after another. */
 struct brk_emits {
@@ -65,7 +65,7 @@ struct brk_emits *brk_emit_take(struct brk_core *core);
 /* One event that the broker itself owes for a delivery's end, for one service, made by its name when nobody has
  * announced it; place: of its id. It is taken whatever the bounds are. */
 struct brk_emits *brk_emit_owed(struct brk_core *core, const struct brk_emitter *emitter,
-	const char *service, uint32_t place, const struct brk_payload *payload);
+	const char *service, uint64_t place, const struct brk_payload *payload);
 
 /* Of all that hang together. */
 uint32_t brk_emits_deliveries(const struct brk_emits *emits);

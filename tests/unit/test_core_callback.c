@@ -284,6 +284,43 @@ static void test_adopted(void **state)
 	asked_free(k);
 }
 
+static void last_id(const struct asked *k, uint8_t id[16])
+{
+	const struct tiny_entry *e = &k->t->entries[k->t->n - 1];
+	Pirn__JournalEntry *entry = pirn__journal_entry__unpack(NULL, e->head_size, e->head);
+
+	assert_non_null(entry);
+	assert_string_equal(entry->events[0]->deliveries[0]->service, BRK_CALLBACK_SERVICE);
+	memcpy(id, entry->events[0]->id.data, 16);
+	pirn__journal_entry__free_unpacked(entry, NULL);
+}
+
+/* A letter that went back and never ran ends a second time: that is another event, which must not take the
+ * place of the first. */
+static void test_ends_again(void **state)
+{
+	struct asked *k = asked_new(NULL, 1);
+	Pirn__Item item = run(k, URL);
+	Pirn__Query query = asked_dead(PIRN__QUERY_KIND__DEAD_REDRIVE);
+	ProtobufCBinaryData ids = asked_id(42);
+	uint8_t dead[16], cancelled[16];
+
+	(void)state;
+	answer(k, item, 404);
+	tiny_run(k->t);
+	last_id(k, dead);
+	query.ids = &ids;
+	query.n_ids = 1;
+	assert_int_equal(asked_get(k, query)->count, 1);
+	tiny_pass(k->t, 1000);
+	(void)asked_get(k, asked_query(PIRN__QUERY_KIND__CANCEL_INVOCATION, 42));
+	tiny_run(k->t);
+	is_told(k, "cancelled", "\"status\":null,\"reason\":\"cancelled\",\"attempts\":1");
+	last_id(k, cancelled);
+	assert_memory_not_equal(dead, cancelled, 16);
+	asked_free(k);
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
@@ -295,6 +332,7 @@ int main(void)
 		cmocka_unit_test(test_by_the_manifest),
 		cmocka_unit_test(test_reserved),
 		cmocka_unit_test(test_adopted),
+		cmocka_unit_test(test_ends_again),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);
