@@ -512,7 +512,7 @@ void brk_breaker_check(const struct brk_core *core, const struct brk_service *se
 	if (guard->due.place > 0)
 		assert(base_heap_has(&core->guards, &guard->due));
 	assert(service->entry.breaker == NULL || service->entry.breaker == &guard->note);
-	if (core->faults)
+	if (core->broken)
 		return;
 	/* Who may not wait does not, unless the list of actions was full. */
 	if (brk_breaker_is_open(service) && service->queue.n > 0)

@@ -164,11 +164,14 @@ static void add_meta(struct base_buf *out, const struct brk_delivery *delivery, 
 /* ---- the event ---------------------------------------------------------------- */
 
 /* NULL: nobody is to be told. */
-static const char *url_of(const struct brk_delivery *delivery)
+static const char *url_of(
+	const struct brk_core *core, const struct brk_delivery *delivery, const struct brk_end *end)
 {
 	const Pirn__Manifest *manifest = delivery->service->entry.manifest;
 
-	if (brk_callback_is(delivery->service->name))
+	if (BRK_FAULTY(core, CALLBACK_UNTOLD) && end->reason != PIRN__REASON__NONE)
+		return NULL;
+	if (brk_callback_is(delivery->service->name) && !BRK_FAULTY(core, CALLBACK_OF_CALLBACK))
 		return NULL;
 	if (delivery->callback)
 		return (const char *)delivery->callback->data;
@@ -188,7 +191,7 @@ struct brk_emits *brk_callback_of(struct brk_core *core, const struct brk_delive
 	const struct brk_emitter emitter = { .id = delivery->id,
 		.service = delivery->service,
 		.trace = delivery->flags & BRK_DELIVERY_TRACED ? delivery->trace : NULL };
-	const char *url = url_of(delivery);
+	const char *url = url_of(core, delivery, end);
 	struct base_buf *out = &core->scratch;
 	char id[BASE_ULID_TEXT + 1];
 	struct brk_payload said = { 0 };

@@ -310,9 +310,10 @@ uint64_t brk_unix_ms(const struct brk_core *core)
 	return core->unix_ms + (core->now_ms - core->unix_at_ms);
 }
 
-void brk_core_break(struct brk_core *core, uint64_t mask)
+void brk_core_break(struct brk_core *core, enum brk_fault fault)
 {
-	core->faults = mask;
+	core->broken = true;
+	core->faults[fault / 64] |= UINT64_C(1) << fault % 64;
 }
 
 /* ---- messages ------------------------------------------------------------- */

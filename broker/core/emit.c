@@ -105,7 +105,7 @@ static uint32_t add(struct brk_core *core, const struct brk_emitter *emitter,
 	item.source = emit->source ? emit->source : source;
 	item.subject = emit->subject;
 	item.service = emit->service;
-	item.hops = emitter->hops + 1;
+	item.hops = emitter->hops + !BRK_FAULTY(core, HOPS_UNCOUNTED);
 	item.has_trace = emitter->trace != NULL;
 	item.trace = (ProtobufCBinaryData){ BRK_TRACE_SIZE, (uint8_t *)(uintptr_t)emitter->trace };
 	return brk_fan_add(core, &arrival, &item, &payload);
@@ -129,6 +129,8 @@ uint32_t brk_emit_read(struct brk_core *core, const struct brk_emitter *emitter,
 	reason = judge(emits);
 	for (size_t i = 0; i < emits->n_events && reason == PIRN__REASON__NONE; i++)
 		reason = add(core, emitter, emits->events[i], (uint32_t)i);
+	if (BRK_FAULTY(core, EMIT_HALF))
+		reason = PIRN__REASON__NONE;
 	/* One place is left for what tells of the end. */
 	if (reason == PIRN__REASON__NONE && core->fan.n_deliveries == STORE_ENTRY_DELIVERIES)
 		reason = PIRN__REASON__TOO_LARGE;

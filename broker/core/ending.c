@@ -143,6 +143,32 @@ static uint64_t retry_at(struct brk_core *core, const struct brk_delivery *deliv
 	       (wait > outcome->retry_after_ms ? wait : outcome->retry_after_ms);
 }
 
+/* Only in a core that a test has broken. */
+static struct brk_emits *store_apart(struct brk_core *core)
+{
+	struct brk_fan *fan = &core->fan;
+	struct brk_parcel parcel = {
+		fan->arrivals, fan->payloads, fan->n_arrivals, fan->deliveries
+	};
+
+	for (uint32_t i = 0; i < fan->n_arrivals; i++)
+		fan->arrivals[i].promised = true;
+	if (fan->n_arrivals > 0 && brk_ledger_store(core, &parcel))
+		base_no_memory("what a run sends");
+	return NULL;
+}
+
+/* As well. */
+static void tell_apart(struct brk_core *core, const struct brk_delivery *delivery)
+{
+	struct brk_end end = { .delivery = NULL };
+	struct brk_emits *tell = brk_callback_of(core, delivery, &end, &no_payload);
+
+	if (tell)
+		(void)store_apart(core);
+	brk_emits_free(&tell);
+}
+
 static void retry(struct brk_core *core, struct brk_delivery *delivery,
 	const struct brk_outcome *outcome, uint64_t not_before_ms)
 {
@@ -151,6 +177,8 @@ static void retry(struct brk_core *core, struct brk_delivery *delivery,
 	if (BRK_TAILED(core))
 		brk_tail_delivery(core, delivery, PIRN__NOTE_KIND__NOTE_FAILED, outcome->status,
 			outcome->reason);
+	if (BRK_FAULTY(core, CALLBACK_EACH_TRY))
+		tell_apart(core, delivery);
 	delivery->not_before_ms = not_before_ms;
 	if (BRK_FAULTY(core, RETRY_BEFORE_SETTLED))
 		brk_delivery_apply(core, delivery, BRK_DELIVERY_EV_UNRUN), delivery->attempt++;
@@ -198,21 +226,6 @@ static void fail(
 		die(core, delivery, reason, outcome->status, &outcome->payload);
 }
 
-/* Only in a core that a test has broken. */
-static struct brk_emits *store_apart(struct brk_core *core)
-{
-	struct brk_fan *fan = &core->fan;
-	struct brk_parcel parcel = {
-		fan->arrivals, fan->payloads, fan->n_arrivals, fan->deliveries
-	};
-
-	for (uint32_t i = 0; i < fan->n_arrivals; i++)
-		fan->arrivals[i].promised = true;
-	if (fan->n_arrivals > 0 && brk_ledger_store(core, &parcel))
-		base_no_memory("what a run sends");
-	return NULL;
-}
-
 /* What a run that went well sends; why that cannot be is its failure. */
 static struct brk_emits *take_sent(struct brk_core *core, const struct brk_delivery *delivery,
 	struct brk_outcome *outcome)
@@ -222,8 +235,14 @@ static struct brk_emits *take_sent(struct brk_core *core, const struct brk_deliv
 		.trace = delivery->flags & BRK_DELIVERY_TRACED ? delivery->trace : NULL,
 		.hops = delivery->hops };
 
-	if (outcome->sent_size == 0 || is_failure(outcome) || outcome->status >= 400)
+	if (outcome->sent_size == 0)
 		return NULL;
+	if (is_failure(outcome) || outcome->status >= 400) {
+		if (BRK_FAULTY(core, EMIT_FAILED) &&
+			!brk_emit_read(core, &emitter, outcome->sent, outcome->sent_size))
+			(void)store_apart(core);
+		return NULL;
+	}
 	outcome->reason = brk_emit_read(core, &emitter, outcome->sent, outcome->sent_size);
 	if (outcome->reason == PIRN__REASON__NONE)
 		return BRK_FAULTY(core, EMIT_APART) ? store_apart(core) : brk_emit_take(core);
@@ -278,7 +297,7 @@ void brk_ending_expire(struct brk_core *core, struct brk_delivery *delivery)
 /* The first of these has not run, and none will. */
 void brk_ending_look(struct brk_core *core, struct brk_delivery *delivery)
 {
-	if (delivery->hops > BRK_HOPS_MAX)
+	if (delivery->hops > BRK_HOPS_MAX && !BRK_FAULTY(core, HOPS_UNBOUNDED))
 		die(core, delivery, PIRN__REASON__HOPS, 0, &no_payload);
 }
 

@@ -1,7 +1,7 @@
 /* Bugs that can be switched on, each a mistake that this core could plausibly
  * have. The simulation runs with every one of them in turn and must find it: a
  * checker that has never failed proves nothing. Only tests/ call brk_core_break;
- * in a broker the mask is 0, and a test of it is one predictable branch.
+ * in a broker none is, and a test of one is one predictable branch.
  */
 #ifndef BROKER_CORE_FAULT_H
 #define BROKER_CORE_FAULT_H
@@ -76,7 +76,16 @@ struct brk_core;
 	X(DROUGHT_UNHEARD, "goes on sending events to workers that have lost Redis") \
 	X(DROUGHT_COUNTED, "counts runs against a service that failed for want of Redis") \
 	X(EMIT_APART, "stores what a run sends apart from its end") \
-	X(EMIT_ONCE, "forgets what a run sends when its settle must be sent again")
+	X(EMIT_ONCE, "forgets what a run sends when its settle must be sent again") \
+	X(EMIT_FAILED, "sends what a run sends that failed") \
+	X(EMIT_HALF, "takes the others when one event that a run sends cannot be taken") \
+	X(HOPS_UNCOUNTED, "does not count the hops of what a run sends") \
+	X(HOPS_UNBOUNDED, "runs events however many hops they have") \
+	X(HOPS_FORGOTTEN, "forgets the hops of events that it takes over") \
+	X(CALLBACK_FORGOTTEN, "forgets whom to tell of the end of events that it takes over") \
+	X(CALLBACK_UNTOLD, "tells of no end that was not a run's") \
+	X(CALLBACK_EACH_TRY, "tells of each attempt that failed, and not only of the end") \
+	X(CALLBACK_OF_CALLBACK, "tells of the ends of what tells of ends")
 
 enum brk_fault {
 #define X(name, text) BRK_FAULT_##name,
@@ -85,10 +94,13 @@ enum brk_fault {
 		BRK_FAULT__N
 };
 
-/* mask: 1 << BRK_FAULT_…, 64 bits */
-void brk_core_break(struct brk_core *core, uint64_t mask);
+#define BRK_FAULT_WORDS ((BRK_FAULT__N + 63) / 64)
 
+/* That one as well. */
+void brk_core_break(struct brk_core *core, enum brk_fault fault);
+
+#define BRK_FAULT_BIT(name) (UINT64_C(1) << BRK_FAULT_##name % 64)
 #define BRK_FAULTY(core, name) \
-	__builtin_expect(((core)->faults & (UINT64_C(1) << BRK_FAULT_##name)) != 0, 0)
+	__builtin_expect(((core)->faults[BRK_FAULT_##name / 64] & BRK_FAULT_BIT(name)) != 0, 0)
 
 #endif

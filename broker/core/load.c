@@ -131,10 +131,13 @@ static uint16_t deaths_of(const Pirn__JournalDelivery *from)
 }
 
 /* A letter that went back may run once: who sent it was asked to mend the circle. */
-static uint8_t hops_of(const Pirn__JournalEvent *event, const Pirn__JournalDelivery *from)
+static uint8_t hops_of(const struct brk_core *core, const Pirn__JournalEvent *event,
+	const Pirn__JournalDelivery *from)
 {
 	uint32_t most = from->end == PIRN__JOURNAL_END__END_DEAD ? BRK_HOPS_MAX : UINT8_MAX;
 
+	if (BRK_FAULTY(core, HOPS_FORGOTTEN))
+		most = 0;
 	return (uint8_t)(event->hops < most ? event->hops : most);
 }
 
@@ -142,7 +145,7 @@ static struct base_block *callback_of(struct brk_core *core, const Pirn__Journal
 {
 	struct base_block *url;
 
-	if (!event->callback)
+	if (!event->callback || BRK_FAULTY(core, CALLBACK_FORGOTTEN))
 		return NULL;
 	url = base_pool_copy(&core->pool, event->callback, (uint32_t)strlen(event->callback) + 1);
 	if (!url)
@@ -177,7 +180,7 @@ static void fill(struct brk_core *core, struct brk_delivery *delivery, const str
 	delivery->attempt = from->attempt > 0 ? from->attempt - 1 : 0;
 	delivery->budget = from->budget > 0 ? from->budget : 1;
 	delivery->deaths = deaths_of(from);
-	delivery->hops = hops_of(event, from);
+	delivery->hops = hops_of(core, event, from);
 	delivery->callback = callback_of(core, event);
 	delivery->accepted_ms = event->accepted_ms ? event->accepted_ms : written;
 	delivery->not_before_ms = from->not_before_ms;

@@ -59,7 +59,8 @@ struct brk_core {
 	uint64_t input;                   /* its number */
 	uint64_t unix_ms, unix_at_ms;     /* Unix time at a tick, and when that was */
 	bool draining;
-	uint64_t faults;
+	bool broken; /* by a test */
+	uint64_t faults[BRK_FAULT_WORDS];
 
 	struct brk_actions out;
 	Pirn__Item blank_item;

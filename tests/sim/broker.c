@@ -5,7 +5,6 @@
 #include <stdlib.h>
 #include <string.h>
 
-#include "broker/core/fault.h"
 #include "tests/sim/mirror.h"
 
 /* ---- on the way out ---------------------------------------------------------- */
@@ -493,7 +492,9 @@ void sim_broker_start(struct sim *sim, struct sim_broker *broker)
 	broker->turning = false;
 	if (brk_core_new(&conf, &broker->core))
 		abort();
-	brk_core_break(broker->core, sim->faults);
+	for (unsigned f = 0; f < BRK_FAULT__N; f++)
+		if (sim->faults[f / 64] & UINT64_C(1) << f % 64)
+			brk_core_break(broker->core, f);
 	sim_trace(sim, "broker %u starts", broker->index);
 	sim_mirror_start(sim, broker);
 	sim_link_start(sim, broker);

@@ -57,7 +57,7 @@ static void add_call(struct sim *sim, struct sim_conn *conn, struct sim_message 
 /* Where retries shall come to the end of their budget, most are of the service that is sick. */
 static unsigned any_service(struct sim *sim)
 {
-	return sim->lenient && sim_chance(sim, 70) ? 0 : (unsigned)sim_below(sim, SIM_SERVICES);
+	return sim->lenient && sim_chance(sim, 70) ? 0 : (unsigned)sim_below(sim, SIM_ADDRESSED);
 }
 
 void sim_client_submit(struct sim *sim, struct sim_conn *conn, unsigned n, bool must_succeed)

@@ -7,18 +7,27 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <uthash.h>
 
 #include "tests/sim/sim.h"
 
 #define MAGIC       0x45564e54u
 #define MAX_PAYLOAD 512
 #define KEY_MS      3600000u
+#define MARK_SIZE   8u
+
+/* An id that a broker made. */
+struct sim_name {
+	UT_hash_handle hh;
+	uint8_t id[16];
+	uint32_t first;
+};
 
 uint32_t sim_event_first(const struct sim *sim, uint32_t number)
 {
 	const struct sim_event *e = &sim->events[number];
 
-	return e->fanned ? number - e->service : number;
+	return e->fan > 0 ? number - e->service : number;
 }
 
 void sim_event_id(const struct sim *sim, uint32_t number, uint8_t id[16])
@@ -28,34 +37,79 @@ void sim_event_id(const struct sim *sim, uint32_t number, uint8_t id[16])
 	memset(id, 0, 16);
 	if (number < sim->n_events) {
 		first = sim_event_first(sim, number);
-		id[8] = sim->events[number].fanned;
+		id[8] = sim->events[number].fan > 0;
 	}
 	memcpy(id, &magic, sizeof magic);
 	memcpy(id + 4, &first, sizeof first);
+	if (number < sim->n_events && sim->events[first].named)
+		memcpy(id, sim->events[first].id, 16);
 }
 
-bool sim_event_has_id(const uint8_t id[16], const char *service, uint32_t *number)
+/* A made one begins as the id does from which it was made, and has no zeros at its end. */
+static bool is_plain(const uint8_t id[16])
 {
+	static const uint8_t zeros[7];
 	uint32_t magic;
-	int s = sim_service(service);
 
 	memcpy(&magic, id, sizeof magic);
-	memcpy(number, id + 4, sizeof *number);
-	if (id[8] == 1 && s > 0)
-		*number += (uint32_t)s;
-	return magic == MAGIC;
+	return magic == MAGIC && memcmp(id + 9, zeros, sizeof zeros) == 0;
 }
 
-bool sim_event_is(const Pirn__Item *item, uint32_t *number)
+bool sim_event_has_id(
+	const struct sim *sim, const uint8_t id[16], const char *service, uint32_t *number)
+{
+	int s = sim_service(service);
+	const struct sim_name *name;
+	bool fanned = id[8] == 1;
+
+	memcpy(number, id + 4, sizeof *number);
+	if (!is_plain(id)) {
+		HASH_FIND(hh, sim->names, id, 16, name);
+		if (!name)
+			return false;
+		*number = name->first;
+		fanned = sim->events[name->first].fan > 0;
+	}
+	if (fanned && s > 0)
+		*number += (uint32_t)s;
+	return true;
+}
+
+bool sim_event_is(const struct sim *sim, const Pirn__Item *item, uint32_t *number)
 {
 	return item->has_id && item->id.len == 16 &&
-	       sim_event_has_id(item->id.data, item->service, number);
+	       sim_event_has_id(sim, item->id.data, item->service, number);
 }
 
-/* How many there are from a first one on. */
-static uint32_t family(const struct sim *sim, uint32_t number)
+void sim_event_name(struct sim *sim, uint32_t number, const uint8_t id[16])
 {
-	return sim->events[number].fanned ? SIM_FAN : 1;
+	uint32_t first = sim_event_first(sim, number);
+	struct sim_event *e = &sim->events[first];
+	struct sim_name *name;
+
+	SIM_CHECK(sim, !e->named, "event %u has another id than in the attempt before", number);
+	name = calloc(1, sizeof *name);
+	e->named = true;
+	memcpy(e->id, id, 16);
+	memcpy(name->id, id, 16);
+	name->first = first;
+	HASH_ADD(hh, sim->names, id, sizeof name->id, name);
+}
+
+void sim_events_fini(struct sim *sim)
+{
+	struct sim_name *name, *next;
+
+	HASH_ITER (hh, sim->names, name, next) {
+		HASH_DEL(sim->names, name);
+		free(name);
+	}
+	free(sim->events);
+}
+
+uint32_t sim_event_family(const struct sim *sim, uint32_t number)
+{
+	return sim->events[number].fan > 0 ? sim->events[number].fan : 1;
 }
 
 /* They wait for one answer: what the first one's state is, all have. */
@@ -63,7 +117,7 @@ static void follow(struct sim *sim, uint32_t number)
 {
 	const struct sim_event *e = &sim->events[number];
 
-	for (uint32_t i = 1; i < family(sim, number); i++) {
+	for (uint32_t i = 1; i < sim_event_family(sim, number); i++) {
 		struct sim_event *other = &sim->events[number + i];
 
 		other->state = e->state;
@@ -104,18 +158,43 @@ static bool fans(const struct sim *sim)
 	return sim->seed % 4 == 1;
 }
 
-/* Several deliveries, which are alike but for their service. Keys are the services' own here. */
-static void fan_out(struct sim *sim, uint32_t number)
+const char *sim_fan_type(unsigned n)
 {
-	sim->events[number].fanned = true;
+	static const char *const types[SIM_FAN + 1] = { "fan0.out", "fan1.out", "fan2.out",
+		"fan3.out" };
+
+	return types[n];
+}
+
+const char *sim_fan_pattern(unsigned n)
+{
+	static const char *const patterns[SIM_FAN + 1] = { "fan0.*", "fan1.*", "fan2.*", "fan3.*" };
+
+	return patterns[n];
+}
+
+/* Several deliveries, which are alike but for their service. Keys are the services' own here. */
+static void fan_out(struct sim *sim, uint32_t number, unsigned n)
+{
+	sim->events[number].fan = n;
 	sim->events[number].service = 0;
 	sim->events[number].key = 0;
-	for (uint32_t i = 1; i < SIM_FAN; i++) {
+	for (uint32_t i = 1; i < n; i++) {
 		uint32_t other = next_number(sim);
 
 		sim->events[other] = sim->events[number];
 		sim->events[other].service = i;
 	}
+}
+
+static bool runs_send(const struct sim *sim)
+{
+	return sim->seed % 4 >= 2;
+}
+
+bool sim_callback_of_service(const struct sim *sim, unsigned service)
+{
+	return service == SIM_CALLBACK || (service == SIM_FAN && sim->seed % 3 == 0);
 }
 
 static uint32_t new_event(struct sim *sim, struct sim_proc *proc, bool must_succeed, bool may_fan)
@@ -131,7 +210,7 @@ static uint32_t new_event(struct sim *sim, struct sim_proc *proc, bool must_succ
 	*e = (struct sim_event){
 		.client = proc,
 		.client_life = proc->life,
-		.service = (unsigned)sim_below(sim, SIM_SERVICES),
+		.service = (unsigned)sim_below(sim, SIM_ADDRESSED),
 		.lane = proc->lane,
 		.number = ++proc->lane_number,
 		.must_succeed = must_succeed,
@@ -151,35 +230,121 @@ static uint32_t new_event(struct sim *sim, struct sim_proc *proc, bool must_succ
 	}
 	if (sim_chance(sim, 10))
 		e->delay_ms = sim_below(sim, 3000);
+	e->callback = sim_chance(sim, 12);
+	if (!must_succeed && runs_send(sim) && sim_chance(sim, 4)) {
+		e->hops = (uint32_t)sim_between(sim, SIM_HOPS - 4, SIM_HOPS + 2);
+		e->loops = true;
+	}
 	if (may_fan && fans(sim) && sim_chance(sim, 25))
-		fan_out(sim, number);
+		fan_out(sim, number, 1 + (unsigned)sim_below(sim, SIM_FAN));
 	return number;
 }
 
-/* In two of four runs, every third event, down to its grandchildren. */
-bool sim_event_sends(const struct sim *sim, uint32_t number)
+/* ---- what runs send */
+
+/* In two of four runs, every fifth event, down to its grandchildren; and those in a circle. */
+unsigned sim_event_sends(const struct sim *sim, uint32_t number)
 {
-	return sim->seed % 4 >= 2 && sim->events[number].generations < 2 &&
-	       sim_mix(number, sim->seed, 7) % 3 == 0;
+	const struct sim_event *e = &sim->events[number];
+
+	if (e->loops)
+		return 1;
+	if (!runs_send(sim) || e->generations >= 2 || e->tells > 0 ||
+		sim_mix(number, sim->seed, 7) % 5 != 0)
+		return 0;
+	return 1 + (unsigned)(sim_mix(number, sim->seed, 8) % SIM_SENDS);
 }
 
-uint32_t sim_event_child(struct sim *sim, uint32_t number)
+/* Half of those for a service go to the same one: what others know of it, its broker may not yet. */
+static void address(struct sim *sim, uint32_t number, uint32_t child, unsigned i)
 {
+	struct sim_event *e = &sim->events[child];
+	uint64_t dice = sim_mix(number, i, 9);
+	unsigned n = (unsigned)(dice / 16 % (SIM_FAN + 1));
+
+	if (e->loops)
+		e->service = (e->service + 1) % SIM_ADDRESSED;
+	else if (dice % 16 < 5 && n == 0)
+		e->nobody = true;
+	else if (dice % 16 < 5)
+		fan_out(sim, child, n);
+	else if (dice % 2)
+		e->service = (unsigned)(dice / 16 % SIM_ADDRESSED);
+}
+
+uint32_t sim_event_child(struct sim *sim, uint32_t number, unsigned i)
+{
+	struct sim_event *e;
 	uint32_t child;
 
-	if (sim->events[number].child > 0)
-		return sim->events[number].child - 1;
+	if (sim->events[number].sends[i] > 0)
+		return sim->events[number].sends[i] - 1;
 	child = next_number(sim);
+	e = &sim->events[number];
 	sim->events[child] = (struct sim_event){ .state = EVENT_SENT_BY_RUN,
-		.service = sim->events[number].service,
+		.service = e->service,
 		.parent = number + 1,
-		.generations = sim->events[number].generations + 1,
+		.generations = e->generations + 1,
+		.hops = 1 + (e->hops < SIM_HOPS ? e->hops : SIM_HOPS), /* more, and it was redriven */
+		.loops = e->loops,
+		.unnamed = sim_mix(number, i, 10) % 2,
 		.made_ms = sim_server_now(sim),
 		.flags = PIRN__ITEM_FLAG__EVENT,
-		.size = (uint32_t)sim_below(sim, 64) };
-	sim->events[number].child = child + 1;
+		.size = MARK_SIZE + (uint32_t)sim_below(sim, 64) };
+	address(sim, number, child, i);
+	sim->events[number].sends[i] = child + 1;
 	return child;
 }
+
+bool sim_event_fans(struct sim *sim, uint32_t number)
+{
+	for (unsigned i = 0; i < sim_event_sends(sim, number); i++)
+		if (sim->events[sim_event_child(sim, number, i)].fan > 0)
+			return true;
+	return false;
+}
+
+bool sim_event_sends_badly(const struct sim *sim, uint32_t number, uint32_t attempt)
+{
+	return !sim->calm && sim_event_sends(sim, number) > 0 &&
+	       sim_mix(number, attempt, 11) % 8 == 0;
+}
+
+/* What its broker has to name says itself who it is. */
+void sim_event_payload(const struct sim *sim, uint32_t number, uint8_t *out)
+{
+	uint32_t first = sim_event_first(sim, number), mark[2] = { first, MAGIC };
+
+	sim_book_payload(first, sim->events[first].size, false, out);
+	if (sim->events[first].unnamed)
+		memcpy(out, mark, sizeof mark);
+}
+
+bool sim_event_said(const struct sim *sim, const uint8_t *payload, size_t size, uint32_t *number)
+{
+	uint32_t mark[2];
+
+	if (size < sizeof mark)
+		return false;
+	memcpy(mark, payload, sizeof mark);
+	*number = mark[0];
+	return mark[1] == MAGIC && mark[0] < sim->n_events && sim->events[mark[0]].unnamed;
+}
+
+uint32_t sim_event_callback(struct sim *sim, uint32_t parent, uint32_t size)
+{
+	uint32_t number = next_number(sim);
+
+	sim->events[number] = (struct sim_event){ .state = EVENT_SENT_BY_RUN,
+		.service = SIM_CALLBACK,
+		.tells = parent + 1,
+		.made_ms = sim_server_now(sim),
+		.flags = PIRN__ITEM_FLAG__EVENT,
+		.size = size };
+	return number;
+}
+
+/* ---- sending */
 
 static void add_key(const struct sim_event *e, struct sim_item *item)
 {
@@ -211,12 +376,16 @@ static void add_item(struct sim *sim, struct sim_message *m, uint32_t number)
 	struct sim_item *item;
 	uint32_t meta = (uint32_t)sim_below(sim, e->size + 1);
 
-	sim_book_payload(number, e->size, false, payload);
+	sim_event_payload(sim, number, payload);
 	item = sim_message_item(m, payload, meta, e->size - meta);
 	sim_event_id(sim, number, id);
 	sim_item_id(item, id, sizeof id);
-	if (e->fanned)
-		item->pb.type = (char *)(uintptr_t)SIM_FAN_TYPE;
+	item->pb.has_hops = e->hops > 0;
+	item->pb.hops = e->hops;
+	if (e->callback)
+		item->pb.callback = (char *)(uintptr_t)SIM_CALLBACK_URL;
+	if (e->fan > 0)
+		item->pb.type = (char *)(uintptr_t)sim_fan_type(e->fan);
 	else
 		sim_item_service(item, sim_services[e->service]);
 	e->generation = (uint32_t)sim_below(sim, UINT32_MAX);
@@ -305,6 +474,7 @@ bool sim_event_submit_slot(
 	e->service = sim_timer_service(sim, slot->timer);
 	e->key = 0;
 	e->delay_ms = 0;
+	e->callback = false;
 	if (slot->skip) {
 		e->flags |= PIRN__ITEM_FLAG__SKIP_SLOT;
 		e->size = 0;
@@ -325,7 +495,7 @@ static void again_event(struct sim *sim, void *arg, uint64_t number)
 	(void)arg;
 	if (e->state != EVENT_WAITS || !e->client->alive || e->client->life != e->client_life)
 		return;
-	conn = e->client->paused_until > sim->now_ms ? NULL : any_link(sim, e->client, e->fanned);
+	conn = e->client->paused_until > sim->now_ms ? NULL : any_link(sim, e->client, e->fan > 0);
 	if (!conn || e->give_up_at <= sim->now_ms) {
 		sim_at(sim, sim->now_ms + 50, again_event, NULL, number);
 		return;
@@ -382,7 +552,7 @@ static uint32_t promised(struct sim *sim, uint32_t number, const Pirn__Item *ite
 	if (!(item->flags & PIRN__ITEM_FLAG__REPLAYED))
 		return number;
 	SIM_CHECK(sim, e->key, "event %u is REPLAYED and has no key", number);
-	SIM_CHECK(sim, sim_event_is(item, &first) && first < sim->n_events,
+	SIM_CHECK(sim, sim_event_is(sim, item, &first) && first < sim->n_events,
 		"event %u is REPLAYED as none of ours", number);
 	SIM_CHECK(sim, sim->events[first].key == e->key && sim->events[first].service == e->service,
 		"event %u is REPLAYED as %u, which has another key", number, first);
@@ -398,7 +568,7 @@ static void check_accepted(
 
 	SIM_CHECK(sim, note.live + (note.end != END_NONE) > 0 || memory,
 		"event %u is ACCEPTED and %u is not in Redis", number, first);
-	if (e->fanned || first == number)
+	if (e->fan > 0 || first == number)
 		sim->events[first].promised = sim->events[first].promised || !memory;
 }
 
@@ -416,7 +586,7 @@ void sim_event_decided(struct sim *sim, const struct brk_action *a)
 	if (a->message != PIRN__KIND__ACCEPTED || e->slot.skip)
 		return;
 	first = promised(sim, number, &a->item);
-	for (uint32_t i = 0; i < family(sim, number); i++)
+	for (uint32_t i = 0; i < sim_event_family(sim, number); i++)
 		check_accepted(sim, number, first + i, e);
 }
 
@@ -486,7 +656,7 @@ void sim_event_dispatched(struct sim *sim, const struct brk_action *a)
 	uint32_t number;
 	struct sim_event *e;
 
-	if (!(a->item.flags & PIRN__ITEM_FLAG__EVENT) || !sim_event_is(&a->item, &number) ||
+	if (!(a->item.flags & PIRN__ITEM_FLAG__EVENT) || !sim_event_is(sim, &a->item, &number) ||
 		number >= sim->n_events)
 		return;
 	e = &sim->events[number];
@@ -496,6 +666,8 @@ void sim_event_dispatched(struct sim *sim, const struct brk_action *a)
 		"event %u runs without a token", number);
 	sim_trace(sim, "event %u is dispatched, attempt %u of epoch %u", number, a->item.attempt,
 		a->item.epoch);
+	SIM_CHECK(sim, e->hops <= SIM_HOPS || sim_event_note(sim, number).redriven > 0,
+		"event %u runs, and came through %u runs", number, e->hops);
 	check_turn(sim, number, &a->item);
 	check_lease(sim, number, &a->item);
 	if (a->item.lease_end_ms > e->fence_ms)
@@ -520,7 +692,7 @@ static void ask_about(struct sim *sim, Pirn__Query *query, uint8_t *id)
 	if (number < sim->n_events) {
 		query->service = (char *)(uintptr_t)sim_services[sim->events[number].service];
 		for (uint32_t i = 0; query->what == PIRN__QUERY_KIND__CANCEL_INVOCATION &&
-				     i < family(sim, number);
+				     i < sim_event_family(sim, number);
 			i++)
 			sim->events[sim_event_first(sim, number) + i].cancelled = true;
 	}
@@ -558,7 +730,7 @@ void sim_event_told(struct sim *sim, const Pirn__Answer *answer)
 		const Pirn__Invocation *inv = answer->invocations[i];
 		uint32_t number;
 
-		if (inv->id.len != 16 || !sim_event_has_id(inv->id.data, inv->service, &number) ||
+		if (inv->id.len != 16 || !sim_event_has_id(sim, inv->id.data, inv->service, &number) ||
 			number >= sim->n_events)
 			continue;
 		SIM_CHECK(sim,

@@ -1,7 +1,12 @@
 /* The book of events: who submitted what, what he was told, what ran, and what stands in
- * Redis. One event is one delivery here; one that fans out is SIM_FAN of them with numbers in a row,
- * for the first SIM_FAN services, who all have the id, the slot and the payload of the first. So every
+ * Redis. One event is one delivery here; one that fans out to n services is n of them with numbers in a
+ * row, for the first n services, who all have the id, the slot and the payload of the first. So every
  * invariant is held for each delivery by itself.
+ *
+ * Runs send events, up to three: for a service, or of a type that none to SIM_FAN services subscribe to;
+ * with ids of their own, or with such as the broker makes. Some go in a circle, which only the bound of
+ * the hops ends. A delivery's callback is an event for the last service that only brokers send; it
+ * comes into the book when it stands in Redis, and is known by what it says.
  *
  * What Redis holds of an event is noted in Redis's own keys (struct sim_note, under
  * "sim:event"), by the simulated Functions as they change it; so a crash that takes a
@@ -27,8 +32,11 @@ struct brk_action;
 #define SIM_EVENT_SLOT 0x40000000u /* slots from here on are events' */
 #define SIM_EVENT_OPS  4u          /* most operations of a handler */
 #define SIM_EVENT_KEYS 12u         /* Idempotency-Keys that the clients use */
-#define SIM_FAN        3u          /* services that subscribe to SIM_FAN_TYPE; the others do not */
-#define SIM_FAN_TYPE   "fan.out"
+#define SIM_FAN        3u          /* services that subscribe; the others do not */
+#define SIM_SENDS      3u          /* most events that a run sends */
+#define SIM_HOPS       16u         /* beyond it no event runs */
+
+#define SIM_CALLBACK_URL "http://outside/told"
 
 enum sim_event_state {
 	EVENT_WAITS,    /* to be sent (again) */
@@ -36,7 +44,7 @@ enum sim_event_state {
 	EVENT_ACCEPTED, /* a promise */
 	EVENT_REFUSED,
 	EVENT_UNKNOWN, /* nobody waits for the answer any more */
-	EVENT_SENT_BY_RUN, /* nobody ever does: parent's runs send it */
+	EVENT_SENT_BY_RUN, /* nobody ever does: parent's runs send it, or brokers do */
 };
 
 struct sim_event {
@@ -51,10 +59,17 @@ struct sim_event {
 	uint64_t made_ms; /* Redis's time */
 	unsigned submissions;
 	bool must_succeed, poison;
-	bool fanned;   /* its number - service is its first */
+	unsigned fan;  /* deliveries of its type; its number - service is its first; 0: it has an address */
+	bool callback; /* and names one */
+	uint32_t hops;
+	bool loops;    /* its run sends one, and so on */
+	bool unnamed, named; /* its broker makes its id; and has */
+	uint8_t id[16];      /* when it is named */
+	bool nobody;         /* of a type that nobody subscribes to */
 	struct sim_slot slot; /* a timer's */
 	bool promised; /* a broker has said ACCEPTED, and meant on disk */
-	uint32_t parent, child; /* + 1; whose runs send it, what its runs send; 0: none */
+	uint32_t parent, sends[SIM_SENDS]; /* + 1; whose runs send it, what its runs send; 0: none (yet) */
+	uint32_t tells; /* + 1; of whose end it is; 0: it is no callback */
 	unsigned generations;   /* of parents */
 	/* what happened outside of Redis */
 	uint64_t fence_ms;    /* the latest lease of its runs */
@@ -72,6 +87,7 @@ enum sim_end { END_NONE, END_OVER, END_LETTER, END_PURGED };
 struct sim_note {
 	uint32_t live, stored, ends, redriven;
 	bool done; /* for certain: what its runs send is there */
+	uint32_t told; /* callbacks that were stored */
 	enum sim_end end;
 	uint32_t applied[SIM_EVENT_OPS];
 	uint32_t attempt;       /* of its next run, as the entry says */
@@ -93,8 +109,9 @@ void sim_event_told(struct sim *sim, const Pirn__Answer *answer);
 
 /* ---- brokers */
 /* By id and service (none: the first of them); false: a call's, or a liar's. */
-bool sim_event_is(const Pirn__Item *item, uint32_t *number);
-bool sim_event_has_id(const uint8_t id[16], const char *service, uint32_t *number);
+bool sim_event_is(const struct sim *sim, const Pirn__Item *item, uint32_t *number);
+bool sim_event_has_id(
+	const struct sim *sim, const uint8_t id[16], const char *service, uint32_t *number);
 uint32_t sim_event_first(const struct sim *sim, uint32_t number); /* whose payload it has */
 void sim_event_dispatched(struct sim *sim, const struct brk_action *a);
 void sim_events_served(struct sim *sim, const struct brk_ask *ask, const struct sim_reply *reply);
@@ -103,9 +120,16 @@ void sim_event_decided(struct sim *sim, const struct brk_action *a); /* on the w
 /* ---- workers: run.c */
 void sim_run_begin(struct sim *sim, struct sim_run *run, const Pirn__Item *item);
 void sim_run_fill(struct sim *sim, struct sim_run *run, struct sim_item *result);
-/* Whether a run that answers well sends an event, and which: the same in every attempt. */
-bool sim_event_sends(const struct sim *sim, uint32_t number);
-uint32_t sim_event_child(struct sim *sim, uint32_t number);
+/* How many events a run sends that answers well, and which: the same in every attempt. */
+unsigned sim_event_sends(const struct sim *sim, uint32_t number);
+uint32_t sim_event_child(struct sim *sim, uint32_t number, unsigned i);
+bool sim_event_fans(struct sim *sim, uint32_t number); /* one of those is of a type */
+/* This attempt's list holds one that cannot be taken. */
+bool sim_event_sends_badly(const struct sim *sim, uint32_t number, uint32_t attempt);
+uint32_t sim_event_family(const struct sim *sim, uint32_t number); /* deliveries from this first one on */
+const char *sim_fan_type(unsigned n);                              /* for the first n services */
+const char *sim_fan_pattern(unsigned n);
+void sim_event_payload(const struct sim *sim, uint32_t number, uint8_t *out); /* size bytes */
 void sim_run_send(struct sim *sim, struct sim_run *run, struct sim_message *m, struct sim_item *result);
 /* NULL: the connection broke; it may have happened or not. */
 void sim_run_answered(
@@ -124,6 +148,13 @@ struct sim_note sim_event_note(struct sim *sim, uint32_t number);
 bool sim_events_any_letter(struct sim *sim, uint32_t *number);
 
 void sim_event_id(const struct sim *sim, uint32_t number, uint8_t id[16]);
+/* It came under this id, which its broker has made; always the same. */
+void sim_event_name(struct sim *sim, uint32_t number, const uint8_t id[16]);
+/* Whose payload that is, of those that are not named by who sends them. */
+bool sim_event_said(const struct sim *sim, const uint8_t *payload, size_t size, uint32_t *number);
+uint32_t sim_event_callback(struct sim *sim, uint32_t parent, uint32_t size); /* a new one */
+bool sim_callback_of_service(const struct sim *sim, unsigned service); /* its manifest names one */
+void sim_events_fini(struct sim *sim);
 uint64_t sim_mix(uint64_t a, uint64_t b, uint64_t c); /* the same for the same */
 
 #endif

@@ -314,6 +314,7 @@ static void check_wait(struct sim *sim, struct sim_broker *broker, struct mirror
 		(unsigned long long)call->patience_ms, (unsigned long long)interval);
 	SIM_CHECK(sim,
 		conf_of(sim, call->service)->age_ms == 0 ||
+			!broker->mirror->announced[call->service] ||
 			sim->now_ms - call->queued_ms < conf_of(sim, call->service)->age_ms,
 		"a call has waited for %s for %llu ms and is older than it may be",
 		sim_services[call->service], (unsigned long long)(sim->now_ms - call->queued_ms));
@@ -323,16 +324,17 @@ static void check_service(struct sim *sim, struct sim_broker *broker, int servic
 {
 	struct mirror_flow *f = flow_of(broker, service);
 	const Pirn__Manifest *m = &sim->manifests[service];
+	bool knows = broker->mirror->announced[service]; /* otherwise it goes by the defaults */
 	struct queue q = look(broker->mirror, service);
 	bool workers = has_workers(sim, broker, service);
 	bool had = f->workers;
 
 	f->workers = workers;
 	note_interval(sim, f, service);
-	SIM_CHECK(sim, !f->came || m->queue_items == 0 || q.n <= m->queue_items,
+	SIM_CHECK(sim, !f->came || !knows || m->queue_items == 0 || q.n <= m->queue_items,
 		"%u calls wait for %s, which takes %u", q.n, m->service, m->queue_items);
 	SIM_CHECK(sim,
-		!f->came || conf_of(sim, service)->bytes == 0 ||
+		!f->came || !knows || conf_of(sim, service)->bytes == 0 ||
 			q.bytes <= conf_of(sim, service)->bytes,
 		"%llu bytes wait for %s", (unsigned long long)q.bytes, m->service);
 	f->came = false;

@@ -518,6 +518,7 @@ void mirror_guard_log(struct sim *sim, struct sim_broker *broker, const struct b
 		broker->mirror->known[service] = true;
 	if (strcmp(a->log_id, "service_forgotten") == 0) {
 		broker->mirror->known[service] = false;
+		broker->mirror->announced[service] = false;
 		mirror_guard_init(guard_of(broker, service));
 		mirror_flow_init(sim, &broker->mirror->flows[service]);
 	}

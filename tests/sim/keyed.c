@@ -22,7 +22,7 @@ struct sim_keyed {
 
 static unsigned service_of(uint32_t key)
 {
-	return key % SIM_SERVICES;
+	return key % SIM_ADDRESSED;
 }
 
 static uint32_t size_of(const struct sim_keyed *k)

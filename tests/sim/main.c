@@ -4,6 +4,8 @@
  *                            tests/sim/redis/redis.h must be found
  *   sim --seeds N            that many seeds from 1 on (--from S: from there), and the faults
  *   sim --seconds T          seeds for that long, and the faults
+ *   sim --no-faults ...      not the faults
+ *   sim --jobs N ...         in so many children
  *   sim --seed S             replay one, and tell all that happens (--fault NAME: with that fault)
  *   sim --faults             only the faults (--fault NAME: that one), in seeds from 1 on (--from S)
  *
@@ -21,7 +23,6 @@
 #include <time.h>
 #include <unistd.h>
 
-#include "broker/core/fault.h"
 #include "tests/sim/mirror.h"
 
 #define MAX_JOBS        8
@@ -65,7 +66,7 @@ static const struct behind {
 
 #define N_FAULTS (sizeof faults / sizeof faults[0])
 
-_Static_assert(BRK_FAULT__N <= 64 && SIM_REDIS_FAULT__N <= 32, "a bit each");
+_Static_assert(SIM_REDIS_FAULT__N <= 32, "a bit each");
 
 /* ---- one seed -------------------------------------------------------------------- */
 
@@ -124,11 +125,27 @@ static uint32_t least_timeout(const struct sim *sim)
 	return (uint32_t)(2 * (4 * sim->latency_ms + 4 * sim->server.sync_ms + 60));
 }
 
-/* Those of SIM_FAN services: one each. */
-static Pirn__Subscription subscription = { .base = PROTOBUF_C_MESSAGE_INIT(
-						   &pirn__subscription__descriptor),
-	.type = (char *)(uintptr_t) "fan.*" };
-static Pirn__Subscription *subscribes[] = { &subscription };
+/* Of events of a type for n services the first n want to hear: the first service has all of these
+ * subscriptions, the next has them from the second on, and so forth. */
+static Pirn__Subscription *subscriptions(unsigned from)
+{
+	static Pirn__Subscription all[SIM_FAN];
+	Pirn__Subscription *s = &all[from];
+
+	pirn__subscription__init(s);
+	s->type = (char *)(uintptr_t)sim_fan_pattern(from + 1);
+	return s;
+}
+
+static void set_up_subscriptions(Pirn__Manifest *m, unsigned service)
+{
+	static Pirn__Subscription *list[SIM_FAN];
+
+	for (unsigned i = 0; i < SIM_FAN; i++)
+		list[i] = subscriptions(i);
+	m->subscriptions = service < SIM_FAN ? &list[service] : NULL;
+	m->n_subscriptions = service < SIM_FAN ? SIM_FAN - service : 0;
+}
 
 static void set_up_services(struct sim *sim)
 {
@@ -150,8 +167,9 @@ static void set_up_services(struct sim *sim)
 		m->breaker = &sim->breakers[s];
 		set_up_queue(sim, &sim->queues[s]);
 		m->queue = &sim->queues[s];
-		m->n_subscriptions = s < (int)SIM_FAN;
-		m->subscriptions = subscribes;
+		set_up_subscriptions(m, (unsigned)s);
+		if (sim_callback_of_service(sim, (unsigned)s))
+			m->callback = (char *)(uintptr_t)SIM_CALLBACK_URL;
 	}
 }
 
@@ -241,7 +259,7 @@ static void warm_up(struct sim *sim)
 
 			for (unsigned b = 0; b < sim->n_brokers && proc->role == SIM_CLIENT; b++)
 				if (proc->conns[b] && proc->conns[b]->phase == SIM_UP)
-					for (unsigned s = 0; s < SIM_SERVICES; s++)
+					for (unsigned s = 0; s < SIM_ADDRESSED; s++)
 						sim_client_burst(sim, proc->conns[b], s, 1);
 		}
 		run_until(sim, sim->now_ms + sim_between(sim, 50, 400));
@@ -333,7 +351,7 @@ static void tear_down(struct sim *sim)
 		sim_link_stop(sim, &sim->brokers[i]);
 	sim_server_fini(sim);
 	sim_registry_fini(sim);
-	free(sim->events);
+	sim_events_fini(sim);
 	free(sim->touched);
 	free(sim->keyed);
 	sim_timers_fini(sim);
@@ -385,14 +403,14 @@ static double seconds_now(void)
 
 /* What is switched on of `faults`. */
 struct mask {
-	uint64_t core;
+	uint64_t core[BRK_FAULT_WORDS];
 	uint32_t redis;
 };
 
 static struct mask with(struct mask mask, size_t fault)
 {
 	if (fault < BRK_FAULT__N)
-		mask.core |= UINT64_C(1) << fault;
+		mask.core[fault / 64] |= UINT64_C(1) << fault % 64;
 	else
 		mask.redis |= UINT32_C(1) << (fault - BRK_FAULT__N);
 	return mask;
@@ -430,11 +448,11 @@ static uint64_t play(struct report *report, uint64_t seed, struct mask mask, boo
 	report->seed = seed;
 	setitimer(ITIMER_PROF, &limit, NULL);
 	*sim = (struct sim){ .seed = seed,
-		.faults = mask.core,
 		.redis_faults = mask.redis,
 		.verbose = verbose,
 		.why = report->why,
 		.why_room = sizeof report->why };
+	memcpy(sim->faults, mask.core, sizeof sim->faults);
 	sim_run_seed(sim);
 	report->seeds++;
 	report->steps += sim->steps;
@@ -456,15 +474,11 @@ struct job {
 	struct report *report;
 	uint64_t first, n, step;
 	struct mask mask;
+	bool broken; /* the mask is not empty */
 	double until;
 	pid_t pid;
 	bool well;
 };
-
-static bool is_broken(const struct job *job)
-{
-	return job->mask.core || job->mask.redis;
-}
 
 /* A seed that tells two stories cannot be replayed: every hundredth is told twice. */
 static void play_many(const struct job *job)
@@ -475,7 +489,7 @@ static void play_many(const struct job *job)
 		uint64_t seed = job->first + i * job->step;
 		uint64_t hash = play(report, seed, job->mask, false);
 
-		if (seed % 100 != 1 || is_broken(job))
+		if (seed % 100 != 1 || job->broken)
 			continue;
 		if (play(report, seed, job->mask, false) != hash) {
 			snprintf(report->why, sizeof report->why, "two runs of the seed differ");
@@ -491,7 +505,7 @@ static void start(struct job *job)
 	job->pid = fork();
 	if (job->pid != 0)
 		return;
-	if (is_broken(job) && !freopen("/dev/null", "w", stderr))
+	if (job->broken && !freopen("/dev/null", "w", stderr))
 		_exit(2);
 	play_many(job);
 	_exit(0);
@@ -510,9 +524,11 @@ static void finish(struct job *job)
 						      : "an assertion of the core, or a crash");
 }
 
+static long wanted_jobs; /* 0: as many as there are processors */
+
 static unsigned n_jobs(void)
 {
-	long n = sysconf(_SC_NPROCESSORS_ONLN);
+	long n = wanted_jobs ? wanted_jobs : sysconf(_SC_NPROCESSORS_ONLN);
 
 	return n < 1 ? 1 : n > MAX_JOBS ? MAX_JOBS : (unsigned)n;
 }
@@ -591,7 +607,7 @@ static const struct behind *behind_of(size_t fault)
 static struct mask mask_of(size_t fault)
 {
 	const struct behind *behind = behind_of(fault);
-	struct mask mask = with((struct mask){ 0 }, fault);
+	struct mask mask = with((struct mask){ { 0 }, 0 }, fault);
 
 	return behind ? with(mask, fault_called(behind->with)) : mask;
 }
@@ -640,6 +656,7 @@ static unsigned test_faults(struct report *reports, size_t one, uint64_t from)
 				.n = FAULT_SEEDS,
 				.step = 1,
 				.mask = mask_of(i),
+				.broken = true,
 				.until = seconds_now() + FAULT_SECONDS };
 			start(&jobs[n++]);
 		}
@@ -658,7 +675,8 @@ static unsigned test_faults(struct report *reports, size_t one, uint64_t from)
 static void usage(void)
 {
 	fprintf(stderr,
-		"usage: sim [--seeds N | --seconds T | --faults | --fault NAME] [--from S] | "
+		"usage: sim [--seeds N | --seconds T] [--no-faults] [--jobs N] [--from S] | "
+		"--faults | --fault NAME [--from S] | "
 		"--seed S [--fault NAME]\n");
 	exit(2);
 }
@@ -670,7 +688,7 @@ int main(int argc, char **argv)
 	uint64_t n = UINT64_MAX / 2, from = 1, seed = 0;
 	double seconds = DEFAULT_SECONDS;
 	size_t fault = N_FAULTS;
-	bool only_faults = false;
+	bool only_faults = false, no_faults = !DEFAULT_FAULTS;
 	unsigned failed = 0, tests = 0;
 
 	if (reports == MAP_FAILED)
@@ -682,6 +700,10 @@ int main(int argc, char **argv)
 			only_faults = true;
 			continue;
 		}
+		if (strcmp(argv[i], "--no-faults") == 0) {
+			no_faults = true;
+			continue;
+		}
 		if (!value)
 			usage();
 		i++;
@@ -690,6 +712,8 @@ int main(int argc, char **argv)
 			seconds = 1e9;
 		} else if (strcmp(argv[i - 1], "--from") == 0) {
 			from = strtoull(value, NULL, 10);
+		} else if (strcmp(argv[i - 1], "--jobs") == 0) {
+			wanted_jobs = strtol(value, NULL, 10);
 		} else if (strcmp(argv[i - 1], "--seconds") == 0) {
 			seconds = strtod(value, NULL);
 		} else if (strcmp(argv[i - 1], "--seed") == 0) {
@@ -702,7 +726,7 @@ int main(int argc, char **argv)
 		}
 	}
 	if (seed) {
-		struct mask mask = fault < N_FAULTS ? mask_of(fault) : (struct mask){ 0 };
+		struct mask mask = fault < N_FAULTS ? mask_of(fault) : (struct mask){ { 0 }, 0 };
 
 		play(reports, seed, mask, true);
 		printf("seed %llu is well\n", (unsigned long long)seed);
@@ -712,7 +736,7 @@ int main(int argc, char **argv)
 		failed += test_seeds(argv[0], reports, from, n, seconds);
 		tests++;
 	}
-	if (only_faults || DEFAULT_FAULTS) {
+	if (only_faults || !no_faults) {
 		failed += test_faults(reports, fault, only_faults ? from : 1);
 		tests += fault < N_FAULTS ? 1 : (unsigned)N_FAULTS;
 	}

@@ -374,6 +374,23 @@ static void told(struct sim *sim, const struct sim_mirror *mirror)
 		call->key_run = claimed->run;
 }
 
+/* By somebody who knows more than its name. */
+static void announced(struct sim_mirror *mirror, const Pirn__Entry *entry)
+{
+	int service = sim_service(entry->manifest->service);
+
+	if (service >= 0 && entry->announced_ms > 0)
+		mirror->announced[service] = true;
+}
+
+bool sim_mirror_fans(const struct sim_broker *broker)
+{
+	for (unsigned s = 0; s < SIM_FAN; s++)
+		if (!broker->mirror || !broker->mirror->announced[s])
+			return false;
+	return true;
+}
+
 /* ---- inputs ---------------------------------------------------------------------------- */
 
 void sim_mirror_start(struct sim *sim, struct sim_broker *broker)
@@ -427,8 +444,10 @@ void sim_mirror_before(struct sim *sim, struct sim_broker *broker, const struct 
 		leave(sim, broker, cause->conn, false);
 	if (cause->kind == SIM_IN_TOLD)
 		told(sim, mirror);
-	if (cause->kind == SIM_IN_ENTRY)
+	if (cause->kind == SIM_IN_ENTRY) {
+		announced(broker->mirror, cause->entry);
 		mirror_guard_entry(sim, broker, cause->entry);
+	}
 	if (cause->kind == SIM_IN_TICK)
 		for (int s = 0; s < SIM_SERVICES; s++)
 			mirror->flows[s].surely_on = false;
@@ -514,7 +533,7 @@ static void dispatched(struct sim *sim, struct sim_broker *broker, struct sim_co
 	run->began_ms = sim->now_ms;
 	run->seq = ++mirror->seq;
 	run->attempt = a->item.attempt;
-	if (!(a->item.flags & PIRN__ITEM_FLAG__EVENT) || !sim_event_is(&a->item, &run->event))
+	if (!(a->item.flags & PIRN__ITEM_FLAG__EVENT) || !sim_event_is(sim, &a->item, &run->event))
 		run->event = UINT32_MAX;
 	if (!(a->item.flags & PIRN__ITEM_FLAG__EVENT)) {
 		run->call = find_dispatched(sim, mirror, a);
@@ -668,8 +687,10 @@ void sim_mirror_action(struct sim *sim, struct sim_broker *broker, struct sim_co
 
 	if (a->kind == BRK_LOG)
 		mirror_guard_log(sim, broker, a);
-	if (a->kind == BRK_KEEP_SERVICE)
+	if (a->kind == BRK_KEEP_SERVICE) {
+		announced(mirror, a->entry);
 		mirror_guard_kept(sim, broker, a->entry);
+	}
 	if (a->kind == BRK_ASK)
 		asks(sim, broker, &a->ask);
 	if (!conn)
@@ -751,7 +772,8 @@ bool sim_mirror_is_calm(const struct sim *sim)
 
 		for (int s = 0; s < SIM_SERVICES; s++)
 			if (!mirror || mirror->guards[s].force ||
-				mirror->guards[s].state != BASE_BREAKER_CLOSED)
+				(mirror->guards[s].state != BASE_BREAKER_CLOSED &&
+					s < (int)SIM_ADDRESSED)) /* nobody can ask the other */
 				return false;
 	}
 	return true;

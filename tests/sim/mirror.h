@@ -129,6 +129,7 @@ struct sim_mirror {
 	uint64_t late_ms; /* when the broker last did not run */
 	uint64_t last_ms, due_ms, woke_ms; /* its last input, its wish then, when it last came too late */
 	bool known[SIM_SERVICES];
+	bool announced[SIM_SERVICES]; /* more than its name is known: its settings, too */
 	struct sim_member welcome; /* what the HELLO of this input says */
 	struct mirror_guard guards[SIM_SERVICES];
 	struct mirror_flow flows[SIM_SERVICES];
@@ -143,6 +144,7 @@ void sim_mirror_before(struct sim *sim, struct sim_broker *broker, const struct 
 void sim_mirror_action(struct sim *sim, struct sim_broker *broker, struct sim_conn *conn,
 	const struct brk_action *a);
 void sim_mirror_after(struct sim *sim, struct sim_broker *broker);
+bool sim_mirror_fans(const struct sim_broker *broker); /* it knows all who subscribe */
 bool sim_mirror_is_calm(const struct sim *sim); /* all breakers are closed, nobody is out */
 
 /* ---- guard.c */

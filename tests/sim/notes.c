@@ -4,6 +4,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "base/ulid.h"
 #include "tests/sim/events.h"
 #include "tests/sim/sim.h"
 
@@ -54,7 +55,8 @@ static uint32_t number_of(const struct sim *sim, const uint8_t *id, const char *
 {
 	uint32_t number;
 
-	return sim_event_has_id(id, service, &number) && number < sim->n_events ? number : FOREIGN;
+	return sim_event_has_id(sim, id, service, &number) && number < sim->n_events ? number
+										    : FOREIGN;
 }
 
 /* ---- entries */
@@ -73,31 +75,123 @@ static struct store_arg bits_key(
 }
 
 struct stander {
-	uint32_t number, attempt, budget;
+	uint32_t number, attempt, budget, hops;
 	uint64_t not_before_ms;
+	bool callback;
+	struct store_arg payload; /* data NULL: it is not known */
 };
 
-/* The events of a head, by bit; a room of STORE_ENTRY_DELIVERIES. */
-static size_t unpack(struct sim *sim, struct store_arg head, struct stander *out)
+/* What a callback says, or nothing. */
+struct said {
+	uint8_t id[16];
+	char service[64], state[16];
+};
+
+static bool read_word(const char *text, const char *name, char *out, size_t room)
 {
-	Pirn__JournalEntry *entry = pirn__journal_entry__unpack(NULL, head.size, head.data);
-	size_t n = 0;
+	char mark[24];
+	const char *at;
+	size_t n;
+
+	snprintf(mark, sizeof mark, "\"%s\":\"", name);
+	at = strstr(text, mark);
+	n = at ? strcspn(at += strlen(mark), "\"") : room;
+	if (n >= room)
+		return false;
+	memcpy(out, at, n);
+	out[n] = '\0';
+	return true;
+}
+
+static struct said read_callback(struct sim *sim, struct store_arg data)
+{
+	struct said said;
+	char text[1024], id[64];
+	size_t n = data.size < sizeof text - 1 ? data.size : sizeof text - 1;
+
+	memcpy(text, data.data, n);
+	text[n] = '\0';
+	SIM_CHECK(sim,
+		read_word(text, "id", id, sizeof id) && base_ulid_parse(id, said.id) &&
+			read_word(text, "service", said.service, sizeof said.service) &&
+			read_word(text, "state", said.state, sizeof said.state),
+		"a callback that says nothing");
+	return said;
+}
+
+/* A new one: of whose end it tells stands in it. */
+static uint32_t meet_callback(struct sim *sim, const Pirn__JournalEvent *e, struct store_arg payload)
+{
+	struct said said = read_callback(sim, (struct store_arg){
+		(const uint8_t *)payload.data + e->meta_size, e->data_size });
+	uint32_t parent = number_of(sim, said.id, said.service), number;
+
+	if (parent == FOREIGN)
+		return FOREIGN;
+	SIM_CHECK(sim, sim->events[parent].tells == 0, "event %u tells of the end of a callback",
+		parent);
+	number = sim_event_callback(sim, parent, e->meta_size + e->data_size);
+	sim_event_name(sim, number, e->id.data);
+	return number;
+}
+
+/* Who comes for the first time under an id that its broker has made. */
+static uint32_t meet(struct sim *sim, const Pirn__JournalEvent *e, const char *service,
+	struct store_arg payload)
+{
+	uint32_t number = number_of(sim, e->id.data, service);
+
+	if (number != FOREIGN || !payload.data)
+		return number;
+	if (sim_service(service) == (int)SIM_CALLBACK)
+		return meet_callback(sim, e, payload);
+	if (!sim_event_said(sim, payload.data, payload.size, &number))
+		return FOREIGN;
+	sim_event_name(sim, number, e->id.data);
+	return number_of(sim, e->id.data, service);
+}
+
+/* A payload, when the body is there. */
+static struct store_arg part_of(struct store_arg body, size_t at, const Pirn__JournalEvent *e)
+{
+	size_t size = (size_t)e->meta_size + e->data_size;
+
+	if (!body.data || at + size > body.size)
+		return (struct store_arg){ NULL, 0 };
+	return (struct store_arg){ (const uint8_t *)body.data + at, size };
+}
+
+static struct stander stander_of(struct sim *sim, const Pirn__JournalEvent *e,
+	const Pirn__JournalDelivery *d, struct store_arg payload)
+{
+	return (struct stander){ .number = meet(sim, e, d->service, payload),
+		.attempt = d->has_attempt ? d->attempt : 1,
+		.budget = d->budget > 0 ? d->budget : 1,
+		.hops = e->hops,
+		.not_before_ms = d->not_before_ms,
+		.callback = e->callback != NULL,
+		.payload = { (const uint8_t *)payload.data + (payload.data ? e->meta_size : 0),
+			payload.data ? e->data_size : 0 } };
+}
+
+/* The events of an entry, by bit; a room of STORE_ENTRY_DELIVERIES. */
+static size_t unpack(
+	struct sim *sim, Pirn__JournalEntry *entry, struct store_arg body, struct stander *out)
+{
+	size_t n = 0, at = 0;
 
 	SIM_CHECK(sim, entry && entry->n_events > 0, "an entry that is none");
 	for (size_t i = 0; i < entry->n_events; i++) {
 		const Pirn__JournalEvent *e = entry->events[i];
+		struct store_arg payload = part_of(body, at, e);
 
 		SIM_CHECK(sim, e->id.len == 16 && e->n_deliveries > 0, "an event without parts");
 		for (size_t k = 0; k < e->n_deliveries; k++) {
 			SIM_CHECK(sim, n < STORE_ENTRY_DELIVERIES, "an entry that is too long");
-			out[n++] = (struct stander){ number_of(sim, e->id.data,
-							     e->deliveries[k]->service),
-				e->deliveries[k]->has_attempt ? e->deliveries[k]->attempt : 1,
-				e->deliveries[k]->budget > 0 ? e->deliveries[k]->budget : 1,
-				e->deliveries[k]->not_before_ms };
+			out[n++] = stander_of(sim, e, e->deliveries[k], payload);
 		}
+		at += (size_t)e->meta_size + e->data_size;
 	}
-	pirn__journal_entry__free_unpacked(entry, NULL);
 	return n;
 }
 
@@ -138,18 +232,54 @@ static void check_budget(
 		stander->number, stander->attempt, stander->budget, expected);
 }
 
+/* Hops grow by one, and a callback stays, whoever writes the event anew. A letter that was one hop too far
+ * goes on at the last one. */
+static void check_origin(
+	struct sim *sim, const struct stander *stander, const struct sim_note *note)
+{
+	const struct sim_event *e = &sim->events[stander->number];
+
+	SIM_CHECK(sim,
+		stander->hops == e->hops ||
+			(note->redriven > 0 && e->hops > SIM_HOPS && stander->hops == SIM_HOPS),
+		"event %u came through %u runs, and its entry says %u", stander->number, e->hops,
+		stander->hops);
+	SIM_CHECK(sim, stander->callback == e->callback,
+		"event %u has a callback, or has none, and its entry says otherwise",
+		stander->number);
+}
+
+/* It is known which end of which delivery it tells of: that has just come to be. */
+static void add_callback(struct sim *sim, const struct stander *stander)
+{
+	uint32_t number = sim->events[stander->number].tells - 1;
+	struct said said = read_callback(sim, stander->payload);
+	struct sim_note note = load(sim, number);
+
+	SIM_CHECK(sim,
+		(strcmp(said.state, "dead") == 0) == (note.end == END_LETTER) &&
+			(!note.done || strcmp(said.state, "done") == 0),
+		"event %u is said to be %s", number, said.state);
+	note.told++;
+	store(sim, number, &note);
+	touch(sim, number);
+}
+
 static void add_one(struct sim *sim, enum sim_change_kind kind, const struct stander *stander)
 {
 	uint32_t number = stander->number;
 	struct sim_note note = load(sim, number);
+	bool sent = sim->events[number].parent > 0 || sim->events[number].tells > 0;
 
 	sim_trace(sim, "event %u stands in an entry (%d)", number, (int)kind);
 	if (kind != SIM_ADDED && kind != SIM_REDRIVEN)
 		check_budget(sim, stander, &note);
+	check_origin(sim, stander, &note);
 	note.live++;
-	/* What a run sends comes with the settle of its end. */
-	note.stored += kind == SIM_ADDED ||
-		       (kind == SIM_MOVED && note.stored == 0 && sim->events[number].parent > 0);
+	if (note.stored == 0 && sim->events[number].tells > 0)
+		add_callback(sim, stander);
+	/* What a run sends, and what tells of an end, comes with the settle of that. */
+	note.stored += kind == SIM_ADDED || (kind == SIM_MOVED && note.stored == 0 && sent);
 	note.attempt = stander->attempt;
 	note.budget = stander->budget;
 	note.not_before_ms = stander->not_before_ms;
@@ -171,9 +301,11 @@ static void added(struct sim *sim, const struct sim_change *c)
 {
 	static struct stander standers[STORE_ENTRY_DELIVERIES];
 	uint32_t numbers[STORE_ENTRY_DELIVERIES];
-	size_t n = unpack(sim, c->head, standers);
+	Pirn__JournalEntry *entry = pirn__journal_entry__unpack(NULL, c->head.size, c->head.data);
+	size_t n = unpack(sim, entry, c->body, standers);
 	struct bits_key room = { "" };
 
+	pirn__journal_entry__free_unpacked(entry, NULL);
 	for (uint32_t i = 0; i < n; i++) {
 		numbers[i] = standers[i].number;
 		if (numbers[i] != FOREIGN && !store_entry_ended(c->ended.data, c->ended.size, i))
@@ -231,21 +363,28 @@ static void check_fence(struct sim *sim, uint32_t number, const struct store_end
 			(unsigned long long)(e->fence_ms - end->fence_ms));
 }
 
-/* Step 11: each death of a worker is counted, where nothing but that can have gone wrong. */
-static void check_deaths(struct sim *sim, uint32_t number, const struct store_end *end)
+/* Step 11: each death of a worker is counted, where nothing but that can have gone wrong. And what came
+ * through too many runs is dead for that reason alone. */
+static void check_dead(struct sim *sim, uint32_t number, const struct sim_note *note,
+	const struct store_end *end)
 {
 	const struct sim_event *e = &sim->events[number];
 	Pirn__JournalEntry *letter =
 		pirn__journal_entry__unpack(NULL, end->head.size, end->head.data);
-	uint32_t deaths;
+	uint32_t deaths, reason;
 
 	SIM_CHECK(sim, letter && letter->n_events == 1 && letter->events[0]->n_deliveries == 1,
 		"a letter that is none");
 	deaths = letter->events[0]->deliveries[0]->deaths;
+	reason = letter->events[0]->deliveries[0]->reason;
 	pirn__journal_entry__free_unpacked(letter, NULL);
 	SIM_CHECK(sim, deaths >= e->died || !sim_trouble_is_of_workers(sim),
 		"event %u is dead after %u deaths of workers, and counts %u", number, e->died,
 		deaths);
+	SIM_CHECK(sim,
+		(reason == PIRN__REASON__HOPS) == (e->hops > SIM_HOPS && note->redriven == 0),
+		"event %u came through %u runs, and is dead for reason %u", number, e->hops,
+		reason);
 }
 
 /* For certain: neither its age nor anybody who cancelled it can have ended it. */
@@ -273,7 +412,10 @@ static void left(struct sim *sim, uint32_t number, const struct store_end *end)
 			"an end of another event");
 	}
 	if (end->how == STORE_DEAD)
-		check_deaths(sim, number, end);
+		check_dead(sim, number, &note, end);
+	SIM_CHECK(sim,
+		end->how == STORE_DEAD || sim->events[number].hops <= SIM_HOPS || note.redriven > 0,
+		"event %u came through too many runs, and ended otherwise: %d", number, end->how);
 	if (end->how == STORE_ENDED) {
 		check_fence(sim, number, end);
 		check_done(sim, number, &note, end);
@@ -429,6 +571,34 @@ void sim_events_watch(void *arg, struct sim_redis *redis, const struct sim_chang
 
 /* ---- one event */
 
+/* child: + 1; 0: none */
+static void check_sent(struct sim *sim, uint32_t number, uint32_t child)
+{
+	SIM_CHECK(sim, child > 0, "event %u is done, and has not sent all", number);
+	for (uint32_t i = 0; i < sim_event_family(sim, child - 1); i++)
+		SIM_CHECK(sim,
+			load(sim, child - 1 + i).stored == 1 || sim->events[child - 1].nobody,
+			"event %u is done, and event %u that it sends is not there (LOST)", number,
+			child - 1 + i);
+}
+
+/* One callback for each end. Of a service's own a broker may not have heard that only knows its name: but
+ * one where it ran. */
+static void check_told(struct sim *sim, uint32_t number, const struct sim_note *note)
+{
+	const struct sim_event *e = &sim->events[number];
+	bool may = e->callback ||
+		   (e->tells == 0 && sim_callback_of_service(sim, e->service));
+
+	SIM_CHECK(sim, note->told <= (may ? note->ends : 0),
+		"event %u has ended %u times, and has %u callbacks (DUP)", number, note->ends,
+		note->told);
+	SIM_CHECK(sim,
+		note->told == note->ends || !(e->callback || (may && note->done && !note->redriven)),
+		"event %u has ended %u times, and has %u callbacks (LOST)", number, note->ends,
+		note->told);
+}
+
 static void check_event(struct sim *sim, uint32_t number)
 {
 	const struct sim_event *e = &sim->events[number];
@@ -446,9 +616,10 @@ static void check_event(struct sim *sim, uint32_t number)
 		SIM_CHECK(sim, note.stored == 0 || load(sim, e->parent - 1).end == END_OVER,
 			"event %u is there, and event %u that sends it has not ended well (DUP)",
 			number, e->parent - 1);
-	if (note.done && sim_event_sends(sim, number))
-		SIM_CHECK(sim, e->child > 0 && load(sim, e->child - 1).stored == 1,
-			"event %u is done, and what it sends is not there (LOST)", number);
+	SIM_CHECK(sim, note.stored == 0 || !e->nobody, "event %u is there, and is for nobody", number);
+	for (unsigned i = 0; note.done && i < sim_event_sends(sim, number); i++)
+		check_sent(sim, number, e->sends[i]);
+	check_told(sim, number, &note);
 	for (unsigned i = 0; i < SIM_EVENT_OPS; i++)
 		SIM_CHECK(sim, note.applied[i] <= 1,
 			"operation %u of event %u was applied twice (DUP)", i, number);

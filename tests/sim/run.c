@@ -11,7 +11,7 @@
 #include <utlist.h>
 
 #include "tests/sim/events.h"
-#include "tests/sim/sim.h"
+#include "tests/sim/mirror.h"
 
 /* What the operations are: two counters, a read whose record rides with the next write, a key. */
 static const struct {
@@ -181,7 +181,7 @@ void sim_run_begin(struct sim *sim, struct sim_run *run, const Pirn__Item *item)
 	go_on(sim, run);
 }
 
-/* What its attempt comes to. */
+/* What its attempt comes to. What goes to all who subscribe is sent by way of a broker that knows them. */
 static uint32_t status_of(struct sim *sim, const struct sim_run *run)
 {
 	static const uint32_t others[] = { 500, 503, 429, 408, 404, 502, 500, 503 };
@@ -189,41 +189,78 @@ static uint32_t status_of(struct sim *sim, const struct sim_run *run)
 
 	if (run->failed || sim_sick_fails(sim, run->proc, run->service))
 		return 500;
-	if (sim->calm || dice % 100 >= sim->fail_percent)
-		return dice % 5 ? 200 : 204;
-	return others[dice / 100 % 8];
+	if (!sim->calm && dice % 100 < sim->fail_percent)
+		return others[dice / 100 % 8];
+	if (run->event && sim_event_fans(sim, run->number) &&
+		!(run->conn->broker && sim_mirror_fans(run->conn->broker)))
+		return 503;
+	return dice % 5 ? 200 : 204;
 }
 
-/* What the run sends stands behind its answer. */
-void sim_run_send(
-	struct sim *sim, struct sim_run *run, struct sim_message *m, struct sim_item *result)
-{
-	Pirn__Emit emit = PIRN__EMIT__INIT, *list = &emit;
-	Pirn__Emits emits = PIRN__EMITS__INIT;
-	uint8_t payload[64], id[16];
-	uint32_t child, meta;
-	size_t size;
+/* ---- what it sends */
 
-	if (!run->event || result->pb.status >= 400 || result->pb.has_reason ||
-		!sim_event_sends(sim, run->number))
+static void add_emit(Pirn__Emits *emits, const char *service, const char *type)
+{
+	Pirn__Emit *emit = emits->events[emits->n_events++];
+
+	pirn__emit__init(emit);
+	emit->service = (char *)(uintptr_t)service;
+	emit->type = (char *)(uintptr_t)type;
+}
+
+static void add_child(
+	struct sim *sim, Pirn__Emits *emits, uint32_t child, uint8_t *payload, uint8_t *id)
+{
+	const struct sim_event *e = &sim->events[child];
+	uint32_t meta = (uint32_t)sim_below(sim, e->size + 1);
+	bool typed = e->fan > 0 || e->nobody;
+	Pirn__Emit *emit;
+
+	add_emit(emits, typed ? NULL : sim_services[e->service],
+		typed ? sim_fan_type(e->fan) : NULL);
+	emit = emits->events[emits->n_events - 1];
+	sim_event_payload(sim, child, payload);
+	emit->meta = (ProtobufCBinaryData){ meta, payload };
+	emit->data = (ProtobufCBinaryData){ e->size - meta, payload + meta };
+	if (e->unnamed)
 		return;
-	child = sim_event_child(sim, run->number);
-	sim_book_payload(child, sim->events[child].size, false, payload);
 	sim_event_id(sim, child, id);
-	meta = (uint32_t)sim_below(sim, sim->events[child].size + 1);
-	emit.service = (char *)(uintptr_t)sim_services[sim->events[child].service];
-	emit.meta = (ProtobufCBinaryData){ meta, payload };
-	emit.data = (ProtobufCBinaryData){ sim->events[child].size - meta, payload + meta };
-	emit.has_id = true;
-	emit.id = (ProtobufCBinaryData){ sizeof id, id };
-	emits.events = &list;
-	emits.n_events = 1;
-	size = pirn__emits__get_packed_size(&emits);
+	emit->has_id = true;
+	emit->id = (ProtobufCBinaryData){ 16, id };
+}
+
+static void append(
+	const Pirn__Emits *emits, struct sim_message *m, struct sim_item *result)
+{
+	size_t size = pirn__emits__get_packed_size(emits);
+
 	m->body = realloc(m->body, m->body_size + size);
-	m->body_size += pirn__emits__pack(&emits, m->body + m->body_size);
+	m->body_size += pirn__emits__pack(emits, m->body + m->body_size);
 	result->pb.data_size += (uint32_t)size;
 	result->pb.has_emit_size = true;
 	result->pb.emit_size = (uint32_t)size;
+}
+
+/* Behind its answer. One that failed may send as well: it is not to be taken. */
+void sim_run_send(
+	struct sim *sim, struct sim_run *run, struct sim_message *m, struct sim_item *result)
+{
+	Pirn__Emit room[SIM_SENDS + 1], *list[SIM_SENDS + 1];
+	Pirn__Emits emits = PIRN__EMITS__INIT;
+	uint8_t payloads[SIM_SENDS][128], ids[SIM_SENDS][16];
+	uint32_t attempt = run->run.attempt;
+
+	if (!run->event || sim_event_sends(sim, run->number) == 0 ||
+		(result->pb.status >= 400 && sim_mix(run->number, attempt, 6) % 2))
+		return;
+	emits.events = list;
+	for (unsigned i = 0; i <= SIM_SENDS; i++)
+		list[i] = &room[i];
+	for (unsigned i = 0; i < sim_event_sends(sim, run->number); i++)
+		add_child(sim, &emits, sim_event_child(sim, run->number, i), payloads[i], ids[i]);
+	if (sim_event_sends_badly(sim, run->number, attempt))
+		add_emit(&emits, "nobody", NULL);
+	append(&emits, m, result);
 }
 
 void sim_run_fill(struct sim *sim, struct sim_run *run, struct sim_item *result)
@@ -241,6 +278,7 @@ void sim_run_fill(struct sim *sim, struct sim_run *run, struct sim_item *result)
 		result->pb.has_retry_after_ms = true;
 		result->pb.retry_after_ms = (uint32_t)sim_mix(run->number, 4, 5) % 400;
 	}
-	if (run->event && status < 400 && run->run.attempt < 64)
+	if (run->event && status < 400 && run->run.attempt < 64 &&
+		!sim_event_sends_badly(sim, run->number, run->run.attempt))
 		sim->events[run->number].ok_attempts |= UINT64_C(1) << run->run.attempt;
 }

@@ -23,6 +23,7 @@
 #include "base/heap.h"
 #include "base/rand.h"
 #include "broker/core/core.h"
+#include "broker/core/fault.h"
 #include "tests/sim/events.h"
 #include "tests/sim/link.h"
 
@@ -31,7 +32,9 @@
 #define SIM_WORKERS    5
 #define SIM_LIARS      2
 #define SIM_PROCS      (SIM_CLIENTS + SIM_WORKERS + SIM_LIARS)
-#define SIM_SERVICES   4
+#define SIM_SERVICES   5
+#define SIM_ADDRESSED  4u /* of those may clients send to; the last one is told of ends by brokers */
+#define SIM_CALLBACK   4u
 #define SIM_BEAT_MS    1000
 #define SIM_SILENCE_MS 3500 /* then a peer takes its broker for dead */
 #define SIM_UNIX_MS    1800000000000u
@@ -371,7 +374,7 @@ void sim_heal(struct sim *sim);
 struct sim {
 	uint64_t seed;
 	bool verbose;
-	uint64_t faults;       /* of broker/core/fault.h */
+	uint64_t faults[BRK_FAULT_WORDS]; /* of broker/core/fault.h, a bit each */
 	uint32_t redis_faults; /* of tests/sim/redis/redis.h */
 	uint64_t now_ms;
 	uint64_t steps, trace_hash;
@@ -394,6 +397,7 @@ struct sim {
 	struct store_bounds bounds;
 	struct sim_event *events;
 	uint32_t n_events, events_room;
+	struct sim_name *names; /* of events, which their brokers made */
 	struct sim_timers *timers; /* NULL: there are none in this run */
 	struct sim_keyed *keyed;
 	uint32_t n_keyed, keyed_room;

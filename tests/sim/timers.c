@@ -121,7 +121,7 @@ static uint32_t event_of(struct sim *sim, unsigned timer, const struct store_ite
 	if (item->id.size == 0)
 		return NOBODY;
 	SIM_CHECK(sim,
-		sim_event_has_id(
+		sim_event_has_id(sim,
 			item->id.data, sim_services[sim_timer_service(sim, timer)], &number) &&
 			number < sim->n_events,
 		"a slot of timer %u is no event of ours", timer);
@@ -233,7 +233,7 @@ static void check_last(struct sim *sim, uint32_t number, const Pirn__Item *item)
 		return;
 	SIM_CHECK(sim,
 		item->id.len == 16 &&
-			sim_event_has_id(item->id.data,
+			sim_event_has_id(sim, item->id.data,
 				sim_services[sim_timer_service(sim, slot->timer)], &running) &&
 			running < sim->n_events && sim->events[running].slot.is &&
 			sim->events[running].slot.timer == slot->timer &&
@@ -408,7 +408,7 @@ void sim_timers_init(struct sim *sim)
 	for (unsigned t = 0; t < SIM_TIMERS; t++) {
 		struct timer *timer = &sim->timers->timers[t];
 
-		timer->service = (unsigned)sim_below(sim, SIM_SERVICES);
+		timer->service = (unsigned)sim_below(sim, SIM_ADDRESSED);
 		timer->conf = (struct gw_plan_conf){
 			.cron = base_cron_every((uint32_t)sim_between(sim, 1, 3)),
 			.missed = (enum gw_missed)sim_below(sim, 3),

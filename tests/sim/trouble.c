@@ -181,7 +181,7 @@ static void burst(struct sim *sim)
 	struct sim_conn *conn = proc ? proc->conns[sim_below(sim, sim->n_brokers)] : NULL;
 
 	if (conn && conn->phase == SIM_UP && !conn->draining && sim_chance(sim, 30))
-		sim_client_burst(sim, conn, (unsigned)sim_below(sim, SIM_SERVICES),
+		sim_client_burst(sim, conn, (unsigned)sim_below(sim, SIM_ADDRESSED),
 			(unsigned)sim_between(sim, 5, 100));
 }
 

@@ -13,7 +13,8 @@ struct event {
 	uint64_t number;
 };
 
-const char *const sim_services[SIM_SERVICES] = { "alpha", "beta", "gamma", "delta" };
+const char *const sim_services[SIM_SERVICES] = { "alpha", "beta", "gamma", "delta",
+	"pirn-callback" };
 
 int sim_service(const char *name)
 {

@@ -1260,7 +1260,7 @@ static struct asked *broken(enum brk_fault fault, uint64_t granted)
 	struct asked *k = bench(granted);
 
 	open_it(k);
-	brk_core_break(k->rig.core, UINT64_C(1) << fault);
+	brk_core_break(k->rig.core, fault);
 	return k;
 }
 
@@ -1295,7 +1295,7 @@ static void bugs_can_be_switched_on(void **state)
 	asked_free(k);
 
 	k = bench(0);
-	brk_core_break(k->rig.core, UINT64_C(1) << BRK_FAULT_OPEN_QUEUE_KEPT);
+	brk_core_break(k->rig.core, BRK_FAULT_OPEN_QUEUE_KEPT);
 	call(k, 1);
 	asked_ask(k, 900, set_query("hello", PIRN__BREAKER_FORCE__FORCED_OPEN));
 	assert_int_equal(rig_figures(&k->rig).waiting, 1);

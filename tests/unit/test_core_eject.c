@@ -591,7 +591,7 @@ static void a_bug_can_be_switched_on(void **state)
 	struct asked *k = bench(2, true);
 
 	(void)state;
-	brk_core_break(k->rig.core, UINT64_C(1) << BRK_FAULT_EJECT_ALL);
+	brk_core_break(k->rig.core, BRK_FAULT_EJECT_ALL);
 	eject(k, FIRST);
 	eject(k, FIRST + 1);
 	asked_free(k);

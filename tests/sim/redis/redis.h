@@ -66,6 +66,7 @@ struct sim_change {
 	uint32_t journal, epoch;
 	uint64_t turn;
 	struct store_arg head, ended; /* ADDED */
+	struct store_arg body;        /* ADDED, MOVED */
 	const struct store_end *end;  /* BIT */
 	uint32_t n_deliveries;        /* BIT: of the entry, as the caller says */
 	const uint8_t *id;            /* APPLIED, PURGED */

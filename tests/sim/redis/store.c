@@ -80,6 +80,7 @@ void sim_tell_added(struct sim_asking *a, enum sim_change_kind kind, const struc
 		.epoch = turn->epoch,
 		.turn = turn->turn,
 		.head = head,
+		.body = turn->body,
 		.ended = ended };
 
 	if (a->r->watch)
