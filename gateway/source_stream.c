@@ -41,6 +41,8 @@
 #define CONSUMER   "pirn:"           /* and the gateway's name and boot id */
 #define CONSUMER_ROOM 192
 #define START      "0-0"
+#define KEPT_FIELDS 1024u /* of an entry, and bytes of its JSON, that there is room for at all times; more goes again */
+#define KEPT_BYTES  (256u * 1024)
 
 enum state { SENT, DONE, ACKING };
 
@@ -64,6 +66,7 @@ struct gw_stream {
 	bool reading, reads_history, acking, claiming, reaping;
 	bool history;  /* is to be read, from after on */
 	bool giant;    /* what comes after `after` is too large alone */
+	bool starved;  /* memory was out while an answer was taken */
 	char after[GW_ENTRY_ID + 1], cursor[GW_ENTRY_ID + 1];
 	unsigned batch;
 	uint64_t too_large; /* of the reader's, as far as they were looked at */
@@ -133,13 +136,14 @@ static struct held *hold(struct gw_stream *st, const char *id, enum state state)
 {
 	struct held *h = calloc(1, sizeof *h);
 
-	if (!h)
-		return NULL;
-	strcpy(h->id, id);
-	h->state = state;
-	HASH_ADD_STR(st->held, id, h);
-	if (!h->hh.tbl) {
+	if (h) {
+		strcpy(h->id, id);
+		h->state = state;
+		HASH_ADD_STR(st->held, id, h);
+	}
+	if (!h || !h->hh.tbl) {
 		free(h);
+		st->starved = true;
 		return NULL;
 	}
 	st->n_done += state == DONE;
@@ -244,6 +248,7 @@ static bool take_fields(struct gw_stream *st, const struct store_reply *list, si
 	*n = list->n / 2;
 	if (*n > st->n_room) {
 		grown = realloc(st->fields, *n * sizeof *grown);
+		st->starved |= !grown;
 		if (!grown)
 			return false;
 		st->fields = grown;
@@ -296,7 +301,8 @@ static bool take_new(struct gw_stream *st, const char *id, uint64_t ms, size_t n
 
 	base_buf_reset(&st->data);
 	gw_entry_json(&st->data, st->fields, n);
-	if (base_buf_check(&st->data))
+	st->starved |= base_buf_check(&st->data) != BASE_OK;
+	if (st->starved)
 		return false;
 	if (st->data.size > gw_source_max_body(st->s)) {
 		gw_source_refuse(st->s, where(st), id, "it is larger than --max-body");
@@ -307,6 +313,7 @@ static bool take_new(struct gw_stream *st, const char *id, uint64_t ms, size_t n
 		return false;
 	if (put(st, id, ms) == BASE_OK)
 		return true;
+	st->starved = true;
 	let_go(st, h);
 	return false;
 }
@@ -363,12 +370,37 @@ static bool take_entries(struct gw_stream *st, const struct store_reply *reply, 
 	return true;
 }
 
+/* One that was large does not cost its memory for ever. */
+static void trim(struct gw_stream *st)
+{
+	if (st->n_room > KEPT_FIELDS) {
+		free(st->fields);
+		st->fields = NULL;
+		st->n_room = 0;
+	}
+	if (st->data.capacity > KEPT_BYTES) {
+		base_buf_fini(&st->data);
+		base_buf_init(&st->data);
+	}
+}
+
+/* What came is not what was asked for; or it is, and cannot be kept. */
+static void stumble_over(struct gw_stream *st, const struct store_reply *reply)
+{
+	if (!st->starved) {
+		stumble(st, reply);
+		return;
+	}
+	gw_source_fault(st->s, where(st), base_err_text(BASE_NOMEM), "nothing is lost: it is read again");
+	pause_it(st);
+}
+
 static void on_entries(void *arg, const struct store_reply *reply)
 {
 	struct gw_stream *st = arg;
 	size_t n = 0;
 
-	st->reading = false;
+	st->reading = st->starved = false;
 	if (st->dying)
 		return;
 	if (reply->type == STORE_UNKNOWN) { /* on_reader_down says what comes of it */
@@ -381,7 +413,7 @@ static void on_entries(void *arg, const struct store_reply *reply)
 		stumble(st, reply);
 	} else if (reply->type != STORE_NIL && !take_entries(st, reply, &n)) {
 		read_anew(st);
-		stumble(st, reply);
+		stumble_over(st, reply);
 	} else {
 		if (st->reads_history && n == 0)
 			st->history = false;
@@ -389,6 +421,7 @@ static void on_entries(void *arg, const struct store_reply *reply)
 			st->batch *= 2;
 		gw_source_well(st->s, where(st));
 	}
+	trim(st);
 	turn(st);
 }
 

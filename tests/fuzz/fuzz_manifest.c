@@ -45,7 +45,12 @@ static void check_timer(const struct base_manifest_timer *t)
 static void check_manifest(const struct base_manifest *m)
 {
 	assert(base_manifest_is_service(m->service));
-	assert(m->handler && !strchr(m->handler, '/'));
+	assert(m->handler && (base_manifest_is_url(m->handler) ? !base_manifest_url_fault(m->handler)
+							       : !strchr(m->handler, '/')));
+	assert(!m->callback || !base_manifest_url_fault(m->callback));
+	assert(m->n_subscriptions <= BASE_MANIFEST_SUBSCRIPTIONS_MAX);
+	for (size_t i = 0; i < m->n_subscriptions; i++)
+		assert(base_manifest_is_pattern(m->subscriptions[i].type));
 	assert(m->timeout_ms >= 1 && m->concurrency >= 1);
 	assert(m->retry.attempts >= 1 && m->retry.base_ms <= m->retry.max_ms);
 	assert(m->breaker.failure_percent >= 1 && m->breaker.failure_percent <= 100);
