@@ -1,4 +1,10 @@
-/* Entries of the stream orders, such as XADD orders * state paid amount 12, are counted by
+/* POST /orders places an order: it becomes the event order.created, which whoever subscribes to it gets
+ * (services/shipping). Who hears 201 knows that the event is kept; with an Idempotency-Key it is one
+ * event, however often he asks.
+ *
+ *   curl localhost:8080/orders -H 'Idempotency-Key: "cart-7"' -d '{"total":12}'
+ *
+ * Entries of the stream orders, such as XADD orders * state paid amount 12, are counted by
  * their state; carts by what happened to them. GET /orders answers
  * {"orders":{"paid":3},"carts":{"set":5,"expired":1}}.
  *
@@ -67,15 +73,33 @@ static int show(struct pirn_request *req, struct pirn_response *res)
 	return err;
 }
 
+static int place(struct pirn_request *req, struct pirn_response *res)
+{
+	struct pirn_emitted event = { .type = "order.created", .subject = pirn_request_id(req) };
+	json_t *order;
+	int err;
+
+	event.data = pirn_request_body(req, &event.size);
+	order = json_loadb(event.data, event.size, JSON_REJECT_DUPLICATES, NULL);
+	if (!json_is_object(order))
+		err = pirn_respond_problem(res, 422, NULL, "an order is a JSON object");
+	else if (!(err = pirn_emit(req, &event)))
+		err = pirn_respond_json(res, 201, "{\"order\":\"%s\"}", pirn_request_id(req));
+	json_decref(order);
+	return err;
+}
+
 static int orders(struct pirn_request *req, struct pirn_response *res)
 {
 	const char *type = pirn_request_header(req, "ce-type");
 
 	if (strcmp(pirn_request_method(req), "GET") == 0)
 		return show(req, res);
-	if (type && strcmp(type, "pirn.redis.entry") == 0)
+	if (!type)
+		return place(req, res);
+	if (strcmp(type, "pirn.redis.entry") == 0)
 		return count_order(req, res);
-	if (type && strncmp(type, KEYS, sizeof KEYS - 1) == 0)
+	if (strncmp(type, KEYS, sizeof KEYS - 1) == 0)
 		return count(req, res, "carts", type + sizeof KEYS - 1);
 	return pirn_respond_problem(res, 400, NULL, "neither an order nor a cart");
 }

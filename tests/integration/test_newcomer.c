@@ -146,6 +146,36 @@ static void test_an_event_for_all_who_subscribe(void **state)
 	wait_until(PATIENCE_MS, shipping_says("{\"order.created\":1,\"shipment.requested\":1}"));
 }
 
+/* What a call sends is kept when its caller hears 201; a key makes it one, however often it is asked. */
+static void test_a_call_that_sends(void **state)
+{
+	static const char *const headers[] = { "Idempotency-Key: \"cart-7\"", NULL };
+	struct harness_call place = {
+		.base = u.http, .target = "/orders", .body = "{\"total\":12}", .headers = headers
+	};
+	char first[64] = "";
+
+	(void)state;
+	for (int i = 0; i < 2; i++) {
+		struct harness_answer a = harness_call(&place);
+
+		assert_int_equal(a.status, 201);
+		if (i == 0)
+			snprintf(first, sizeof first, "%s", a.body);
+		assert_string_equal(a.body, first);
+		harness_answer_free(&a);
+	}
+	place.body = "12";
+	place.headers = NULL;
+	{
+		struct harness_answer a = harness_call(&place);
+
+		assert_int_equal(a.status, 422);
+		harness_answer_free(&a);
+	}
+	wait_until(PATIENCE_MS, shipping_says("{\"order.created\":2,\"shipment.requested\":2}"));
+}
+
 static const json_t *find(const json_t *list, const char *service)
 {
 	const json_t *entry;
@@ -428,6 +458,7 @@ int main(void)
 		cmocka_unit_test(test_counter),
 		cmocka_unit_test(test_any_service_by_its_name),
 		cmocka_unit_test(test_an_event_for_all_who_subscribe),
+		cmocka_unit_test(test_a_call_that_sends),
 		cmocka_unit_test(test_the_list_of_services),
 		cmocka_unit_test(test_the_list_on_the_command_line),
 		cmocka_unit_test(test_invoke_on_the_command_line),

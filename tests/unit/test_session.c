@@ -18,7 +18,7 @@
 /* By slot: what the test lets a run do, and what is known of it. */
 static struct {
 	sem_t go;
-	atomic_bool started, hurried;
+	atomic_bool started, hurried, mute;
 	bool recorded, diverged;
 	uint64_t stateless_us;
 	uint32_t status;
@@ -34,6 +34,7 @@ static struct told told[RUNS]; /* RESULTs, by slot */
 
 static struct fixture f;
 static struct fake_broker *broker;
+static bool older; /* than what runs may send */
 static struct wrk_executor *executor;
 static struct wrk_session *session;
 static uv_async_t wake_up;
@@ -55,6 +56,7 @@ static void run_it(void *local, struct wrk_run *run)
 	if ((run->flags & ALONE) && beside > 0)
 		abort(); /* a thread of the executor's: cmocka's assertions are the main one's */
 	atomic_store(&runs[run->slot].hurried, run->hurried);
+	atomic_store(&runs[run->slot].mute, run->mute);
 	atomic_store(&run->stateless_us, runs[run->slot].stateless_us);
 	atomic_store(&runs[run->slot].started, true);
 	uv_async_send(&wake_up);
@@ -180,6 +182,7 @@ static void new_broker(void)
 	broker->version = 1;
 	broker->beat_ms = 1000;
 	broker->beats = true;
+	broker->older = older;
 	events.arg = broker;
 	assert_int_equal(
 		net_router_new(f.loop, fixture_ipc(&f, "broker"), &events, &broker->router, &why),
@@ -272,6 +275,14 @@ static int setup_impatient(void **state)
 	stuck_ms = 1;
 	setup(state);
 	stuck_ms = 0;
+	return 0;
+}
+
+static int setup_older(void **state)
+{
+	older = true;
+	setup(state);
+	older = false;
 	return 0;
 }
 
@@ -588,6 +599,25 @@ static void a_caller_may_be_in_a_hurry(void **state)
 	}
 }
 
+/* It would drop what they send, and take their answers. */
+static void runs_of_an_older_broker_send_nothing(void **state)
+{
+	(void)state;
+	dispatch(1, 0);
+	STARTS(1);
+	assert_true(atomic_load(&runs[1].mute));
+	ends(1);
+}
+
+static void runs_may_send(void **state)
+{
+	(void)state;
+	dispatch(1, 0);
+	STARTS(1);
+	assert_false(atomic_load(&runs[1].mute));
+	ends(1);
+}
+
 /* All threads are taken; what waits does not start once its time is over. */
 static void nothing_starts_after_its_deadline(void **state)
 {
@@ -759,6 +789,7 @@ static void no_service_may_have_all_threads(void **state)
 }
 
 #define WITH(name)      cmocka_unit_test_setup_teardown(name, setup, teardown)
+#define OLDER(name)     cmocka_unit_test_setup_teardown(name, setup_older, teardown)
 #define IMPATIENT(name) cmocka_unit_test_setup_teardown(name, setup_impatient, teardown)
 
 int main(void)
@@ -785,6 +816,8 @@ int main(void)
 		WITH(who_is_to_be_alone_does_not_either),
 		IMPATIENT(a_worker_that_is_stuck_says_so),
 		WITH(one_that_returns_ends_it),
+		OLDER(runs_of_an_older_broker_send_nothing),
+		WITH(runs_may_send),
 		IMPATIENT(one_that_is_alone_and_stuck_is_told),
 		IMPATIENT(threads_may_be_stuck_without_a_service),
 		WITH(no_service_may_have_all_threads),
