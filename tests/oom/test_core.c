@@ -5,6 +5,8 @@
  */
 #include "tests/oom/core.h"
 
+static const struct brk_actions *seen(const struct brk_actions *out);
+
 #include "tests/unit/core_asked.h"
 
 #define SLOTS 64

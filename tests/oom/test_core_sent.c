@@ -6,6 +6,8 @@
  */
 #include "tests/oom/core.h"
 
+static const struct brk_actions *seen(const struct brk_actions *out);
+
 #include "broker/core/callback.h"
 #include "tests/unit/core_asked.h"
 
