@@ -115,6 +115,7 @@ static const struct base_manifest_key schema[] = {
 	{ "queue", BASE_MANIFEST_MAP, FIELD(, queue), NULL, 0, 0, false, queue_keys, "how much may wait" },
 	{ "env", BASE_MANIFEST_PAIRS, FIELD(, env), NULL, 0, 0, false, NULL, "NAME: text, for the service to read" },
 	{ "secrets", BASE_MANIFEST_PAIRS, FIELD(, secrets), NULL, 0, 0, false, NULL, "NAME: path of the file that holds the value" },
+	{ "headers", BASE_MANIFEST_HEADERS, FIELD(, headers), NULL, 0, 0, false, NULL, "Name: text, headers that an HTTP endpoint gets; ${NAME} in it is a secret" },
 	{ 0 },
 };
 /* clang-format on */
@@ -203,6 +204,7 @@ void base_manifest_free(struct base_manifest **mp)
 	free(m->sources);
 	pairs_fini(&m->env);
 	pairs_fini(&m->secrets);
+	pairs_fini(&m->headers);
 	free(m);
 }
 
@@ -269,13 +271,6 @@ bool base_manifest_is_pattern(const char *text)
 		if ((uint8_t)text[i] < 0x20 || text[i] == 0x7f)
 			return false;
 	return true;
-}
-
-/* [A-Za-z_][A-Za-z0-9_]*, at most 63 bytes: environment variables and path parameters. */
-static bool is_identifier(const char *text, size_t size)
-{
-	return size > 0 && size <= BASE_MANIFEST_NAME_MAX && !strchr(ten, text[0]) &&
-	       span(text, true, "_") >= size;
 }
 
 static bool is_file(const char *text)
@@ -347,6 +342,7 @@ static const char *describe(enum base_manifest_type type)
 		[BASE_MANIFEST_PERCENT] = "a percentage such as 50%",
 		[BASE_MANIFEST_MAP] = "a mapping",
 		[BASE_MANIFEST_PAIRS] = "a mapping of NAME: text",
+		[BASE_MANIFEST_HEADERS] = "a mapping of Name: text",
 		[BASE_MANIFEST_EVENTS] = "a list",
 	};
 
@@ -536,6 +532,7 @@ static enum base_err convert(const struct base_manifest_key *key, void *field, c
 		return set_number(key, field, text);
 	case BASE_MANIFEST_MAP:
 	case BASE_MANIFEST_PAIRS:
+	case BASE_MANIFEST_HEADERS:
 	case BASE_MANIFEST_OPS:
 	case BASE_MANIFEST_EVENTS:
 		break;
@@ -573,71 +570,13 @@ enum base_err base_manifest_set(const struct base_manifest_key *key, void *recor
 	return err;
 }
 
-/* ---- env and secrets -------------------------------------------------------------- */
-
-const char *base_manifest_pair_get(const struct base_manifest_pairs *pairs, const char *name)
-{
-	for (size_t i = 0; i < pairs->n; i++)
-		if (strcmp(pairs->items[i].name, name) == 0)
-			return pairs->items[i].value;
-	return NULL;
-}
+/* ---- subscriptions ------------------------------------------------------------------- */
 
 /* Lists grow by doubling: a list of n has room for the next power of two. */
 static bool is_full(size_t n)
 {
 	return (n & (n - 1)) == 0;
 }
-
-static enum base_err append_pair(
-	struct base_manifest_pairs *pairs, const char *name, const char *value)
-{
-	struct base_manifest_pair pair = { strdup(name), strdup(value) };
-	struct base_manifest_pair *items = pairs->items;
-
-	if (!pair.name || !pair.value)
-		goto fail;
-	if (is_full(pairs->n)) {
-		items = realloc(items, (pairs->n ? pairs->n * 2 : 1) * sizeof *items);
-		if (!items)
-			goto fail;
-		pairs->items = items;
-	}
-	items[pairs->n++] = pair;
-	return BASE_OK;
-fail:
-	free(pair.name);
-	free(pair.value);
-	return BASE_NOMEM;
-}
-
-enum base_err base_manifest_add_pair(struct base_manifest_pairs *pairs, const char *name,
-	const char *value, char *why, size_t why_room)
-{
-	char quoted[BASE_TEXT_QUOTED];
-	enum base_err err;
-
-	base_text_quote(quoted, sizeof quoted, name, strlen(name));
-	if (!is_identifier(name, strlen(name))) {
-		(void)snprintf(
-			why, why_room, "expected a name of letters, digits and _, got %s", quoted);
-		return BASE_INVALID;
-	}
-	if (base_manifest_pair_get(pairs, name)) {
-		(void)snprintf(why, why_room, "is given twice");
-		return BASE_EXISTS;
-	}
-	if (pairs->n == BASE_MANIFEST_PAIRS_MAX) {
-		(void)snprintf(why, why_room, "expected at most %d names", BASE_MANIFEST_PAIRS_MAX);
-		return BASE_FULL;
-	}
-	err = append_pair(pairs, name, value);
-	if (err)
-		(void)snprintf(why, why_room, "%s", base_err_text(err));
-	return err;
-}
-
-/* ---- subscriptions ------------------------------------------------------------------- */
 
 static bool is_same_text(const char *a, const char *b)
 {
@@ -715,9 +654,17 @@ enum base_err base_manifest_check(
 	if (base_manifest_is_url(m->handler) && m->env.n > 0)
 		return blame(key, "env", why, why_room,
 			"is for native services: an HTTP endpoint has an environment of its own");
-	if (base_manifest_is_url(m->handler) && m->secrets.n > 0)
-		return blame(key, "secrets", why, why_room,
-			"is for native services: an HTTP endpoint has secrets of its own");
+	if (!base_manifest_is_url(m->handler) && m->headers.n > 0)
+		return blame(key, "headers", why, why_room,
+			"is for HTTP endpoints: a native service reads env and secrets");
+	for (size_t i = 0; base_manifest_is_url(m->handler) && i < m->secrets.n; i++)
+		if (!base_manifest_names_secret(&m->headers, m->secrets.items[i].name)) {
+			*key = "secrets";
+			(void)snprintf(why, why_room,
+				"an HTTP endpoint gets secrets in headers, and none has ${%s}",
+				m->secrets.items[i].name);
+			return BASE_INVALID;
+		}
 	if (m->retry.base_ms > m->retry.max_ms)
 		return blame(key, "retry", why, why_room, "expected base to be at most max");
 	for (size_t i = 0; i < m->secrets.n; i++)

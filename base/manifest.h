@@ -26,6 +26,8 @@
 #define BASE_MANIFEST_PARAMS_MAX 16  /* parameters of one path */
 #define BASE_MANIFEST_ROUTES_MAX 256 /* routes of one service */
 #define BASE_MANIFEST_PAIRS_MAX  256 /* entries of env, and of secrets */
+#define BASE_MANIFEST_HEADERS_MAX 32
+#define BASE_MANIFEST_HEADER_MAX 8192 /* bytes of a header's value, also with its secrets */
 #define BASE_MANIFEST_TIMERS_MAX 64  /* timers of one service */
 #define BASE_MANIFEST_CRON_MAX   256 /* bytes of an expression */
 #define BASE_MANIFEST_SOURCES_MAX 16 /* other databases of one service */
@@ -87,7 +89,7 @@ struct base_manifest_source {
 };
 
 struct base_manifest_pair {
-	char *name; /* [A-Za-z_][A-Za-z0-9_]* */
+	char *name; /* [A-Za-z_][A-Za-z0-9_]*; of headers: a token */
 	char *value;
 };
 
@@ -138,6 +140,9 @@ struct base_manifest {
 	 * value is a file's path (a relative one starts at the manifest's folder), whose content the
 	 * worker reads at start. A name stands in one of the two only. */
 	struct base_manifest_pairs env, secrets;
+	/* What an HTTP endpoint's requests get; base_manifest_reference says where secrets stand in the values. They stay in
+	 * the worker: a manifest travels without them. */
+	struct base_manifest_pairs headers;
 };
 
 #define BASE_MANIFEST_WHY 512 /* room that holds every sentence of this module */
@@ -167,6 +172,7 @@ enum base_manifest_type {
 	BASE_MANIFEST_PERCENT,  /* uint32_t: 50% */
 	BASE_MANIFEST_MAP,      /* a mapping with keys of its own, at the row's offset */
 	BASE_MANIFEST_PAIRS,    /* struct base_manifest_pairs: NAME: text */
+	BASE_MANIFEST_HEADERS,  /* struct base_manifest_pairs: Name: text */
 	BASE_MANIFEST_EVENTS    /* a list of one-key mappings, each of a kind out of row.keys */
 };
 
@@ -242,6 +248,14 @@ BASE_MUSTUSE enum base_err base_manifest_add_pair(struct base_manifest_pairs *pa
 	const char *name, const char *value, char *why, size_t why_room);
 const char *base_manifest_pair_get(
 	const struct base_manifest_pairs *pairs, const char *name); /* NULL: none */
+
+/* A header of an HTTP endpoint. INVALID: not the name of one, or one that is not the manifest's to give; or the value has
+ * a control, or a $ that begins neither ${NAME} nor $$. EXISTS, in whatever case; FULL. UNTRUSTED texts. */
+BASE_MUSTUSE enum base_err base_manifest_add_header(struct base_manifest_pairs *headers,
+	const char *name, const char *value, char *why, size_t why_room);
+/* How many bytes at text are ${NAME}; 0: none. */
+size_t base_manifest_reference(const char *text, char name[BASE_MANIFEST_NAME_MAX + 1]);
+bool base_manifest_names_secret(const struct base_manifest_pairs *headers, const char *secret);
 
 /* What holds between fields: required ones are there, retry.base is at most retry.max, no name is
  * both in env and secrets. *key names the top-level key at fault, for the reader's position. */

@@ -593,7 +593,7 @@ static enum base_err open_endpoint(
 }
 
 enum base_err wrk_endpoint_new(struct wrk_http *h, const struct base_manifest *manifest,
-	struct wrk_endpoint **out, char *why, size_t why_room)
+	const char *folder, struct wrk_endpoint **out, char *why, size_t why_room)
 {
 	struct wrk_endpoint *e = calloc(1, sizeof *e);
 	enum base_err err = BASE_NOMEM;
@@ -604,6 +604,8 @@ enum base_err wrk_endpoint_new(struct wrk_http *h, const struct base_manifest *m
 	}
 	e->service = manifest->service;
 	err = open_endpoint(h, e, manifest->handler, why, why_room);
+	if (!err)
+		err = wrk_http_headers_make(manifest, folder, &e->headers, why, why_room);
 	if (err)
 		wrk_endpoint_free(&e);
 	else
@@ -643,6 +645,7 @@ void wrk_endpoint_free(struct wrk_endpoint **ep)
 		wrk_signer_fini(e->signer);
 	free(e->signer);
 	wrk_target_fini(&e->target);
+	wrk_http_headers_fini(&e->headers);
 	free(e);
 	*ep = NULL;
 }

@@ -61,9 +61,10 @@ void wrk_http_free(struct wrk_http **h);
 const struct wrk_carrier *wrk_http_carrier(struct wrk_http *h);
 
 /* Where a service's runs go: the manifest's handler. From any thread. DENIED: it names an
- * address that may not be called; INVALID: it is no URL; why says so. The manifest is borrowed. */
+ * address that may not be called; INVALID: it is no URL, or a header cannot be made (worker/http_headers.h); why says so.
+ * The manifest is borrowed. */
 BASE_MUSTUSE enum base_err wrk_endpoint_new(struct wrk_http *h, const struct base_manifest *manifest,
-	struct wrk_endpoint **out, char *why, size_t why_room);
+	const char *folder, struct wrk_endpoint **out, char *why, size_t why_room);
 /* The one of callbacks. CONFIG: secret is none; why says so. */
 #define WRK_CALLBACKS "pirn-callback"
 BASE_MUSTUSE enum base_err wrk_endpoint_of_callbacks(

@@ -49,6 +49,31 @@ static bool is_blank(char c)
 	return c == ' ' || c == '\t';
 }
 
+/* Connection: it also names headers that are meant for us alone, before or after it. */
+static bool note_hops(struct wrk_call *call, char *value)
+{
+	struct curl_slist *node = base_arena_alloc(&call->arena, sizeof *node);
+
+	if (!node)
+		return found(call, WRK_HTTP_NOMEM);
+	*node = (struct curl_slist){ value, call->hops };
+	call->hops = node;
+	return true;
+}
+
+static void drop_hops(struct wrk_call *call)
+{
+	static const char between[] = ", \t";
+
+	for (const struct curl_slist *at = call->hops; at; at = at->next)
+		for (const char *name = at->data; *(name += strspn(name, between));) {
+			size_t size = strcspn(name, between);
+
+			wrk_response_drop(&call->res, name, size);
+			name += size;
+		}
+}
+
 /* "Name: value", without the line's end. A line that begins with a blank (a fold) has no name. */
 static bool take_field(struct wrk_call *call, const char *line, size_t size)
 {
@@ -67,6 +92,8 @@ static bool take_field(struct wrk_call *call, const char *line, size_t size)
 		return found(call, WRK_HTTP_NOMEM);
 	if (strlen(copy) != (size_t)(end - value) || strlen(name) != (size_t)(colon - line))
 		return found(call, WRK_HTTP_HEAD);
+	if (strcasecmp(name, "Connection") == 0)
+		return note_hops(call, copy);
 	pirn_respond_header_add(&call->res, name, copy);
 	return found_fault(call);
 }
@@ -89,6 +116,7 @@ static size_t on_header(char *line, size_t one, size_t size, void *arg)
 		call->in_head = true;
 		call->stage = WRK_CALL_READS;
 		pirn_respond_reset(&call->res);
+		call->hops = NULL;
 		return size;
 	}
 	if (!call->in_head)
@@ -279,6 +307,9 @@ static bool make_request(struct wrk_call *call)
 	enum base_err err = wrk_http_request_make(&call->arena, call->run, endpoint->service,
 		endpoint->target.path, &call->request);
 
+	for (size_t i = 0; !err && i < endpoint->headers.n; i++)
+		err = wrk_http_request_set(&call->arena, &call->request,
+			endpoint->headers.items[i].name, endpoint->headers.items[i].value);
 	if (err == BASE_PROTOCOL)
 		wrk_call_answer_reason(call->run, 400, PIRN__REASON__MALFORMED);
 	else if (err)
@@ -297,6 +328,7 @@ bool wrk_call_open(struct wrk_call *call, struct wrk_run *run)
 	call->sent = 0;
 	call->head_bytes = 0;
 	call->in_head = false;
+	call->hops = NULL;
 	call->repeatable = (run->flags & (PIRN__ITEM_FLAG__EVENT | PIRN__ITEM_FLAG__IDEMPOTENT)) != 0;
 	call->error[0] = call->denied[0] = '\0';
 	call->start_us = base_clock_us();
@@ -529,6 +561,7 @@ static enum wrk_http_end take_answer(struct wrk_call *call)
 	(void)curl_easy_getinfo(call->easy, CURLINFO_RESPONSE_CODE, &status);
 	if (event && status >= 300 && status < 400)
 		return WRK_HTTP_REDIRECT;
+	drop_hops(call);
 	pirn_respond_status(&call->res, status > 0 ? (unsigned)status : 0);
 	if (wrk_response_seal(&call->res, call->run) != WRK_FAULT_NONE)
 		(void)found_fault(call);

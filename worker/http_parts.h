@@ -13,6 +13,7 @@
 
 #include "base/heap.h"
 #include "worker/http.h"
+#include "worker/http_headers.h"
 #include "worker/http_request.h"
 #include "worker/http_resolve.h"
 #include "worker/http_sign.h"
@@ -46,6 +47,7 @@ enum wrk_call_stage { WRK_CALL_RESOLVES, WRK_CALL_CONNECTS, WRK_CALL_WAITS, WRK_
 struct wrk_endpoint {
 	const char *service;
 	struct wrk_target target;
+	struct wrk_http_headers headers; /* of the manifest, with their secrets */
 	struct wrk_signer *signer; /* of callbacks: each run has a target of its own; NULL: it is not they */
 	/* The thread's: it was told that exchanges come to nothing, and when that may be told next. */
 	bool failing;
@@ -72,6 +74,7 @@ struct wrk_call {
 	struct base_arena arena;
 	struct wrk_http_request request;
 	struct curl_slist *resolve;
+	struct curl_slist *hops; /* values of the answer's Connection headers; in the arena */
 	struct pirn_response res;
 	char denied[64]; /* the address that might not be called */
 	char error[CURL_ERROR_SIZE];

@@ -287,3 +287,23 @@ enum base_err wrk_http_request_add(struct base_arena *arena, struct wrk_http_req
 	request->headers = m.first;
 	return m.err;
 }
+
+static bool is_named(const char *line, const char *name)
+{
+	size_t size = strlen(name);
+
+	return strncasecmp(line, name, size) == 0 && (line[size] == ':' || line[size] == ';');
+}
+
+enum base_err wrk_http_request_set(struct base_arena *arena, struct wrk_http_request *request,
+	const char *name, const char *value)
+{
+	struct curl_slist **at = &request->headers;
+
+	while (*at)
+		if (is_named((*at)->data, name))
+			*at = (*at)->next;
+		else
+			at = &(*at)->next;
+	return wrk_http_request_add(arena, request, name, value);
+}

@@ -36,4 +36,8 @@ BASE_MUSTUSE enum base_err wrk_http_request_make(struct base_arena *arena,
 BASE_MUSTUSE enum base_err wrk_http_request_add(struct base_arena *arena,
 	struct wrk_http_request *request, const char *name, const char *value);
 
+/* The same, in place of all that have this name, whoever gave them. */
+BASE_MUSTUSE enum base_err wrk_http_request_set(struct base_arena *arena,
+	struct wrk_http_request *request, const char *name, const char *value);
+
 #endif

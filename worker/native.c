@@ -14,8 +14,7 @@
 #include "base/log.h"
 #include "worker/elf.h"
 #include "worker/request.h"
-
-#define SECRET_MAX 65536u
+#include "worker/secret.h"
 
 struct wrk_native {
 	void *library; /* NULL: linked in */
@@ -52,53 +51,20 @@ __attribute__((format(printf, 4, 5))) static enum base_err refuse(
 
 /* ---- loading --------------------------------------------------------------- */
 
-static enum base_err read_secret(const char *path, char **out)
-{
-	char *text = malloc(SECRET_MAX + 1);
-	int fd = open(path, O_RDONLY | O_CLOEXEC);
-	size_t size = 0;
-	ssize_t n = -1;
-
-	while (text && fd >= 0 && size <= SECRET_MAX &&
-		(n = read(fd, text + size, SECRET_MAX + 1 - size)) > 0)
-		size += (size_t)n;
-	if (fd >= 0)
-		close(fd);
-	if (!text || fd < 0 || n < 0 || size > SECRET_MAX) {
-		enum base_err err = !text               ? BASE_NOMEM
-				    : size > SECRET_MAX ? BASE_TOO_LARGE
-							: base_err_from_errno(errno);
-
-		free(text);
-		return err;
-	}
-	if (size > 0 && text[size - 1] == '\n')
-		size--;
-	text[size] = '\0';
-	*out = text;
-	return BASE_OK;
-}
-
 static enum base_err read_secrets(struct wrk_native *n, const char *folder, char *why, size_t room)
 {
 	const struct base_manifest_pairs *pairs = &n->manifest->secrets;
-	char path[PATH_MAX];
 
 	n->secrets = calloc(pairs->n + 1, sizeof *n->secrets);
 	if (!n->secrets)
 		return refuse(BASE_NOMEM, why, room, "out of memory");
 	for (size_t i = 0; i < pairs->n; i++) {
 		const char *file = pairs->items[i].value;
-		enum base_err err;
+		enum base_err err = wrk_secret_read(folder, file, &n->secrets[i]);
 
-		if (file[0] == '/')
-			snprintf(path, sizeof path, "%s", file);
-		else
-			snprintf(path, sizeof path, "%s/%s", folder, file);
-		err = read_secret(path, &n->secrets[i]);
 		if (err)
 			return refuse(err, why, room, "secret %s: %s: %s", pairs->items[i].name,
-				path, base_err_text(err));
+				file, base_err_text(err));
 	}
 	return BASE_OK;
 }
@@ -206,11 +172,8 @@ void wrk_native_free(struct wrk_native **np)
 		n->service->fini();
 		where = (struct wrk_where){ 0 };
 	}
-	for (size_t i = 0; n->secrets && i < n->manifest->secrets.n; i++) {
-		if (n->secrets[i])
-			explicit_bzero(n->secrets[i], strlen(n->secrets[i]));
-		free(n->secrets[i]);
-	}
+	for (size_t i = 0; n->secrets && i < n->manifest->secrets.n; i++)
+		wrk_secret_free(&n->secrets[i]);
 	free(n->secrets);
 	wrk_breakers_free(&n->breakers);
 	if (n->library)

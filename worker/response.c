@@ -52,9 +52,9 @@ static bool is_named(const Pirn__Header *h, const char *name, size_t size)
 	return h->name.len == size && strncasecmp((const char *)h->name.data, name, size) == 0;
 }
 
-static void headers_drop(struct pirn_response *res, const char *name)
+void wrk_response_drop(struct pirn_response *res, const char *name, size_t size)
 {
-	size_t kept = 0, size = strlen(name);
+	size_t kept = 0;
 
 	for (size_t i = 0; i < res->n_headers; i++) {
 		Pirn__Header *h = res->headers[i];
@@ -103,7 +103,7 @@ void pirn_respond_header_add(struct pirn_response *res, const char *name, const 
 
 void pirn_respond_header(struct pirn_response *res, const char *name, const char *value)
 {
-	headers_drop(res, name);
+	wrk_response_drop(res, name, strlen(name));
 	pirn_respond_header_add(res, name, value);
 }
 

@@ -355,7 +355,8 @@ static enum base_err load_endpoint(
 	struct wrk_service *s, struct wrk_http *http, char *why, size_t why_room)
 {
 	char reason[WRK_NATIVE_WHY];
-	enum base_err err = wrk_endpoint_new(http, s->manifest, &s->endpoint, reason, sizeof reason);
+	enum base_err err = wrk_endpoint_new(
+		http, s->manifest, s->folder, &s->endpoint, reason, sizeof reason);
 
 	if (err)
 		snprintf(why, why_room, "%.*s/" MANIFEST ": %s", 256, s->folder, reason);

@@ -46,8 +46,11 @@ static enum base_err read_scalar(
 		   : BASE_OK;
 }
 
+typedef enum base_err add_fn(struct base_manifest_pairs *pairs, const char *name, const char *value,
+	char *why, size_t why_room);
+
 static enum base_err read_pairs(
-	struct wrk_yaml *r, struct base_manifest_pairs *pairs, const char *map)
+	struct wrk_yaml *r, struct base_manifest_pairs *pairs, add_fn *add, const char *map)
 {
 	char key[WRK_YAML_KEY];
 	char shown[BASE_TEXT_QUOTED];
@@ -67,7 +70,7 @@ static enum base_err read_pairs(
 		err = wrk_yaml_text(r, name, "a text", &text);
 		if (err)
 			break;
-		err = base_manifest_add_pair(pairs, key, text, why, sizeof why);
+		err = add(pairs, key, text, why, sizeof why);
 		if (err)
 			err = wrk_yaml_complain(r, err == BASE_NOMEM ? err : BASE_CONFIG, place,
 				"%s: %s", name, why);
@@ -382,7 +385,9 @@ static enum base_err read_value(
 	case BASE_MANIFEST_MAP:
 		return read_map(r, &map);
 	case BASE_MANIFEST_PAIRS:
-		return read_pairs(r, field, name);
+		return read_pairs(r, field, base_manifest_add_pair, name);
+	case BASE_MANIFEST_HEADERS:
+		return read_pairs(r, field, base_manifest_add_header, name);
 	case BASE_MANIFEST_EVENTS:
 		return read_events(r, key->keys, name);
 	case BASE_MANIFEST_OPS:

@@ -287,6 +287,11 @@ static bool answer(struct visit *v)
 		return say_text(v, "HTTP/1.1 999 Odd\r\nContent-Length: 0\r\n\r\n");
 	if (is_asked(v, "fold"))
 		return say_text(v, "HTTP/1.1 200 OK\r\nX-A: b\r\n c\r\nContent-Length: 0\r\n\r\n");
+	if (is_asked(v, "hops"))
+		return say_text(v,
+			"HTTP/1.1 200 OK\r\nX-Hop-1: 1\r\nConnection: keep-alive, x-hop-1,\tX-Hop-2\r\n"
+			"X-Hop-2: 2\r\nX-End: 4\r\nX-Hop-3: 3\r\nconnection: X-Hop-3,,\r\n"
+			"Content-Length: 2\r\n\r\nok");
 	if (is_asked(v, "leave"))
 		return say_text(v, "HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\nok") && false;
 	return say_text(v, "HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\nok");

@@ -11,6 +11,7 @@
  *   do=garbage   bytes that are no HTTP
  *   do=headers   headers without end; do=line: one header without end; do=early: heads of 103 without end
  *   do=odd       status 999; do=fold: a folded header; do=leave: 200, then closes the connection
+ *   do=hops      headers of the connection, and those that its Connection headers name: X-Hop-1, X-Hop-2, X-Hop-3; X-End is not
  *
  * Without do it answers 200 and "ok". Everything that came is kept.
  */

@@ -121,7 +121,7 @@ void fabric_add_worker(struct fabric *f, unsigned i)
 			    f->worker_redis, "--services", f->services_dir, "--name", name, "--log",
 			    "json", NULL });
 	say_all(&w, f->worker_flags);
-	f->workers[i] = harness_spawn(name, f->dir, w.items, NULL);
+	f->workers[i] = harness_spawn(name, f->dir, w.items, f->worker_environment);
 }
 
 static void start_gateway(struct fabric *f, unsigned i)

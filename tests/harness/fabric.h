@@ -28,6 +28,7 @@ struct fabric {
 	const char *const *worker_flags;
 	const char *const *gateway_flags;
 	const char *const *gateway_environment; /* "NAME=value" lines for each; NULL-terminated, or NULL */
+	const char *const *worker_environment;
 	const char *const *redis_options; /* and for its Redis */
 	const char *const *redis_environment;
 	/* Called when Redis runs and the brokers have their endpoints, before they start: may put something

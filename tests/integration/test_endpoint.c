@@ -48,6 +48,12 @@ __attribute__((format(printf, 2, 3))) static void add_service(
 	vfprintf(file, format, args);
 	va_end(args);
 	assert_int_equal(fclose(file), 0);
+	snprintf(path, sizeof path, "%s/%s/shop.key", services, name);
+	file = fopen(path, "w");
+	assert_non_null(file);
+	fputs("open-sesame-1917\n", file);
+	assert_int_equal(fclose(file), 0);
+	snprintf(path, sizeof path, "%s/%s/service.yaml", services, name);
 	assert_int_equal(rename(part, path), 0);
 }
 
@@ -101,6 +107,11 @@ static void lay_services(unsigned closed)
 		endpoint_port(app));
 	add_service("closed", "handler: http://localhost:%u/\nretry: { attempts: 1 }\n", closed);
 	add_service("nowhere", "handler: http://nowhere.invalid/\nretry: { attempts: 1 }\ntimeout: 30s\n");
+	add_service("keyed",
+		"handler: http://localhost:%u/keyed\n"
+		"secrets: { SHOP_KEY: shop.key }\n"
+		"headers: { Authorization: 'Bearer ${SHOP_KEY}', X-Tenant: '${TENANT}' }\n",
+		endpoint_port(app));
 	add_service("secret", "handler: http://localhost:%u/\nretry: { attempts: 1 }\n",
 		endpoint_port(hidden));
 }
@@ -110,6 +121,7 @@ static int set_up(void **state)
 	static char limit[16];
 	static const char *flags[] = { "--http-allow", allow, "--max-response", limit,
 		"--log-level", "debug", NULL };
+	static const char *const environment[] = { "PIRN_ENDPOINT_TENANT=blue-1918", NULL };
 	unsigned closed = harness_free_port();
 
 	(void)state;
@@ -118,7 +130,9 @@ static int set_up(void **state)
 	snprintf(allow, sizeof allow, "localhost:%u,localhost:%u", endpoint_port(app), closed);
 	snprintf(limit, sizeof limit, "%u", LIMIT);
 	lay_services(closed);
-	f = (struct fabric){ .services = services, .worker_flags = flags };
+	f = (struct fabric){ .services = services,
+		.worker_flags = flags,
+		.worker_environment = environment };
 	fabric_start(&f);
 	wait_until(PATIENCE_MS, fabric_workers_of(&f, "secret") == 1);
 	wait_until(PATIENCE_MS, harness_status(f.http, "POST", "/hook", "x") == 200);
@@ -269,6 +283,45 @@ static void a_whole_app_keeps_its_paths(void **state)
 	assert_int_equal(a.status, 200);
 	harness_answer_free(&a);
 	assert_int_equal(harness_status(f.http, "GET", "/whole/y", NULL), 200);
+}
+
+/* An API key: it comes in place of what a client says, and nobody but the endpoint is told it. */
+static void headers_of_the_manifest(void **state)
+{
+	struct harness_answer a = ask("POST", "/v1/invoke/keyed?do=echo", "key?",
+		HEADERS("Authorization: Bearer none", "X-Tenant: red"));
+	char *seen = endpoint_last(app, "key?");
+
+	(void)state;
+	assert_int_equal(a.status, 200);
+	expect_header(&a, "X-Got-Authorization", "Bearer open-sesame-1917");
+	expect_header(&a, "X-Got-X-Tenant", "blue-1918");
+	assert_non_null(seen);
+	assert_null(strstr(seen, "none"));
+	assert_null(strstr(seen, "red\r\n"));
+	free(seen);
+	harness_answer_free(&a);
+	a = harness_get(f.admin, "/v1/services");
+	assert_int_equal(a.status, 200);
+	assert_non_null(strstr(a.body, "keyed"));
+	assert_null(strstr(a.body, "1917"));
+	harness_answer_free(&a);
+	assert_false(harness_wrote(f.workers[0], "1917"));
+	assert_false(harness_wrote(f.workers[0], "1918"));
+}
+
+static void headers_of_the_connection_end_here(void **state)
+{
+	struct harness_answer a = ask("POST", "/hook?do=hops", "x", NULL);
+
+	(void)state;
+	assert_int_equal(a.status, 200);
+	expect_header(&a, "X-Hop-1", NULL);
+	expect_header(&a, "X-Hop-2", NULL);
+	expect_header(&a, "X-Hop-3", NULL);
+	expect_header(&a, "X-End", "4");
+	assert_string_equal(a.body, "ok");
+	harness_answer_free(&a);
 }
 
 static void its_errors_are_its_own(void **state)
@@ -637,6 +690,7 @@ static void manifests_that_are_refused(void **state)
 		{ "http:///x", "a host" },
 		{ "http://app:99999/", "a URL such as" },
 		{ "'http://a b/'", "visible ASCII" },
+		{ "http://app/\nheaders: { X: '${NONE}' }", "headers.X: NONE is neither in secrets" },
 	};
 
 	(void)state;
@@ -666,6 +720,8 @@ int main(void)
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test(a_call_and_its_answer),
 		cmocka_unit_test(a_whole_app_keeps_its_paths),
+		cmocka_unit_test(headers_of_the_manifest),
+		cmocka_unit_test(headers_of_the_connection_end_here),
 		cmocka_unit_test(its_errors_are_its_own),
 		cmocka_unit_test(the_example),
 		cmocka_unit_test(calls_that_fail),

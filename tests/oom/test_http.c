@@ -394,11 +394,11 @@ static void exchanges_path(void)
 	manifest->service = strdup("svc");
 	snprintf(url, sizeof url, "http://localhost:%u/hook?k=v", server.port);
 	manifest->handler = strdup(url);
-	assert_int_equal(wrk_endpoint_new(h, manifest, &named, why, sizeof why), BASE_OK);
+	assert_int_equal(wrk_endpoint_new(h, manifest, ".", &named, why, sizeof why), BASE_OK);
 	free(manifest->handler);
 	snprintf(url, sizeof url, "http://127.0.0.1:%u/hook?k=v", server.port);
 	manifest->handler = strdup(url);
-	assert_int_equal(wrk_endpoint_new(h, manifest, &literal, why, sizeof why), BASE_OK);
+	assert_int_equal(wrk_endpoint_new(h, manifest, ".", &literal, why, sizeof why), BASE_OK);
 	assert_int_equal(wrk_endpoint_of_callbacks("whsec_MfKQ9r8GKYqrTwjUPD8ILPZIo2LaLaSw", &callbacks, why,
 				 sizeof why),
 		BASE_OK);

@@ -1,6 +1,8 @@
 /* worker/http_target.c and http_request.c: URLs taken apart, and what goes to an endpoint. */
 #include "tests/unit/unit.h"
 
+#include <strings.h>
+
 #include "base/clock.h"
 #include "proto/pirn.pb-c.h"
 #include "worker/http_request.h"
@@ -230,6 +232,24 @@ static void what_did_not_come_over_http(void **state)
 		wrk_http_request_make(&arena, &run, "svc", "/hook", &made), BASE_PROTOCOL);
 }
 
+static void a_header_in_place_of_others(void **state)
+{
+	unsigned n = 0;
+
+	(void)state;
+	assert_int_equal(make("POST", "/x", "/hook", HEADERS("authorization", "a", "Authorization-Not", "b", "AUTHORIZATION", "c")), BASE_OK);
+	assert_int_equal(wrk_http_request_set(&arena, &made, "Authorization", "mine"), BASE_OK);
+	assert_int_equal(wrk_http_request_set(&arena, &made, "User-Agent", "me"), BASE_OK);
+	assert_int_equal(wrk_http_request_set(&arena, &made, "Accept", ""), BASE_OK);
+	for (const struct curl_slist *at = made.headers; at; at = at->next)
+		n += strncasecmp(at->data, "authorization:", 14) == 0 || strncmp(at->data, "User-Agent", 10) == 0 || strncmp(at->data, "Accept", 6) == 0;
+	assert_int_equal(n, 3);
+	assert_string_equal(line("Authorization:"), "Authorization: mine");
+	assert_string_equal(line("Authorization-Not:"), "Authorization-Not: b");
+	assert_string_equal(line("User-Agent:"), "User-Agent: me");
+	assert_string_equal(line("Accept"), "Accept;");
+}
+
 static int set_up(void **state)
 {
 	(void)state;
@@ -255,6 +275,7 @@ int main(void)
 		cmocka_unit_test(headers_that_go_along),
 		cmocka_unit_test(of_trusted_proxies_and_events),
 		cmocka_unit_test(what_did_not_come_over_http),
+		cmocka_unit_test(a_header_in_place_of_others),
 	};
 
 	return cmocka_run_group_tests(tests, set_up, tear_down);
