@@ -13,21 +13,43 @@ static int hex(char c)
 	return -1;
 }
 
+/* How many bytes of text are one %XX, whose byte is then *c; 0: none. */
+static size_t escape(const char *text, size_t size, char *c)
+{
+	if (size < 3 || text[0] != '%' || hex(text[1]) < 0 || hex(text[2]) < 0)
+		return 0;
+	*c = (char)(hex(text[1]) * 16 + hex(text[2]));
+	return 3;
+}
+
 size_t wrk_query_decode(char *out, const char *text, size_t size)
 {
 	size_t n = 0;
 
-	for (size_t i = 0; i < size; i++) {
-		char c = text[i];
+	for (size_t i = 0; i < size; n++) {
+		size_t escaped = escape(text + i, size - i, &out[n]);
 
-		if (c == '+') {
-			c = ' ';
-		} else if (c == '%' && i + 2 < size && hex(text[i + 1]) >= 0 &&
-			   hex(text[i + 2]) >= 0) {
-			c = (char)(hex(text[i + 1]) * 16 + hex(text[i + 2]));
-			i += 2;
-		}
-		out[n++] = c;
+		if (escaped == 0)
+			out[n] = text[i] == '+' ? ' ' : text[i];
+		i += escaped > 0 ? escaped : 1;
+	}
+	out[n] = '\0';
+	return n;
+}
+
+size_t wrk_query_decode_attribute(char *out, const char *text, size_t size)
+{
+	bool quoted = size >= 2 && text[0] == '"' && text[size - 1] == '"';
+	size_t n = 0, i = quoted, end = quoted ? size - 1 : size;
+
+	for (; i < end; n++) {
+		size_t escaped = escape(text + i, end - i, &out[n]);
+
+		if (quoted && text[i] == '\\' && i + 1 < end)
+			i++;
+		if (escaped == 0)
+			out[n] = text[i];
+		i += escaped > 0 ? escaped : 1;
 	}
 	out[n] = '\0';
 	return n;

@@ -18,6 +18,9 @@
 /* Decodes size bytes into out, which has room for size + 1; returns how many it wrote before the NUL. */
 size_t wrk_query_decode(char *out, const char *text, size_t size);
 
+/* The same for the value of a CloudEvent's header: + stays, and what stands in double quotes is taken out of them. */
+size_t wrk_query_decode_attribute(char *out, const char *text, size_t size);
+
 /* The parameters of a query (what stands after the ?) in the arena, names and values NUL-terminated. */
 BASE_MUSTUSE enum base_err wrk_query_parse(struct base_arena *arena, const char *text, size_t size,
 	struct pirn_pair **pairs, size_t *n_pairs);

@@ -4,6 +4,7 @@
 #include <strings.h>
 
 #include "base/clock.h"
+#include "base/text.h"
 #include "worker/query.h"
 
 /* protobuf-c's allocator over the arena. One byte more each time, which is NUL: a `bytes` field has
@@ -186,6 +187,27 @@ static struct pirn_request *lazily(const struct pirn_request *req)
 	} same = { req };
 
 	return same.to;
+}
+
+const char *pirn_request_attribute(struct pirn_request *req, const char *name)
+{
+	const char *raw = NULL;
+	struct pirn_pair pair;
+	char *text;
+	size_t n;
+
+	for (size_t i = 0; !raw && pirn_request_header_at(req, i, &pair); i++)
+		if (strncasecmp(pair.name, "ce-", 3) == 0 && strcasecmp(pair.name + 3, name) == 0)
+			raw = pair.value;
+	if (!raw || !strpbrk(raw, "%\""))
+		return raw;
+	text = base_arena_alloc(&req->arena, strlen(raw) + 1);
+	if (!text) {
+		req->failed = true;
+		return NULL;
+	}
+	n = wrk_query_decode_attribute(text, raw, strlen(raw));
+	return strlen(text) == n && base_text_is_utf8(text, n) ? text : raw;
 }
 
 const char *pirn_request_id(const struct pirn_request *req)

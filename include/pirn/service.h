@@ -144,6 +144,11 @@ const char *pirn_request_param(const struct pirn_request *req, const char *name,
 /* The first header of that name, in whatever case, or NULL. */
 const char *pirn_request_header(const struct pirn_request *req, const char *name);
 
+/* An attribute of the CloudEvent that the run is about ("type", "source", "subject", "id", an extension), or NULL: there
+ * is none. It is what the header ce-NAME says, decoded: in the header, blanks, quotes, percents and all that is not
+ * ASCII stand as %XX. A value that does not decode to UTF-8 without NUL is given as it came. */
+const char *pirn_request_attribute(struct pirn_request *req, const char *name);
+
 /* All of them in their order: i from 0 until it returns false. The pointers may be NULL. */
 struct pirn_pair {
 	const char *name, *value;

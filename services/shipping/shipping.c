@@ -1,5 +1,5 @@
 /* Counts the events of orders by their type, and for each order.created sends one of its own,
- * shipment.requested, which whoever subscribes to it gets: here this service again, which
+ * shipment.requested with the order's number, which whoever subscribes to it gets: here this service again, which
  * counts it. GET /shipping answers {"order.created":2,"shipment.requested":2}.
  *
  *   pirn send --type order.created --source /shop --subject 1001 --data '{"total":12}'
@@ -35,7 +35,7 @@ static int show(struct pirn_request *req, struct pirn_response *res)
 
 static int shipping(struct pirn_request *req, struct pirn_response *res)
 {
-	const char *type = pirn_request_header(req, "ce-type");
+	const char *type = pirn_request_attribute(req, "type");
 	int64_t n;
 	int err;
 
@@ -45,7 +45,8 @@ static int shipping(struct pirn_request *req, struct pirn_response *res)
 		return pirn_respond_problem(res, 400, NULL, "this is no event of an order");
 	err = pirn_hash_add(req, "events", type, 1, &n);
 	if (!err && strcmp(type, "order.created") == 0)
-		err = pirn_emit_json(req, "shipment.requested", NULL, "{\"express\":false}");
+		err = pirn_emit_json(req, "shipment.requested",
+			pirn_request_attribute(req, "subject"), "{\"express\":false}");
 	return err ? err : pirn_respond_json(res, 200, "{}");
 }
 

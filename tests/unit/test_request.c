@@ -143,6 +143,42 @@ static enum base_err give(struct fixture *f, const Pirn__HttpRequest *http, cons
 	return wrk_request_open(&f->req, &f->run, NULL);
 }
 
+static void attributes_are_decoded(void **state)
+{
+	static const struct {
+		const char *raw, *value;
+	} rows[] = {
+		{ "plain+text", "plain+text" },
+		{ "Z%C3%BCrich%201%25", "Z\xc3\xbcrich 1%" },
+		{ "%e2%82%ac", "\xe2\x82\xac" },
+		{ "\"a \\\"b\\\" %41\"", "a \"b\" A" },
+		{ "100%", "100%" },
+		{ "%4", "%4" },
+		{ "%zz", "%zz" },
+		{ "\"", "\"" },
+		{ "", "" },
+		{ "a%00b", "a%00b" }, /* as they came */
+		{ "%ff", "%ff" },
+	};
+	struct fixture *f = *state;
+	Pirn__HttpRequest http = PIRN__HTTP_REQUEST__INIT;
+
+	http.method = bytes("POST");
+	http.target = bytes("/v1/events");
+	http.n_headers = 2;
+	for (size_t i = 0; i < sizeof rows / sizeof *rows; i++) {
+		Pirn__Header h[] = { header("subject", "no"), header("CE-Subject", rows[i].raw) };
+		Pirn__Header *headers[] = { &h[0], &h[1] };
+
+		http.headers = headers;
+		assert_int_equal(give(f, &http, ""), BASE_OK);
+		assert_string_equal(pirn_request_attribute(&f->req, "subject"), rows[i].value);
+		assert_string_equal(pirn_request_attribute(&f->req, "SUBJECT"), rows[i].value);
+		assert_null(pirn_request_attribute(&f->req, "type"));
+		wrk_request_close(&f->req);
+	}
+}
+
 static void http_request_is_told(void **state)
 {
 	struct fixture *f = *state;
@@ -388,6 +424,7 @@ int main(void)
 		cmocka_unit_test(query_takes_any_bytes),
 		cmocka_unit_test(query_is_bounded),
 		cmocka_unit_test_setup_teardown(http_request_is_told, setup, teardown),
+		cmocka_unit_test_setup_teardown(attributes_are_decoded, setup, teardown),
 		cmocka_unit_test_setup_teardown(request_without_http_has_defaults, setup, teardown),
 		cmocka_unit_test_setup_teardown(broken_meta_is_refused, setup, teardown),
 		cmocka_unit_test_setup_teardown(identity_is_printed, setup, teardown),
