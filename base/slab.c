@@ -1,20 +1,21 @@
 #include "base/slab.h"
 
 #include <assert.h>
-#include <stdalign.h>
 #include <stdbool.h>
 #include <stdlib.h>
 #include <string.h>
 
 #define CHUNK 1024u
+#define LINE  64u
 #define NONE  UINT32_MAX
 
-/* Before each record. The generation is odd while the record is taken; it grows by one at take and
- * at give, by two when it is renewed, so 0 is never a valid one, and a pair is good again only after 2^31 uses of its slot. */
+/* Of each record, all of a chunk's together in front of it: so a record whose size is a number of cache lines
+ * begins with one, and neighbours share a line of these. The generation is odd while the record is taken; it grows
+ * by one at take and at give, by two when it is renewed, so 0 is never a valid one, and a pair is good again only
+ * after 2^31 uses of its slot. */
 struct header {
 	uint32_t generation;
 	uint32_t next_free;
-	alignas(16) uint8_t record[];
 };
 
 void base_slab_init(struct base_slab *s, size_t record_bytes, uint32_t max_records)
@@ -22,7 +23,7 @@ void base_slab_init(struct base_slab *s, size_t record_bytes, uint32_t max_recor
 	assert(record_bytes > 0 && record_bytes < SIZE_MAX / CHUNK / 2);
 	assert(max_records < NONE);
 	*s = (struct base_slab){
-		.record_bytes = sizeof(struct header) + ((record_bytes + 15) & ~(size_t)15),
+		.record_bytes = (record_bytes + 15) & ~(size_t)15,
 		.max_records = max_records,
 		.free_head = NONE,
 	};
@@ -36,11 +37,17 @@ void base_slab_fini(struct base_slab *s)
 	*s = (struct base_slab){ .free_head = NONE };
 }
 
+/* A chunk: its address as malloc gave it is kept, the records begin at the next cache line behind the headers. */
 static struct header *header_of(const struct base_slab *s, uint32_t slot)
 {
-	uint8_t *chunk = s->chunks[slot / CHUNK];
+	return (struct header *)s->chunks[slot / CHUNK] + slot % CHUNK;
+}
 
-	return (struct header *)(void *)(chunk + slot % CHUNK * s->record_bytes);
+static void *record_of(const struct base_slab *s, uint32_t slot)
+{
+	uintptr_t records = (uintptr_t)((struct header *)s->chunks[slot / CHUNK] + CHUNK);
+
+	return (uint8_t *)((records + LINE - 1) & ~(uintptr_t)(LINE - 1)) + slot % CHUNK * s->record_bytes;
 }
 
 static bool add_chunk(struct base_slab *s)
@@ -52,7 +59,7 @@ static bool add_chunk(struct base_slab *s)
 	if (!chunks)
 		return false;
 	s->chunks = chunks;
-	s->chunks[s->n_chunks] = calloc(n, s->record_bytes);
+	s->chunks[s->n_chunks] = calloc(1, CHUNK * sizeof(struct header) + LINE + n * s->record_bytes);
 	if (!s->chunks[s->n_chunks])
 		return false;
 	s->n_chunks++;
@@ -76,8 +83,7 @@ void *base_slab_take(struct base_slab *s, uint32_t *slot, uint32_t *generation)
 	s->free_head = h->next_free;
 	s->n_used++;
 	*generation = ++h->generation;
-	memset(h->record, 0, s->record_bytes - sizeof *h);
-	return h->record;
+	return memset(record_of(s, *slot), 0, s->record_bytes);
 }
 
 void *base_slab_get(const struct base_slab *s, uint32_t slot, uint32_t generation)
@@ -87,7 +93,7 @@ void *base_slab_get(const struct base_slab *s, uint32_t slot, uint32_t generatio
 	if (slot >= s->max_records || slot / CHUNK >= s->n_chunks)
 		return NULL;
 	h = header_of(s, slot);
-	return h->generation == generation && generation % 2 == 1 ? h->record : NULL;
+	return h->generation == generation && generation % 2 == 1 ? record_of(s, slot) : NULL;
 }
 
 uint32_t base_slab_renew(struct base_slab *s, uint32_t slot)

@@ -12,7 +12,7 @@
 struct base_slab {
 	void **chunks;
 	size_t n_chunks;
-	size_t record_bytes; /* header included */
+	size_t record_bytes;
 	uint32_t max_records;
 	uint32_t n_used;
 	uint32_t free_head; /* UINT32_MAX: none */

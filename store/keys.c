@@ -8,12 +8,19 @@ _Static_assert(sizeof STATE + STORE_SERVICE_MAX + 1 + STORE_STATE_KEY_MAX <=
 		       sizeof((struct store_key *)0)->bytes,
 	"a state key fits");
 
+/* Looked at for each delivery that ends, therefore not by strspn, which sets up a table of 256 first. */
 static bool is_service(const char *name)
 {
-	size_t size = name ? strlen(name) : 0;
-	if (size == 0 || size > STORE_SERVICE_MAX)
-		return false;
-	return strspn(name, "abcdefghijklmnopqrstuvwxyz0123456789-") == size;
+	size_t size = 0;
+
+	for (; name && name[size]; size++) {
+		char c = name[size];
+
+		if (size == STORE_SERVICE_MAX ||
+			!((c >= 'a' && c <= 'z') || (c >= '0' && c <= '9') || c == '-'))
+			return false;
+	}
+	return size > 0;
 }
 
 static void add(struct store_key *key, const void *bytes, size_t size)

@@ -114,16 +114,18 @@ struct brk_delivery {
 	uint64_t fence_ms;                      /* no run of it has a lease that ends later */
 	uint32_t slot;                          /* in the slab */
 	uint32_t body_at, meta_size, data_size; /* in the body of its entry, or of its store */
-	uint32_t bit;
 	uint32_t attempt; /* of the last run, over its life; 0: none yet */
 	uint32_t budget;  /* the attempt at which its budget began */
+	uint16_t bit;     /* in its entry, or in its store's */
 	uint16_t deaths;
 	uint8_t state; /* enum brk_delivery_state */
 	uint8_t flags;
+	uint8_t hops; /* through how many runs it came */
 	uint8_t id[16];
 	uint8_t trace[25];
-	uint8_t hops; /* through how many runs it came */
 };
+_Static_assert(sizeof(struct brk_delivery) <= 192, "three cache lines, of which a million may wait");
+_Static_assert(STORE_ENTRY_DELIVERIES <= UINT16_MAX, "a bit fits");
 
 /* Deliveries of one service in one state, in the order they came to it. */
 struct brk_delivery_list {

@@ -117,7 +117,7 @@ void brk_entry_enter(
 	entry->deliveries[bit] = delivery;
 	entry->n_live++;
 	delivery->entry = entry;
-	delivery->bit = bit;
+	delivery->bit = (uint16_t)bit;
 	delivery->body_at = body_at;
 }
 
