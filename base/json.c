@@ -317,20 +317,29 @@ fail:
 
 /* ---- walking: what was checked --------------------------------------------------- */
 
-static const char *end_of_string(const char *at)
+/* It has been checked: there is a quote. Most strings hold no escape, and then the library finds it faster than a
+ * loop over bytes. */
+static const char *end_of_string(const char *at, const char *end)
 {
-	for (at++; *at != '"'; at++)
-		at += *at == '\\';
-	return at + 1;
+	const char *quote;
+
+	at++;
+	quote = memchr(at, '"', (size_t)(end - at));
+	while ((at = memchr(at, '\\', (size_t)(quote - at))) != NULL) {
+		at += 2;
+		if (at > quote)
+			quote = memchr(at, '"', (size_t)(end - at));
+	}
+	return quote + 1;
 }
 
-static const char *end_of_nested(const char *at)
+static const char *end_of_nested(const char *at, const char *end)
 {
 	size_t depth = 0;
 
 	do {
 		if (*at == '"') {
-			at = end_of_string(at);
+			at = end_of_string(at, end);
 			continue;
 		}
 		if (*at == '{' || *at == '[')
@@ -346,9 +355,9 @@ static const char *end_of_nested(const char *at)
 static const char *end_of(const char *at, const char *end)
 {
 	if (*at == '"')
-		return end_of_string(at);
+		return end_of_string(at, end);
 	if (*at == '{' || *at == '[')
-		return end_of_nested(at);
+		return end_of_nested(at, end);
 	while (at < end && *at != ',' && *at != '}' && *at != ']' && !is_blank(*at))
 		at++;
 	return at;

@@ -43,7 +43,7 @@
 -- compared in halves; ":size" bytes so far; "o" and a field: the record of one operation, which is a
 -- letter and a value: i number, s string, n nothing, o done, e code of a failure (TYPE, OVERFLOW), a
 -- strings, each behind its size in 4 bytes.
-local revision = 10
+local revision = 11
 
 -- Runs one command for its reply; an error comes back as a value, with Redis's own code in front.
 local function run(...)
@@ -836,17 +836,33 @@ end
 
 -- ---- results
 
--- Adds results to one group's hash, in as few commands as there can be. added: lists of ids, services and
+-- What cmsgpack makes of { [service] = bytes }, but for the bytes themselves; `known` keeps it for results that
+-- are as long. A string is 0xdb, and its size in four bytes.
+local function results_head(service, size, known)
+	local sizes = known[service] or {}
+	known[service] = sizes
+	local head = '\129' .. cmsgpack.pack(service) .. struct.pack('>BI4', 219, size)
+	sizes[size] = head
+	return head
+end
+
+-- Adds results to one group's hash, in as few commands as there can be. added: lists of n ids, services and
 -- bytes; no id is there twice.
 local function results_write(key, added, ttl)
-	local from = 0
+	local from, services, bytes, heads = 0, added.services, added.bytes, added.heads
 	chunks(added.ids, 1000, function(...)
-		local there, words = redis.call('HMGET', key, ...), {}
-		for i = 1, #there do
-			local map = there[i] and cmsgpack.unpack(there[i]) or {}
-			map[added.services[from + i]] = added.bytes[from + i]
-			words[2 * i - 1] = added.ids[from + i]
-			words[2 * i] = cmsgpack.pack(map)
+		local there, words = redis.call('HMGET', key, ...), { ... }
+		for i = #there, 1, -1 do -- each id goes to its place from where it stands
+			local service, mine = services[from + i], bytes[from + i]
+			words[2 * i - 1] = words[i]
+			if there[i] then
+				local map = cmsgpack.unpack(there[i])
+				map[service] = mine
+				words[2 * i] = cmsgpack.pack(map)
+			else
+				local sizes = heads[service]
+				words[2 * i] = (sizes and sizes[#mine] or results_head(service, #mine, heads)) .. mine
+			end
 		end
 		from = from + #there
 		redis.call('HSET', key, unpack(words))
@@ -858,17 +874,17 @@ end
 local function results_add(keys, base, args, at, max, ttl, now)
 	local state = redis.call('GET', keys[base])
 	local ring = state and cmsgpack.unpack(state) or { first = 0, groups = {} } -- groups: { at, bytes }, oldest first
-	local groups = ring.groups
-	local added, seen -- to the last group
+	local groups, heads = ring.groups, {}
+	local ids, services, all, n, seen -- to the last group
 	local function key_of(i)
 		return keys[base + 1 + (ring.first + i - 1) % RESULT_GROUPS]
 	end
 	local function begin()
-		added, seen = { ids = {}, services = {}, bytes = {} }, {}
+		ids, services, all, n, seen = {}, {}, {}, 0, {}
 	end
 	local function write()
-		if #added.ids > 0 then
-			results_write(key_of(#groups), added, ttl)
+		if n > 0 then
+			results_write(key_of(#groups), { ids = ids, services = services, bytes = all, heads = heads }, ttl)
 			begin()
 		end
 	end
@@ -899,23 +915,25 @@ local function results_add(keys, base, args, at, max, ttl, now)
 					total = total - groups[1][2]
 					drop_oldest()
 				end
-				table.insert(groups, { now, 0 })
+				last = { now, 0 }
+				table.insert(groups, last)
 			end
 			while total + size > max do
 				total = total - groups[1][2]
 				drop_oldest()
+				last = groups[#groups]
 			end
-			if not groups[1] then
-				table.insert(groups, { now, 0 })
+			if not last then
+				last = { now, 0 }
+				table.insert(groups, last)
 			end
 			if seen[id] then
 				write()
 			end
-			last = groups[#groups]
 			last[2] = last[2] + size
 			total = total + size
-			local n = #added.ids + 1
-			added.ids[n], added.services[n], added.bytes[n], seen[id] = id, service, bytes, true
+			n = n + 1
+			ids[n], services[n], all[n], seen[id] = id, service, bytes, true
 		end
 	end
 	write()
