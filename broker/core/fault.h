@@ -85,7 +85,9 @@ struct brk_core;
 	X(CALLBACK_FORGOTTEN, "forgets whom to tell of the end of events that it takes over") \
 	X(CALLBACK_UNTOLD, "tells of no end that was not a run's") \
 	X(CALLBACK_EACH_TRY, "tells of each attempt that failed, and not only of the end") \
-	X(CALLBACK_OF_CALLBACK, "tells of the ends of what tells of ends")
+	X(CALLBACK_OF_CALLBACK, "tells of the ends of what tells of ends") \
+	X(CALL_SENDS_LATE, "answers a call before what it sends is stored") \
+	X(CALL_UNSENT_UNSAID, "answers a call well though what it sends was refused")
 
 enum brk_fault {
 #define X(name, text) BRK_FAULT_##name,

@@ -193,7 +193,7 @@ void brk_sending_begin(struct brk_core *core, struct brk_call *call,
 		return;
 	}
 	core->figures.events_unrouted += n_nothing;
-	if (core->fan.n_arrivals > 0)
+	if (core->fan.n_arrivals > 0 && !BRK_FAULTY(core, CALL_SENDS_LATE))
 		brk_call_apply(core, call, BRK_CALL_EV_SEND);
 	else
 		brk_settle_answer(core, call, answer);
@@ -205,7 +205,7 @@ void brk_sending_told(struct brk_core *core, const struct brk_arrival *arrival, 
 
 	if (!call || call->state != BRK_CALL_SENDING)
 		return;
-	if (reason != PIRN__REASON__NONE)
+	if (reason != PIRN__REASON__NONE && !BRK_FAULTY(core, CALL_UNSENT_UNSAID))
 		refuse(core, call, reason);
 	else if (--call->n_sending == 0)
 		answer_held(core, call);

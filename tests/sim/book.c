@@ -105,6 +105,65 @@ static void check_reason(struct sim *sim, const struct sim_call *call, const str
 			"DEADLINE before the deadline");
 }
 
+/* ---- what its runs send */
+
+bool sim_book_sends(struct sim *sim, uint32_t number, uint32_t *first)
+{
+	uint32_t n = sim->calls[number].n_sent;
+
+	if (!sim->calls[number].sends || n == SIM_CALL_RUNS)
+		return false;
+	*first = sim_event_of_call(sim, number);
+	for (uint32_t i = 1; i < SIM_CALL_SENDS; i++)
+		(void)sim_event_of_call(sim, number);
+	sim->calls[number].sent[n] = *first + 1;
+	sim->calls[number].n_sent++;
+	return true;
+}
+
+/* Runs whose events stand in Redis, or stood there. */
+static unsigned count_sent(struct sim *sim, const struct sim_call *call, uint32_t number)
+{
+	unsigned n = 0;
+
+	for (unsigned run = 0; run < call->n_sent; run++) {
+		uint32_t stored = 0;
+
+		for (uint32_t i = 0; i < SIM_CALL_SENDS; i++)
+			stored += sim_event_note(sim, call->sent[run] - 1 + i).stored;
+		SIM_CHECK(sim, stored == 0 || stored == SIM_CALL_SENDS,
+			"%u of %u events are there that a run of call %u sends", stored,
+			SIM_CALL_SENDS, number);
+		n += stored > 0;
+	}
+	return n;
+}
+
+void sim_book_check_sent(struct sim *sim, uint32_t number)
+{
+	const struct sim_call *call = &sim->calls[number];
+	unsigned n = count_sent(sim, call, number);
+
+	SIM_CHECK(sim, n <= 1, "what %u runs of call %u send is there (DUP)", n, number);
+	SIM_CHECK(sim, n == 0 || !call->unsent,
+		"call %u was told that what it sends is not there, and it is", number);
+}
+
+/* Whoever hears that it went well, knows that it is there. */
+static void check_sent(struct sim *sim, struct sim_call *call, const struct brk_action *a)
+{
+	if (!call->sends || a->message != PIRN__KIND__REPLY)
+		return;
+	call->unsent = a->item.reason == PIRN__REASON__UNSENT;
+	sim->seen.unsent += call->unsent;
+	sim->seen.sent += a->item.reason == PIRN__REASON__NONE && a->item.status < 400;
+	sim_book_check_sent(sim, a->item.slot);
+	SIM_CHECK(sim,
+		a->item.reason != PIRN__REASON__NONE || a->item.status >= 400 ||
+			count_sent(sim, call, a->item.slot) == 1,
+		"call %u went well, and what it sends is not there (LOST)", a->item.slot);
+}
+
 void sim_book_answered(struct sim *sim, struct sim_conn *conn, const struct brk_action *a)
 {
 	struct sim_call *call;
@@ -125,6 +184,7 @@ void sim_book_answered(struct sim *sim, struct sim_conn *conn, const struct brk_
 	SIM_CHECK(sim, call->conn == conn, "an answer to a peer that did not ask");
 	SIM_CHECK(sim, call->answers_sent++ == 0, "call %u is answered twice", a->item.slot);
 	check_reason(sim, call, a);
+	check_sent(sim, call, a);
 }
 
 bool sim_book_is_over(const struct sim *sim)

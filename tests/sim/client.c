@@ -38,6 +38,7 @@ static void add_call(struct sim *sim, struct sim_conn *conn, struct sim_message 
 	call->size = random_size(sim);
 	call->left_ms = left_ms ? left_ms : random_left(sim);
 	call->idempotent = sim_chance(sim, sim->lenient ? 90 : 50);
+	call->sends = !must_succeed && sim->seed % 4 >= 2 && sim_mix(number, sim->seed, 16) % 4 == 0;
 	meta = (uint32_t)sim_below(sim, call->size + 1);
 	sim_book_payload(number, call->size, false, payload);
 	item = sim_message_item(m, payload, meta, call->size - meta);

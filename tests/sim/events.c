@@ -344,6 +344,21 @@ uint32_t sim_event_callback(struct sim *sim, uint32_t parent, uint32_t size)
 	return number;
 }
 
+uint32_t sim_event_of_call(struct sim *sim, uint32_t call)
+{
+	uint32_t number = next_number(sim);
+
+	sim->events[number] = (struct sim_event){ .state = EVENT_SENT_BY_RUN,
+		.service = sim->calls[call].service,
+		.caller = call + 1,
+		.generations = 1,
+		.hops = 1,
+		.made_ms = sim_server_now(sim),
+		.flags = PIRN__ITEM_FLAG__EVENT,
+		.size = MARK_SIZE + (uint32_t)sim_below(sim, 64) };
+	return number;
+}
+
 /* ---- sending */
 
 static void add_key(const struct sim_event *e, struct sim_item *item)
@@ -607,7 +622,8 @@ void sim_event_answered(
 		e->state = EVENT_ACCEPTED;
 	else if (item->reason == PIRN__REASON__MOVED)
 		again(sim, number);
-	else if (e->must_succeed && item->reason == PIRN__REASON__QUEUE_FULL)
+	else if (e->must_succeed && (item->reason == PIRN__REASON__QUEUE_FULL ||
+					    item->reason == PIRN__REASON__OVERLOADED))
 		again_later(sim, number); /* the backlog of the troubles has to go first */
 	else if (e->must_succeed && e->submissions < 50)
 		again(sim, number);

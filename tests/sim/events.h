@@ -70,6 +70,7 @@ struct sim_event {
 	bool promised; /* a broker has said ACCEPTED, and meant on disk */
 	uint32_t parent, sends[SIM_SENDS]; /* + 1; whose runs send it, what its runs send; 0: none (yet) */
 	uint32_t tells; /* + 1; of whose end it is; 0: it is no callback */
+	uint32_t caller; /* + 1; the call whose run sends it; 0: none */
 	unsigned generations;   /* of parents */
 	/* what happened outside of Redis */
 	uint64_t fence_ms;    /* the latest lease of its runs */
@@ -130,6 +131,8 @@ uint32_t sim_event_family(const struct sim *sim, uint32_t number); /* deliveries
 const char *sim_fan_type(unsigned n);                              /* for the first n services */
 const char *sim_fan_pattern(unsigned n);
 void sim_event_payload(const struct sim *sim, uint32_t number, uint8_t *out); /* size bytes */
+uint32_t sim_event_of_call(struct sim *sim, uint32_t call); /* a new one */
+void sim_run_send_of_call(struct sim *sim, uint32_t call, struct sim_message *m, struct sim_item *result);
 void sim_run_send(struct sim *sim, struct sim_run *run, struct sim_message *m, struct sim_item *result);
 /* NULL: the connection broke; it may have happened or not. */
 void sim_run_answered(

@@ -437,6 +437,10 @@ static void add_seen(struct sim_seen *sum, const struct sim_seen *more)
 	sum->slots += more->slots;
 	sum->skipped += more->skipped;
 	sum->dry += more->dry;
+	sum->told += more->told;
+	sum->hops += more->hops;
+	sum->sent += more->sent;
+	sum->unsent += more->unsent;
 }
 
 static uint64_t play(struct report *report, uint64_t seed, struct mask mask, bool verbose)
@@ -573,7 +577,8 @@ static unsigned test_seeds(
 	}
 	printf("seeds=%llu\nseeds_per_s=%.0f\ncpu_ms_a_seed=%.1f\nsteps=%llu\ncalls=%llu\nanswered=%llu\n"
 	       "events=%llu\naccepted=%llu\nopened=%llu\nclosed=%llu\nadopted=%llu\n"
-	       "ejected=%llu\ngiven_up=%llu\nagain=%llu\nslots=%llu\nskipped=%llu\ndry=%llu\n[%s ] seeds\n",
+	       "ejected=%llu\ngiven_up=%llu\nagain=%llu\nslots=%llu\nskipped=%llu\ndry=%llu\n"
+	       "told=%llu\nhops=%llu\nsent=%llu\nunsent=%llu\n[%s ] seeds\n",
 		(unsigned long long)sum.seeds, (double)sum.seeds / (seconds_now() - began),
 		cpu_seconds() * 1000 / (double)(sum.seeds ? sum.seeds : 1),
 		(unsigned long long)sum.steps, (unsigned long long)sum.calls,
@@ -583,6 +588,8 @@ static unsigned test_seeds(
 		(unsigned long long)sum.seen.ejected, (unsigned long long)sum.seen.given_up,
 		(unsigned long long)sum.seen.again, (unsigned long long)sum.seen.slots,
 		(unsigned long long)sum.seen.skipped, (unsigned long long)sum.seen.dry,
+		(unsigned long long)sum.seen.told, (unsigned long long)sum.seen.hops,
+		(unsigned long long)sum.seen.sent, (unsigned long long)sum.seen.unsent,
 		failed ? "  FAILED " : "       OK");
 	return failed;
 }

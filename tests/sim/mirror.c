@@ -139,7 +139,8 @@ static void result(
 	struct sim *sim, struct sim_broker *broker, struct sim_conn *conn, const Pirn__Item *item)
 {
 	struct mirror_run *run = find_run(broker->mirror, item->slot, item->generation);
-	bool dry;
+	struct mirror_call *call;
+	bool dry, sends;
 
 	if (!run || run->conn != conn)
 		return;
@@ -150,6 +151,9 @@ static void result(
 	}
 	if (run->call)
 		run->call->worth_it = is_worth_it(reason_of(run, item), item);
+	call = run->call;
+	sends = item->emit_size > 0 && item->status < 400 &&
+		reason_of(run, item) == PIRN__REASON__NONE;
 	if (item->reason == PIRN__REASON__DRAINING || item->reason == PIRN__REASON__NO_WORKER)
 		end_run(sim, broker, run, MIRROR_UNRUN, BASE_BREAKER_UNKNOWN, false);
 	else
@@ -157,6 +161,8 @@ static void result(
 			dry ? BASE_BREAKER_UNKNOWN
 			    : mirror_verdict(sim, run, reason_of(run, item), item->status),
 			dry);
+	if (call && sends)
+		call->state = MIRROR_SENDS;
 }
 
 /* A worker is lost once, however much ran there: of those that may count the oldest does. */

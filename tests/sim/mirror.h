@@ -25,6 +25,7 @@ enum mirror_state {
 	MIRROR_WAITS,
 	MIRROR_RUNS,
 	MIRROR_PENDING, /* its run ended in this input; what follows is not known yet */
+	MIRROR_SENDS,   /* its run went well, and what it sends is on the way to Redis */
 	MIRROR_ANSWERS, /* asks Redis to keep its answer */
 };
 

@@ -261,6 +261,7 @@ static void add_callback(struct sim *sim, const struct stander *stander)
 			(!note.done || strcmp(said.state, "done") == 0),
 		"event %u is said to be %s", number, said.state);
 	note.told++;
+	sim->seen.told++;
 	store(sim, number, &note);
 	touch(sim, number);
 }
@@ -385,6 +386,7 @@ static void check_dead(struct sim *sim, uint32_t number, const struct sim_note *
 		(reason == PIRN__REASON__HOPS) == (e->hops > SIM_HOPS && note->redriven == 0),
 		"event %u came through %u runs, and is dead for reason %u", number, e->hops,
 		reason);
+	sim->seen.hops += reason == PIRN__REASON__HOPS;
 }
 
 /* For certain: neither its age nor anybody who cancelled it can have ended it. */
@@ -619,6 +621,8 @@ static void check_event(struct sim *sim, uint32_t number)
 	SIM_CHECK(sim, note.stored == 0 || !e->nobody, "event %u is there, and is for nobody", number);
 	for (unsigned i = 0; note.done && i < sim_event_sends(sim, number); i++)
 		check_sent(sim, number, e->sends[i]);
+	if (e->caller > 0)
+		sim_book_check_sent(sim, e->caller - 1);
 	check_told(sim, number, &note);
 	for (unsigned i = 0; i < SIM_EVENT_OPS; i++)
 		SIM_CHECK(sim, note.applied[i] <= 1,

@@ -263,6 +263,27 @@ void sim_run_send(
 	append(&emits, m, result);
 }
 
+/* A call's: what cannot be taken makes its answer another one. */
+void sim_run_send_of_call(
+	struct sim *sim, uint32_t call, struct sim_message *m, struct sim_item *result)
+{
+	Pirn__Emit room[SIM_CALL_SENDS + 1], *list[SIM_CALL_SENDS + 1];
+	Pirn__Emits emits = PIRN__EMITS__INIT;
+	uint8_t payloads[SIM_CALL_SENDS][128], ids[SIM_CALL_SENDS][16];
+	uint32_t first;
+
+	if (!sim_book_sends(sim, call, &first))
+		return;
+	emits.events = list;
+	for (unsigned i = 0; i <= SIM_CALL_SENDS; i++)
+		list[i] = &room[i];
+	for (uint32_t i = 0; i < SIM_CALL_SENDS; i++)
+		add_child(sim, &emits, first + i, payloads[i], ids[i]);
+	if (sim_mix(call, 0, 15) % 8 == 0)
+		add_emit(&emits, "nobody", NULL);
+	append(&emits, m, result);
+}
+
 void sim_run_fill(struct sim *sim, struct sim_run *run, struct sim_item *result)
 {
 	uint32_t status = status_of(sim, run);

@@ -299,6 +299,8 @@ void sim_liar_start(struct sim *sim, struct sim_proc *proc);
 
 /* ---- book.c: what is true of every call -------------------------------------- */
 
+#define SIM_CALL_RUNS 3u
+
 enum sim_call_state { CALL_OPEN, CALL_ANSWERED, CALL_CANCELLED, CALL_LOST };
 
 struct sim_call {
@@ -312,7 +314,13 @@ struct sim_call {
 	uint64_t run_end;  /* the last run's, by its service's timeout */
 	unsigned dispatches, runs, answers_sent, answers, tries;
 	bool ran_to_end;
+	/* What its runs send: each its own events. */
+	bool sends, unsent; /* unsent: it was told that none is there */
+	uint32_t sent[SIM_CALL_RUNS]; /* + 1: the first, of SIM_CALL_SENDS; 0: that run sent none */
+	unsigned n_sent;
 };
+
+#define SIM_CALL_SENDS 2u /* events of one run */
 
 uint32_t sim_book_call(struct sim *sim, struct sim_conn *conn, unsigned service);
 struct sim_call *sim_book_find(struct sim *sim, const Pirn__Item *item); /* by id; NULL: a liar's */
@@ -324,6 +332,9 @@ void sim_book_dispatched(struct sim *sim, struct sim_conn *conn, const struct br
 void sim_book_answered(struct sim *sim, struct sim_conn *conn, const struct brk_action *a);
 bool sim_book_is_over(const struct sim *sim); /* every call has its answer */
 void sim_book_end(struct sim *sim);
+/* True: that run of the call sends, and its events are new in the book, from *first on. */
+bool sim_book_sends(struct sim *sim, uint32_t number, uint32_t *first);
+void sim_book_check_sent(struct sim *sim, uint32_t number); /* what stands in Redis of it */
 
 /* ---- keyed.c: calls with an Idempotency-Key ----------------------------------- */
 
@@ -347,6 +358,8 @@ void sim_keyed_check_rest(struct sim *sim);
 /* What happened, so that it is known that it did. */
 struct sim_seen {
 	uint64_t opened, closed, adopted, ejected, given_up, again, slots, skipped, dry;
+	uint64_t told, hops;   /* callbacks; events that were a hop too far */
+	uint64_t sent, unsent; /* calls that heard so */
 };
 
 struct sim_sickness {

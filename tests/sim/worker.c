@@ -188,6 +188,8 @@ static void answer(struct sim *sim, struct sim_run *run)
 		sim_run_fill(sim, run, item), sim_run_send(sim, run, m, item);
 	else if (fails)
 		fail(sim, item);
+	else if (run->known)
+		sim_run_send_of_call(sim, run->number, m, item);
 	run->conn->credit[run->service].finished++;
 	/* Half of the time the new credit rides on the result. */
 	if (!run->proc->draining && !run->conn->credit[run->service].retracting &&
