@@ -14,6 +14,7 @@
 	(1024u * 1024) /* of a chunked body over the limit, before the connection is cut */
 #define MAX_HELD       (768u * 1024 * 1024)
 #define DISCARD_BYTES  (64u * 1024) /* of a body whose head was refused, to keep the connection */
+#define RUNS_MOST      4            /* of the daemon in a turn */
 #define IDLE_GRACE_MS  500          /* when draining: for idle connections, … */
 #define FRESH_GRACE_MS 2000 /* … and for those whose first request is on its way, or never comes */
 
@@ -141,8 +142,7 @@ static enum MHD_Result finish(struct gw_record *r)
 	if (r->answered)
 		return gw_answer_queue(r);
 	gw_conn_stage(r->conn, GW_STAGE_WAIT);
-	r->suspended = true;
-	MHD_suspend_connection(r->mhd);
+	gw_park_wait(r);
 	return MHD_YES;
 }
 
@@ -184,8 +184,10 @@ static void on_completed(
 	}
 	*context = NULL;
 	gw_record_close(r);
-	if (code == MHD_REQUEST_TERMINATED_COMPLETED_OK)
-		gw_conn_stage(c, GW_STAGE_IDLE);
+	if (code != MHD_REQUEST_TERMINATED_COMPLETED_OK)
+		return;
+	gw_conn_stage(c, GW_STAGE_IDLE);
+	c->just_idle = true;
 }
 
 /* ---- in the loop ------------------------------------------------------------- */
@@ -217,6 +219,30 @@ static void arm(struct gw_http *h, uint64_t due_ms)
 	(void)uv_timer_start(&h->timer, on_timer, due_ms > now_ms ? due_ms - now_ms : 1, 0);
 }
 
+/* Libmicrohttpd has more to do at once. */
+static bool has_more(struct gw_http *h)
+{
+	MHD_UNSIGNED_LONG_LONG timeout;
+
+	return MHD_get_timeout(h->daemon, &timeout) == MHD_YES && timeout == 0;
+}
+
+static void run_once(struct gw_http *h)
+{
+	gw_refusal_run(h);
+	gw_park_settle(h);
+}
+
+/* An answer takes three runs: one makes its head, one sends it, and one is over it. */
+static void run_daemon(struct gw_http *h)
+{
+	unsigned runs = 0;
+
+	do
+		run_once(h);
+	while (++runs < RUNS_MOST && has_more(h));
+}
+
 static bool on_run(void *arg)
 {
 	struct gw_http *h = arg;
@@ -226,7 +252,8 @@ static bool on_run(void *arg)
 	if (!h->ready)
 		return false;
 	h->ready = false;
-	gw_refusal_run(h);
+	gw_park_wake(h);
+	run_daemon(h);
 	gw_room_settle(h);
 	due_ms = gw_conn_due(h);
 	if (MHD_get_timeout(h->daemon, &timeout) == MHD_YES) {
@@ -267,17 +294,23 @@ static void on_closed(uv_handle_t *handle)
 		free(h);
 }
 
+static bool poll_on(struct gw_http *h, uv_poll_t *poll, int fd)
+{
+	if (uv_poll_init(net_loop_uv(h->loop), poll, fd))
+		return false;
+	poll->data = h;
+	h->open_handles++;
+	return uv_poll_start(poll, UV_READABLE, on_readable) == 0;
+}
+
 static enum base_err attach(struct gw_http *h)
 {
 	const union MHD_DaemonInfo *info = MHD_get_daemon_info(h->daemon, MHD_DAEMON_INFO_EPOLL_FD);
-	uv_loop_t *uv = net_loop_uv(h->loop);
 	enum base_err err;
 
-	if (!info || uv_poll_init(uv, &h->poll, info->epoll_fd))
-		return BASE_IO;
-	h->poll.data = h;
-	h->open_handles++;
-	if (uv_poll_start(&h->poll, UV_READABLE, on_readable) || uv_timer_init(uv, &h->timer))
+	if (!info || !poll_on(h, &h->poll, info->epoll_fd) ||
+		!poll_on(h, &h->park_poll, h->park_fd) ||
+		uv_timer_init(net_loop_uv(h->loop), &h->timer))
 		return BASE_IO;
 	h->timer.data = h;
 	h->open_handles++;
@@ -312,7 +345,7 @@ enum base_err gw_http_new(struct net_loop *loop, const struct gw_http_conf *conf
 {
 	struct gw_http *h = make(loop, conf, events);
 	int fd = conf->listen_fd;
-	enum base_err err = h ? BASE_OK : BASE_NOMEM;
+	enum base_err err = h ? gw_park_init(h) : BASE_NOMEM;
 
 	*why = NULL;
 	if (!err && fd < 0)
@@ -332,9 +365,12 @@ enum base_err gw_http_new(struct net_loop *loop, const struct gw_http_conf *conf
 	*out = h;
 	return BASE_OK;
 fail:
-	if (h && h->daemon)
+	if (h && h->daemon) {
 		gw_http_free(&h);
-	free(h);
+	} else if (h) {
+		gw_park_fini(h);
+		free(h);
+	}
 	return err;
 }
 
@@ -348,6 +384,7 @@ static void resume_all(struct gw_http *h)
 		r->suspended = false;
 		MHD_resume_connection(r->mhd);
 	}
+	gw_park_end(h);
 }
 
 void gw_http_free(struct gw_http **hp)
@@ -364,13 +401,16 @@ void gw_http_free(struct gw_http **hp)
 	if (handles > 0) /* before the daemon closes the descriptor */
 		uv_close((uv_handle_t *)&h->poll, on_closed);
 	if (handles > 1)
+		uv_close((uv_handle_t *)&h->park_poll, on_closed);
+	if (handles > 2)
 		uv_close((uv_handle_t *)&h->timer, on_closed);
 	resume_all(h);
 	h->ending = true;
-	gw_refusal_run(h); /* sends what was answered last */
+	run_daemon(h); /* sends what was answered last */
 	MHD_stop_daemon(h->daemon);
 	gw_record_fini(h);
 	gw_conn_fini(h);
+	gw_park_fini(h);
 	if (handles == 0)
 		free(h);
 }
@@ -392,7 +432,7 @@ void gw_http_drain(struct gw_http *h)
 		return;
 	do {
 		before = h->n_connections;
-		gw_refusal_run(h); /* accepts a few each time */
+		run_once(h); /* accepts a few each time */
 	} while (h->n_connections > before);
 	h->draining = h->last = true;
 	h->ready = true;
@@ -431,4 +471,14 @@ uint64_t gw_http_evicted(const struct gw_http *h)
 uint64_t gw_http_held(const struct gw_http *h)
 {
 	return h->held;
+}
+
+size_t gw_http_parked(const struct gw_http *h)
+{
+	return h->n_parked;
+}
+
+uint64_t gw_http_parkings(const struct gw_http *h)
+{
+	return h->parkings;
 }

@@ -1,8 +1,9 @@
 /* HTTP/1.1 on one address: libmicrohttpd inside our loop, and what it does not do.
  *
  * A listener is one daemon with its own epoll descriptor. The loop only watches that
- * descriptor; MHD_run is called once a turn, in the RUN stage, when the descriptor was
- * readable, a request was answered, or the daemon said that it has more to do.
+ * descriptor, and one of ours for connections that are idle for a moment (http_park.c);
+ * MHD_run is called in the RUN stage when one of them was readable, a request was
+ * answered, or the daemon said that it has more to do.
  *
  * A request's life:
  *
@@ -159,6 +160,8 @@ size_t gw_http_requests(const struct gw_http *h);         /* of which on_done ha
 uint64_t gw_http_cut(const struct gw_http *h); /* connections that a deadline ended, so far */
 uint64_t gw_http_evicted(const struct gw_http *h); /* that were closed to make room */
 uint64_t gw_http_held(const struct gw_http *h);    /* bytes, of max_held */
+size_t gw_http_parked(const struct gw_http *h);    /* idle connections that we watch ourselves, http_park.c */
+uint64_t gw_http_parkings(const struct gw_http *h); /* how often one was parked, so far */
 
 /* From now on every answer says Connection: close; connections are taken as before. */
 void gw_http_say_last(struct gw_http *h);

@@ -67,6 +67,7 @@ static void start(struct gw_http *h, struct MHD_Connection *mhd, void **context)
 		return; /* its requests are closed at once */
 	memset(c, 0, sizeof *c);
 	c->http = h;
+	c->mhd = mhd;
 	info = MHD_get_connection_info(mhd, MHD_CONNECTION_INFO_CONNECTION_FD);
 	c->fd = info ? info->connect_fd : -1;
 	info = MHD_get_connection_info(mhd, MHD_CONNECTION_INFO_CLIENT_ADDRESS);
@@ -102,6 +103,7 @@ void gw_conn_notify(void *arg, struct MHD_Connection *mhd, void **context,
 	if (c->stage != GW_STAGE_CUT)
 		gw_room_leave(c);
 	unlink_conn(c);
+	gw_park_forget(c);
 	c->next = h->free_conns;
 	h->free_conns = c;
 	*context = NULL;
@@ -122,6 +124,7 @@ void gw_conn_cut(struct gw_conn *c)
 	if (c->stage != GW_STAGE_CUT)
 		gw_room_leave(c);
 	gw_conn_stage(c, GW_STAGE_CUT);
+	gw_park_leave(c);
 	(void)shutdown(c->fd, SHUT_RDWR);
 }
 
@@ -239,6 +242,7 @@ void gw_conn_expire(struct gw_http *h, uint64_t now_ms)
 {
 	while (h->awake && h->awake->since_ms + GW_REST_MS <= now_ms)
 		gw_room_rest(h);
+	gw_park_expire(h, now_ms);
 	for (unsigned s = 0; s < GW_STAGE__TIMED; s++)
 		while (h->stages[s].first && h->stages[s].first->due_ms <= now_ms)
 			expire_one(h->stages[s].first);
@@ -247,7 +251,10 @@ void gw_conn_expire(struct gw_http *h, uint64_t now_ms)
 uint64_t gw_conn_due(const struct gw_http *h)
 {
 	uint64_t due = h->awake ? h->awake->since_ms + GW_REST_MS : UINT64_MAX;
+	uint64_t park_due = gw_park_due(h);
 
+	if (park_due < due)
+		due = park_due;
 	for (unsigned s = 0; s < GW_STAGE__TIMED; s++)
 		if (h->stages[s].first && h->stages[s].first->due_ms < due)
 			due = h->stages[s].first->due_ms;

@@ -1,8 +1,8 @@
 /* What the files of http share, and nobody else: http.c is the daemon and the life of a
  * request, http_record.c what is kept of one, http_conn.c the connections and their
- * deadlines, http_room.c what they hold and who goes when it is too much, http_head.c reads
- * and checks a head, http_answer.c makes answers, and http_refusal.c those that
- * libmicrohttpd gives by itself.
+ * deadlines, http_park.c who is suspended and who watches them, http_room.c what they hold and who goes
+ * when it is too much, http_head.c reads and checks a head, http_answer.c makes answers, and
+ * http_refusal.c those that libmicrohttpd gives by itself.
  */
 #ifndef GATEWAY_HTTP_PARTS_H
 #define GATEWAY_HTTP_PARTS_H
@@ -31,11 +31,18 @@ struct gw_conn {
 	struct gw_http *http;
 	struct gw_record *record;    /* the request on it, or NULL */
 	struct gw_conn *prev, *next; /* of its stage's list; next also on the free list */
+	struct MHD_Connection *mhd;
+	struct gw_conn *park_prev, *park_next; /* while it is parked */
 	uint64_t due_ms;
 	enum gw_stage stage;
 	unsigned extensions; /* SEND: how often a long answer may start its time anew */
 	int fd;
-	size_t held;         /* bytes; 0 once it is cut */
+	bool parked;
+	bool watched;   /* by our epoll set */
+	bool came;      /* something did while it was not parked, and may not be read yet */
+	bool unwatched; /* by libmicrohttpd: its last request was suspended */
+	bool just_idle; /* since the daemon's run that is under way, or has just ended */
+	size_t held;    /* bytes; 0 once it is cut */
 	uint64_t since_ms;   /* in its stage */
 	uint8_t *from, *to;  /* whole pages of its pool; from == to: not known */
 	uint8_t addr[GW_ADDR_SIZE];
@@ -45,6 +52,7 @@ struct gw_conn {
 struct gw_record {
 	struct gw_request pub;         /* first: a request is its record */
 	struct gw_record *prev, *next; /* all that are under way; next also on the free list */
+	struct gw_record *wait_prev, *wait_next; /* while it waits */
 	struct gw_conn *conn;
 	struct MHD_Connection *mhd;
 	struct MHD_Response *response; /* made, and not queued yet */
@@ -59,6 +67,7 @@ struct gw_record {
 	bool begun;   /* the head was there */
 	bool discard; /* what still comes of the body is thrown away */
 	bool answered;
+	bool waits; /* for its answer, and is not suspended yet */
 	bool suspended;
 	bool close; /* after the answer */
 	max_align_t user[];
@@ -74,7 +83,8 @@ struct gw_http {
 	struct gw_http_events events;
 	char address[300];
 	struct MHD_Daemon *daemon;
-	uv_poll_t poll;
+	int park_fd;
+	uv_poll_t poll, park_poll;
 	uv_timer_t timer;
 	unsigned open_handles; /* of libuv: the last one's end frees us */
 	uint64_t timer_due_ms; /* 0: not running */
@@ -88,6 +98,10 @@ struct gw_http {
 	size_t n_connections, n_requests;
 	size_t n_live; /* connections that are not cut */
 	struct gw_conn *awake; /* the first IDLE one that has its pool: all before it have given theirs back */
+	struct gw_conn *parked; /* in the order of since_ms */
+	size_t n_parked;
+	uint64_t parkings;
+	struct gw_record *waiting; /* since the daemon's run that is under way, or has just ended */
 	uint64_t held, max_held; /* bytes, see http_room.c */
 	size_t pool_bytes;       /* of a connection */
 	uint64_t n_cut, n_evicted;
@@ -115,6 +129,21 @@ bool gw_conn_received(const struct gw_conn *c, uint64_t *bytes); /* so far; fals
 bool gw_conn_is_silent(const struct gw_conn *c);                 /* has never sent anything */
 uint64_t gw_conn_due(const struct gw_http *h); /* the next deadline; UINT64_MAX: none */
 void gw_conn_fini(struct gw_http *h);
+
+/* http_park.c. wake: before a run of the daemon, those on whose sockets something came. settle: after each
+ * run; who began to wait for an answer in it is suspended, who became idle in it is parked. leave: back to
+ * libmicrohttpd; one that is not parked stays as it is. */
+BASE_MUSTUSE enum base_err gw_park_init(struct gw_http *h);
+void gw_park_fini(struct gw_http *h);
+void gw_park_wait(struct gw_record *r);      /* it will be suspended … */
+void gw_park_wait_over(struct gw_record *r); /* … or not */
+void gw_park_wake(struct gw_http *h);
+void gw_park_settle(struct gw_http *h);
+void gw_park_leave(struct gw_conn *c);
+void gw_park_forget(struct gw_conn *c); /* its socket is about to be closed */
+void gw_park_expire(struct gw_http *h, uint64_t now_ms);
+uint64_t gw_park_due(const struct gw_http *h); /* UINT64_MAX: nobody is parked */
+void gw_park_end(struct gw_http *h);           /* all leave */
 
 /* http_room.c. hold: the connection has so much more; keep: not more than that any more. */
 void gw_room_hold(struct gw_conn *c, size_t bytes);

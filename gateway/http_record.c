@@ -126,6 +126,7 @@ void gw_record_close(struct gw_record *r)
 {
 	struct gw_http *h = r->pub.http;
 
+	gw_park_wait_over(r);
 	h->events.on_done(h->events.arg, &r->pub);
 	gw_room_keep(r->conn, h->pool_bytes);
 	r->conn->record = NULL;

@@ -599,7 +599,85 @@ static void refuses_a_broken_chunk(void **state)
 	client_close(&c);
 }
 
-/* ---- deadlines -------------------------------------------------------------------- */
+/* ---- parked ----------------------------------------------------------------------- */
+
+/* The request that waits is answered, and its answer is there. */
+static void answer_waiting(struct fixture *f, struct client *c, const char *text)
+{
+	until(f->loop, c, f->n_later == 1);
+	answer_text(f->later[0], text, strlen(text));
+	f->n_later = 0;
+	until(f->loop, c, response_whole(c, false));
+	assert_string_equal(response_body(c), text);
+	response_forget(c);
+}
+
+#define LATER "GET /later HTTP/1.1\r\nHost: x\r\n\r\n"
+
+static void between_requests_a_connection_is_parked(void **state)
+{
+	struct fixture *f = *state;
+	struct client c = client_open(gw_http_address(f->http));
+
+	for (unsigned i = 1; i <= 5; i++) {
+		client_say(f->loop, &c, LATER);
+		answer_waiting(f, &c, "again");
+		until(f->loop, &c, gw_http_parkings(f->http) == i);
+	}
+	client_close(&c);
+	until(f->loop, (struct client *)NULL, gw_http_connections(f->http) == 0);
+	assert_int_equal(gw_http_parked(f->http), 0);
+	assert_int_equal(f->done, 5);
+}
+
+/* What comes in pieces, and what comes while its connection is not parked. */
+static void nothing_that_came_is_forgotten(void **state)
+{
+	struct fixture *f = *state;
+	struct client c = client_open(gw_http_address(f->http));
+
+	client_say(f->loop, &c, LATER);
+	answer_waiting(f, &c, "one");
+	client_say(f->loop, &c, LATER LATER);
+	answer_waiting(f, &c, "two");
+	answer_waiting(f, &c, "three");
+	client_say(f->loop, &c, LATER);
+	until(f->loop, &c, f->n_later == 1);
+	client_say(f->loop, &c, LATER); /* while the one before waits */
+	answer_waiting(f, &c, "four");
+	answer_waiting(f, &c, "five");
+	client_say(f->loop, &c, "POST /later HTTP/1.1\r\nHost: x\r\nConte");
+	client_say(f->loop, &c, "nt-Length: 6\r\n\r\n");
+	client_say(f->loop, &c, "abc");
+	client_say(f->loop, &c, "def");
+	answer_waiting(f, &c, "six");
+	client_say(f->loop, &c, LATER);
+	until(f->loop, &c, f->n_later == 1);
+	assert_int_equal(shutdown(c.fd, SHUT_WR), 0); /* its end is what comes */
+	turn(f->loop);
+	answer_waiting(f, &c, "seven");
+	until(f->loop, &c, c.closed);
+	assert_int_equal(f->done, 7);
+	client_close(&c);
+}
+
+static void who_is_parked_for_long_is_given_back(void **state)
+{
+	struct fixture *f = *state;
+	struct client c = client_open(gw_http_address(f->http));
+
+	client_say(f->loop, &c, LATER);
+	answer_waiting(f, &c, "one");
+	until(f->loop, &c, gw_http_parkings(f->http) == 1);
+	until(f->loop, &c, gw_http_parked(f->http) == 0);
+	client_say(f->loop, &c, LATER);
+	answer_waiting(f, &c, "two");
+	until(f->loop, &c, gw_http_parkings(f->http) == 2);
+	gw_http_free(&f->http); /* with one that may be parked */
+	client_read(&c);
+	assert_true(c.closed);
+	client_close(&c);
+}
 
 static void open_hasty(struct fixture *f, uint32_t head_ms, uint32_t body_ms, uint32_t idle_ms)
 {
@@ -610,6 +688,24 @@ static void open_hasty(struct fixture *f, uint32_t head_ms, uint32_t body_ms, ui
 	conf.idle_ms = idle_ms;
 	open_server(f, &conf);
 }
+
+static void a_parked_one_has_its_deadline_all_the_same(void **state)
+{
+	struct fixture *f = *state;
+	struct client c;
+
+	open_hasty(f, 60000, 60000, 20);
+	c = client_open(gw_http_address(f->http));
+	client_say(f->loop, &c, LATER);
+	answer_waiting(f, &c, "one");
+	until(f->loop, &c, c.closed);
+	until(f->loop, &c, gw_http_connections(f->http) == 0);
+	assert_int_equal(gw_http_parkings(f->http), 1);
+	assert_int_equal(gw_http_cut(f->http), 1);
+	client_close(&c);
+}
+
+/* ---- deadlines -------------------------------------------------------------------- */
 
 /* One byte at a time, never still for as long as the limit: it is cut all the same. */
 static void drip(struct fixture *f, struct client *c, const char *text)
@@ -1156,6 +1252,10 @@ int main(void)
 		TEST(drains_a_large_chunked_body),
 		TEST(cuts_an_endless_chunked_body),
 		TEST(refuses_a_broken_chunk),
+		TEST(between_requests_a_connection_is_parked),
+		TEST(nothing_that_came_is_forgotten),
+		TEST(who_is_parked_for_long_is_given_back),
+		TEST_OWN(a_parked_one_has_its_deadline_all_the_same),
 		TEST_OWN(cuts_a_slow_head),
 		TEST_OWN(cuts_half_a_request_line_and_silence),
 		TEST_OWN(cuts_a_slow_body),
