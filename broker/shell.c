@@ -299,6 +299,7 @@ enum brk_exit brk_shell_run(const struct brk_settings *settings)
 	struct brk_shell s = { .settings = settings, .wake_at = UINT64_MAX };
 	char *why = NULL;
 	raise_files();
+	net_loop_give_way();
 	make_name(&s);
 	base_arena_init(&s.arena, ARENA_FIRST, ARENA_MAX);
 	enum base_err err = make_all(&s, &why);

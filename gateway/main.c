@@ -209,6 +209,7 @@ static bool start_gw(struct process *p)
 	base_ulid_make(&gw->ulids, &gw->rand, base_clock_unix_ms(), gw->boot);
 	base_arena_init(&gw->arena, ARENA_BYTES / 16, ARENA_BYTES);
 	base_arena_init(&gw->reading, ARENA_BYTES / 16, READING_BYTES);
+	net_loop_give_way();
 	gw_metrics_init(&gw->metrics);
 	gw->name = p->settings.name;
 	gw->max_response = p->settings.max_response;

@@ -13,6 +13,7 @@
 
 #include <assert.h>
 #include <errno.h>
+#include <sched.h>
 #include <signal.h>
 #include <stdlib.h>
 #include <zmq.h>
@@ -285,6 +286,14 @@ void net_wake_free(struct net_wake **wake)
 	*wake = NULL;
 	uv_poll_stop(&w->poll);
 	uv_close((uv_handle_t *)&w->poll, on_wake_closed);
+}
+
+void net_loop_give_way(void)
+{
+	struct sched_param none = { 0 };
+
+	if (sched_getscheduler(0) == SCHED_OTHER)
+		(void)sched_setscheduler(0, SCHED_BATCH, &none);
 }
 
 void net_loop_run(struct net_loop *loop)

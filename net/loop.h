@@ -60,6 +60,13 @@ void net_wake_again(struct net_wake *wake);
 /* Makes the next poll not block, from within the loop's thread. */
 void net_loop_again(struct net_loop *loop);
 
+/* The calling thread, and those that it starts from now on, never take a processor from whoever wakes
+ * them (SCHED_BATCH): they wait until it sleeps, or its share is over. Our processes wake one another for
+ * each batch; if each at once took the place of the one that just sent to it, batches would stay small,
+ * and there would be two switches more for each, and interrupts between processors. For processes of our
+ * own, at their beginning; where the system refuses, or somebody chose another way, all stays as it is. */
+void net_loop_give_way(void);
+
 /* Runs until net_loop_stop. now_ms and now_us are monotonic, read once a turn. */
 void net_loop_run(struct net_loop *loop);
 void net_loop_stop(struct net_loop *loop);

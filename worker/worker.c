@@ -3,7 +3,6 @@
 #include <errno.h>
 #include <limits.h>
 #include <malloc.h>
-#include <sched.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -606,24 +605,13 @@ static void take_over(struct worker *w)
 	(void)unsetenv(AGAIN);
 }
 
-/* The threads of a batch are woken one after another; if each took its waker's processor at once, as
- * the kernel's rule for who has slept is, each would cost two switches more, and on another processor
- * an interrupt. As batch threads they wait for their turn. Whoever started us otherwise knows why. */
-static void give_way(void)
-{
-	struct sched_param none = { 0 };
-
-	if (sched_getscheduler(0) == SCHED_OTHER)
-		(void)sched_setscheduler(0, SCHED_BATCH, &none);
-}
-
 enum wrk_exit wrk_worker_run(struct wrk_settings *settings, char **argv)
 {
 	struct worker w = { .settings = settings };
 	enum base_err err;
 
 	take_over(&w);
-	give_way();
+	net_loop_give_way();
 	/* A thread in a handler holds little; an arena for each would hold much. */
 	(void)mallopt(M_ARENA_MAX, 2);
 	err = make(&w);
