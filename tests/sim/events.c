@@ -298,9 +298,12 @@ uint32_t sim_event_child(struct sim *sim, uint32_t number, unsigned i)
 
 bool sim_event_fans(struct sim *sim, uint32_t number)
 {
-	for (unsigned i = 0; i < sim_event_sends(sim, number); i++)
-		if (sim->events[sim_event_child(sim, number, i)].fan > 0)
+	for (unsigned i = 0; i < sim_event_sends(sim, number); i++) {
+		uint32_t child = sim_event_child(sim, number, i); /* the book may move */
+
+		if (sim->events[child].fan > 0)
 			return true;
+	}
 	return false;
 }
 
