@@ -36,7 +36,7 @@ struct cli_command {
 };
 
 /* One definition a command's file; commands.c lists them. */
-extern const struct cli_command cli_up, cli_restart, cli_new, cli_build, cli_invoke, cli_send, cli_status, cli_queue, cli_dead, cli_breaker, cli_timers, cli_tail,
+extern const struct cli_command cli_up, cli_restart, cli_new, cli_build, cli_invoke, cli_send, cli_status, cli_queue, cli_dead, cli_breaker, cli_timers, cli_sources, cli_tail,
 	cli_services, cli_health, cli_version, cli_help;
 
 extern const struct cli_command *const cli_commands[]; /* NULL ends it */

@@ -18,6 +18,7 @@ const struct cli_command *const cli_commands[] = {
 	&cli_dead,
 	&cli_breaker,
 	&cli_timers,
+	&cli_sources,
 	&cli_tail,
 	&cli_services,
 	&cli_health,

@@ -143,6 +143,7 @@ void gw_api_healthz(struct gw *gw, struct gw_request *r);
 void gw_api_readyz(struct gw *gw, struct gw_request *r);
 void gw_api_tail(struct gw *gw, struct gw_request *r);
 void gw_api_timers(struct gw *gw, struct gw_request *r);
+void gw_api_sources(struct gw *gw, struct gw_request *r);
 void gw_api_timer_fire(struct gw *gw, struct gw_request *r);
 void gw_api_services(struct gw *gw, struct gw_request *r);
 void gw_api_metrics(struct gw *gw, struct gw_request *r);

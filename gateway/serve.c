@@ -35,6 +35,7 @@ static const struct gw_resource admin_resources[] = {
 	{ { "/v1/tail", 8 }, GET_ONLY, gw_api_tail },
 	{ { "/v1/timers", 10 }, GET_ONLY, gw_api_timers },
 	{ { "/v1/timers/*/*/fire", 19 }, GW_ALLOW(POST), gw_api_timer_fire },
+	{ { "/v1/sources", 11 }, GET_ONLY, gw_api_sources },
 	{ { "/metrics", 8 }, GET_ONLY, gw_api_metrics },
 	{ { NULL, 0 }, 0, NULL },
 };

@@ -319,6 +319,45 @@ size_t gw_sources_open(const struct gw_sources *all)
 	return open;
 }
 
+/* ---- what is shown ------------------------------------------------------------------------------------ */
+
+static size_t unsettled(const struct gw_source *s)
+{
+	if (s->stream)
+		return gw_stream_open(s->stream);
+	return s->listener ? gw_listener_open(s->listener) : 0;
+}
+
+static int by_key(const struct gw_source *a, const struct gw_source *b)
+{
+	return strcmp(a->key, b->key);
+}
+
+void gw_sources_each(struct gw_sources *all, gw_source_fn *fn, void *arg)
+{
+	HASH_SORT(all->sources, by_key);
+	for (const struct gw_source *s = all->sources; s; s = s->hh.next)
+		fn(arg, &(struct gw_source_view){
+				.service = s->service,
+				.name = s->conf->name,
+				.url = s->conf->url,
+				.stream = s->conf->stream,
+				.group = s->conf->group,
+				.keys = s->conf->keys,
+				.ops = (const char *const *)s->conf->ops,
+				.n_ops = s->conf->n_ops,
+				.here = s->stream || s->listener,
+				.up = s->well,
+				.listens = s->listener && gw_listener_listens(s->listener),
+				.fault = s->fault[0] ? s->fault : NULL,
+				.unsettled = unsettled(s),
+				.accepted = s->accepted,
+				.refused = s->refused,
+				.taken = s->taken,
+				.lost = s->lost,
+			});
+}
+
 /* ---- figures --------------------------------------------------------------------------------------- */
 
 static const struct base_stat_def defs[] = {
@@ -343,9 +382,7 @@ static void walk_one(const struct gw_source *s, base_stat_sink *sink, void *arg)
 {
 	char labels[GW_SOURCE_KEY + 32];
 	const double values[] = { s->well, s->listener && gw_listener_listens(s->listener),
-		(double)(s->stream     ? gw_stream_open(s->stream)
-			 : s->listener ? gw_listener_open(s->listener)
-				       : 0),
+		(double)unsettled(s),
 		(double)s->accepted, (double)s->refused, (double)s->taken, (double)s->lost,
 		(double)s->faults };
 

@@ -15,6 +15,8 @@
 #ifndef GATEWAY_SOURCE_H
 #define GATEWAY_SOURCE_H
 
+#include <stdbool.h>
+
 #include "base/stats.h"
 #include "proto/pirn.pb-c.h"
 
@@ -38,6 +40,26 @@ void gw_sources_follow(struct gw_sources *s, const Pirn__Registry *registry);
 
 /* What was read and will be settled soon: a gateway that ends waits for it. */
 size_t gw_sources_open(const struct gw_sources *s);
+
+/* How one fares at this gateway; what it points to is for the call only. */
+struct gw_source_view {
+	const char *service, *name, *url; /* url: as the manifest has it, without a password */
+	const char *stream, *group;       /* NULL: it is keys; group: NULL: the service's name */
+	const char *keys;                 /* NULL: it is a stream */
+	const char *const *ops;
+	size_t n_ops;
+	bool here;        /* false: this gateway has no URL for it, and leaves it to others */
+	bool up;          /* it works now */
+	bool listens;     /* of keys: this gateway is the one that hears them */
+	const char *fault; /* what was last wrong; NULL: nothing is */
+	size_t unsettled;
+	uint64_t accepted, refused, taken, lost;
+};
+
+typedef void gw_source_fn(void *arg, const struct gw_source_view *v);
+
+/* All of them, by service and name. */
+void gw_sources_each(struct gw_sources *s, gw_source_fn *fn, void *arg);
 
 void gw_sources_walk(const struct gw_sources *s, base_stat_sink *sink, void *arg);
 

@@ -14,6 +14,7 @@
 #include <string.h>
 
 #include <cmocka.h>
+#include <jansson.h>
 
 #include "tests/harness/fabric.h"
 
@@ -520,6 +521,56 @@ static void test_what_is_wrong_is_told_and_heals(void **state)
 		assert_false(f.gateways[i] && harness_wrote(f.gateways[i], "no-secret"));
 }
 
+/* ---- what is shown --------------------------------------------------------------------------- */
+
+/* The sources of gleaner at the first gateway, as "name state listening accepted". */
+static bool shows(const char *expected)
+{
+	struct harness_answer a = harness_get(f.admin, "/v1/sources");
+	json_t *root = json_loads(a.body, JSON_REJECT_DUPLICATES, NULL), *source;
+	char line[256], all[1024] = "";
+	size_t i;
+
+	assert_int_equal(a.status, 200);
+	json_array_foreach(json_object_get(root, "sources"), i, source)
+	{
+		if (strcmp(json_string_value(json_object_get(source, "service")), "gleaner") != 0)
+			continue;
+		(void)snprintf(line, sizeof line, "%s: %s%s;",
+			json_string_value(json_object_get(source, "name")),
+			json_string_value(json_object_get(source, "state")),
+			json_is_string(json_object_get(source, "fault")) ? " with a fault" : "");
+		strncat(all, line, sizeof all - strlen(all) - 1);
+	}
+	json_decref(root);
+	harness_answer_free(&a);
+	return strcmp(all, expected) == 0;
+}
+
+static void test_they_are_shown(void **state)
+{
+	const char *argv[] = { "pirn", "sources", "--admin", f.admin, NULL };
+	struct harness_process *p;
+	char *text;
+
+	(void)state;
+	glean("  - redis: { name: nowhere, url: \"redis://127.0.0.1:1\", stream: s }\n"
+	      "  - redis: { name: unknown, url: $NOBODY, stream: s }\n"
+	      "  - redis: { name: main, url: $SHOP, stream: main, group: gleaners }\n"
+	      "  - redis: { name: keys, url: $SHOP, keys: \"user:*\", ops: [set] }\n");
+	wait_until(PATIENCE_MS,
+		shows("keys: up;main: up;nowhere: down with a fault;unknown: not here;"));
+	assert_int_equal(harness_run("sources", NULL, argv, NULL, &p), 0);
+	text = harness_output(p);
+	assert_non_null(strstr(text, "stream main"));
+	assert_non_null(strstr(text, "keys user:*"));
+	assert_non_null(strstr(text, "down: "));
+	assert_non_null(strstr(text, "not here"));
+	assert_null(strstr(text, "secret")); /* URLs are shown as the manifest has them */
+	free(text);
+	harness_free(&p);
+}
+
 static void test_its_own_redis_is_refused(void **state)
 {
 	char events[PATH_MAX + 256];
@@ -575,6 +626,7 @@ int main(void)
 		cmocka_unit_test(test_what_cannot_be_an_event),
 		cmocka_unit_test(test_changes_of_keys),
 		cmocka_unit_test(test_what_is_wrong_is_told_and_heals),
+		cmocka_unit_test(test_they_are_shown),
 		cmocka_unit_test(test_its_own_redis_is_refused),
 		cmocka_unit_test(test_the_listener_is_killed),
 		cmocka_unit_test(test_the_listener_is_paused),
