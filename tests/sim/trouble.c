@@ -144,9 +144,12 @@ static void clog_redis(struct sim *sim)
 		sim->now_ms + sim_between(sim, 10, sim_chance(sim, 20) ? 6000 : 500));
 }
 
+/* One that answers too early shows it only then. */
 static void kill_redis(struct sim *sim)
 {
-	if (sim_chance(sim, 30))
+	bool early = sim->redis_faults & 1u << SIM_REDIS_EARLY_REPLY;
+
+	if (sim_chance(sim, 30) || early)
 		sim_server_crash(sim);
 }
 
