@@ -249,7 +249,8 @@ unsigned sim_event_sends(const struct sim *sim, uint32_t number)
 
 	if (e->loops)
 		return 1;
-	if (!runs_send(sim) || e->generations >= 2 || e->tells > 0 ||
+	/* Where there is no room for it, or nobody of that name yet, its run has failed. */
+	if (!runs_send(sim) || e->must_succeed || e->generations >= 2 || e->tells > 0 ||
 		sim_mix(number, sim->seed, 7) % 5 != 0)
 		return 0;
 	return 1 + (unsigned)(sim_mix(number, sim->seed, 8) % SIM_SENDS);
