@@ -40,6 +40,10 @@ static void *on_target(void *arg, const char *uri, struct MHD_Connection *mhd)
 		return NULL;
 	if (c->stage == GW_STAGE_IDLE || c->stage == GW_STAGE_FRESH)
 		gw_conn_stage(c, GW_STAGE_HEAD);
+	if (c->just_idle) { /* it came with the one before, and so may more have than is read yet */
+		c->just_idle = false;
+		c->came = true;
+	}
 	if (c->held == 0)
 		gw_room_find(c, uri);
 	if (c->held < c->http->pool_bytes) {

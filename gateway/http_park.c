@@ -15,9 +15,10 @@
  * out of (read in 0.9.75 and 1.0.1).
  *
  * An edge is seen once, and what came must not be forgotten. So what comes while a connection is not parked
- * is noted, and whether it has been read is looked up before such a one is parked. One hole is left: a
- * client that sends, at once, a request and the beginning of another, more than a buffer full of it, has a
- * rest lying there. Nobody is parked for longer than PARK_MS; whoever is given back is looked at.
+ * is noted, and whether it has been read is looked up before such a one is parked; so it is after requests
+ * that came together. One hole is left: a client that sends, at once, one request and the beginning of
+ * another, more than a buffer full of it, has a rest lying there. Nobody is parked for longer than PARK_MS;
+ * whoever is given back is looked at.
  *
  * Libmicrohttpd walks over all that are suspended whenever it resumes one. So only those are parked that are
  * in use just now, and not more than PARKED_MOST.

@@ -39,7 +39,7 @@ struct gw_conn {
 	int fd;
 	bool parked;
 	bool watched;   /* by our epoll set */
-	bool came;      /* something did while it was not parked, and may not be read yet */
+	bool came;      /* something did while it was not parked, or with what was read, and may not be read yet */
 	bool unwatched; /* by libmicrohttpd: its last request was suspended */
 	bool just_idle; /* since the daemon's run that is under way, or has just ended */
 	size_t held;    /* bytes; 0 once it is cut */

@@ -8,7 +8,7 @@
  * The bytes are the same, and so is the verdict: what is packed is what protobuf-c
  * packs, byte for byte, and what is unusual to read (an unknown field, a field that
  * comes twice, a number that is too large for it) is left to protobuf-c.
- * tests/unit/test_item.c and tests/fuzz/fuzz_item.c hold the two against each other.
+ * tests/unit/test_item.c and tests/fuzz/fuzz_head.c hold the two against each other.
  */
 #ifndef NET_ITEM_H
 #define NET_ITEM_H

@@ -38,6 +38,11 @@ static bool is_path(const struct gw_request *r, const char *path)
 	return gw_slice_equal(r->target, gw_slice_of(path));
 }
 
+static bool is_later(const struct gw_request *r)
+{
+	return r->target.size >= 6 && memcmp(r->target.data, "/later", 6) == 0;
+}
+
 static void on_head(void *arg, struct gw_request *r)
 {
 	struct fixture *f = arg;
@@ -68,7 +73,7 @@ static void on_request(void *arg, struct gw_request *r)
 	struct fixture *f = arg;
 
 	f->requests++;
-	if (is_path(r, "/later")) {
+	if (is_later(r)) {
 		assert_true(f->n_later < MAX_LATER);
 		f->later[f->n_later++] = r;
 	} else if (is_path(r, "/echo") || is_path(r, "/small")) {
@@ -658,6 +663,29 @@ static void nothing_that_came_is_forgotten(void **state)
 	answer_waiting(f, &c, "seven");
 	until(f->loop, &c, c.closed);
 	assert_int_equal(f->done, 7);
+	client_close(&c);
+}
+
+/* More at once than libmicrohttpd reads at once: what it left in the socket is no edge any more. */
+static void a_row_of_requests_is_read_to_its_end(void **state)
+{
+	static char all[40 * 1100];
+	struct fixture *f = *state;
+	struct client c = client_open(gw_http_address(f->http));
+	unsigned n = 0;
+	size_t size = 0;
+
+	client_say(f->loop, &c, LATER); /* from then on its socket is watched */
+	answer_waiting(f, &c, "first");
+	until(f->loop, &c, gw_http_parkings(f->http) == 1);
+	for (; n < 40; n++)
+		size += (size_t)snprintf(all + size, sizeof all - size,
+			"GET /later?n=%01000u HTTP/1.1\r\nHost: x\r\n\r\n", n);
+	client_say(f->loop, &c, all);
+	for (unsigned i = 0; i < n; i++)
+		answer_waiting(f, &c, "again");
+	until(f->loop, &c, f->done == n + 1);
+	assert_int_equal(gw_http_parkings(f->http), 2);
 	client_close(&c);
 }
 
@@ -1254,6 +1282,7 @@ int main(void)
 		TEST(refuses_a_broken_chunk),
 		TEST(between_requests_a_connection_is_parked),
 		TEST(nothing_that_came_is_forgotten),
+		TEST(a_row_of_requests_is_read_to_its_end),
 		TEST(who_is_parked_for_long_is_given_back),
 		TEST_OWN(a_parked_one_has_its_deadline_all_the_same),
 		TEST_OWN(cuts_a_slow_head),
