@@ -66,14 +66,14 @@ static enum base_err append_variable(struct making *m, const char *name)
 static enum base_err append_named(struct making *m, const char *name)
 {
 	const char *file = base_manifest_pair_get(&m->manifest->secrets, name);
-	char *secret = NULL;
+	char path[PATH_MAX], *secret = NULL;
 	enum base_err err;
 
 	if (!file)
 		return append_variable(m, name);
-	err = wrk_secret_read(m->folder, file, &secret);
+	err = wrk_secret_read(wrk_secret_path(m->folder, file, path), &secret);
 	if (err)
-		return refuse(m, err, "secret %s: %s: %s", name, file, base_err_text(err));
+		return refuse(m, err, "secret %s: %s: %s", name, path, base_err_text(err));
 	err = append_secret(m, name, secret);
 	wrk_secret_free(&secret);
 	return err;

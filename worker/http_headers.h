@@ -6,7 +6,7 @@
  * ${NAME} is the content of the file that `secrets` names, or else the worker's environment variable
  * PIRN_ENDPOINT_NAME: with a prefix, so that no manifest has another of the worker's variables sent to a host of its
  * choice. $$ is one $. They are put together when the service is loaded, stay in the worker's memory, and are wiped at
- * the service's end; a sentence about them names the header and the secret, never a value.
+ * the service's end (of the requests that had them, and of libcurl's buffers, the memory is only used again); a sentence about them names the header and the secret, never a value.
  */
 #ifndef WRK_HTTP_HEADERS_H
 #define WRK_HTTP_HEADERS_H

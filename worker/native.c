@@ -54,17 +54,18 @@ __attribute__((format(printf, 4, 5))) static enum base_err refuse(
 static enum base_err read_secrets(struct wrk_native *n, const char *folder, char *why, size_t room)
 {
 	const struct base_manifest_pairs *pairs = &n->manifest->secrets;
+	char path[PATH_MAX];
 
 	n->secrets = calloc(pairs->n + 1, sizeof *n->secrets);
 	if (!n->secrets)
 		return refuse(BASE_NOMEM, why, room, "out of memory");
 	for (size_t i = 0; i < pairs->n; i++) {
-		const char *file = pairs->items[i].value;
-		enum base_err err = wrk_secret_read(folder, file, &n->secrets[i]);
+		enum base_err err = wrk_secret_read(
+			wrk_secret_path(folder, pairs->items[i].value, path), &n->secrets[i]);
 
 		if (err)
 			return refuse(err, why, room, "secret %s: %s: %s", pairs->items[i].name,
-				file, base_err_text(err));
+				path, base_err_text(err));
 	}
 	return BASE_OK;
 }

@@ -2,7 +2,6 @@
 
 #include <errno.h>
 #include <fcntl.h>
-#include <limits.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -10,7 +9,16 @@
 
 #define SECRET_MAX 65536u
 
-static enum base_err read_path(const char *path, char **out)
+const char *wrk_secret_path(const char *folder, const char *file, char out[PATH_MAX])
+{
+	if (file[0] == '/')
+		(void)snprintf(out, PATH_MAX, "%s", file);
+	else
+		(void)snprintf(out, PATH_MAX, "%s/%s", folder, file);
+	return out;
+}
+
+enum base_err wrk_secret_read(const char *path, char **out)
 {
 	char *text = malloc(SECRET_MAX + 1);
 	int fd = open(path, O_RDONLY | O_CLOEXEC);
@@ -27,6 +35,8 @@ static enum base_err read_path(const char *path, char **out)
 				    : size > SECRET_MAX ? BASE_TOO_LARGE
 							: base_err_from_errno(errno);
 
+		if (text)
+			explicit_bzero(text, size);
 		free(text);
 		return err;
 	}
@@ -35,18 +45,6 @@ static enum base_err read_path(const char *path, char **out)
 	text[size] = '\0';
 	*out = text;
 	return BASE_OK;
-}
-
-enum base_err wrk_secret_read(const char *folder, const char *file, char **out)
-{
-	char path[PATH_MAX];
-	int size;
-
-	if (file[0] == '/')
-		size = snprintf(path, sizeof path, "%s", file);
-	else
-		size = snprintf(path, sizeof path, "%s/%s", folder, file);
-	return size < (int)sizeof path ? read_path(path, out) : BASE_RANGE;
 }
 
 void wrk_secret_free(char **secret)

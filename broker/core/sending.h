@@ -37,7 +37,8 @@
  * and its answer counts among what they keep (max_bytes), in place of its request. It ends within the
  * call's time: a little before, so that the answer still gets there in time. Whoever cancels, or is
  * gone, just does not hear of it: the run went well, and what it sends goes on. A broker that drains
- * waits for Redis; when its patience is over these are UNDECIDED like all that it leaves.
+ * waits for Redis; when its patience is over these are UNDECIDED, and those with a key DRAINING: whoever
+ * asks again with it hears what became of it.
  *
  * A RESULT that comes without events passes all this by.
  */
