@@ -15,7 +15,8 @@
  *
  *   ONE    where the n-th fails,
  *   FROM   where the n-th and all after it fail,
- *   SOME   where the n-th and every seventh after it fail,
+ *   SOME   where the n-th and every seventh after it fail, sixteen of them: then there is memory again, since
+ *          what is tried again could else meet its seventh at the same place for ever,
  *
  * and each of these processes must end well: the path's own assertions hold, and every block is back
  * (the path frees what it made). With OOM_MAY_ABORT it may also end by abort(), called by our own code
@@ -122,7 +123,7 @@ OOM_API bool oom_is_due(void)
 	case OOM_ONE:
 		return oom_n == oom_nth;
 	case OOM_SOME:
-		return (oom_n - oom_nth) % 7 == 0;
+		return (oom_n - oom_nth) % 7 == 0 && (oom_n - oom_nth) / 7 < 16;
 	default:
 		return true;
 	}
