@@ -27,7 +27,7 @@ static void put_source(void *arg, const struct gw_source_view *v)
 		put_ops(j, v);
 		gw_json_bool(j, "listening", v->listens);
 	}
-	gw_json_str(j, "state", !v->here ? "not here" : v->up ? "up" : "down");
+	gw_json_str(j, "state", !v->here ? "not_here" : v->up ? "up" : "down");
 	gw_json_str(j, "fault", v->fault);
 	gw_json_u64(j, "unsettled", v->unsettled);
 	gw_json_u64(j, "accepted", v->accepted);

@@ -559,13 +559,13 @@ static void test_they_are_shown(void **state)
 	      "  - redis: { name: main, url: $SHOP, stream: main, group: gleaners }\n"
 	      "  - redis: { name: keys, url: $SHOP, keys: \"user:*\", ops: [set] }\n");
 	wait_until(PATIENCE_MS,
-		shows("keys: up;main: up;nowhere: down with a fault;unknown: not here;"));
+		shows("keys: up;main: up;nowhere: down with a fault;unknown: not_here;"));
 	assert_int_equal(harness_run("sources", NULL, argv, NULL, &p), 0);
 	text = harness_output(p);
 	assert_non_null(strstr(text, "stream main"));
 	assert_non_null(strstr(text, "keys user:*"));
 	assert_non_null(strstr(text, "down: "));
-	assert_non_null(strstr(text, "not here"));
+	assert_non_null(strstr(text, "not_here"));
 	assert_null(strstr(text, "secret")); /* URLs are shown as the manifest has them */
 	free(text);
 	harness_free(&p);
