@@ -11,6 +11,7 @@
 #define KEPT_BYTES    (2u * STORE_ENTRY_BODY) /* of a spare commit's buffers */
 #define RETRY_MS      200
 #define LETTERS_MAX   (4u * 1024 * 1024)
+#define MANY_ENDS     32 /* worth a call of their own */
 
 /* ---- life ----------------------------------------------------------------- */
 
@@ -84,9 +85,9 @@ static void commit_begin(struct brk_core *core, struct brk_commit *commit, enum 
 	commit->state = BRK_COMMIT_COLLECTING;
 	commit->n = commit->n_deliveries = 0;
 	commit->letters = 0;
-	commit->emits = false;
+	commit->emits = commit->pressing = false;
 	commit->ticket = 0;
-	commit->leave_at = core->now_ms + core->conf.settle_ms;
+	commit->began_at = core->now_ms;
 	commit->decide_at = UINT64_MAX;
 	base_buf_reset(&commit->head);
 	base_buf_reset(&commit->body);
@@ -218,16 +219,38 @@ static struct brk_commit *next_unsent(
 	return NULL;
 }
 
-/* An end can wait a moment, a sender should not: two calls that reach Redis together cost it one sync,
- * and a store that comes while a settle is synced would wait for that first. */
+/* An end can wait a moment, a sender should not. Two calls that reach Redis together cost it one sync,
+ * and a store that comes while a settle is synced would wait for that first: so a settle goes with a
+ * store, and by itself only when there was none for a while. And Redis works as long for the settle as
+ * for the store, while the sender of the store waits for both: so a few ends that nobody waits for
+ * let stores go without them until they are more, or older. */
+static uint64_t alone_at(const struct brk_core *core, const struct brk_commit *commit)
+{
+	uint64_t from = commit->began_at;
+
+	if (!commit->pressing && core->ledger.stored_at > from)
+		from = core->ledger.stored_at;
+	return from + core->conf.settle_ms;
+}
+
+static bool may_ride(const struct brk_core *core, const struct brk_commit *commit)
+{
+	return commit->pressing || commit->n >= MANY_ENDS ||
+	       core->now_ms >= commit->began_at + core->conf.ends_ms;
+}
+
 static struct brk_commit *next_settle(const struct brk_core *core)
 {
 	struct brk_commit *commit = next_unsent(core, &core->ledger.settles);
+	bool goes;
 
-	if (commit && core->now_ms < commit->leave_at && !is_full(&core->ledger.settles, commit) &&
-		!next_unsent(core, &core->ledger.stores))
-		return NULL;
-	return commit;
+	if (!commit || core->draining || is_full(&core->ledger.settles, commit))
+		return commit;
+	if (next_unsent(core, &core->ledger.stores))
+		goes = may_ride(core, commit);
+	else
+		goes = core->now_ms >= alone_at(core, commit);
+	return goes ? commit : NULL;
 }
 
 static bool may_send(const struct brk_core *core)
@@ -257,10 +280,12 @@ static bool send_one(struct brk_core *core, struct brk_commit *commit)
 	commit->epoch = core->owner.epoch;
 	commit->journal = core->ledger.own->number;
 	commit->turn = ++core->ledger.turn;
-	if (commit->kind == BRK_ASK_STORE)
+	if (commit->kind == BRK_ASK_STORE) {
+		core->ledger.stored_at = core->now_ms;
 		brk_stores_send(core, commit, ask);
-	else
+	} else {
 		brk_settles_send(core, commit, ask);
+	}
 	return true;
 }
 
@@ -371,8 +396,8 @@ uint64_t brk_ledger_due(const struct brk_core *core)
 		if (commit->decide_at < due)
 			due = commit->decide_at;
 	commit = may_send(core) ? next_unsent(core, &ledger->settles) : NULL;
-	if (commit && commit->leave_at < due)
-		due = commit->leave_at;
+	if (commit && alone_at(core, commit) < due)
+		due = alone_at(core, commit);
 	if (ledger->n_held > 0 && ledger->held_at < due)
 		due = ledger->held_at;
 	if (core->now_ms < ledger->retry_at && ledger->retry_at < due && !brk_ledger_is_empty(core))

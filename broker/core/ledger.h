@@ -4,9 +4,11 @@
  * A commit is one STORE or one SETTLE. The newest of each kind collects what the inputs
  * bring; brk_ledger_turn sends it, under the next turn's number, when none of its kind is
  * unanswered (conf.gather); what comes meanwhile goes together, so that commits grow with
- * the load. A full one leaves as long as fewer than BRK_COMMITS of the kind are unanswered. A commit is kept until it was told what became of it: one
- * that went down with its connection is looked up under the next epoch (recover.c), and
- * what had not happened is collected again. Nothing is ever sent a second time as it was.
+ * the load. A few ends that nobody waits for let stores go without them for a moment
+ * (conf.ends_ms). A full one leaves as long as fewer than BRK_COMMITS of the kind are
+ * unanswered. A commit is kept until it was told what became of it: one that went down
+ * with its connection is looked up under the next epoch (recover.c), and what had not
+ * happened is collected again. Nothing is ever sent a second time as it was.
  *
  * An entry's body is one block, and its deliveries' payloads are parts of it. It goes when
  * its last delivery has left it, by an end or by a move.
@@ -118,7 +120,8 @@ struct brk_commit {
 	uint32_t n;         /* of them */
 	bool emits;         /* SETTLE: some of its ends send events */
 	uint64_t letters;   /* SETTLE: bytes of letters and results */
-	uint64_t leave_at;  /* SETTLE: then it goes without a STORE beside it */
+	bool pressing;      /* SETTLE: somebody waits for one of its ends, or what follows it does */
+	uint64_t began_at;  /* in now_ms's time */
 	uint64_t decide_at; /* STORE: the earliest of its arrivals; UINT64_MAX: nobody waits */
 };
 
@@ -137,6 +140,7 @@ struct brk_ledger {
 	struct brk_commits stores, settles;
 	struct brk_commit *spare;
 	uint32_t n_spare;
+	uint64_t stored_at; /* the last STORE was sent, in now_ms's time */
 	uint64_t retry_at; /* Redis took nothing: no commit is sent before */
 	uint64_t check_at; /* Redis told nothing: no lost one is looked up before */
 	struct brk_end
@@ -165,6 +169,8 @@ struct brk_parcel {
 /* Adds them to one STORE, the one that collects or another. Payloads are copied, guards taken. NOMEM:
  * nothing changed. */
 BASE_MUSTUSE enum base_err brk_ledger_store(struct brk_core *core, const struct brk_parcel *parcel);
+/* What is collected of ends waits no longer for others than it must: somebody asks for one of them now. */
+void brk_ledger_press(struct brk_core *core);
 /* Adds it to the SETTLE that collects; its delivery is MOVING or ENDING. Takes end's blocks and emits. A MOVED
  * delivery is written as it is now. There must be memory. */
 void brk_ledger_settle(struct brk_core *core, const struct brk_end *end);

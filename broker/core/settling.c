@@ -79,6 +79,20 @@ void brk_end_drop(struct brk_core *core, struct brk_end *end)
 	brk_emits_drop(core, &end->emits);
 }
 
+/* The next attempt, what the run sent, or whoever waits for the end. */
+static bool is_pressing(struct brk_core *core, const struct brk_end *end)
+{
+	return end->how == STORE_MOVED || end->emits || brk_query_is_awaited(core, end->delivery);
+}
+
+void brk_ledger_press(struct brk_core *core)
+{
+	struct brk_commit *list = core->ledger.settles.list;
+
+	if (list && list->prev->state == BRK_COMMIT_COLLECTING)
+		list->prev->pressing = true;
+}
+
 static void settle(struct brk_core *core, const struct brk_end *end)
 {
 	struct brk_payload payload = brk_delivery_payload(end->delivery);
@@ -89,6 +103,7 @@ static void settle(struct brk_core *core, const struct brk_end *end)
 		base_no_memory("an attempt that goes on");
 	brk_emits_write(commit, end->emits);
 	commit->emits = commit->emits || end->emits;
+	commit->pressing = commit->pressing || is_pressing(core, end);
 	commit->ends[commit->n++] = *end;
 	commit->letters += letters_of(end);
 }

@@ -320,9 +320,12 @@ static void query_invocation(
 	struct brk_core *core, struct brk_question *q, const Pirn__Query *query)
 {
 	q->unsure = may_come(core, q->id);
-	if (!first_live(core, q->id))
+	if (!first_live(core, q->id)) {
 		ask_result(core, q);
-	else if (query->wait_ms == 0 || core->draining || !watch(core, q, query->wait_ms))
+		return;
+	}
+	brk_ledger_press(core); /* it may be among the ends that wait for others */
+	if (query->wait_ms == 0 || core->draining || !watch(core, q, query->wait_ms))
 		answer_known(core, q);
 }
 
@@ -478,6 +481,11 @@ static struct brk_watched *watched_of(struct brk_core *core, const struct brk_de
 	if (core->watch.watched)
 		HASH_FIND(hh, core->watch.watched, delivery->id, sizeof delivery->id, watched);
 	return watched;
+}
+
+bool brk_query_is_awaited(struct brk_core *core, const struct brk_delivery *delivery)
+{
+	return watched_of(core, delivery) != NULL;
 }
 
 /* Nobody keeps its result: what the end says is all there is. */

@@ -52,6 +52,8 @@ void brk_watch_drain(struct brk_core *core); /* who waits is told what there is 
 void brk_watch_fini(struct brk_core *core);
 void brk_watch_check(const struct brk_core *core);
 
+/* Somebody waits for its event's end. */
+bool brk_query_is_awaited(struct brk_core *core, const struct brk_delivery *delivery);
 /* The delivery has ended, durably; the record goes right after. end->result, when there is one,
  * holds the packed JournalResult. */
 void brk_query_ended(

@@ -163,6 +163,96 @@ static void test_a_settle_waits_for_a_store(void **state)
 	tiny_free(t);
 }
 
+/* Stores it, and runs it to that answer; all in the same millisecond. */
+static void run_through(struct rig *r, struct tiny *t, uint32_t slot, uint32_t status)
+{
+	Pirn__Item run;
+
+	tiny_submit(t, CLIENT, (struct tiny_event){ .slot = slot });
+	tiny_turn(t);
+	tiny_tell(t);
+	run = rig_one(r, PIRN__KIND__DISPATCH)->item;
+	tiny_result(t, A, &run, (struct rig_item){ .status = status });
+}
+
+static struct tiny *new_patient(struct rig *r, uint64_t credit)
+{
+	struct tiny *t = new_tiny(r, credit);
+
+	r->core->conf.settle_ms = 20;
+	r->core->conf.ends_ms = 50;
+	return t;
+}
+
+static void test_few_ends_let_stores_go_first(void **state)
+{
+	struct rig r;
+	struct tiny *t = new_patient(&r, 20);
+
+	(void)state;
+	for (uint32_t i = 1; i <= 5; i++) {
+		run_through(&r, t, i, 200);
+		tiny_tick(t, 10); /* stores come all the time: it does not go by itself either */
+		assert_false(brk_core_pending(r.core));
+	}
+	assert_int_equal(t->n_asks[BRK_ASK_SETTLE], 0);
+	run_through(&r, t, 6, 200); /* the first is old enough */
+	assert_int_equal(t->n_asks[BRK_ASK_SETTLE], 1);
+	tiny_run(t);
+	assert_int_equal(rig_figures(&r).events_done, 5);
+	tiny_tick(t, 19);
+	assert_false(brk_core_pending(r.core));
+	assert_in_range(brk_core_due(r.core), r.now_ms, r.now_ms + 1);
+	tiny_tick(t, 1); /* no store for 20 ms */
+	tiny_run(t);
+	assert_int_equal(rig_figures(&r).events_done, 6);
+	tiny_free(t);
+}
+
+static void test_many_ends_go_with_a_store(void **state)
+{
+	struct rig r;
+	struct tiny *t = new_patient(&r, 200);
+	uint32_t n = 0;
+
+	(void)state;
+	while (t->n_asks[BRK_ASK_SETTLE] == 0)
+		run_through(&r, t, ++n, 200);
+	assert_in_range(n, 10, 100);
+	tiny_free(t);
+}
+
+static void test_a_retry_takes_ends_with_it(void **state)
+{
+	struct rig r;
+	struct tiny *t = new_patient(&r, 20);
+
+	(void)state;
+	run_through(&r, t, 1, 200);
+	run_through(&r, t, 2, 503);
+	assert_int_equal(t->n_asks[BRK_ASK_SETTLE], 0);
+	tiny_submit(t, CLIENT, (struct tiny_event){ .slot = 3 });
+	tiny_turn(t);
+	assert_int_equal(t->n_asks[BRK_ASK_SETTLE], 1);
+	tiny_run(t);
+	assert_int_equal(rig_figures(&r).events_done, 1);
+	assert_int_equal(rig_figures(&r).events_waiting, 1);
+	tiny_free(t);
+}
+
+static void test_a_drain_waits_for_no_store(void **state)
+{
+	struct rig r;
+	struct tiny *t = new_patient(&r, 20);
+
+	(void)state;
+	run_through(&r, t, 1, 200);
+	rig_look(&r, brk_core_drain(r.core, r.now_ms));
+	tiny_run(t);
+	assert_int_equal(rig_figures(&r).events_done, 1);
+	tiny_free(t);
+}
+
 static void test_refusals(void **state)
 {
 	struct rig r;
@@ -733,6 +823,10 @@ int main(void)
 		cmocka_unit_test(test_under_load_commits_grow),
 		cmocka_unit_test(test_a_full_commit_does_not_wait),
 		cmocka_unit_test(test_a_settle_waits_for_a_store),
+		cmocka_unit_test(test_few_ends_let_stores_go_first),
+		cmocka_unit_test(test_many_ends_go_with_a_store),
+		cmocka_unit_test(test_a_retry_takes_ends_with_it),
+		cmocka_unit_test(test_a_drain_waits_for_no_store),
 		cmocka_unit_test(test_refusals),
 		cmocka_unit_test(test_bounds),
 		cmocka_unit_test(test_a_number_counts_once),

@@ -80,6 +80,32 @@ static void test_between_attempts_and_ending(void **state)
 	asked_free(k);
 }
 
+/* A few ends let stores go without them, but for those that somebody waits for. */
+static void test_an_end_that_is_waited_for_goes_with_a_store(void **state)
+{
+	struct asked *k = asked_new(NULL, 10);
+	struct tiny *t = k->t;
+
+	(void)state;
+	k->rig.core->conf.settle_ms = 20;
+	k->rig.core->conf.ends_ms = 50;
+	for (uint32_t i = 0; i < 3; i++) {
+		Pirn__Item run = asked_event(k, 2 * i + 1, 0);
+
+		if (i == 1)
+			asked_ask(k, 77, wait_for(2 * i + 1, 1000));
+		result(k, &run, 200);
+		if (i == 2) /* it has ended, and is not settled */
+			asked_ask(k, 77, wait_for(2 * i + 1, 1000));
+		tiny_submit(t, CLIENT, (struct tiny_event){ .slot = 2 * i + 2 });
+		tiny_turn(t);
+		assert_int_equal(t->n_asks[BRK_ASK_SETTLE], i == 0 ? 0 : i + 1);
+		tiny_tick(t, 100);
+		tiny_run(t);
+	}
+	asked_free(k);
+}
+
 /* ---- one event that is not here -------------------------------------------------- */
 
 static void test_ended_with_a_result(void **state)
@@ -918,6 +944,7 @@ int main(void)
 	static const struct CMUnitTest tests[] = {
 		cmocka_unit_test(test_waiting_ready_running),
 		cmocka_unit_test(test_between_attempts_and_ending),
+		cmocka_unit_test(test_an_end_that_is_waited_for_goes_with_a_store),
 		cmocka_unit_test(test_ended_with_a_result),
 		cmocka_unit_test(test_a_dead_letter),
 		cmocka_unit_test(test_unknown),
