@@ -3,10 +3,12 @@
  * (append-only file, fsync always); the same with each entry settled; and the memory of
  * events that wait.
  *
- *   functions [--seconds 2] [--inflight 32] [--events 100000]
+ *   functions [--seconds 2] [--inflight 32] [--events 100000] [--cost BATCH]
  *
  * Prints key=value lines. Events are of 200 bytes, for one service: an entry of 250 B
- * holds one, of 4 KB 16, of 32 KB 128.
+ * holds one, of 4 KB 16, of 32 KB 128. With --cost it says instead what Redis's processor time
+ * is for an event that is stored and settled in entries of BATCH: alone, when its result is kept, and
+ * when it has a key of its own besides, as a CloudEvent has.
  */
 #include <signal.h>
 #include <stdio.h>
@@ -21,22 +23,25 @@
 #include "store/functions_lua.h"
 #include "store/journal.h"
 
-#define MAX_BATCH 128
+#define MAX_BATCH STORE_ENTRY_DELIVERIES
 #define PAYLOAD   200
+#define KEY       32
+#define HASH      16
 
 static struct net_loop *loop;
 static struct store_redis *redis;
 static char directory[] = "/tmp/pirn-bench-XXXXXX";
 static pid_t server;
 
-static const struct store_bounds bounds = { 1 << 20, 86400000, 1 << 20, 3600000 };
+static const struct store_bounds bounds = { UINT64_C(1) << 32, 86400000, 64 << 20, 3600000 };
 
 static struct run {
 	uint32_t epoch, journal;
 	uint64_t turn, number, open, entries;
 	size_t batch;
-	bool settles;
+	bool settles, results, keys;
 	struct base_buf head, body;
+	uint8_t ids[MAX_BATCH][16], key[MAX_BATCH][KEY];
 } run;
 
 static void die(const char *what)
@@ -102,7 +107,7 @@ static void make_entry(void)
 {
 	static Pirn__JournalEvent events[MAX_BATCH], *list[MAX_BATCH];
 	static Pirn__JournalDelivery delivery, *deliveries[1] = { &delivery };
-	static uint8_t ids[MAX_BATCH][16], lane[8], payload[PAYLOAD];
+	static uint8_t lane[8], payload[PAYLOAD];
 	Pirn__JournalEntry head = PIRN__JOURNAL_ENTRY__INIT;
 	pirn__journal_delivery__init(&delivery);
 	delivery.service = (char *)"echo";
@@ -113,9 +118,9 @@ static void make_entry(void)
 	for (size_t i = 0; i < run.batch; i++) {
 		Pirn__JournalEvent *e = list[i] = &events[i];
 		pirn__journal_event__init(e);
-		memcpy(ids[i], &(uint64_t[2]){ run.turn, run.number + i }, 16);
+		memcpy(run.ids[i], &(uint64_t[2]){ run.turn, i }, 16);
 		e->has_id = e->has_lane = e->has_number = e->has_data_size = true;
-		e->id = (ProtobufCBinaryData){ 16, ids[i] };
+		e->id = (ProtobufCBinaryData){ 16, run.ids[i] };
 		e->lane = (ProtobufCBinaryData){ 8, lane };
 		e->number = run.number + i;
 		e->data_size = PAYLOAD;
@@ -142,10 +147,14 @@ static void on_settled(void *arg, const struct store_settled *reply)
 static void settle(uint64_t turn)
 {
 	static struct store_end ends[MAX_BATCH];
-	static const uint8_t id[16];
-	for (size_t i = 0; i < run.batch; i++)
+	static const char result[PAYLOAD];
+	for (size_t i = 0; i < run.batch; i++) {
+		memcpy(run.ids[i], &(uint64_t[2]){ turn, i }, 16);
 		ends[i] = (struct store_end){ .bit = (uint32_t)i, .how = STORE_ENDED,
-			.no_records = true, .id = id, .service = "echo" };
+			.no_records = true, .alone = true, .id = run.ids[i], .service = "echo" };
+		if (run.results)
+			ends[i].result = (struct store_arg){ result, sizeof result };
+	}
 	const struct store_ends entry = { run.journal, run.epoch, turn, (uint32_t)run.batch, ends,
 		run.batch };
 	const struct store_turn t = { .epoch = run.epoch, .journal = run.journal };
@@ -165,14 +174,32 @@ static void on_stored(void *arg, const struct store_stored *reply)
 	run.entries++;
 }
 
+/* A hash, as a CloudEvent's source and id are one: its bytes are not near those of the one before. */
+static void add_key(struct store_item *item, size_t i)
+{
+	static const uint8_t hash[HASH];
+	uint64_t word = (run.number + i + 1) * UINT64_C(0x9e3779b97f4a7c15);
+	for (size_t at = 0; at < KEY; at += sizeof word, word *= UINT64_C(0x9e3779b97f4a7c15))
+		memcpy(&run.key[i][at], &word, sizeof word);
+	item->guard = STORE_GUARD_KEY;
+	item->scope = "*";
+	item->ttl_ms = 600000;
+	item->key = (struct store_arg){ run.key[i], KEY };
+	item->hash = (struct store_arg){ hash, sizeof hash };
+	item->id = (struct store_arg){ run.ids[i], 16 };
+}
+
 static void append(void)
 {
 	static struct store_item items[MAX_BATCH];
 	run.turn++;
 	make_entry();
-	for (size_t i = 0; i < run.batch; i++)
+	for (size_t i = 0; i < run.batch; i++) {
 		items[i] = (struct store_item){
 			.n_deliveries = 1, .has_lane = true, .number = run.number + i };
+		if (run.keys)
+			add_key(&items[i], i);
+	}
 	run.number += run.batch;
 	const struct store_turn t = { run.epoch, run.journal, run.turn,
 		{ run.head.data, run.head.size }, { run.body.data, run.body.size } };
@@ -200,6 +227,39 @@ static double measure(size_t batch, bool settles, uint64_t inflight, uint64_t ms
 	} while (1);
 	us = base_clock_us() - start;
 	return (double)run.entries * 1e6 / (double)us;
+}
+
+/* ---- processor time */
+
+static double server_us(void)
+{
+	char path[64];
+	unsigned long long ns = 0;
+	snprintf(path, sizeof path, "/proc/%d/schedstat", (int)server);
+	FILE *file = fopen(path, "r");
+	if (!file || fscanf(file, "%llu", &ns) != 1)
+		die("no schedstat");
+	fclose(file);
+	return (double)ns / 1000;
+}
+
+static void cost(const char *name, size_t batch, uint64_t inflight, uint64_t events)
+{
+	measure(batch, true, inflight, 0, 1 + events / batch / 10);
+	double before = server_us();
+	measure(batch, true, inflight, 0, events / batch);
+	printf("cost_%s_us_per_event=%.2f\n", name,
+		(server_us() - before) / (double)(events / batch * batch));
+	fflush(stdout);
+}
+
+static void costs(size_t batch, uint64_t inflight, uint64_t events)
+{
+	cost("plain", batch, inflight, events);
+	run.results = true;
+	cost("result", batch, inflight, events);
+	run.keys = true;
+	cost("result_and_key", batch, inflight, events);
 }
 
 /* ---- memory */
@@ -242,7 +302,7 @@ int main(int argc, char **argv)
 		const char *name;
 		size_t batch;
 	} sizes[] = { { "250B", 1 }, { "4KB", 16 }, { "32KB", 128 } };
-	uint64_t ms = 2000, inflight = 32, events = 100000;
+	uint64_t ms = 2000, inflight = 32, events = 100000, batch = 0;
 	char url[96], *why = NULL;
 	bool up = false;
 	for (int i = 1; i + 1 < argc; i += 2) {
@@ -253,8 +313,10 @@ int main(int argc, char **argv)
 			inflight = value;
 		else if (strcmp(argv[i], "--events") == 0 && value > 0)
 			events = value;
+		else if (strcmp(argv[i], "--cost") == 0 && value > 0 && value <= MAX_BATCH)
+			batch = value;
 		else
-			die("functions [--seconds N] [--inflight N] [--events N]");
+			die("functions [--seconds N] [--inflight N] [--events N] [--cost BATCH]");
 	}
 	start_server(url, sizeof url);
 	base_buf_init(&run.head);
@@ -271,7 +333,9 @@ int main(int argc, char **argv)
 		die("no epoch");
 	while (!run.epoch)
 		turn_loop();
-	for (size_t i = 0; i < sizeof sizes / sizeof *sizes; i++) {
+	if (batch)
+		costs(batch, inflight, events);
+	for (size_t i = 0; i < sizeof sizes / sizeof *sizes && !batch; i++) {
 		printf("store_%s_entries_per_s=%.0f\n", sizes[i].name,
 			measure(sizes[i].batch, false, inflight, ms, 0));
 		double pairs = measure(sizes[i].batch, true, inflight, ms, 0);
@@ -279,7 +343,7 @@ int main(int argc, char **argv)
 			pairs * (double)sizes[i].batch);
 		fflush(stdout);
 	}
-	for (size_t i = 0; i < sizeof sizes / sizeof *sizes; i++)
+	for (size_t i = 0; i < sizeof sizes / sizeof *sizes && !batch; i++)
 		weigh(sizes[i].name, sizes[i].batch, inflight, events);
 	store_redis_free(&redis);
 	net_loop_free(&loop);

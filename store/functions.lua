@@ -43,7 +43,7 @@
 -- compared in halves; ":size" bytes so far; "o" and a field: the record of one operation, which is a
 -- letter and a value: i number, s string, n nothing, o done, e code of a failure (TYPE, OVERFLOW), a
 -- strings, each behind its size in 4 bytes.
-local revision = 11
+local revision = 12
 
 -- Runs one command for its reply; an error comes back as a value, with Redis's own code in front.
 local function run(...)
@@ -437,6 +437,9 @@ local function store_records(keys, args, at)
 		end
 		if guard == 's' then
 			r.count, r.each = r.each, 1
+		elseif guard == 'B' then
+			r.count, r.ttl, r.from = tonumber(args[at]), tonumber(args[at + 1]), at + 2
+			at = at + 2 + 2 * r.count
 		elseif guard == 'b' then
 			r.count, r.ttl = tonumber(args[at]), tonumber(args[at + 1])
 			known_parts(r, args[at + 2], args[at + 3])
@@ -502,8 +505,20 @@ local function store_lane(key, records)
 	end
 end
 
+-- The fields and marks of a record that says them one by one.
+local function known_list(r, args)
+	r.fields, r.marks = {}, {}
+	for i = 1, r.count do
+		r.fields[i], r.marks[i] = args[r.from + 2 * i - 2], args[r.from + 2 * i - 1]
+	end
+	r.from = nil
+end
+
 -- One event of a record.
-local function store_event(r, i)
+local function store_event(r, i, args)
+	if r.from then
+		known_list(r, args)
+	end
 	if r.count == 1 then
 		return r
 	end
@@ -517,7 +532,7 @@ end
 
 -- The records again, those that must be split as single events: what is not alone in its lane (with what
 -- stands there twice marked), and runs of keys that are not all new.
-local function store_items(keys, records, lanes)
+local function store_items(keys, args, records, lanes)
 	local items, seen = {}, {}
 	for key, list in pairs(lanes) do
 		store_lane(keys[key], list)
@@ -532,7 +547,7 @@ local function store_items(keys, records, lanes)
 		local known = seen[r.lane]
 		if known and known.needed then
 			for i = 0, r.count - 1 do
-				local item = store_event(r, i)
+				local item = store_event(r, i, args)
 				local size = math.min(32, r.count - math.floor(i / 32) * 32)
 				local value = r.values[math.floor(i / 32) + 1]
 				if math.floor(value / 2 ^ (size - 1 - i % 32)) % 2 == 1 then
@@ -545,7 +560,7 @@ local function store_items(keys, records, lanes)
 			end
 		elseif r.parts then
 			for i = 0, r.count - 1 do
-				items[#items + 1] = store_event(r, i)
+				items[#items + 1] = store_event(r, i, args)
 			end
 		else
 			items[#items + 1] = r
@@ -571,46 +586,76 @@ local function store_find_single(keys, fields, found)
 	end
 end
 
--- Looks all keys of buckets up at once: c.found is field → mark.
-local function store_find(keys, records, c)
-	local fields, mine, bytes = {}, {}, 0
+-- All keys of buckets that there are, and which record each is of; their bytes, and those of the other keys. What
+-- stands there twice makes its record one that must be split.
+local function store_fields(keys, args, records)
+	local fields, owner, mine, n, bytes = {}, {}, {}, 0, 0
 	for _, r in ipairs(records) do
-		for _, field in ipairs(r.fields or {}) do
+		if r.from then
+			for i = 0, r.count - 1 do
+				fields[n + 1 + i] = args[r.from + 2 * i]
+			end
+			r.bytes_all = r.count * (KNOWN_BYTES + #args[r.from])
+			bytes = bytes + r.bytes_all
+		elseif r.key then
+			bytes = bytes + EVENT_BYTES + #keys[r.key]
+		end
+		for i, field in ipairs(r.fields or {}) do
 			if mine[field] then
 				r.parts = true
 			end
 			mine[field] = true
-			fields[#fields + 1] = field
+			fields[n + i] = field
 			bytes = bytes + KNOWN_BYTES + #field
 		end
-		if r.key then
-			bytes = bytes + EVENT_BYTES + #keys[r.key]
+		if r.ttl then
+			owner[#owner + 1] = r
+			r.first_field = n
+			n = n + r.count
 		end
 	end
-	local from
+	return fields, owner, bytes
+end
+
+-- Looks them all up at once: c.found is field → mark. A record of which one is known must be split.
+local function store_find(keys, args, records, c)
+	local fields, owner, bytes = store_fields(keys, args, records)
+	local known = false
 	for bucket in pairs(c.size.known) do
-		from = 0
-		chunks(fields, 1000, function(...)
-			local got = redis.call('HMGET', beside(keys[7], bucket), ...)
-			for i, mark in ipairs(got) do
-				c.found[fields[from + i]] = mark or c.found[fields[from + i]]
+		local from, name = 0, beside(keys[7], bucket)
+		chunks(fields, 4000, function(...)
+			local got = redis.call('HMGET', name, ...)
+			for i = 1, #got do
+				if got[i] then
+					c.found[fields[from + i]] = got[i]
+					known = true
+				end
 			end
 			from = from + #got
 		end)
 	end
 	if c.size.single then
 		store_find_single(keys, fields, c.found)
+		known = true
 	end
 	local tight = c.used + bytes > c.max
-	for _, r in ipairs(records) do
-		for _, field in ipairs(r.fields or {}) do
-			r.parts = r.parts or tight or c.found[field] ~= nil
+	for _, r in ipairs(tight and owner or {}) do
+		r.parts = true
+	end
+	for _, r in ipairs(known and not tight and owner or {}) do
+		for i = r.first_field + 1, r.first_field + r.count do
+			r.parts = r.parts or c.found[fields[i]] ~= nil
 		end
 	end
 end
 
 local function store_known(item, c, full)
 	local bytes = 0
+	if item.from then -- none of them is known, and there is room for all that came
+		item.bytes = item.bytes_all
+		c.used = c.used + item.bytes
+		return
+	end
 	for _, field in ipairs(item.fields) do
 		bytes = bytes + KNOWN_BYTES + #field
 	end
@@ -671,7 +716,7 @@ local function store_decide(keys, item, c, full)
 		item.why, item.value = 'LANE', ''
 	elseif item.twin then -- it came twice in this call: the second shares the fate of the first
 		item.why, item.value = item.twin.why or 'LANE', item.twin.value or ''
-	elseif item.fields then
+	elseif item.fields or item.from then
 		store_known(item, c, full)
 	elseif item.key then
 		store_key(keys, item, c, full)
@@ -701,7 +746,7 @@ local function store_decide_all(keys, items, c)
 				if items[i].bytes and items[i].key then
 					c.mine[keys[items[i].key]] = nil
 				elseif items[i].bytes then
-					for _, field in ipairs(items[i].fields) do
+					for _, field in ipairs(items[i].fields or {}) do
 						c.mine[field] = nil
 					end
 				end
@@ -715,7 +760,7 @@ local function store_decide_all(keys, items, c)
 end
 
 -- The keys that are stored, and their bytes.
-local function store_keys(keys, items, c)
+local function store_keys(keys, args, items, c)
 	local sizes, buckets = {}, {}
 	for _, item in ipairs(items) do
 		if item.bytes then
@@ -726,12 +771,15 @@ local function store_keys(keys, items, c)
 				redis.call('PEXPIRE', keys[item.key], text(c.ttl))
 			else
 				field = known_field(c.now, item.ttl)
-				local words = buckets[field] or {}
+				local words = buckets[field] or { n = 0 }
 				buckets[field] = words
-				for i, name in ipairs(item.fields) do
-					words[#words + 1] = name
-					words[#words + 1] = item.marks[i]
+				for i = 1, item.from and 2 * item.count or 0 do
+					words[words.n + i] = args[item.from + i - 1]
 				end
+				for i = 1, item.from and 0 or item.count do
+					words[words.n + 2 * i - 1], words[words.n + 2 * i] = item.fields[i], item.marks[i]
+				end
+				words.n = words.n + 2 * item.count
 			end
 			sizes[field] = (sizes[field] or 0) + item.bytes
 		end
@@ -742,7 +790,7 @@ local function store_keys(keys, items, c)
 	dedupe_forget(keys[7], c.size.old)
 	for field, words in pairs(buckets) do
 		local bucket = beside(keys[7], field)
-		chunks(words, 2000, function(...) redis.call('HSET', bucket, ...) end)
+		chunks(words, 4000, function(...) redis.call('HSET', bucket, ...) end)
 		if not c.size.known[field] then
 			redis.call('EXPIREAT', bucket, text(tonumber(string.sub(field, 7)) + KNOWN_GRACE))
 		end
@@ -777,10 +825,11 @@ end
 -- ARGV: epoch, journal, turn, head, body, dedupe_max, dedupe_ms; for each item: its deliveries (0: a
 -- timer's skipped slot), index of its lane's key (0: none), bit there, guard. The guard is '-'; or 's':
 -- these are as many events, of one delivery each, whose numbers follow one another in the lane; or 'k',
--- index of the dedupe key, hash of the body, id; or 't', timer, previous slot, slot, id; or 'b', number of events
--- (of as many deliveries each, their numbers follow one another), how long their keys are known, scope:key of
--- each, one behind the other, as long each, and id and hash of each. (A broker before revision 10 says 'K', index of
--- the dedupe key, how long, hash, id.) A number behind the guard's letter: items that have it in common stand
+-- index of the dedupe key, hash of the body, id; or 't', timer, previous slot, slot, id; or 'B', number of events
+-- (of as many deliveries each, their numbers follow one another), how long their keys are known, and for each
+-- scope:key, all as long, and id and hash: no key stands twice in such a call. One in which one does says 'b', number,
+-- how long, and the keys one behind the other, and what they mean. (As does a broker before revision 12; one before
+-- revision 10 says 'K', index of the dedupe key, how long, hash, id.) A number behind the guard's letter: items that have it in common stand
 -- together, and are stored or not for want of room together.
 -- Reply: Redis's time; 1 when there is an entry now; then for each item that was not stored: its
 -- number from 0, LANE '' | KEY id | BODY id | SLOT last slot, space, id of the
@@ -794,15 +843,15 @@ local function store(keys, args)
 	local records, lanes, bits = store_records(keys, args, 8)
 	local c = { now = now, max = tonumber(args[6]), ttl = tonumber(args[7]), found = {}, mine = {}, slots = {} }
 	for _, r in ipairs(records) do
-		if (r.fields or r.key) and not c.size then
+		if (r.ttl or r.key) and not c.size then
 			c.size = dedupe_read(keys[7], now)
 			c.used = c.size.used
 		end
 	end
 	if c.size then
-		store_find(keys, records, c)
+		store_find(keys, args, records, c)
 	end
-	local items = store_items(keys, records, lanes)
+	local items = store_items(keys, args, records, lanes)
 	store_decide_all(keys, items, c)
 	local ended, live = {}, 0
 	local reply = { text(now), '0' }
@@ -830,114 +879,128 @@ local function store(keys, args)
 		redis.call('HSET', keys[5], epoch .. '-' .. args[3], bitmap)
 	end
 	store_marks(keys, items)
-	store_keys(keys, items, c)
+	store_keys(keys, args, items, c)
 	return reply
 end
 
 -- ---- results
 
--- What cmsgpack makes of { [service] = bytes }, but for the bytes themselves; `known` keeps it for results that
--- are as long. A string is 0xdb, and its size in four bytes.
-local function results_head(service, size, known)
-	local sizes = known[service] or {}
-	known[service] = sizes
-	local head = '\129' .. cmsgpack.pack(service) .. struct.pack('>BI4', 219, size)
-	sizes[size] = head
-	return head
+-- The ring, as one call finds it. results: { at, bytes } of each group, oldest first, and the number of the first.
+local function results_key(r, i)
+	return r.keys[r.base + 1 + (r.ring.first + i - 1) % RESULT_GROUPS]
 end
 
--- Adds results to one group's hash, in as few commands as there can be. added: lists of n ids, services and
--- bytes; no id is there twice.
-local function results_write(key, added, ttl)
-	local from, services, bytes, heads = 0, added.services, added.bytes, added.heads
-	chunks(added.ids, 1000, function(...)
-		local there, words = redis.call('HMGET', key, ...), { ... }
-		for i = #there, 1, -1 do -- each id goes to its place from where it stands
-			local service, mine = services[from + i], bytes[from + i]
-			words[2 * i - 1] = words[i]
-			if there[i] then
-				local map = cmsgpack.unpack(there[i])
-				map[service] = mine
-				words[2 * i] = cmsgpack.pack(map)
+local function results_drop_oldest(r)
+	redis.call('UNLINK', results_key(r, 1))
+	r.total = r.total - r.ring.groups[1][2]
+	table.remove(r.ring.groups, 1)
+	r.ring.first = r.ring.first + 1
+end
+
+local function results_open(keys, base, max, ttl, now)
+	local state = redis.call('GET', keys[base])
+	local r = { keys = keys, base = base, max = max, ttl = ttl, now = now, total = 0,
+		ring = state and cmsgpack.unpack(state) or { first = 0, groups = {} } }
+	for _, group in ipairs(r.ring.groups) do
+		r.total = r.total + group[2]
+	end
+	while r.ring.groups[1] and r.ring.groups[1][1] + ttl + ttl / 8 < now do
+		results_drop_oldest(r)
+	end
+	return r
+end
+
+local function results_close(r)
+	redis.call('SET', r.keys[r.base], cmsgpack.pack(r.ring), 'PX', text(r.ttl * 2))
+end
+
+-- The group that takes so many bytes; nil: there is no room for as many, whatever goes.
+local function results_place(r, size)
+	local groups = r.ring.groups
+	local last = groups[#groups]
+	if size > r.max then
+		return nil
+	end
+	if not last or last[2] + size > r.max / 8 or last[1] + r.ttl / 8 < r.now then
+		if #groups == RESULT_GROUPS then
+			results_drop_oldest(r)
+		end
+		groups[#groups + 1] = { r.now, 0 }
+	end
+	while r.total + size > r.max do
+		results_drop_oldest(r)
+	end
+	if #groups == 0 then
+		groups[1] = { r.now, 0 }
+	end
+	last = groups[#groups]
+	last[2] = last[2] + size
+	r.total = r.total + size
+	return results_key(r, #groups)
+end
+
+local function results_merged(before, more)
+	local map = cmsgpack.unpack(before)
+	for service, bytes in pairs(cmsgpack.unpack(more)) do
+		map[service] = bytes
+	end
+	return cmsgpack.pack(map)
+end
+
+-- Adds to what is there under these ids. words: id, map of each; an id may stand there twice.
+local function results_merge(key, words)
+	local all, place, ids = {}, {}, {}
+	for i = 1, #words, 2 do
+		local id = words[i]
+		if place[id] then
+			all[place[id]] = results_merged(all[place[id]], words[i + 1])
+		else
+			ids[#ids + 1] = id
+			all[#all + 1] = id
+			all[#all + 1] = words[i + 1]
+			place[id] = #all
+		end
+	end
+	for i, there in ipairs(redis.call('HMGET', key, unpack(ids))) do
+		if there then
+			all[2 * i] = results_merged(there, all[2 * i])
+		end
+	end
+	redis.call('HSET', key, unpack(all))
+end
+
+-- ARGV from `at` on is chunks: how, number of results, their bytes, then id and map of each. Those of 'p' replace what
+-- is there under their ids: as they came, in one command, because of what a result costs this is the
+-- largest part. Those of 'm', whose events have other deliveries, add to it.
+local function results_chunks(r, args, at)
+	while at < #args do
+		local last = at + 2 + 2 * tonumber(args[at + 1])
+		local key = results_place(r, tonumber(args[at + 2]))
+		for from = at + 3, key and last or 0, 2000 do
+			local to = math.min(from + 1999, last)
+			if args[at] == 'p' then
+				redis.call('HSET', key, unpack(args, from, to))
 			else
-				local sizes = heads[service]
-				words[2 * i] = (sizes and sizes[#mine] or results_head(service, #mine, heads)) .. mine
+				results_merge(key, { unpack(args, from, to) })
 			end
 		end
-		from = from + #there
-		redis.call('HSET', key, unpack(words))
-	end)
-	redis.call('PEXPIRE', key, text(ttl))
+		if key then
+			redis.call('PEXPIRE', key, text(r.ttl))
+		end
+		at = last + 1
+	end
 end
 
--- KEYS from `base` on: results, results:0 … results:31. ARGV from `at` on: id, service, bytes of each.
-local function results_add(keys, base, args, at, max, ttl, now)
-	local state = redis.call('GET', keys[base])
-	local ring = state and cmsgpack.unpack(state) or { first = 0, groups = {} } -- groups: { at, bytes }, oldest first
-	local groups, heads = ring.groups, {}
-	local ids, services, all, n, seen -- to the last group
-	local function key_of(i)
-		return keys[base + 1 + (ring.first + i - 1) % RESULT_GROUPS]
-	end
-	local function begin()
-		ids, services, all, n, seen = {}, {}, {}, 0, {}
-	end
-	local function write()
-		if n > 0 then
-			results_write(key_of(#groups), { ids = ids, services = services, bytes = all, heads = heads }, ttl)
-			begin()
-		end
-	end
-	local function drop_oldest()
-		redis.call('UNLINK', key_of(1))
-		table.remove(groups, 1)
-		ring.first = ring.first + 1
-		if #groups == 0 then
-			begin()
-		end
-	end
-	local total = 0
-	begin()
-	while groups[1] and groups[1][1] + ttl + ttl / 8 < now do
-		drop_oldest()
-	end
-	for _, group in ipairs(groups) do
-		total = total + group[2]
-	end
+-- A broker before revision 12 says id, service, bytes of each.
+local function results_single(r, args, at)
 	for i = at, #args, 3 do
 		local id, service, bytes = args[i], args[i + 1], args[i + 2]
-		local size = #id + #service + #bytes + 64
-		local last = groups[#groups]
-		if size <= max then
-			if not last or last[2] + size > max / 8 or last[1] + ttl / 8 < now then
-				write()
-				if #groups == RESULT_GROUPS then
-					total = total - groups[1][2]
-					drop_oldest()
-				end
-				last = { now, 0 }
-				table.insert(groups, last)
-			end
-			while total + size > max do
-				total = total - groups[1][2]
-				drop_oldest()
-				last = groups[#groups]
-			end
-			if not last then
-				last = { now, 0 }
-				table.insert(groups, last)
-			end
-			if seen[id] then
-				write()
-			end
-			last[2] = last[2] + size
-			total = total + size
-			n = n + 1
-			ids[n], services[n], all[n], seen[id] = id, service, bytes, true
+		local key = results_place(r, #id + #service + #bytes + 64)
+		if key then
+			results_merge(key, { id, cmsgpack.pack({ [service] = bytes }) })
+			redis.call('PEXPIRE', key, text(r.ttl))
 		end
 	end
-	write()
-	redis.call('SET', keys[base], cmsgpack.pack(ring), 'PX', text(ttl * 2))
 end
 
 local function results_remove(keys, base, id, service)
@@ -1108,8 +1171,8 @@ end
 -- results_max, result_ttl, number of entries; for each: journal, index of its stream, index of its
 -- done, entry id, its deliveries, number of ends; for each end: bit, how. How is '-', count (that many
 -- from that bit on moved, or have no records); 'u', ops (the only run: its records go); 'f', ops, run, until (later runs are refused until
--- then); 'd', ops, run, dead, dead-body, id, head, body (a dead letter). Then the index of `results`, the
--- 32 groups behind it, 0 when there are none; then results: id, service, bytes.
+-- then); 'd', ops, run, dead, dead-body, id, head, body (a dead letter). Then 'r' and the index of `results`,
+-- the 32 groups behind it, and chunks of results (results_chunks); 0 when there are none.
 -- Reply: Redis's time. SETTLED: one of them ended before; nothing was changed.
 local function settle(keys, args)
 	local epoch, journal = args[1], args[2]
@@ -1120,7 +1183,7 @@ local function settle(keys, args)
 	if refused then
 		return refused
 	end
-	local now, base = now_ms(), tonumber(args[at])
+	local now = now_ms()
 	if args[4] ~= '' then
 		refused = append(keys[4], epoch, args[3], now, args[4], args[5])
 		if refused then
@@ -1135,7 +1198,14 @@ local function settle(keys, args)
 		end
 	end
 	if at < #args then
-		results_add(keys, base, args, at + 1, tonumber(args[6]), tonumber(args[7]), now)
+		local chunks, base = string.match(args[at], '^(r?)(%d+)$')
+		local r = results_open(keys, tonumber(base), tonumber(args[6]), tonumber(args[7]), now)
+		if chunks == 'r' then
+			results_chunks(r, args, at + 1)
+		else
+			results_single(r, args, at + 1)
+		end
+		results_close(r)
 	end
 	return text(now)
 end

@@ -404,6 +404,43 @@ static size_t span(const struct store_item *items, const uint16_t *groups, size_
 	return count;
 }
 
+/* Items by their keys; what stands in the table is an item's number + 1. */
+#define TWIN_SLOTS 2048u
+_Static_assert(TWIN_SLOTS >= 2 * STORE_ENTRY_DELIVERIES, "half of it stays free");
+
+static uint32_t slot_of(const struct store_item *item)
+{
+	const uint8_t *key = item->key.data;
+	uint32_t hash = 2166136261u;
+	for (size_t i = 0; i < item->key.size && i < 32; i++)
+		hash = (hash ^ key[i]) * 16777619u;
+	return (hash ^ hash >> 16) % TWIN_SLOTS;
+}
+
+static bool is_twin(const struct store_item *a, const struct store_item *b)
+{
+	return a->key.size == b->key.size && memcmp(a->key.data, b->key.data, a->key.size) == 0 &&
+	       strcmp(a->scope, b->scope) == 0;
+}
+
+/* Whether two have one key. Somebody who found many keys for one slot would make it slow: then it is said without
+ * a look, and costs Redis more. */
+static bool has_twins(const struct store_item *items, size_t n)
+{
+	uint16_t table[TWIN_SLOTS] = { 0 };
+	for (size_t i = 0; i < n; i++) {
+		if (!is_known(&items[i]))
+			continue;
+		uint32_t slot = slot_of(&items[i]), looks = 0;
+		for (; table[slot]; slot = (slot + 1) % TWIN_SLOTS) {
+			if (is_twin(&items[table[slot] - 1], &items[i]) || ++looks == 64)
+				return true;
+		}
+		table[slot] = (uint16_t)(i + 1);
+	}
+	return false;
+}
+
 static void add_guard(struct store_fcall *c, char letter, uint16_t group)
 {
 	char text[8];
@@ -412,38 +449,56 @@ static void add_guard(struct store_fcall *c, char letter, uint16_t group)
 	store_fcall_copy(c, text, (size_t)size);
 }
 
-/* Scope, colon and key of each; then id and hash of each. */
-static void add_known(struct store_fcall *c, const struct store_item *items, size_t count)
+static size_t put_key(char *at, const struct store_item *item)
 {
-	size_t scope = strlen(items->scope), width = scope + 1 + items->key.size,
+	size_t scope = strlen(item->scope);
+	memcpy(at, item->scope, scope);
+	at[scope] = ':';
+	memcpy(at + scope + 1, item->key.data, item->key.size);
+	return scope + 1 + item->key.size;
+}
+
+static size_t put_mark(char *at, const struct store_item *item)
+{
+	memcpy(at, item->id.data, item->id.size);
+	memcpy(at + item->id.size, item->hash.data, item->hash.size);
+	return item->id.size + item->hash.size;
+}
+
+/* Scope, colon and key of each, and its id and hash: apart, as they stand in Redis, or, when a key is there twice,
+ * all keys and then all the others. */
+static void add_known(struct store_fcall *c, const struct store_item *items, size_t count, bool twice)
+{
+	size_t width = strlen(items->scope) + 1 + items->key.size,
 	       room = items->id.size + items->hash.size;
 	char *fields = store_fcall_room(c, width * count), *marks = store_fcall_room(c, room * count);
 
 	store_fcall_number(c, count);
 	store_fcall_number(c, items->ttl_ms);
 	for (size_t i = 0; fields && marks && i < count; i++) {
-		const struct store_item *item = &items[i];
-		char *field = fields + i * width, *mark = marks + i * room;
+		size_t field = put_key(fields + i * width, &items[i]),
+		       mark = put_mark(marks + i * room, &items[i]);
 
-		memcpy(field, item->scope, scope);
-		field[scope] = ':';
-		memcpy(field + scope + 1, item->key.data, item->key.size);
-		memcpy(mark, item->id.data, item->id.size);
-		memcpy(mark + item->id.size, item->hash.data, item->hash.size);
+		if (!twice) {
+			store_fcall_bytes(c, fields + i * width, field);
+			store_fcall_bytes(c, marks + i * room, mark);
+		}
 	}
-	store_fcall_bytes(c, fields, width * count);
-	store_fcall_bytes(c, marks, room * count);
+	if (twice) {
+		store_fcall_bytes(c, fields, width * count);
+		store_fcall_bytes(c, marks, room * count);
+	}
 }
 
 static void add_items(struct store_fcall *c, struct lane_keys *known, const struct store_item *item,
-	uint16_t group, size_t count)
+	uint16_t group, size_t count, bool twice)
 {
 	store_fcall_number(c, count > 1 && is_plain(item) ? count : item->n_deliveries);
 	store_fcall_number(c, item->has_lane ? lane_key(c, known, item) : 0);
 	store_fcall_number(c, item->number & ((1u << LANE_BITS) - 1));
 	if (is_known(item)) {
-		add_guard(c, 'b', group);
-		add_known(c, item, count);
+		add_guard(c, twice ? 'b' : 'B', group);
+		add_known(c, item, count, twice);
 	} else if (count > 1) {
 		add_guard(c, 's', group);
 	} else if (item->guard == STORE_GUARD_KEY) {
@@ -492,6 +547,7 @@ enum base_err store_journal_store(struct store_redis *r, const struct store_turn
 		if (!is_item(&items[i]) || (grouped && items[i].guard == STORE_GUARD_TIMER))
 			return BASE_INVALID;
 	}
+	bool twice = has_twins(items, n);
 	known.n = 0; /* the rest needs no beginning: it is large */
 	number_groups(items, n, groups);
 	store_journal_owner_keys(&c);
@@ -507,7 +563,7 @@ enum base_err store_journal_store(struct store_redis *r, const struct store_turn
 	store_fcall_number(&c, bounds->dedupe_ms);
 	for (size_t i = 0, count; i < n; i += count) {
 		count = span(&items[i], &groups[i], n - i);
-		add_items(&c, &known, &items[i], groups[i], count);
+		add_items(&c, &known, &items[i], groups[i], count, twice);
 	}
 	return store_journal_send(
 		&c, r, "pirn1_store", on_stored, (struct store_pending){ { .stored = fn }, arg });

@@ -1,4 +1,4 @@
-/* The inside of journal.c and settle.c: a call under way, and what they both write.
+/* The inside of journal.c, settle.c and results.c: a call under way, and what they both write.
  */
 #ifndef STORE_JOURNAL_PARTS_H
 #define STORE_JOURNAL_PARTS_H
@@ -29,6 +29,12 @@ struct store_pending store_journal_take(void *pending); /* its copy, freed */
 void store_journal_owner_keys(struct store_fcall *c);
 /* and the stream and done of the journal that is appended to */
 void store_journal_turn_keys(struct store_fcall *c, uint32_t journal);
+
+/* `results` and its groups; the number of the first. */
+size_t store_journal_results_keys(struct store_fcall *c);
+/* Where they are, and the n_results that ends have; the last words of a settle. */
+void store_journal_add_results(struct store_fcall *c, const struct store_ends *entries, size_t n,
+	size_t n_results, uint64_t results_max);
 
 struct store_says store_journal_says(const struct store_reply *reply);
 /* What an answer of another shape is: BROKEN. */

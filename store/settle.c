@@ -8,7 +8,6 @@
 #include "store/journal_parts.h"
 #include "store/keys.h"
 
-#define RESULT_GROUPS 32u
 #define GRACE_MS      60000 /* how long records outlive the fence that they are */
 
 /* ---- what several of them write */
@@ -18,14 +17,6 @@ static size_t ops_key(struct store_fcall *c, const uint8_t *id, const char *serv
 	char text[BASE_ULID_TEXT + 1];
 	base_ulid_print(id, text);
 	return store_fcall_key_format(c, STORE_KEY_OPS, text, service);
-}
-
-static size_t results_keys(struct store_fcall *c)
-{
-	size_t base = store_fcall_key(c, STORE_KEY_RESULTS);
-	for (unsigned i = 0; i < RESULT_GROUPS; i++)
-		store_fcall_key_format(c, STORE_KEY_RESULT_GROUP, i);
-	return base;
 }
 
 static void dead_keys(struct store_fcall *c, const char *service)
@@ -154,22 +145,6 @@ static void add_entries(struct store_fcall *c, const struct store_ends *entries,
 	}
 }
 
-static void add_results(
-	struct store_fcall *c, const struct store_ends *entries, size_t n, size_t n_results)
-{
-	store_fcall_number(c, n_results ? results_keys(c) : 0);
-	for (size_t i = 0; n_results && i < n; i++) {
-		for (size_t j = 0; j < entries[i].n; j++) {
-			const struct store_end *end = &entries[i].ends[j];
-			if (!end->result.data)
-				continue;
-			store_fcall_bytes(c, end->id, 16);
-			store_fcall_text(c, end->service);
-			store_fcall_bytes(c, end->result.data, end->result.size);
-		}
-	}
-}
-
 static void on_settled(void *pending, const struct store_reply *reply)
 {
 	struct store_pending p = store_journal_take(pending);
@@ -199,7 +174,7 @@ enum base_err store_journal_settle(struct store_redis *r, const struct store_tur
 	store_fcall_number(&c, bounds->results_max);
 	store_fcall_number(&c, bounds->result_ttl_ms);
 	add_entries(&c, entries, n);
-	add_results(&c, entries, n, n_results);
+	store_journal_add_results(&c, entries, n, n_results, bounds->results_max);
 	return store_journal_send(&c, r, emits ? "pirn1_emit" : "pirn1_settle", on_settled,
 		(struct store_pending){ { .settled = fn }, arg });
 }
@@ -263,7 +238,7 @@ enum base_err store_journal_result(
 {
 	struct store_fcall c;
 	store_fcall_init(&c);
-	results_keys(&c);
+	store_journal_results_keys(&c);
 	store_fcall_bytes(&c, id, 16);
 	return store_journal_send(
 		&c, r, "pirn1_result", on_list, (struct store_pending){ { .list = fn }, arg });
@@ -279,7 +254,7 @@ enum base_err store_journal_redrive(struct store_redis *r, const struct store_tu
 	store_journal_owner_keys(&c);
 	store_fcall_key_format(&c, STORE_KEY_JOURNAL, turn->journal);
 	dead_keys(&c, service);
-	results_keys(&c);
+	store_journal_results_keys(&c);
 	store_fcall_number(&c, turn->epoch);
 	store_fcall_number(&c, turn->journal);
 	store_fcall_number(&c, turn->turn);

@@ -200,6 +200,7 @@ struct store_end {
 	 * no not_after; end, reason and ended_ms set */
 	struct store_arg head, body;
 	struct store_arg result; /* ENDED, DEAD: a packed JournalResult to keep; data NULL: none */
+	bool alone; /* the event has, and had, no other delivery: nothing else is kept under its id */
 };
 struct store_ends {
 	uint32_t journal; /* owned, adopted ones too */

@@ -309,10 +309,10 @@ static void print(FILE *out, const redisReply *reply)
 
 static char *ask(struct harness_redis *r, char *line)
 {
-	const char *words[64];
+	const char *words[128];
 	int n = 0;
 	char *rest = NULL;
-	for (char *word = strtok_r(line, " ", &rest); word && n < 64;
+	for (char *word = strtok_r(line, " ", &rest); word && n < 128;
 		word = strtok_r(NULL, " ", &rest))
 		words[n++] = word;
 	redisContext *c = dial(r);

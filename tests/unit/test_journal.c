@@ -441,26 +441,36 @@ static void one_fate(void **state)
 }
 
 /* Three requests with one key that came in the same turn. */
+static void a_key_thrice(uint64_t turn, uint64_t number, uint32_t ttl_ms)
+{
+	struct batch b;
+	batch_init(&b);
+	for (uint64_t i = 0; i < 4; i++) {
+		struct store_item *item = batch_add(&b, number + i, 1);
+		item->guard = STORE_GUARD_KEY;
+		item->scope = "echo";
+		item->key = i == 1 ? STORE_ARG("other") : STORE_ARG("again");
+		item->hash = i < 3 ? STORE_ARG("hash-") : STORE_ARG("other");
+		item->ttl_ms = ttl_ms;
+	}
+	struct got g = store_batch(&b, 1, 1, turn);
+	assert_int_equal(g.n, 2);
+	assert_int_equal(g.duplicates[0].item, 2);
+	assert_int_equal(g.duplicates[0].why, STORE_WHY_KEY);
+	assert_memory_equal(g.duplicates[0].id, id_text(number), 16);
+	assert_int_equal(g.duplicates[1].item, 3);
+	assert_int_equal(g.duplicates[1].why, STORE_WHY_BODY);
+	batch_fini(&b);
+}
+
 static void a_key_thrice_in_one_call(void **state)
 {
 	(void)state;
-	struct batch b;
 	open_epoch(0);
-	batch_init(&b);
-	for (uint64_t i = 0; i < 3; i++) {
-		struct store_item *item = batch_add(&b, 10 + i, 1);
-		item->guard = STORE_GUARD_KEY;
-		item->scope = "echo";
-		item->key = STORE_ARG("k");
-		item->hash = i < 2 ? STORE_ARG("hash") : STORE_ARG("other");
-	}
-	struct got g = store_batch(&b, 1, 1, 1);
-	assert_int_equal(g.n, 2);
-	assert_int_equal(g.duplicates[0].item, 1);
-	assert_int_equal(g.duplicates[0].why, STORE_WHY_KEY);
-	assert_string_equal(g.duplicates[0].id, "event00000000010");
-	assert_int_equal(g.duplicates[1].why, STORE_WHY_BODY);
-	batch_fini(&b);
+	a_key_thrice(1, 10, 600000);
+	flush(NULL);
+	open_epoch(0);
+	a_key_thrice(1, 20, 0);
 }
 
 /* Sent again over another connection, in the same turn: what is refused is not said to be stored. */
@@ -663,6 +673,72 @@ static void results_are_kept(void **state)
 	assert_memory_equal(g.list[2 - echo + 1].bytes, "two", 3);
 	assert_int_equal(CALL(store_journal_result, id_text(11), on_list).n_list, 0);
 	batch_fini(&b);
+}
+
+/* A broker before revision 12 says its results one by one; and what an event for many left there before
+ * stays when the last of them ends. */
+static void results_of_an_older_pirn(void **state)
+{
+	(void)state;
+	static const char old[] =
+		"FCALL pirn1_settle 38 pirn:{0}:owners pirn:{0}:journals pirn:{0}:epoch "
+		"pirn:{0}:journal:1 pirn:{0}:done:1 pirn:{0}:results pirn:{0}:results:0 "
+		"k k k k k k k k k k k k k k k k k k k k k k k k k k k k k k k "
+		"1 1 2 head body 1000000 3600000 1 1 4 5 1-1 3 1 0 - 2 6 "
+		"event00000000010 echo one event00000000010 mail two";
+	struct batch b;
+	struct got g;
+
+	open_epoch(0);
+	batch_init(&b);
+	batch_add(&b, 10, 3);
+	store_batch(&b, 1, 1, 1);
+	free(harness_redis_command(server, "%s", old));
+	g = CALL(store_journal_result, id_text(10), on_list);
+	assert_int_equal(g.n_list, 4);
+	settle(1, 1, 3, ENDS(1, 1, 1, 3, with_result(2, 10, "third", "3")), 1);
+	assert_int_equal(CALL(store_journal_result, id_text(10), on_list).n_list, 6);
+	batch_fini(&b);
+}
+
+/* Hundreds in one call, of all sizes, of events for one service and for many. */
+static void many_results_in_one_call(void **state)
+{
+	(void)state;
+	enum { N = 300 };
+	static struct store_item items[N];
+	static struct store_end ends[N];
+	static uint8_t ids[N][16];
+	static char text[N + 1], name[] = "service-of-a-name-that-is-longer-than-thirty-one";
+	const struct store_turn t = { 1, 1, 1, STORE_ARG("head"), STORE_ARG("body") };
+	const struct store_ends entry = { .journal = 1,
+		.epoch = 1,
+		.turn = 1,
+		.n_deliveries = N,
+		.ends = ends,
+		.n = N };
+
+	bounds.results_max = 200000; /* several chunks */
+	memset(text, 'r', N);
+	for (uint32_t i = 0; i < N; i++) {
+		bool alone = i < 100;
+		id_of(alone ? i : 100 + (i - 100) / 20, ids[i]);
+		items[i] = (struct store_item){ .n_deliveries = 1 };
+		ends[i] = with_result(i, 0, alone ? "echo" : &name[(i - 100) % 20], &text[N - i]);
+		ends[i].id = ids[i];
+		ends[i].alone = alone;
+	}
+	open_epoch(0);
+	assert_true(CALL(store_journal_store, &t, items, N, &bounds, on_stored).entry);
+	assert_int_equal(settle(1, 1, 2, &entry, 1).code, STORE_DONE);
+	for (uint64_t i = 0; i < 100; i++) {
+		struct got g = CALL(store_journal_result, id_text(i), on_list);
+		assert_int_equal(g.n_list, 2);
+		assert_int_equal(g.list[1].size, i);
+	}
+	for (uint64_t i = 0; i < 10; i++)
+		assert_int_equal(
+			CALL(store_journal_result, id_text(100 + i), on_list).n_list, 40);
 }
 
 /* Far more results than there is room for: the newest are there, the oldest are not. */
@@ -921,6 +997,8 @@ int main(void)
 		cmocka_unit_test_setup(a_retry_moves, flush),
 		cmocka_unit_test_setup(out_of_memory, flush),
 		cmocka_unit_test_setup(results_are_kept, flush),
+		cmocka_unit_test_setup(results_of_an_older_pirn, flush),
+		cmocka_unit_test_setup(many_results_in_one_call, flush),
 		cmocka_unit_test_setup(results_are_bounded, flush),
 		cmocka_unit_test_setup(letters_are_kept_and_go_back, flush),
 		cmocka_unit_test_setup(letters_go_back_together, flush),

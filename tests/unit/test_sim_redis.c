@@ -462,7 +462,8 @@ static void plan_end(struct plan *p, struct store_ends *ends, const struct entry
 		.fence_ms = below(12) ? FAR_MS : 1,
 		.attempt = (uint32_t)below(4),
 		.id = id_text(e->numbers[bit]),
-		.service = services[e->services[bit]] };
+		.service = services[e->services[bit]],
+		.alone = below(2) };
 	if (end->how == STORE_MOVED && p->moved.n < 12)
 		batch_add(&p->moved, e->numbers[bit], 1);
 	else if (end->how == STORE_DEAD && p->n_letters < 2 * MAX_EVENTS)

@@ -71,7 +71,9 @@ struct sim_result {
 	const uint8_t *id;
 	const char *service;
 	struct store_arg bytes;
+	bool alone;
 };
+/* Those that are alone come first. */
 void sim_results_add(struct sim_asking *a, const struct sim_result *list, size_t n);
 void sim_results_remove(struct sim_asking *a, const uint8_t *id, const char *service);
 void sim_do_result(struct sim_asking *a);

@@ -65,14 +65,12 @@ static struct store_arg field_of(struct sim_asking *a, const uint8_t *id, const 
 	return (struct store_arg){ field, 16 + strlen(service) };
 }
 
-static void add_one(
-	struct sim_asking *a, struct ring *ring, const struct sim_result *result, uint64_t *total)
+/* The group that takes so many bytes; NULL data: whatever goes, there is no room. */
+static struct store_arg place(
+	struct sim_asking *a, struct ring *ring, uint64_t bytes, uint64_t *total)
 {
-	uint64_t bytes = result->bytes.size + strlen(result->service) + 16 + 64;
-	struct store_arg key;
-
 	if (bytes > a->bounds->results_max)
-		return;
+		return (struct store_arg){ NULL, 0 };
 	if (is_closed(a, ring, bytes)) {
 		if (ring->n == GROUPS)
 			*total -= drop_oldest(a, ring);
@@ -82,11 +80,44 @@ static void add_one(
 		*total -= drop_oldest(a, ring);
 	if (ring->n == 0)
 		open_group(a, ring);
-	key = group_key(a, ring, ring->n - 1);
-	sim_keys_set(&a->r->keys, key, field_of(a, result->id, result->service), result->bytes);
-	sim_keys_expire(&a->r->keys, key, a->r->keys.now_ms + a->bounds->result_ttl_ms);
 	ring->groups[ring->n - 1].bytes += bytes;
 	*total += bytes;
+	return group_key(a, ring, ring->n - 1);
+}
+
+/* One that is alone replaces whatever is there under its id. */
+static void add_one(struct sim_asking *a, struct store_arg key, const struct sim_result *result)
+{
+	size_t n;
+	struct sim_pair *pairs = sim_pairs(a->arena, a->r, key, &n);
+
+	for (size_t i = 0; i < n && result->alone; i++)
+		if (memcmp(pairs[i].field.data, result->id, 16) == 0)
+			sim_keys_delete(&a->r->keys, key, pairs[i].field);
+	sim_keys_set(&a->r->keys, key, field_of(a, result->id, result->service), result->bytes);
+	sim_keys_expire(&a->r->keys, key, a->r->keys.now_ms + a->bounds->result_ttl_ms);
+}
+
+static uint64_t bytes_of(const struct sim_result *result)
+{
+	return result->bytes.size + strlen(result->service) + 16 + 64;
+}
+
+/* They come in chunks of an eighth of what may be kept, or of one: each goes to one group. */
+static size_t add_chunk(struct sim_asking *a, struct ring *ring, const struct sim_result *list,
+	size_t n, uint64_t *total)
+{
+	uint64_t bytes = bytes_of(list);
+	struct store_arg key;
+	size_t count = 1;
+
+	while (count < n && list[count].alone == list->alone &&
+		bytes + bytes_of(&list[count]) <= a->bounds->results_max / 8)
+		bytes += bytes_of(&list[count++]);
+	key = place(a, ring, bytes, total);
+	for (size_t i = 0; i < count && key.data; i++)
+		add_one(a, key, &list[i]);
+	return count;
 }
 
 void sim_results_add(struct sim_asking *a, const struct sim_result *list, size_t n)
@@ -98,8 +129,8 @@ void sim_results_add(struct sim_asking *a, const struct sim_result *list, size_t
 		(void)drop_oldest(a, ring);
 	for (uint32_t i = 0; i < ring->n; i++)
 		total += ring->groups[i].bytes;
-	for (size_t i = 0; i < n; i++)
-		add_one(a, ring, &list[i], &total);
+	for (size_t i = 0; i < n;)
+		i += add_chunk(a, ring, &list[i], n - i, &total);
 	sim_keys_set(&a->r->keys, ring_key, empty, (struct store_arg){ ring, sizeof *ring });
 	sim_keys_expire(&a->r->keys, ring_key, a->r->keys.now_ms + ttl * 2);
 }

@@ -144,6 +144,22 @@ static void end_one(struct sim_asking *a, const struct store_end *end)
 	}
 }
 
+static size_t list_results(struct sim_asking *a, bool alone, struct sim_result *list)
+{
+	size_t n = 0;
+
+	for (size_t i = 0; i < a->ask->settle.n; i++)
+		for (size_t k = 0; k < a->ask->settle.entries[i].n; k++) {
+			const struct store_end *end = &a->ask->settle.entries[i].ends[k];
+
+			if (end->result.data && end->alone == alone)
+				list[n++] = (struct sim_result){
+					end->id, end->service, end->result, alone
+				};
+		}
+	return n;
+}
+
 static void keep_results(struct sim_asking *a)
 {
 	size_t n = 0;
@@ -152,15 +168,8 @@ static void keep_results(struct sim_asking *a)
 	for (size_t i = 0; i < a->ask->settle.n; i++)
 		n += a->ask->settle.entries[i].n;
 	list = sim_alloc(a->arena, n * sizeof *list);
-	n = 0;
-	for (size_t i = 0; i < a->ask->settle.n; i++)
-		for (size_t k = 0; k < a->ask->settle.entries[i].n; k++) {
-			const struct store_end *end = &a->ask->settle.entries[i].ends[k];
-
-			if (end->result.data)
-				list[n++] =
-					(struct sim_result){ end->id, end->service, end->result };
-		}
+	n = list_results(a, true, list);
+	n += list_results(a, false, list + n);
 	if (n > 0)
 		sim_results_add(a, list, n);
 }

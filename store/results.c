@@ -1,0 +1,158 @@
+/* Results as the settle Function takes them: chunks of one group each, every result under its event's id as
+ * the map that stays there (functions.lua: results_chunks). */
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "store/journal_parts.h"
+#include "store/keys.h"
+
+#define RESULT_GROUPS 32u
+#define RESULT_BYTES  64u /* what one costs, about, besides id, service and bytes */
+
+size_t store_journal_results_keys(struct store_fcall *c)
+{
+	size_t base = store_fcall_key(c, STORE_KEY_RESULTS);
+	for (unsigned i = 0; i < RESULT_GROUPS; i++)
+		store_fcall_key_format(c, STORE_KEY_RESULT_GROUP, i);
+	return base;
+}
+
+/* ---- MessagePack, as Redis's Lua reads it: a map of service → bytes */
+
+static size_t map_size(const struct store_end *const *ends, size_t n)
+{
+	size_t size = 3;
+	for (size_t i = 0; i < n; i++)
+		size += 2 + strlen(ends[i]->service) + 5 + ends[i]->result.size;
+	return size;
+}
+
+static char *put_map(char *at, size_t n)
+{
+	if (n > 15) {
+		*at++ = (char)0xde;
+		*at++ = (char)(n >> 8);
+		*at++ = (char)n;
+	} else {
+		*at++ = (char)(0x80 | n);
+	}
+	return at;
+}
+
+static char *put_name(char *at, const char *name)
+{
+	size_t size = strlen(name);
+	if (size > 31) {
+		*at++ = (char)0xd9;
+		*at++ = (char)size;
+	} else {
+		*at++ = (char)(0xa0 | size);
+	}
+	memcpy(at, name, size);
+	return at + size;
+}
+
+static char *put_bytes(char *at, struct store_arg bytes)
+{
+	*at++ = (char)0xdb;
+	for (int shift = 24; shift >= 0; shift -= 8)
+		*at++ = (char)(bytes.size >> shift);
+	memcpy(at, bytes.data, bytes.size);
+	return at + bytes.size;
+}
+
+/* id and map of n ends of one event. */
+static void add_map(struct store_fcall *c, const struct store_end *const *ends, size_t n)
+{
+	char *map = store_fcall_room(c, map_size(ends, n)), *at = map;
+	if (!map)
+		return;
+	at = put_map(at, n);
+	for (size_t i = 0; i < n; i++) {
+		at = put_name(at, ends[i]->service);
+		at = put_bytes(at, ends[i]->result);
+	}
+	store_fcall_bytes(c, ends[0]->id, 16);
+	store_fcall_bytes(c, map, (size_t)(at - map));
+}
+
+/* ---- chunks */
+
+static uint64_t bytes_of(const struct store_end *end)
+{
+	return 16 + strlen(end->service) + end->result.size + RESULT_BYTES;
+}
+
+/* How many from here on go as one chunk: no more than fits into a group beside others, or one alone. */
+static size_t chunk(const struct store_end *const *ends, size_t n, uint64_t room, uint64_t *bytes)
+{
+	size_t count = 1;
+	*bytes = bytes_of(ends[0]);
+	while (count < n && *bytes + bytes_of(ends[count]) <= room)
+		*bytes += bytes_of(ends[count++]);
+	return count;
+}
+
+/* How many of one event follow one another, so that they go as one map. */
+static size_t same_event(const struct store_end *const *ends, size_t n)
+{
+	size_t count = 1;
+	while (count < n && !ends[0]->alone && memcmp(ends[count]->id, ends[0]->id, 16) == 0)
+		count++;
+	return count;
+}
+
+static size_t maps(const struct store_end *const *ends, size_t n)
+{
+	size_t count = 0;
+	for (size_t i = 0; i < n; i += same_event(&ends[i], n - i))
+		count++;
+	return count;
+}
+
+static void add_chunks(
+	struct store_fcall *c, const struct store_end *const *ends, size_t n, uint64_t room)
+{
+	for (size_t i = 0, count; i < n; i += count) {
+		uint64_t bytes;
+		count = chunk(&ends[i], n - i, room, &bytes);
+		store_fcall_text(c, ends[i]->alone ? "p" : "m");
+		store_fcall_number(c, maps(&ends[i], count));
+		store_fcall_number(c, bytes);
+		for (size_t k = i, one; k < i + count; k += one) {
+			one = same_event(&ends[k], i + count - k);
+			add_map(c, &ends[k], one);
+		}
+	}
+}
+
+/* Those that are alone, or those that are not. */
+static size_t list(const struct store_ends *entries, size_t n, bool alone, const struct store_end **out)
+{
+	size_t count = 0;
+	for (size_t i = 0; i < n; i++)
+		for (size_t j = 0; j < entries[i].n; j++) {
+			const struct store_end *end = &entries[i].ends[j];
+			if (end->result.data && end->alone == alone)
+				out[count++] = end;
+		}
+	return count;
+}
+
+void store_journal_add_results(struct store_fcall *c, const struct store_ends *entries, size_t n,
+	size_t n_results, uint64_t results_max)
+{
+	const struct store_end **ends = calloc(n_results + 1, sizeof *ends);
+	char text[16] = "0";
+	if (!ends) {
+		c->failed = true;
+		return;
+	}
+	if (n_results)
+		snprintf(text, sizeof text, "r%zu", store_journal_results_keys(c));
+	store_fcall_copy(c, text, strlen(text));
+	add_chunks(c, ends, list(entries, n, true, ends), results_max / 8);
+	add_chunks(c, ends, list(entries, n, false, ends), results_max / 8);
+	free(ends);
+}
