@@ -67,7 +67,7 @@ endif
 pkg_cflags = $(shell $(PKG_CONFIG) --cflags $(1) 2>/dev/null)
 pkg_libs   = $(shell $(PKG_CONFIG) --libs $(1) 2>/dev/null)
 
-PKGS := libzmq libprotobuf-c hiredis libuv libmicrohttpd yaml-0.1 jansson libcurl libsodium
+PKGS := libzmq libprotobuf-c hiredis libuv yaml-0.1 jansson libcurl libsodium
 # As -isystem, because our warnings are about our code.
 space := $(subst ,, )
 LIB_CFLAGS := $(patsubst -I%,-isystem %,$(filter-out -I/usr/include -I/usr/include/%-gnu, \
@@ -78,7 +78,7 @@ CLIENT_PKGS  := libzmq libprotobuf-c libuv libsodium
 CLIENT_LIBS  := $(call pkg_libs,$(CLIENT_PKGS)) -lm -pthread
 SERVICE_LIBS := $(call pkg_libs,jansson) -lm
 TEST_LIBS    := $(or $(call pkg_libs,cmocka),-lcmocka)
-PEER_LIBS    := $(call pkg_libs,gearmand libnats)
+PEER_LIBS    := $(call pkg_libs,gearmand libmicrohttpd libnats)
 
 # -fPIC for all, so that programs, libpirn.so and the tests share their objects.
 COMMON_CFLAGS := -std=c17 -D_GNU_SOURCE -fPIC -fno-common \

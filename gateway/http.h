@@ -1,45 +1,36 @@
-/* HTTP/1.1 on one address: libmicrohttpd inside our loop, and what it does not do.
+/* HTTP/1.1 on one address, inside our loop.
  *
- * A listener is one daemon with its own epoll descriptor. The loop only watches that
- * descriptor, and one of ours for connections that are idle for a moment (http_park.c);
- * MHD_run is called in the RUN stage when one of them was readable, a request was
- * answered, or the daemon said that it has more to do.
+ * A listener has an epoll set of its own, which the loop watches as one descriptor; what came is
+ * served in the RUN stage, and so is what was answered since.
  *
  * A request's life:
  *
- *   head ──on_head──▶ body ──on_request──▶ (suspended) ──gw_http_answer──▶ sent ──on_done
+ *   head ──on_head──▶ body ──on_request──▶ (waits) ──gw_http_answer──▶ sent ──on_done
  *
  * on_head may answer at once: a small body is then read and thrown away, a large one
  * is not read and the connection closed. on_request comes when everything is there, and
- * somebody answers once, at once or later. on_done comes for every request of which a
- * request line was seen, whatever became of it, and for what was refused before one was
- * seen; the record is gone after it.
+ * somebody answers once, at once or later. on_done comes for every request whose head was
+ * there, whatever became of it, and for what was refused before (with a method and a target only
+ * if the first line was whole); the record is gone after it.
  *
- * What is refused here, as application/problem+json, before anybody else looks: a head
- * over max_head (431), framing that two servers could read differently (Content-Length
- * twice, or beside Transfer-Encoding; a transfer coding other than chunked; header names
- * that are no tokens, headers that go on in a second line; no Host, or two: 400), a body
- * over max_body (413: before it is read when Content-Length says so; a chunked one is read
- * on for DRAIN_BYTES at most).
- * Libmicrohttpd itself refuses what does not fit its memory of a connection (16 KiB more than
- * max_head), request lines it cannot parse, chunks that are none, and from 1.0 on more that 0.9 leaves to us: problems
- * take the place of its HTML, and such requests have their on_done too, mostly no on_head,
- * and when not even the request line was read, no target (http_refusal.c). 1.0
- * says 400 to a coding other than chunked (0.9: our 501), and to lines that end in a bare
- * LF, which 0.9 serves. A first line that is not at all like one is closed without a word.
+ * What is refused here, as application/problem+json, before anybody else looks: what is not
+ * HTTP/1.1 or 1.0 (400, 505) by the strict reading of http_wire.h; a head over max_head or of more
+ * than GW_HEADERS_MOST headers (431; 414 if its first line alone is too long); framing that two servers could read differently (Content-Length
+ * twice, or beside Transfer-Encoding; no Host, or two: 400; a transfer coding other than chunked:
+ * 501); a body over max_body (413: before it is read when Content-Length says so). The connection
+ * is closed after these; what the client still sends is read and thrown away for a moment, so that
+ * it gets the answer.
  *
- * Deadlines are ours, because libmicrohttpd's counts inactivity and a byte a second
- * would live for ever: one for the head, one for the body, one for sending the answer,
- * one for an idle connection. All of a kind have the same length, so each kind is a
- * list in the order of its ends, and one timer serves all. A request that waits for its
- * answer has none: whoever took it has.
+ * Deadlines: one for the head, one for the body, one for sending the answer, one for an idle
+ * connection. They count from the beginning and not from the last byte: a byte a second would
+ * live for ever. All of a kind have the same length, so each kind is a list in the order of its
+ * ends, and one timer serves all. A request that waits for its answer has none: whoever took it has.
  *
  * Room is bounded, too: connections by their number and by what they hold. Beyond that idle
  * ones are closed, oldest first, and then the slowest, so that the others are served
  * (http_room.c).
  *
- * A client that goes away while its request waits is not noticed until it is answered;
- * one whose end came together with half a request is not noticed before its deadline.
+ * A client that goes away while its request waits is not noticed until it is answered.
  */
 #ifndef GATEWAY_HTTP_H
 #define GATEWAY_HTTP_H
@@ -53,7 +44,8 @@
 #include "net/loop.h"
 
 #define GW_REQUEST_ID_MAX         128u
-#define GW_HTTP_SPARE_CONNECTIONS 128u /* those that were closed to make room, and are not gone yet */
+#define GW_HEADERS_MOST           256u /* of a request; beyond them 431 */
+#define GW_HTTP_SPARE_CONNECTIONS 128u /* those that are closed, and whose clients have not noticed yet */
 
 struct gw_http;
 
@@ -160,8 +152,6 @@ size_t gw_http_requests(const struct gw_http *h);         /* of which on_done ha
 uint64_t gw_http_cut(const struct gw_http *h); /* connections that a deadline ended, so far */
 uint64_t gw_http_evicted(const struct gw_http *h); /* that were closed to make room */
 uint64_t gw_http_held(const struct gw_http *h);    /* bytes, of max_held */
-size_t gw_http_parked(const struct gw_http *h);    /* idle connections that we watch ourselves, http_park.c */
-uint64_t gw_http_parkings(const struct gw_http *h); /* how often one was parked, so far */
 
 /* From now on every answer says Connection: close; connections are taken as before. */
 void gw_http_say_last(struct gw_http *h);

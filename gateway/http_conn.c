@@ -1,17 +1,31 @@
-/* Connections and their deadlines. A stage's list is in the order of its ends because
- * every entry gets the same time; moving a connection is two list operations, and the
- * timer looks at four list heads.
+/* Connections: how they come, their stages and deadlines, and how they end. A stage's list is
+ * in the order of its ends because every entry gets the same time; moving a connection is two
+ * list operations, and the timer looks at six list heads.
+ *
+ * All sockets are in one epoll set, edge-triggered, from their beginning to their end: nothing is
+ * added or taken out for a request. An edge is seen once, so `readable` remembers it until the
+ * kernel says that there is no more.
+ *
+ * A connection may have to go at any place, also while its own request is served. So to cut it
+ * closes the socket, and the rest is done at the end of the turn (gw_conn_reap).
  */
 #include <assert.h>
+#include <errno.h>
 #include <netinet/in.h>
 #include <netinet/tcp.h>
 #include <poll.h>
 #include <stdlib.h>
+#include <sys/epoll.h>
 #include <sys/socket.h>
-#include <time.h>
+#include <unistd.h>
 
 #include "gateway/http_parts.h"
-#include "gateway/problem.h"
+
+#define ACCEPTS_MOST 64u  /* in a turn */
+#define DEAF_MS      100u /* when there are no descriptors left for a new connection */
+#define THROW_MOST   (1024u * 1024) /* of what comes after the last answer */
+
+/* ---- stages ------------------------------------------------------------------------ */
 
 static void unlink_conn(struct gw_conn *c)
 {
@@ -20,8 +34,6 @@ static void unlink_conn(struct gw_conn *c)
 	if (c->stage >= GW_STAGE__TIMED)
 		return;
 	list = &c->http->stages[c->stage];
-	if (c->http->awake == c)
-		c->http->awake = c->next;
 	*(c->prev ? &c->prev->next : &list->first) = c->next;
 	*(c->next ? &c->next->prev : &list->last) = c->prev;
 	c->prev = c->next = NULL;
@@ -40,8 +52,6 @@ static void link_conn(struct gw_conn *c)
 	c->next = NULL;
 	*(list->last ? &list->last->next : &list->first) = c;
 	list->last = c;
-	if (c->stage == GW_STAGE_IDLE && !c->http->awake)
-		c->http->awake = c;
 }
 
 void gw_conn_stage(struct gw_conn *c, enum gw_stage stage)
@@ -53,29 +63,124 @@ void gw_conn_stage(struct gw_conn *c, enum gw_stage stage)
 	link_conn(c);
 }
 
-static void start(struct gw_http *h, struct MHD_Connection *mhd, void **context)
+void gw_conn_due(struct gw_conn *c)
 {
-	const union MHD_ConnectionInfo *info;
+	struct gw_http *h = c->http;
+
+	h->ready = true;
+	if (c->due || c->stage == GW_STAGE_CUT)
+		return;
+	c->due = true;
+	c->next_due = NULL;
+	*(h->due ? &h->due_last->next_due : &h->due) = c;
+	h->due_last = c;
+}
+
+/* ---- beginnings -------------------------------------------------------------------- */
+
+static struct gw_conn *take_conn(struct gw_http *h)
+{
 	struct gw_conn *c = h->free_conns;
 
 	if (c)
 		h->free_conns = c->next;
 	else
 		c = malloc(sizeof *c);
-	*context = c;
-	if (!c)
-		return; /* its requests are closed at once */
-	memset(c, 0, sizeof *c);
+	if (c)
+		memset(c, 0, sizeof *c);
+	return c;
+}
+
+void gw_conn_drop_input(struct gw_conn *c)
+{
+	if (c->in.capacity > 0) {
+		base_buf_fini(&c->in);
+		base_buf_init(&c->in);
+	}
+	c->in_at = 0;
+}
+
+static void give_conn(struct gw_http *h, struct gw_conn *c)
+{
+	gw_conn_drop_input(c);
+	c->next = h->free_conns;
+	h->free_conns = c;
+}
+
+static bool watch(struct gw_conn *c)
+{
+	struct epoll_event event = { .events = EPOLLIN | EPOLLOUT | EPOLLRDHUP | EPOLLET, .data.ptr = c };
+
+	return epoll_ctl(c->http->epoll_fd, EPOLL_CTL_ADD, c->fd, &event) == 0;
+}
+
+/* Those that are over, and only wait for the client to notice, go when they are too many. */
+static void bound_lingering(struct gw_http *h)
+{
+	if (h->n_connections > h->conf.max_connections + GW_HTTP_SPARE_CONNECTIONS &&
+		h->stages[GW_STAGE_LINGER].first)
+		gw_conn_cut(h->stages[GW_STAGE_LINGER].first);
+}
+
+static void begin(struct gw_http *h, int fd, const struct sockaddr *sa)
+{
+	struct gw_conn *c = take_conn(h);
+	int on = 1;
+
+	if (!c) {
+		(void)close(fd);
+		return;
+	}
+	base_buf_init(&c->in);
 	c->http = h;
-	c->mhd = mhd;
-	info = MHD_get_connection_info(mhd, MHD_CONNECTION_INFO_CONNECTION_FD);
-	c->fd = info ? info->connect_fd : -1;
-	info = MHD_get_connection_info(mhd, MHD_CONNECTION_INFO_CLIENT_ADDRESS);
-	(void)gw_addr_of(info ? info->client_addr : NULL, c->addr);
+	c->fd = fd;
+	(void)gw_addr_of(sa, c->addr);
 	gw_addr_print(c->addr, c->addr_text);
+	if (!watch(c)) {
+		(void)close(fd);
+		give_conn(h, c);
+		return;
+	}
+	(void)setsockopt(fd, IPPROTO_TCP, TCP_NODELAY, &on, sizeof on); /* not one of a unix socket */
+	h->n_connections++;
 	c->stage = GW_STAGE_HEAD;
 	link_conn(c);
 	gw_room_enter(c);
+	bound_lingering(h);
+}
+
+bool gw_conn_has_bytes(const struct gw_conn *c)
+{
+	char byte;
+
+	return recv(c->fd, &byte, 1, MSG_PEEK | MSG_DONTWAIT) > 0;
+}
+
+/* The client of this one will wait; a loop that asks again at once would help nobody. */
+static void go_deaf(struct gw_http *h)
+{
+	(void)epoll_ctl(h->epoll_fd, EPOLL_CTL_DEL, h->listen_fd, NULL);
+	h->deaf = true;
+	h->deaf_ms = net_loop_now_ms(h->loop) + DEAF_MS;
+	(void)gw_room_for_another(h, NULL);
+}
+
+void gw_conn_accept(struct gw_http *h)
+{
+	for (unsigned i = 0; i < ACCEPTS_MOST && h->listen_fd >= 0; i++) {
+		struct sockaddr_storage sa = { 0 };
+		socklen_t size = sizeof sa;
+		int fd = accept4(h->listen_fd, (struct sockaddr *)&sa, &size, SOCK_NONBLOCK | SOCK_CLOEXEC);
+		if (fd >= 0) {
+			begin(h, fd, (const struct sockaddr *)&sa);
+			continue;
+		}
+		if (errno == EMFILE || errno == ENFILE || errno == ENOMEM || errno == ENOBUFS)
+			go_deaf(h);
+		if (errno != EINTR && errno != ECONNABORTED)
+			return;
+	}
+	h->ready = true; /* there may be more */
 }
 
 bool gw_http_is_gone(const struct gw_request *q)
@@ -85,29 +190,7 @@ bool gw_http_is_gone(const struct gw_request *q)
 	return poll(&p, 1, 0) == 1 && p.revents != 0;
 }
 
-void gw_conn_notify(void *arg, struct MHD_Connection *mhd, void **context,
-	enum MHD_ConnectionNotificationCode code)
-{
-	struct gw_http *h = arg;
-	struct gw_conn *c = *context;
-
-	if (code == MHD_CONNECTION_NOTIFY_STARTED) {
-		h->n_connections++;
-		start(h, mhd, context);
-		return;
-	}
-	h->n_connections--;
-	h->ready = true; /* at its limit the daemon listens again only in its next run */
-	if (!c)
-		return;
-	if (c->stage != GW_STAGE_CUT)
-		gw_room_leave(c);
-	unlink_conn(c);
-	gw_park_forget(c);
-	c->next = h->free_conns;
-	h->free_conns = c;
-	*context = NULL;
-}
+/* ---- ends ---------------------------------------------------------------------------- */
 
 /* What it has not read of its answer is of no use without the rest, and shall not wait in the kernel. */
 static void forget_unread(struct gw_conn *c)
@@ -119,85 +202,78 @@ static void forget_unread(struct gw_conn *c)
 
 void gw_conn_cut(struct gw_conn *c)
 {
+	struct gw_http *h = c->http;
+
+	if (c->stage == GW_STAGE_CUT)
+		return;
 	if (c->stage == GW_STAGE_SEND)
 		forget_unread(c);
-	if (c->stage != GW_STAGE_CUT)
-		gw_room_leave(c);
+	gw_room_leave(c);
 	gw_conn_stage(c, GW_STAGE_CUT);
-	gw_park_leave(c);
-	(void)shutdown(c->fd, SHUT_RDWR);
+	(void)close(c->fd);
+	c->fd = -1;
+	c->next = h->dead;
+	h->dead = c;
+	h->ready = true;
 }
 
-static void add_date(struct base_buf *head)
+/* A request that nobody has seen the whole head of gets a record if its first line is known, or
+ * if it shall be answered at all events. */
+void gw_conn_refuse(struct gw_conn *c, const struct gw_problem *p)
 {
-	char text[64];
-	time_t now = time(NULL);
-	struct tm utc;
+	struct gw_record *r = c->record;
 
-	if (gmtime_r(&now, &utc) &&
-		strftime(text, sizeof text, "Date: %a, %d %b %Y %H:%M:%S GMT\r\n", &utc))
-		base_buf_str(head, text);
-}
-
-static void write_problem(struct base_buf *whole, struct base_buf *body, unsigned status,
-	const char *detail, const char *id)
-{
-	gw_problem_write(body, status, detail, id);
-	base_buf_fmt(whole, "HTTP/1.1 %u %s\r\n", status, gw_status_phrase(status));
-	add_date(whole);
-	if (id)
-		base_buf_fmt(whole, "X-Request-Id: %s\r\n", id);
-	if (status == 503)
-		base_buf_str(whole, "Retry-After: 1\r\n");
-	base_buf_fmt(whole,
-		"Content-Type: " GW_PROBLEM_TYPE
-		"\r\nContent-Length: %zu\r\nConnection: close\r\n\r\n",
-		body->size);
-	base_buf_add(whole, body->data, body->size);
-}
-
-/* libmicrohttpd takes no response while a request arrives, and has sent nothing for it either: so
- * these bytes are the first of the answer. What does not fit into the socket is not sent. */
-void gw_conn_cut_with(struct gw_conn *c, struct gw_record *r, unsigned status, const char *detail)
-{
-	struct base_buf body, whole;
-
-	base_buf_init(&body);
-	base_buf_init(&whole);
-	if (r && !r->pub.id_text[0])
-		gw_head_ids(&r->pub);
-	write_problem(&whole, &body, status, detail, r ? r->pub.id_text : NULL);
-	if (base_buf_check(&body) == BASE_OK && base_buf_check(&whole) == BASE_OK &&
-		send(c->fd, whole.data, whole.size, MSG_DONTWAIT | MSG_NOSIGNAL) >= 0 && r) {
-		r->pub.status = status;
-		r->pub.bytes = body.size;
+	if (!r && c->find.line > 0) {
+		r = gw_record_open(c,
+			(struct gw_slice){ (const char *)c->in.data + c->in_at, c->find.line });
+		if (r)
+			gw_head_read_first(r);
 	}
-	base_buf_fini(&body);
-	base_buf_fini(&whole);
-	gw_conn_cut(c);
+	if (!r) {
+		gw_answer_bare(c, p);
+		gw_conn_close(c);
+		return;
+	}
+	r->close = true;
+	if (!r->answered)
+		gw_http_problem(&r->pub, p);
+	gw_record_drop(r);
+	gw_conn_drop_input(c);
+	gw_room_set(c, GW_HOLD_INPUT, 0);
+	gw_conn_stage(c, GW_STAGE_WAIT);
+	gw_conn_due(c);
 }
 
-/* tcpi_bytes_received, by its place in the kernel's struct: the C library's ends before it. */
-#define BYTES_RECEIVED_AT 128u
-
-bool gw_conn_received(const struct gw_conn *c, uint64_t *bytes)
+/* To close a socket in which something lies unread tells the client to forget what it has not read
+ * either: the answer. So what comes is read, for a while. */
+void gw_conn_close(struct gw_conn *c)
 {
-	uint8_t info[BYTES_RECEIVED_AT + sizeof(uint64_t)];
-	socklen_t size = sizeof info;
-
-	if (getsockopt(c->fd, IPPROTO_TCP, TCP_INFO, info, &size) || size < sizeof info)
-		return false;
-	memcpy(bytes, info + BYTES_RECEIVED_AT, sizeof *bytes);
-	return true;
+	if (c->stage == GW_STAGE_CUT)
+		return;
+	gw_room_leave(c);
+	gw_conn_drop_input(c);
+	if (shutdown(c->fd, SHUT_WR) != 0) {
+		gw_conn_cut(c);
+		return;
+	}
+	gw_conn_stage(c, GW_STAGE_LINGER);
+	gw_conn_due(c);
 }
 
-/* Whether nothing has ever come from it; a browser opens such ones in advance. */
-bool gw_conn_is_silent(const struct gw_conn *c)
+void gw_conn_throw(struct gw_conn *c)
 {
-	uint64_t received;
-
-	return !c->record && gw_conn_received(c, &received) && received == 0;
+	while (c->readable && c->stage == GW_STAGE_LINGER) {
+		ssize_t n = recv(c->fd, c->http->scratch, GW_READ_BYTES, 0);
+		if (n > 0)
+			c->thrown += (uint64_t)n;
+		if (n < 0 && errno == EAGAIN)
+			c->readable = false;
+		else if (n == 0 || (n < 0 && errno != EINTR) || c->thrown > THROW_MOST)
+			gw_conn_cut(c);
+	}
 }
+
+/* ---- deadlines ------------------------------------------------------------------------ */
 
 void gw_conn_hurry(struct gw_http *h, uint32_t idle_ms, uint32_t fresh_ms)
 {
@@ -212,7 +288,7 @@ void gw_conn_hurry(struct gw_http *h, uint32_t idle_ms, uint32_t fresh_ms)
 			c->due_ms = due_ms;
 	for (c = h->stages[GW_STAGE_HEAD].first; c; c = next) {
 		next = c->next;
-		if (gw_conn_is_silent(c))
+		if (!c->heard)
 			gw_conn_stage(c, GW_STAGE_FRESH);
 	}
 }
@@ -229,43 +305,96 @@ static void expire_one(struct gw_conn *c)
 		gw_conn_stage(c, GW_STAGE_SEND);
 		return;
 	}
-	c->http->n_cut++;
-	if (c->stage == GW_STAGE_HEAD && !gw_conn_is_silent(c))
-		gw_conn_cut_with(c, c->record, 408, "The request's head did not arrive in time.");
+	if (c->stage != GW_STAGE_LINGER)
+		c->http->n_cut++;
+	if (c->stage == GW_STAGE_HEAD && c->heard)
+		gw_conn_refuse(c, &(struct gw_problem){ .status = 408,
+					  .detail = "The request's head did not arrive in time." });
 	else if (c->stage == GW_STAGE_BODY)
-		gw_conn_cut_with(c, c->record, 408, "The request's body did not arrive in time.");
+		gw_conn_refuse(c, &(struct gw_problem){ .status = 408,
+					  .detail = "The request's body did not arrive in time." });
 	else
 		gw_conn_cut(c);
 }
 
+static void hear_again(struct gw_http *h)
+{
+	struct epoll_event event = { .events = EPOLLIN };
+
+	h->deaf = h->listen_fd >= 0 &&
+		  epoll_ctl(h->epoll_fd, EPOLL_CTL_ADD, h->listen_fd, &event) != 0;
+	h->deaf_ms += DEAF_MS;
+}
+
 void gw_conn_expire(struct gw_http *h, uint64_t now_ms)
 {
-	while (h->awake && h->awake->since_ms + GW_REST_MS <= now_ms)
-		gw_room_rest(h);
-	gw_park_expire(h, now_ms);
+	if (h->deaf && h->deaf_ms <= now_ms)
+		hear_again(h);
 	for (unsigned s = 0; s < GW_STAGE__TIMED; s++)
 		while (h->stages[s].first && h->stages[s].first->due_ms <= now_ms)
 			expire_one(h->stages[s].first);
 }
 
-uint64_t gw_conn_due(const struct gw_http *h)
+uint64_t gw_conn_next_due(const struct gw_http *h)
 {
-	uint64_t due = h->awake ? h->awake->since_ms + GW_REST_MS : UINT64_MAX;
-	uint64_t park_due = gw_park_due(h);
+	uint64_t due_ms = h->deaf ? h->deaf_ms : UINT64_MAX;
 
-	if (park_due < due)
-		due = park_due;
 	for (unsigned s = 0; s < GW_STAGE__TIMED; s++)
-		if (h->stages[s].first && h->stages[s].first->due_ms < due)
-			due = h->stages[s].first->due_ms;
-	return due;
+		if (h->stages[s].first && h->stages[s].first->due_ms < due_ms)
+			due_ms = h->stages[s].first->due_ms;
+	return due_ms;
+}
+
+/* ---- the dead --------------------------------------------------------------------------- */
+
+static void bury(struct gw_conn *c)
+{
+	if (c->record)
+		gw_record_close(c->record);
+	c->http->n_connections--;
+	give_conn(c->http, c);
+}
+
+/* One that is due is still on that list, and goes after it was taken from there. */
+void gw_conn_reap(struct gw_http *h)
+{
+	struct gw_conn *dead = h->dead, *c;
+
+	h->dead = NULL;
+	while ((c = dead)) {
+		dead = c->next;
+		if (c->due) {
+			c->next = h->dead;
+			h->dead = c;
+		} else {
+			bury(c);
+		}
+	}
+}
+
+static void cut_all(struct gw_http *h)
+{
+	struct gw_record *r, *next;
+
+	for (r = h->records; r; r = next) {
+		next = r->next;
+		gw_conn_cut(r->conn);
+	}
+	for (unsigned s = 0; s < GW_STAGE__TIMED; s++)
+		while (h->stages[s].first)
+			gw_conn_cut(h->stages[s].first);
 }
 
 void gw_conn_fini(struct gw_http *h)
 {
 	struct gw_conn *c;
 
-	assert(h->n_connections == 0);
+	cut_all(h);
+	for (c = h->due; c; c = c->next_due)
+		c->due = false;
+	h->due = NULL;
+	gw_conn_reap(h);
+	assert(h->n_connections == 0 && h->held == 0);
 	while ((c = h->free_conns)) {
 		h->free_conns = c->next;
 		free(c);

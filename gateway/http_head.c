@@ -1,4 +1,6 @@
-/* A head: what libmicrohttpd parsed, looked at once more. Everything is UNTRUSTED. */
+/* A head: its lines as the record's slices, and whether it is one that is served. Everything is
+ * UNTRUSTED.
+ */
 #include <stdlib.h>
 
 #include "base/clock.h"
@@ -18,29 +20,9 @@ enum gw_known gw_header_known(struct gw_slice name)
 	return GW_HEADER_OTHER;
 }
 
-/* tchar of RFC 9110 */
-static bool is_token(struct gw_slice s)
+static bool is_plain(char c)
 {
-	static const char others[] = "!#$%&'*+-.^_`|~";
-
-	for (size_t i = 0; i < s.size; i++) {
-		char c = s.data[i];
-		bool plain =
-			(c >= 'a' && c <= 'z') || (c >= 'A' && c <= 'Z') || (c >= '0' && c <= '9');
-		if (!plain && (c == '\0' || !strchr(others, c)))
-			return false;
-	}
-	return s.size > 0;
-}
-
-static bool is_value(struct gw_slice s)
-{
-	for (size_t i = 0; i < s.size; i++) {
-		unsigned char c = (unsigned char)s.data[i];
-		if ((c < ' ' && c != '\t') || c == 0x7f)
-			return false;
-	}
-	return true;
+	return (c >= 'a' && c <= 'z') || (c >= 'A' && c <= 'Z') || (c >= '0' && c <= '9');
 }
 
 /* What a log line, a header and a shell take as it is. */
@@ -50,21 +32,19 @@ static bool is_request_id(struct gw_slice s)
 
 	if (s.size == 0 || s.size > GW_REQUEST_ID_MAX)
 		return false;
-	for (size_t i = 0; i < s.size; i++) {
-		char c = s.data[i];
-		bool plain =
-			(c >= 'a' && c <= 'z') || (c >= 'A' && c <= 'Z') || (c >= '0' && c <= '9');
-		if (!plain && (c == '\0' || !strchr(others, c)))
+	for (size_t i = 0; i < s.size; i++)
+		if (!is_plain(s.data[i]) && (s.data[i] == '\0' || !strchr(others, s.data[i])))
 			return false;
-	}
 	return true;
 }
+
+/* ---- the headers, and what they say together ---------------------------------------- */
 
 struct collector {
 	struct gw_record *r;
 	unsigned count[GW_HEADER__N];
 	const char *why; /* the first thing that is wrong */
-	bool no_memory;
+	bool no_memory, too_many;
 };
 
 static bool grow(struct gw_record *r)
@@ -79,72 +59,87 @@ static bool grow(struct gw_record *r)
 	return true;
 }
 
-/* A line that begins with white space goes on with the header before it. Libmicrohttpd 0.9 appends
- * it to the header's name: "Transfer-Encoding:" and " chunked" are nothing it knows, and the body
- * becomes the next request. It moves the name for that, which otherwise lies before its value.
- * (1.0 refuses such lines itself.) */
-static bool is_folded(struct gw_slice name, const char *value)
+static void collect(struct collector *c, struct gw_slice lines)
 {
-	const char *p = name.data + name.size;
+	struct gw_record *r = c->r;
+	struct gw_slice line = gw_wire_next(&lines);
 
-	if (MHD_VERSION >= 0x01000000)
-		return false;
-	if ((uintptr_t)value <= (uintptr_t)p)
-		return true;
-	while (p < value && (*p == '\0' || *p == ' ' || *p == '\t'))
-		p++;
-	return p != value;
+	for (; line.size > 0; line = gw_wire_next(&lines)) {
+		struct gw_header *h;
+		if (r->pub.n_headers == GW_HEADERS_MOST) {
+			c->too_many = true;
+			return;
+		}
+		if (r->pub.n_headers == r->headers_room && !grow(r)) {
+			c->no_memory = true;
+			return;
+		}
+		h = &r->headers[r->pub.n_headers];
+		c->why = gw_wire_header(line, &h->name, &h->value);
+		if (c->why)
+			return;
+		r->pub.n_headers++;
+	}
 }
 
-static enum MHD_Result collect(void *arg, enum MHD_ValueKind kind, const char *key, size_t key_size,
-	const char *value, size_t value_size)
+/* Whether a list of tokens has this one; "close, x" has close. */
+static bool lists(struct gw_slice list, struct gw_slice token)
 {
-	struct collector *c = arg;
-	struct gw_record *r = c->r;
-	struct gw_header *h;
-
-	(void)kind;
-	if (r->pub.n_headers == r->headers_room && !grow(r)) {
-		c->no_memory = true;
-		return MHD_NO;
+	while (list.size > 0) {
+		const char *comma = memchr(list.data, ',', list.size);
+		size_t size = comma ? (size_t)(comma - list.data) : list.size;
+		if (gw_slice_like(gw_slice_trim((struct gw_slice){ list.data, size }), token))
+			return true;
+		size += comma != NULL;
+		list.data += size;
+		list.size -= size;
 	}
-	h = &r->headers[r->pub.n_headers++];
-	h->name = (struct gw_slice){ key, key_size };
-	h->value = gw_slice_trim((struct gw_slice){ value ? value : "", value ? value_size : 0 });
-	if (value && is_folded(h->name, value))
-		c->why = "A header goes on in a second line.";
-	else if (!is_token(h->name))
-		c->why = "A header's name is not a token.";
-	else if (!is_value(h->value))
-		c->why = "A header's value holds a control character.";
-	return MHD_YES;
+	return false;
 }
 
 /* After all are there: the array does not move any more. */
 static void index_known(struct gw_record *r, struct collector *c)
 {
+	bool close = false, keep = false;
+
 	r->pub.headers = r->headers;
 	for (size_t i = 0; i < r->pub.n_headers; i++) {
-		enum gw_known known = gw_header_known(r->headers[i].name);
+		const struct gw_header *h = &r->headers[i];
+		enum gw_known known = gw_header_known(h->name);
 		if (known == GW_HEADER_OTHER)
 			continue;
 		if (c->count[known]++ == 0)
-			r->pub.known[known] = &r->headers[i];
+			r->pub.known[known] = h;
+		if (known == GW_HEADER_CONNECTION) {
+			close = close || lists(h->value, GW_SLICE("close"));
+			keep = keep || lists(h->value, GW_SLICE("keep-alive"));
+		}
 	}
+	r->close = close || (r->http_1_0 && !keep);
 }
 
+/* Too many bytes to count are still too many. */
 static bool read_length(struct gw_slice s, uint64_t *out)
 {
 	uint64_t n = 0;
 
-	if (s.size == 0 || s.size > 19)
-		return false;
 	for (size_t i = 0; i < s.size; i++) {
 		if (s.data[i] < '0' || s.data[i] > '9')
 			return false;
-		n = n * 10 + (uint64_t)(s.data[i] - '0');
+		n = n > UINT64_MAX / 10 - 1 ? UINT64_MAX / 10 : n * 10 + (uint64_t)(s.data[i] - '0');
 	}
 	*out = n;
+	return s.size > 0;
+}
+
+/* A name or an address, and perhaps a port; empty when the target has none. */
+static bool is_host(struct gw_slice s)
+{
+	static const char others[] = "-._~%!$&'()*+;=:[]";
+
+	for (size_t i = 0; i < s.size; i++)
+		if (!is_plain(s.data[i]) && (s.data[i] == '\0' || !strchr(others, s.data[i])))
+			return false;
 	return true;
 }
 
@@ -165,6 +160,8 @@ static const char *framing_fault(struct gw_record *r, const struct collector *c)
 		return "Transfer-Encoding must be there once, and in HTTP/1.1 only.";
 	if (c->count[GW_HEADER_HOST] > 1 || (!r->pub.known[GW_HEADER_HOST] && !r->http_1_0))
 		return "There must be one Host header.";
+	if (r->pub.known[GW_HEADER_HOST] && !is_host(r->pub.known[GW_HEADER_HOST]->value))
+		return "Host is not a name and a port.";
 	return NULL;
 }
 
@@ -182,6 +179,8 @@ void gw_head_ids(struct gw_request *q)
 	}
 }
 
+/* ---- reading one --------------------------------------------------------------------- */
+
 static bool refuse(struct gw_record *r, unsigned status, const char *detail)
 {
 	r->close = true;
@@ -189,15 +188,11 @@ static bool refuse(struct gw_record *r, unsigned status, const char *detail)
 	return false;
 }
 
-static bool check_sizes(struct gw_record *r)
+static bool refuse_first(struct gw_record *r, unsigned status)
 {
-	const union MHD_ConnectionInfo *info =
-		MHD_get_connection_info(r->mhd, MHD_CONNECTION_INFO_REQUEST_HEADER_SIZE);
-	const struct gw_http_conf *conf = &r->pub.http->conf;
-
-	if (info && info->header_size > conf->max_head)
-		return refuse(r, 431, "The request line and the headers together are too large.");
-	return true;
+	return refuse(r, status,
+		status == 505 ? "Only HTTP/1.1 and HTTP/1.0 are understood."
+			      : "The request line is not METHOD TARGET HTTP/1.1.");
 }
 
 static bool check_framing(struct gw_record *r, const struct collector *c)
@@ -208,24 +203,52 @@ static bool check_framing(struct gw_record *r, const struct collector *c)
 
 	if (why)
 		return refuse(r, 400, why);
-	r->chunked = coding != NULL;
 	if (coding && !gw_slice_like(coding->value, GW_SLICE("chunked")))
 		return refuse(r, 501, "The only transfer coding that is understood is chunked.");
 	if (expect && !gw_slice_like(expect->value, GW_SLICE("100-continue")))
 		return refuse(r, 417, "The only expectation that is understood is 100-continue.");
+	r->chunked = coding != NULL;
 	return true;
 }
 
-bool gw_head_read(struct gw_record *r, const char *method, const char *version)
+static unsigned read_first(struct gw_record *r, struct gw_slice *lines)
+{
+	struct gw_wire_first first = { 0 };
+	unsigned wrong;
+
+	*lines = (struct gw_slice){ (const char *)r->head.data, r->head.size };
+	wrong = gw_wire_first(gw_wire_next(lines), &first);
+	if (wrong == 400)
+		return wrong;
+	r->pub.method = first.method;
+	r->pub.target = first.target;
+	r->http_1_0 = first.http_1_0;
+	return wrong;
+}
+
+void gw_head_read_first(struct gw_record *r)
+{
+	struct gw_slice lines;
+
+	(void)read_first(r, &lines);
+	gw_head_ids(&r->pub);
+}
+
+bool gw_head_read(struct gw_record *r)
 {
 	struct collector c = { .r = r };
+	struct gw_slice lines;
+	unsigned wrong = read_first(r, &lines);
 
-	r->pub.method = gw_slice_of(method);
-	r->http_1_0 = strcmp(version, MHD_HTTP_VERSION_1_0) == 0;
-	(void)MHD_get_connection_values_n(r->mhd, MHD_HEADER_KIND, collect, &c);
+	if (!wrong)
+		collect(&c, lines);
 	index_known(r, &c);
 	gw_head_ids(&r->pub);
+	if (wrong)
+		return refuse_first(r, wrong);
 	if (c.no_memory)
 		return refuse(r, 503, "The gateway is out of memory.");
-	return check_sizes(r) && check_framing(r, &c);
+	if (c.too_many)
+		return refuse(r, 431, "The request has more headers than this gateway takes.");
+	return check_framing(r, &c);
 }

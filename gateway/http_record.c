@@ -1,14 +1,15 @@
-/* Records: what is kept of each request from its request line until its answer is sent.
- * One that is done goes to a free list with the memory that it got, so that a busy
- * gateway allocates nothing for a request.
+/* Records: what is kept of each request from its head until its answer is sent. One that is
+ * done goes to a free list with the memory that it got, so that a busy gateway allocates
+ * nothing for a request.
  */
 #include <assert.h>
 #include <stdlib.h>
 
 #include "gateway/http_parts.h"
 
-#define KEPT_BYTES   (64u * 1024) /* a record that grew beyond this gives its memory back */
-#define KEPT_HEADERS 256u
+#define KEPT_BYTES   (64u * 1024) /* a record whose body grew beyond this gives its memory back */
+#define KEPT_MORE    (4u * 1024)  /* the same for its head, and its answer */
+#define KEPT_HEADERS 64u
 #define KEPT_RECORDS 256u
 
 static struct gw_record *take_record(struct gw_http *h)
@@ -24,13 +25,14 @@ static struct gw_record *take_record(struct gw_http *h)
 	if (!r)
 		return NULL;
 	base_buf_init(&r->pub.payload);
-	base_buf_init(&r->target);
+	base_buf_init(&r->head);
+	base_buf_init(&r->out);
 	return r;
 }
 
-static void reset_buf(struct base_buf *b)
+static void reset_buf(struct base_buf *b, size_t kept)
 {
-	if (b->capacity > KEPT_BYTES) {
+	if (b->capacity > kept) {
 		base_buf_fini(b);
 		base_buf_init(b);
 	}
@@ -39,9 +41,8 @@ static void reset_buf(struct base_buf *b)
 
 void gw_record_drop(struct gw_record *r)
 {
-	reset_buf(&r->pub.payload);
-	r->held = 0;
-	gw_room_keep(r->conn, r->pub.http->pool_bytes);
+	reset_buf(&r->pub.payload, KEPT_BYTES);
+	gw_room_set(r->conn, GW_HOLD_BODY, 0);
 }
 
 /* Zeroes everything but the memory that is kept. */
@@ -49,8 +50,9 @@ static void reset_record(struct gw_record *r, size_t user_bytes)
 {
 	struct gw_record kept = *r;
 
-	reset_buf(&kept.pub.payload);
-	reset_buf(&kept.target);
+	reset_buf(&kept.pub.payload, KEPT_BYTES);
+	reset_buf(&kept.head, KEPT_MORE);
+	reset_buf(&kept.out, KEPT_MORE);
 	if (kept.headers_room > KEPT_HEADERS) {
 		free(kept.headers);
 		kept.headers = NULL;
@@ -58,7 +60,8 @@ static void reset_record(struct gw_record *r, size_t user_bytes)
 	}
 	memset(r, 0, sizeof *r + user_bytes);
 	r->pub.payload = kept.pub.payload;
-	r->target = kept.target;
+	r->head = kept.head;
+	r->out = kept.out;
 	r->headers = kept.headers;
 	r->headers_room = kept.headers_room;
 }
@@ -78,7 +81,8 @@ static void link_record(struct gw_record *r)
 static void free_record(struct gw_record *r)
 {
 	base_buf_fini(&r->pub.payload);
-	base_buf_fini(&r->target);
+	base_buf_fini(&r->head);
+	base_buf_fini(&r->out);
 	free(r->headers);
 	free(r);
 }
@@ -95,21 +99,21 @@ static void free_list_add(struct gw_http *h, struct gw_record *r)
 	h->free_records = r;
 }
 
-struct gw_record *gw_record_open(struct gw_conn *c, struct MHD_Connection *mhd, const char *target)
+struct gw_record *gw_record_open(struct gw_conn *c, struct gw_slice head)
 {
 	struct gw_http *h = c->http;
 	struct gw_record *r = take_record(h);
 
 	if (!r)
 		return NULL;
-	base_buf_str(&r->target, target);
-	if (base_buf_check(&r->target) != BASE_OK) {
+	base_buf_add(&r->head, head.data, head.size);
+	if (base_buf_check(&r->head) != BASE_OK) {
+		reset_record(r, h->conf.user_bytes);
 		free_list_add(h, r);
 		return NULL;
 	}
 	r->pub.http = h;
-	r->pub.target = (struct gw_slice){ (const char *)r->target.data, r->target.size };
-	r->pub.method = GW_SLICE("");
+	r->pub.method = r->pub.target = r->body = GW_SLICE("");
 	r->pub.peer = c->addr;
 	r->pub.peer_text = c->addr_text;
 	r->pub.max_body = h->conf.max_body;
@@ -117,7 +121,6 @@ struct gw_record *gw_record_open(struct gw_conn *c, struct MHD_Connection *mhd, 
 	r->pub.started_us = net_loop_now_us(h->loop);
 	r->conn = c;
 	c->record = r;
-	r->mhd = mhd;
 	link_record(r);
 	return r;
 }
@@ -126,16 +129,16 @@ void gw_record_close(struct gw_record *r)
 {
 	struct gw_http *h = r->pub.http;
 
-	gw_park_wait_over(r);
 	h->events.on_done(h->events.arg, &r->pub);
-	gw_room_keep(r->conn, h->pool_bytes);
+	gw_room_set(r->conn, GW_HOLD_HEAD, 0);
+	gw_room_set(r->conn, GW_HOLD_BODY, 0);
+	gw_room_set(r->conn, GW_HOLD_ANSWER, 0);
 	r->conn->record = NULL;
 	*(r->prev ? &r->prev->next : &h->records) = r->next;
 	if (r->next)
 		r->next->prev = r->prev;
 	h->n_requests--;
-	if (r->response)
-		MHD_destroy_response(r->response);
+	base_block_unref(&r->block);
 	reset_record(r, h->conf.user_bytes);
 	free_list_add(h, r);
 }

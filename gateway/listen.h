@@ -1,5 +1,4 @@
-/* Listening sockets. They are opened here and not by libmicrohttpd, because what goes wrong
- * must be one clear line that names the address.
+/* Listening sockets. What goes wrong is one clear line that names the address.
  */
 #ifndef GATEWAY_LISTEN_H
 #define GATEWAY_LISTEN_H

@@ -3,7 +3,7 @@
  * A turn has three stages, run in this order before the loop blocks:
  *
  *   READ   take everything that has arrived (ZeroMQ sockets until empty)
- *   RUN    think (libmicrohttpd's MHD_run once, after all resumes; ticks)
+ *   RUN    think (HTTP requests that came, and answers; ticks)
  *   FLUSH  send one message to each destination that has something
  *
  * All stages run in a uv_prepare handle. That is where ZMQ_FD's edge trigger is

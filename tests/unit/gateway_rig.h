@@ -7,7 +7,6 @@
 #include "http_fixture.h"
 
 #include <jansson.h>
-#include <microhttpd.h>
 
 #include "client/invocation.h"
 #include "gateway/gw.h"

@@ -3,8 +3,6 @@
  */
 #include "http_fixture.h"
 
-#include <microhttpd.h>
-
 #include "gateway/http.h"
 
 #define MAX_LATER   16
@@ -327,9 +325,6 @@ static void http_1_0_closes(void **state)
 
 /* ---- heads that are refused ------------------------------------------------------ */
 
-/* Libmicrohttpd 1.0 says 400 where a coding that is not understood should get 501. */
-#define SINCE_1_0(before, since) (MHD_VERSION >= 0x01000000 ? (since) : (before))
-
 /* As expect_problem, and what every answer has besides. */
 static void expect_refusal(struct client *c, unsigned wanted)
 {
@@ -361,9 +356,9 @@ static void refuses_bad_heads(void **state)
 		{ "POST /echo HTTP/1.0\r\nHost: x\r\nTransfer-Encoding: chunked\r\n\r\n0\r\n\r\n",
 			400 },
 		{ "POST /echo HTTP/1.1\r\nHost: x\r\nTransfer-Encoding: gzip\r\n\r\n0\r\n\r\n",
-			SINCE_1_0(501, 400) },
+			501 },
 		{ "POST /echo HTTP/1.1\r\nHost: x\r\nTransfer-Encoding: gzip, chunked\r\n\r\n0\r\n\r\n",
-			SINCE_1_0(501, 400) },
+			501 },
 		{ "POST /echo HTTP/1.1\r\nHost: x\r\nContent-Length : 3\r\n\r\nabc", 400 },
 		{ "POST /echo HTTP/1.1\r\nHost: x\r\nContent-Length: +3\r\n\r\nabc", 400 },
 		{ "POST /echo HTTP/1.1\r\nHost: x\r\nContent-Length: -1\r\n\r\n", 400 },
@@ -406,14 +401,14 @@ static void refuses_large_heads(void **state)
 		memcpy(head + n + sizes[i], "\r\n\r\n", 4);
 		client_send(f->loop, &c, head, n + sizes[i] + 4);
 		until(f->loop, &c, c.closed || response_whole(&c, false));
-		expect_refusal(&c, 431); /* the last one is libmicrohttpd's */
+		expect_refusal(&c, 431);
 		client_close(&c);
 		free(head);
 	}
 	assert_int_equal(f->heads, 0);
 }
 
-/* Before libmicrohttpd has told us of a request. on_done comes for each all the same. */
+/* on_done comes for each all the same. */
 static void refuses_bad_request_lines(void **state)
 {
 	static const struct {
@@ -604,7 +599,7 @@ static void refuses_a_broken_chunk(void **state)
 	client_close(&c);
 }
 
-/* ---- parked ----------------------------------------------------------------------- */
+/* ---- one after the other ------------------------------------------------------------ */
 
 /* The request that waits is answered, and its answer is there. */
 static void answer_waiting(struct fixture *f, struct client *c, const char *text)
@@ -619,23 +614,7 @@ static void answer_waiting(struct fixture *f, struct client *c, const char *text
 
 #define LATER "GET /later HTTP/1.1\r\nHost: x\r\n\r\n"
 
-static void between_requests_a_connection_is_parked(void **state)
-{
-	struct fixture *f = *state;
-	struct client c = client_open(gw_http_address(f->http));
-
-	for (unsigned i = 1; i <= 5; i++) {
-		client_say(f->loop, &c, LATER);
-		answer_waiting(f, &c, "again");
-		until(f->loop, &c, gw_http_parkings(f->http) == i);
-	}
-	client_close(&c);
-	until(f->loop, (struct client *)NULL, gw_http_connections(f->http) == 0);
-	assert_int_equal(gw_http_parked(f->http), 0);
-	assert_int_equal(f->done, 5);
-}
-
-/* What comes in pieces, and what comes while its connection is not parked. */
+/* What comes in pieces, and what comes while nobody reads. */
 static void nothing_that_came_is_forgotten(void **state)
 {
 	struct fixture *f = *state;
@@ -666,7 +645,7 @@ static void nothing_that_came_is_forgotten(void **state)
 	client_close(&c);
 }
 
-/* More at once than libmicrohttpd reads at once: what it left in the socket is no edge any more. */
+/* What was left in the socket is no edge any more. */
 static void a_row_of_requests_is_read_to_its_end(void **state)
 {
 	static char all[40 * 1100];
@@ -675,9 +654,8 @@ static void a_row_of_requests_is_read_to_its_end(void **state)
 	unsigned n = 0;
 	size_t size = 0;
 
-	client_say(f->loop, &c, LATER); /* from then on its socket is watched */
+	client_say(f->loop, &c, LATER);
 	answer_waiting(f, &c, "first");
-	until(f->loop, &c, gw_http_parkings(f->http) == 1);
 	for (; n < 40; n++)
 		size += (size_t)snprintf(all + size, sizeof all - size,
 			"GET /later?n=%01000u HTTP/1.1\r\nHost: x\r\n\r\n", n);
@@ -685,25 +663,7 @@ static void a_row_of_requests_is_read_to_its_end(void **state)
 	for (unsigned i = 0; i < n; i++)
 		answer_waiting(f, &c, "again");
 	until(f->loop, &c, f->done == n + 1);
-	assert_int_equal(gw_http_parkings(f->http), 2);
-	client_close(&c);
-}
-
-static void who_is_parked_for_long_is_given_back(void **state)
-{
-	struct fixture *f = *state;
-	struct client c = client_open(gw_http_address(f->http));
-
-	client_say(f->loop, &c, LATER);
-	answer_waiting(f, &c, "one");
-	until(f->loop, &c, gw_http_parkings(f->http) == 1);
-	until(f->loop, &c, gw_http_parked(f->http) == 0);
-	client_say(f->loop, &c, LATER);
-	answer_waiting(f, &c, "two");
-	until(f->loop, &c, gw_http_parkings(f->http) == 2);
-	gw_http_free(&f->http); /* with one that may be parked */
-	client_read(&c);
-	assert_true(c.closed);
+	assert_int_equal(gw_http_connections(f->http), 1);
 	client_close(&c);
 }
 
@@ -715,22 +675,6 @@ static void open_hasty(struct fixture *f, uint32_t head_ms, uint32_t body_ms, ui
 	conf.body_ms = body_ms;
 	conf.idle_ms = idle_ms;
 	open_server(f, &conf);
-}
-
-static void a_parked_one_has_its_deadline_all_the_same(void **state)
-{
-	struct fixture *f = *state;
-	struct client c;
-
-	open_hasty(f, 60000, 60000, 20);
-	c = client_open(gw_http_address(f->http));
-	client_say(f->loop, &c, LATER);
-	answer_waiting(f, &c, "one");
-	until(f->loop, &c, c.closed);
-	until(f->loop, &c, gw_http_connections(f->http) == 0);
-	assert_int_equal(gw_http_parkings(f->http), 1);
-	assert_int_equal(gw_http_cut(f->http), 1);
-	client_close(&c);
 }
 
 /* ---- deadlines -------------------------------------------------------------------- */
@@ -763,7 +707,7 @@ static void cuts_a_slow_head(void **state)
 	until(f->loop, &c, f->done == 1);
 	assert_int_equal(f->last_status, 408);
 	assert_int_equal(gw_http_cut(f->http), 1);
-	assert_int_equal(gw_http_connections(f->http), 0);
+	until(f->loop, &c, gw_http_connections(f->http) == 0);
 	client_close(&c);
 }
 
@@ -1003,15 +947,15 @@ static void slow_bodies_make_room(void **state)
 	struct fixture *f = *state;
 	struct client slow, quick;
 
-	open_narrow(f, 64, 1200 * 1000);
+	open_narrow(f, 64, 1100 * 1000);
 	slow = post_part(f, "/echo", 700 * 1000, 600 * 1000);
-	until(f->loop, &slow, gw_http_held(f->http) > 600 * 1000);
+	until(f->loop, &slow, gw_http_held(f->http) >= 600 * 1000);
 	quick = post_part(f, "/echo", 600 * 1000, 600 * 1000);
 	until(f->loop, &quick, response_whole(&quick, false));
 	assert_int_equal(response_status(&quick), 200);
 	expect_refused_for_room(f, &slow);
 	assert_int_equal(gw_http_evicted(f->http), 1);
-	until(f->loop, &quick, gw_http_held(f->http) < 100 * 1000); /* a pool is left */
+	until(f->loop, &quick, gw_http_held(f->http) == 0);
 	client_close(&slow);
 	client_close(&quick);
 }
@@ -1021,7 +965,7 @@ static void a_body_without_room_is_refused(void **state)
 	struct fixture *f = *state;
 	struct client first, second;
 
-	open_narrow(f, 64, 1200 * 1000);
+	open_narrow(f, 64, 1100 * 1000);
 	first = post_part(f, "/later", 600 * 1000, 600 * 1000);
 	until(f->loop, &first, f->n_later == 1);
 	second = post_part(f, "/echo", 600 * 1000, 600 * 1000);
@@ -1055,55 +999,26 @@ static void who_does_not_read_makes_room(void **state)
 	client_close(&other);
 }
 
-/* The next request, of which a part has come, is not lost with the pool's pages. */
-static void an_idle_connection_rests(void **state)
+/* Only what came of the next request is held. */
+static void an_idle_connection_holds_nothing(void **state)
 {
 	struct fixture *f = *state;
 	struct client c;
-	uint64_t awake;
 
-	if (SINCE_1_0(false, true)) /* there its pool cannot be found */
-		skip();
 	open_narrow(f, 64, 0);
-	c = ask(f, "GET /a HTTP/1.1\r\nHost: x\r\n\r\nGET /b HT");
+	c = ask(f, "GET /a HTTP/1.1\r\nHost: x\r\n\r\n");
 	assert_string_equal(response_body(&c), "/a");
-	awake = gw_http_held(f->http);
-	assert_true(awake >= MAX_HEAD);
-	until(f->loop, &c, gw_http_held(f->http) < awake);
-	assert_true(gw_http_held(f->http) < awake / 2);
+	until(f->loop, &c, f->done == 1);
+	assert_int_equal(gw_http_held(f->http), 0);
 	response_forget(&c);
+	client_say(f->loop, &c, "GET /b HT");
+	until(f->loop, &c, gw_http_held(f->http) > 0);
 	client_say(f->loop, &c, "TP/1.1\r\nHost: x\r\n\r\n");
 	until(f->loop, &c, response_whole(&c, false));
 	assert_string_equal(response_body(&c), "/b");
-	assert_true(gw_http_held(f->http) >= awake);
-	until(f->loop, &c, gw_http_held(f->http) < awake); /* and once more */
-	ask_again(f, &c, "/c");
+	until(f->loop, &c, gw_http_held(f->http) == 0);
 	client_close(&c);
 	until(f->loop, (struct client *)NULL, gw_http_connections(f->http) == 0);
-	assert_int_equal(gw_http_held(f->http), 0);
-}
-
-/* Where the pool begins cannot be told from where its target lies; nothing outside it is touched. */
-static void empty_lines_before_a_request_hide_its_pool(void **state)
-{
-	struct fixture *f = *state;
-	struct client c, other;
-	char lines[8001] = "";
-
-	if (SINCE_1_0(false, true)) /* there its pool cannot be found */
-		skip();
-	open_narrow(f, 64, 0);
-	for (unsigned i = 0; i < 4000; i++)
-		memcpy(lines + 2 * i, "\r\n", 3);
-	c = client_open(gw_http_address(f->http));
-	client_say(f->loop, &c, lines);
-	ask_again(f, &c, "/a");
-	other = ask(f, "GET /b HTTP/1.1\r\nHost: x\r\n\r\n");
-	until(f->loop, &c, gw_http_held(f->http) < 3u * MAX_HEAD); /* both rest */
-	ask_again(f, &c, "/c");
-	ask_again(f, &other, "/d");
-	client_close(&c);
-	client_close(&other);
 }
 
 static void a_client_that_left_while_waiting(void **state)
@@ -1230,7 +1145,6 @@ static void random_bytes_cost_nobody_else(void **state)
 	struct base_rand rand;
 	struct client good;
 
-	/* An end that arrives together with half a head is noticed only by the deadline. */
 	open_hasty(f, 100, 60000, 60000);
 	good = ask(f, "GET /a HTTP/1.1\r\nHost: x\r\n\r\n");
 	base_rand_init(&rand, 7);
@@ -1280,11 +1194,8 @@ int main(void)
 		TEST(drains_a_large_chunked_body),
 		TEST(cuts_an_endless_chunked_body),
 		TEST(refuses_a_broken_chunk),
-		TEST(between_requests_a_connection_is_parked),
 		TEST(nothing_that_came_is_forgotten),
 		TEST(a_row_of_requests_is_read_to_its_end),
-		TEST(who_is_parked_for_long_is_given_back),
-		TEST_OWN(a_parked_one_has_its_deadline_all_the_same),
 		TEST_OWN(cuts_a_slow_head),
 		TEST_OWN(cuts_half_a_request_line_and_silence),
 		TEST_OWN(cuts_a_slow_body),
@@ -1298,8 +1209,7 @@ int main(void)
 		TEST_OWN(slow_bodies_make_room),
 		TEST_OWN(a_body_without_room_is_refused),
 		TEST_OWN(who_does_not_read_makes_room),
-		TEST_OWN(an_idle_connection_rests),
-		TEST_OWN(empty_lines_before_a_request_hide_its_pool),
+		TEST_OWN(an_idle_connection_holds_nothing),
 		TEST(a_client_that_left_while_waiting),
 		TEST(a_client_that_left_in_its_body),
 		TEST(draining_finishes_what_is_under_way),
