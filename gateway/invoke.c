@@ -30,24 +30,46 @@ static bool is_hop_by_hop(enum gw_known known)
 	}
 }
 
-/* Connection names further headers that end here. */
-static bool is_listed(const struct gw_request *r, struct gw_slice name)
+/* Connection names further headers that end here. Somebody who names more of them than this means no
+ * good (to look each header up in a list of 16,000 takes its time): then all end here. */
+#define LISTED_MOST 32
+
+struct listed {
+	struct gw_slice names[LISTED_MOST];
+	size_t n;
+	bool all;
+};
+
+static void gather(struct listed *l, struct gw_slice rest)
 {
-	for (size_t i = 0; i < r->n_headers; i++) {
-		struct gw_slice rest = r->headers[i].value;
-		if (!gw_slice_like(r->headers[i].name, GW_SLICE("Connection")))
-			continue;
-		while (rest.size) {
-			const char *comma = memchr(rest.data, ',', rest.size);
-			size_t size = comma ? (size_t)(comma - rest.data) : rest.size;
-			if (gw_slice_like(
-				    gw_slice_trim((struct gw_slice){ rest.data, size }), name))
-				return true;
-			size += comma != NULL;
-			rest = (struct gw_slice){ rest.data + size, rest.size - size };
-		}
+	while (rest.size && !l->all) {
+		const char *comma = memchr(rest.data, ',', rest.size);
+		size_t size = comma ? (size_t)(comma - rest.data) : rest.size;
+		struct gw_slice name = gw_slice_trim((struct gw_slice){ rest.data, size });
+		if (name.size && l->n == LISTED_MOST)
+			l->all = true;
+		else if (name.size)
+			l->names[l->n++] = name;
+		size += comma != NULL;
+		rest = (struct gw_slice){ rest.data + size, rest.size - size };
 	}
-	return false;
+}
+
+static void gather_all(struct listed *l, const struct gw_request *r)
+{
+	l->n = 0;
+	l->all = false;
+	for (size_t i = 0; r->known[GW_HEADER_CONNECTION] && i < r->n_headers; i++)
+		if (gw_slice_like(r->headers[i].name, GW_SLICE("Connection")))
+			gather(l, r->headers[i].value);
+}
+
+static bool is_listed(const struct listed *l, struct gw_slice name)
+{
+	for (size_t i = 0; i < l->n; i++)
+		if (gw_slice_like(l->names[i], name))
+			return true;
+	return l->all;
 }
 
 static bool says_forwarded(enum gw_known known)
@@ -61,8 +83,8 @@ struct passing {
 	bool trusted, traced;
 };
 
-static bool passes(const struct gw_request *r, const struct gw_header *h, enum gw_known known,
-	struct passing p)
+static bool passes(
+	const struct listed *listed, const struct gw_header *h, enum gw_known known, struct passing p)
 {
 	if (is_hop_by_hop(known) || known == GW_HEADER_CONTENT_LENGTH || known == GW_HEADER_EXPECT)
 		return false;
@@ -72,16 +94,18 @@ static bool passes(const struct gw_request *r, const struct gw_header *h, enum g
 		return false;
 	if (says_forwarded(known) && !p.trusted)
 		return false;
-	return !r->known[GW_HEADER_CONNECTION] || known == GW_HEADER_HOST || !is_listed(r, h->name);
+	return known == GW_HEADER_HOST || !is_listed(listed, h->name);
 }
 
 static void pack_headers(struct gw_request *r, struct passing p)
 {
 	char trace[GW_TRACE_TEXT + 1];
+	struct listed listed;
 
+	gather_all(&listed, r);
 	for (size_t i = 0; i < r->n_headers; i++) {
 		const struct gw_header *h = &r->headers[i];
-		if (passes(r, h, gw_header_known(h->name), p))
+		if (passes(&listed, h, gw_header_known(h->name), p))
 			gw_meta_header(&r->payload, h->name, h->value);
 	}
 	gw_trace_print(gw_errand_of(r)->trace, trace);

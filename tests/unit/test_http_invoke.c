@@ -44,6 +44,36 @@ static void a_request_becomes_a_call(void **state)
 	client_close(&c);
 }
 
+/* Who lists more than anybody would: none of it passes, and that is soon known. */
+static void headers_that_end_here(void **state)
+{
+	static char request[4096];
+	size_t n = 0;
+	struct client c;
+
+	(void)state;
+	c = ask("GET /u/a/x HTTP/1.1\r\nHost: x\r\nConnection: X-A\r\nX-A: 1\r\nX-B: 2\r\n"
+		"connection: ,,\tX-B ,host\r\nX-C: 3\r\n\r\n");
+	assert_null(seen("X-A"));
+	assert_null(seen("X-B"));
+	assert_string_equal(seen("X-C"), "3");
+	assert_string_equal(seen("Host"), "x");
+	reply(&c, &(struct said){ .status = 200 });
+	client_close(&c);
+	n = (size_t)sprintf(request, "GET /u/a/x HTTP/1.1\r\nHost: x\r\nX-A: 1\r\nConnection: close");
+	for (unsigned i = 0; i < 40; i++)
+		n += (size_t)sprintf(request + n, ", X-%u", i);
+	sprintf(request + n, "\r\nX-39: 1\r\nX-B: 2\r\n\r\n");
+	c = ask(request);
+	assert_null(seen("X-A"));
+	assert_null(seen("X-B"));
+	assert_null(seen("X-39"));
+	assert_string_equal(seen("Host"), "x");
+	assert_non_null(seen("X-Request-Id"));
+	reply(&c, &(struct said){ .status = 200 });
+	client_close(&c);
+}
+
 static void bodies_and_idempotence(void **state)
 {
 	static const struct {
@@ -743,6 +773,7 @@ int main(void)
 {
 	const struct CMUnitTest tests[] = {
 		TEST(a_request_becomes_a_call),
+		TEST(headers_that_end_here),
 		TEST(bodies_and_idempotence),
 		TEST(timeouts_are_the_clients),
 		TEST(head_is_served_by_get),
