@@ -50,19 +50,14 @@ static void give_back(struct wrk_http *h, struct wrk_call *call)
 	h->n_idle++;
 }
 
-static void leave_libcurl(struct wrk_http *h, struct wrk_call *call)
-{
-	if (call->added)
-		(void)curl_multi_remove_handle(h->multi, call->easy);
-	call->added = false;
-}
-
 /* The run has its answer. With the handle goes its connection, unless the exchange came to its end. */
 static void close_call(struct wrk_http *h, struct wrk_call *call)
 {
 	struct wrk_run *run = call->run;
 
-	leave_libcurl(h, call);
+	if (call->added)
+		(void)curl_multi_remove_handle(h->multi, call->easy);
+	call->added = false;
 	base_heap_remove(&h->deadlines, &call->due);
 	DL_DELETE(h->calls, call);
 	atomic_fetch_sub(&h->running, 1);
@@ -71,11 +66,8 @@ static void close_call(struct wrk_http *h, struct wrk_call *call)
 	end_run(h, run);
 }
 
-/* Over TLS the exchange is libcurl's; otherwise it makes a connection, unless one rests. */
 static void go(struct wrk_http *h, struct wrk_call *call, const struct wrk_addresses *addresses)
 {
-	if (!call->target->tls && !call->again && wrk_wire_reuse(call))
-		return;
 	if (wrk_call_aim(call, addresses)) {
 		call->added = curl_multi_add_handle(h->multi, call->easy) == CURLM_OK;
 		if (call->added)
@@ -145,34 +137,7 @@ static void start(struct wrk_http *h, struct wrk_run *run)
 		close_call(h, call);
 }
 
-void wrk_http_over(struct wrk_call *call, const char *why)
-{
-	wrk_call_finish(call, why);
-	close_call(call->http, call);
-}
-
-void wrk_http_again(struct wrk_call *call)
-{
-	call->again = true;
-	set_out(call->http, call);
-}
-
-/* libcurl has made a connection. With its handle it closes its own end of it, and ours stays. */
-static void take_connection(struct wrk_http *h, struct wrk_call *call)
-{
-	curl_socket_t fd = CURL_SOCKET_BAD;
-	enum base_err err = BASE_NOMEM;
-
-	if (curl_easy_getinfo(call->easy, CURLINFO_ACTIVESOCKET, &fd) == CURLE_OK)
-		err = wrk_wire_begin(call, fd);
-	leave_libcurl(h, call);
-	if (err) {
-		wrk_call_fail(call, WRK_HTTP_NOMEM, NULL);
-		close_call(h, call);
-	}
-}
-
-/* What libcurl is done with. */
+/* Exchanges that libcurl is done with. */
 static void reap(struct wrk_http *h)
 {
 	const CURLMsg *message;
@@ -189,10 +154,6 @@ static void reap(struct wrk_http *h)
 		call = (struct wrk_call *)(void *)private;
 		if (code == CURLE_COULDNT_CONNECT || code == CURLE_OPERATION_TIMEDOUT)
 			wrk_resolver_doubt(h->resolver, call->target->host);
-		if (code == CURLE_OK && !call->target->tls) {
-			take_connection(h, call);
-			continue;
-		}
 		wrk_call_end(call, code);
 		close_call(h, call);
 	}
@@ -330,25 +291,12 @@ static struct wrk_task *take_inbox(struct wrk_http *h, bool *ending)
 static void on_bell(uv_poll_t *bell, int status, int events)
 {
 	struct wrk_http *h = bell->data;
+	struct wrk_task *task, *next;
 	uint64_t rung;
+	bool ending;
 
 	(void)status, (void)events;
 	(void)!read(h->bell_fd, &rung, sizeof rung); /* before the look: what comes after it rings again */
-	h->rung = true;
-}
-
-/* After all that the sockets had to tell: connections that have come free are used again, and those that ended
- * are not. */
-static void on_heard(uv_check_t *heard)
-{
-	struct wrk_http *h = heard->data;
-	struct wrk_task *task, *next;
-	bool ending;
-
-	deliver(h);
-	if (!h->rung)
-		return;
-	h->rung = false;
 	for (task = take_inbox(h, &ending); task; task = next) {
 		next = task->next;
 		start(h, (struct wrk_run *)task);
@@ -374,24 +322,17 @@ static void close_all(struct wrk_http *h)
 		h->idle = call->next;
 		wrk_call_free(call);
 	}
-	wrk_wires_close(h);
 	(void)curl_multi_cleanup(h->multi);
 	wrk_resolver_free(&h->resolver);
 	uv_close((uv_handle_t *)&h->bell, NULL);
-	uv_close((uv_handle_t *)&h->heard, NULL);
 	uv_close((uv_handle_t *)&h->turn, NULL);
 	uv_close((uv_handle_t *)&h->timer, NULL);
 	uv_close((uv_handle_t *)&h->clock, NULL);
-	uv_close((uv_handle_t *)&h->rest, NULL);
 	(void)uv_run(&h->loop, UV_RUN_DEFAULT);
 	(void)uv_loop_close(&h->loop);
 	close(h->bell_fd);
 	base_heap_fini(&h->deadlines);
 	free(h->sockets);
-	free(h->bytes);
-	h->sockets = NULL;
-	h->bytes = NULL;
-	h->n_sockets = 0;
 }
 
 static void *thread_main(void *arg)
@@ -407,13 +348,10 @@ static void *thread_main(void *arg)
 static void init_handles(struct wrk_http *h)
 {
 	(void)uv_poll_start(&h->bell, UV_READABLE, on_bell);
-	(void)uv_check_init(&h->loop, &h->heard);
 	(void)uv_prepare_init(&h->loop, &h->turn);
 	(void)uv_timer_init(&h->loop, &h->timer);
 	(void)uv_timer_init(&h->loop, &h->clock);
-	(void)uv_timer_init(&h->loop, &h->rest);
-	h->bell.data = h->heard.data = h->turn.data = h->timer.data = h->clock.data = h->rest.data = h;
-	(void)uv_check_start(&h->heard, on_heard);
+	h->bell.data = h->turn.data = h->timer.data = h->clock.data = h;
 	(void)uv_prepare_start(&h->turn, on_turn);
 }
 
@@ -478,8 +416,7 @@ static bool start_all(struct wrk_http *h)
 	}
 	base_heap_init(&h->deadlines);
 	init_handles(h);
-	h->bytes = malloc(WRK_WIRE_READ);
-	h->started = h->bytes && set_up_multi(h) && wrk_resolver_new(&h->loop, &h->resolver) == BASE_OK &&
+	h->started = set_up_multi(h) && wrk_resolver_new(&h->loop, &h->resolver) == BASE_OK &&
 		     start_thread(h);
 	if (!h->started)
 		close_all(h);

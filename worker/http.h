@@ -2,10 +2,9 @@
  *
  *   handler: http://app:3000/hook
  *
- * One thread with a loop of its own carries all of them, however many run at once. What the session
- * pushes arrives there in batches, and what is done goes back in batches. libcurl's multi interface, told by libuv which
- * sockets are ready, makes the connections, and over TLS it carries the exchanges; those without TLS are ours
- * (worker/http_wire.c), for a third of the time.
+ * One thread with a loop of its own carries all of them, however many run at once:
+ * libcurl's multi interface, told by libuv which sockets are ready. What the session
+ * pushes arrives there in batches, and what is done goes back in batches.
  *
  * A run is one exchange of HTTP/1.1 over a connection that is kept for the next one
  * (never more than run at once). The request is worker/http_request.h's; the answer is
@@ -25,9 +24,9 @@
  * Pirn-Callback-Url, and goes there as it is, signed (worker/http_sign.h). Brokers make them of
  * the outcomes of events that were sent with a callback.
  *
- * When a connection that was kept proves dead before anything came back, the request goes once more, by a new
- * one (libcurl does so by itself), if it is an event's, or a call's that may be repeated; any other call then
- * fails, because the endpoint may have done its work.
+ * libcurl sends a request once more by itself when a connection that was kept proves
+ * dead before anything came back. For an event, and for a call that may be repeated, that is
+ * welcome; any other call then fails, because the endpoint may have done its work.
  */
 #ifndef WRK_HTTP_H
 #define WRK_HTTP_H

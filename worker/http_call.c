@@ -5,11 +5,13 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <strings.h>
 #include <unistd.h>
 
 #include "base/clock.h"
 #include "base/log.h"
 
+#define HEAD_MAX    ((size_t)64 * 1024) /* of all heads of an exchange, those of 1xx and trailers included */
 #define CODE_TOO_LARGE 100 /* CURLE_TOO_LARGE of newer ones */
 #define ARENA_FIRST ((size_t)8 * 1024)
 #define LOOKED_UP_S 5L       /* how long libcurl may believe what it was given: by far longer than it takes to use it */
@@ -18,14 +20,112 @@
 
 /* ---- what libcurl calls ------------------------------------------------------------- */
 
+static bool found(struct wrk_call *call, enum wrk_http_end end)
+{
+	if (call->end == WRK_HTTP_OK)
+		call->end = end;
+	return false;
+}
+
+static bool found_fault(struct wrk_call *call)
+{
+	switch (call->res.fault) {
+	case WRK_FAULT_NONE:
+		return true;
+	case WRK_FAULT_TOO_LARGE:
+		return found(call, WRK_HTTP_TOO_LARGE);
+	case WRK_FAULT_STATUS:
+		return found(call, WRK_HTTP_STATUS);
+	case WRK_FAULT_HEADER:
+		return found(call, WRK_HTTP_HEAD);
+	case WRK_FAULT_NOMEM:
+		break;
+	}
+	return found(call, WRK_HTTP_NOMEM);
+}
+
+static bool is_blank(char c)
+{
+	return c == ' ' || c == '\t';
+}
+
+/* Connection: it also names headers that are meant for us alone, before or after it. */
+static bool note_hops(struct wrk_call *call, char *value)
+{
+	struct curl_slist *node = base_arena_alloc(&call->arena, sizeof *node);
+
+	if (!node)
+		return found(call, WRK_HTTP_NOMEM);
+	*node = (struct curl_slist){ value, call->hops };
+	call->hops = node;
+	return true;
+}
+
+static void drop_hops(struct wrk_call *call)
+{
+	static const char between[] = ", \t";
+
+	for (const struct curl_slist *at = call->hops; at; at = at->next)
+		for (const char *name = at->data; *(name += strspn(name, between));) {
+			size_t size = strcspn(name, between);
+
+			wrk_response_drop(&call->res, name, size);
+			name += size;
+		}
+}
+
+/* "Name: value", without the line's end. A line that begins with a blank (a fold) has no name. */
+static bool take_field(struct wrk_call *call, const char *line, size_t size)
+{
+	const char *colon = memchr(line, ':', size), *value, *end = line + size;
+	char *name, *copy;
+
+	if (!colon)
+		return found(call, WRK_HTTP_GARBAGE);
+	for (value = colon + 1; value < end && is_blank(*value); value++)
+		;
+	while (end > value && is_blank(end[-1]))
+		end--;
+	name = base_arena_dup(&call->arena, line, (size_t)(colon - line));
+	copy = base_arena_dup(&call->arena, value, (size_t)(end - value));
+	if (!name || !copy)
+		return found(call, WRK_HTTP_NOMEM);
+	if (strlen(copy) != (size_t)(end - value) || strlen(name) != (size_t)(colon - line))
+		return found(call, WRK_HTTP_HEAD);
+	if (strcasecmp(name, "Connection") == 0)
+		return note_hops(call, copy);
+	pirn_respond_header_add(&call->res, name, copy);
+	return found_fault(call);
+}
+
 /* UNTRUSTED: one line of a head, with its end; also those of 1xx, and trailers behind the body. */
 static size_t on_header(char *line, size_t one, size_t size, void *arg)
 {
 	struct wrk_call *call = arg;
+	size_t n = size;
 
 	(void)one;
-	call->stage = WRK_CALL_READS;
-	return wrk_answer_line(&call->answer, line, size) ? size : 0;
+	call->head_bytes += size;
+	if (call->head_bytes > HEAD_MAX) {
+		(void)found(call, WRK_HTTP_HEAD);
+		return 0;
+	}
+	while (n > 0 && (line[n - 1] == '\n' || line[n - 1] == '\r'))
+		n--;
+	if (n > 5 && strncasecmp(line, "HTTP/", 5) == 0) {
+		call->in_head = true;
+		call->stage = WRK_CALL_READS;
+		pirn_respond_reset(&call->res);
+		call->hops = NULL;
+		return size;
+	}
+	if (!call->in_head)
+		return size; /* a trailer */
+	if (n == 0)
+		call->in_head = false;
+	else if (!take_field(call, line, n))
+		return 0;
+	return size;
 }
 
 static size_t on_body(char *data, size_t one, size_t size, void *arg)
@@ -33,7 +133,8 @@ static size_t on_body(char *data, size_t one, size_t size, void *arg)
 	struct wrk_call *call = arg;
 
 	(void)one;
-	return wrk_answer_body(&call->answer, data, size) ? size : 0;
+	pirn_respond_write(&call->res, data, size);
+	return found_fault(call) ? size : 0;
 }
 
 /* A request is about to leave. Once is always right; the same again only where that may be. */
@@ -42,10 +143,10 @@ static int on_request(void *arg, char *their_address, char *our_address, int the
 	struct wrk_call *call = arg;
 
 	(void)their_address, (void)our_address, (void)their_port, (void)our_port;
-	if (!call->target->tls)
-		return CURL_PREREQFUNC_OK; /* a connection is all that is asked for */
-	if (call->sent++ > 0 && !call->repeatable)
+	if (call->sent++ > 0 && !call->repeatable) {
+		(void)found(call, WRK_HTTP_CUT);
 		return CURL_PREREQFUNC_ABORT;
+	}
 	call->stage = WRK_CALL_WAITS;
 	return CURL_PREREQFUNC_OK;
 }
@@ -84,8 +185,6 @@ struct wrk_call *wrk_call_new(struct wrk_http *h)
 	call->http = h;
 	call->easy = curl_easy_init();
 	base_arena_init(&call->arena, ARENA_FIRST, ARENA_MAX);
-	base_buf_init(&call->head);
-	wrk_answer_init(&call->answer);
 	if (!call->easy || !set_up(call)) {
 		wrk_call_free(call);
 		return NULL;
@@ -99,15 +198,12 @@ void wrk_call_free(struct wrk_call *call)
 		curl_easy_cleanup(call->easy);
 	curl_slist_free_all(call->resolve);
 	base_arena_fini(&call->arena);
-	base_buf_fini(&call->head);
-	wrk_answer_fini(&call->answer);
 	free(call);
 }
 
 void wrk_call_close(struct wrk_call *call)
 {
 	wrk_resolver_forget(&call->lookup);
-	wrk_wire_leave(call);
 	base_arena_reset(&call->arena);
 	wrk_target_fini(&call->own);
 	call->run = NULL;
@@ -139,21 +235,17 @@ static long connect_ms(const struct wrk_call *call)
 	return (long)(left_ms < call->http->conf.connect_ms ? left_ms : call->http->conf.connect_ms);
 }
 
-/* For libcurl: the exchange, or a connection for one that is ours. */
 static bool set_request(struct wrk_call *call)
 {
-	bool ok = SET(CURLOPT_CURLU, call->target->parsed) &&
-		  SET(CURLOPT_CONNECTTIMEOUT_MS, connect_ms(call)) &&
-		  SET(CURLOPT_CONNECT_ONLY, call->target->tls ? 0L : 1L);
 	/* What is looked up is forgotten after each exchange, for which libcurl goes through all it knows; endpoints that
 	 * are an address are few, and may stay. */
 	bool stays = call->target->literal && call->target != &call->own;
 
-	ok = ok && SET(CURLOPT_DNS_CACHE_TIMEOUT, stays ? -1L : LOOKED_UP_S);
-	if (!call->target->tls)
-		return ok && SET(CURLOPT_HTTPGET, 1L);
-	return ok && SET(CURLOPT_REQUEST_TARGET, call->request.target) && set_method(call) &&
-	       SET(CURLOPT_HTTPHEADER, call->request.headers);
+	return SET(CURLOPT_CURLU, call->target->parsed) &&
+	       SET(CURLOPT_DNS_CACHE_TIMEOUT, stays ? -1L : LOOKED_UP_S) &&
+	       SET(CURLOPT_REQUEST_TARGET, call->request.target) && set_method(call) &&
+	       SET(CURLOPT_HTTPHEADER, call->request.headers) &&
+	       SET(CURLOPT_CONNECTTIMEOUT_MS, connect_ms(call));
 }
 
 /* ---- callbacks ---------------------------------------------------------------------------- */
@@ -232,20 +324,18 @@ bool wrk_call_open(struct wrk_call *call, struct wrk_run *run)
 	call->run = run;
 	call->target = &endpoint->target;
 	call->stage = WRK_CALL_RESOLVES;
+	call->end = WRK_HTTP_OK;
 	call->sent = 0;
-	call->again = false;
+	call->head_bytes = 0;
+	call->in_head = false;
+	call->hops = NULL;
 	call->repeatable = (run->flags & (PIRN__ITEM_FLAG__EVENT | PIRN__ITEM_FLAG__IDEMPOTENT)) != 0;
 	call->error[0] = call->denied[0] = '\0';
 	call->start_us = base_clock_us();
-	wrk_answer_open(&call->answer, &call->arena, run, call->http->conf.max_response, false);
+	wrk_response_open(&call->res, &call->arena, run, call->http->conf.max_response);
 	if (!make_request(call))
 		return false;
-	call->answer.to_head = strcmp(call->request.method, "HEAD") == 0;
-	if (call->target->tls)
-		return true;
-	base_buf_reset(&call->head);
-	wrk_http_request_print(&call->request, call->target->authority, run->data_size, &call->head);
-	if (base_buf_check(&call->head) == BASE_OK)
+	if (set_request(call))
 		return true;
 	wrk_call_fail(call, WRK_HTTP_NOMEM, NULL);
 	return false;
@@ -300,42 +390,32 @@ static bool set_resolve(struct wrk_call *call, const char *text)
 	return SET(CURLOPT_RESOLVE, list);
 }
 
-/* The end that it comes to here; OK: none. */
-static enum wrk_http_end aim(struct wrk_call *call, const struct wrk_addresses *found_ones)
-{
-	enum wrk_http_end end = WRK_HTTP_OK;
-	struct base_buf text;
-
-	if (!set_request(call))
-		return WRK_HTTP_NOMEM;
-	if (!found_ones)
-		return WRK_HTTP_OK;
-	base_buf_init(&text);
-	if (!print_allowed(call, found_ones, &text))
-		end = WRK_HTTP_DENIED;
-	else if (base_buf_check(&text) || !set_resolve(call, (const char *)text.data))
-		end = WRK_HTTP_NOMEM;
-	base_buf_fini(&text);
-	return end;
-}
-
 bool wrk_call_aim(struct wrk_call *call, const struct wrk_addresses *found_ones)
 {
-	enum wrk_http_end end;
+	struct base_buf text;
+	bool ok;
 
 	call->stage = WRK_CALL_CONNECTS;
-	end = aim(call, found_ones);
-	if (end != WRK_HTTP_OK)
-		wrk_call_fail(call, end, NULL);
-	return end == WRK_HTTP_OK;
+	if (!found_ones)
+		return true;
+	base_buf_init(&text);
+	ok = print_allowed(call, found_ones, &text);
+	if (!ok)
+		wrk_call_fail(call, WRK_HTTP_DENIED, NULL);
+	else if (base_buf_check(&text) || !set_resolve(call, (const char *)text.data)) {
+		wrk_call_fail(call, WRK_HTTP_NOMEM, NULL);
+		ok = false;
+	}
+	base_buf_fini(&text);
+	return ok;
 }
 
 /* ---- its end ------------------------------------------------------------------------------- */
 
 static enum wrk_http_end end_of(const struct wrk_call *call, CURLcode code)
 {
-	if (call->answer.end != WRK_HTTP_OK)
-		return call->answer.end;
+	if (call->end != WRK_HTTP_OK)
+		return call->end;
 	switch (code) {
 	case CURLE_OK:
 		return WRK_HTTP_OK;
@@ -364,7 +444,7 @@ static enum wrk_http_end end_of(const struct wrk_call *call, CURLcode code)
 	case CURLE_FILESIZE_EXCEEDED:
 		return WRK_HTTP_TOO_LARGE;
 	case CURLE_OUT_OF_MEMORY: /* is also a line of a head that does not end, until libcurl 8.6 */
-		return call->sent > 0 && call->answer.res.body->size == 0 ? WRK_HTTP_HEAD : WRK_HTTP_NOMEM;
+		return call->sent > 0 && call->res.body->size == 0 ? WRK_HTTP_HEAD : WRK_HTTP_NOMEM;
 	default:
 		return (int)code == CODE_TOO_LARGE ? WRK_HTTP_HEAD : WRK_HTTP_OTHER;
 	}
@@ -453,50 +533,55 @@ void wrk_call_fail(struct wrk_call *call, enum wrk_http_end end, const char *why
 		return;
 	}
 	run->reason = PIRN__REASON__NONE;
-	pirn_respond_problem(&call->answer.res, end == WRK_HTTP_NOMEM ? 503 : 502, NULL, "%s", text_of(end));
+	pirn_respond_problem(&call->res, end == WRK_HTTP_NOMEM ? 503 : 502, NULL, "%s", text_of(end));
 	base_buf_reset(&run->meta);
-	if (end == WRK_HTTP_NOMEM || wrk_response_seal(&call->answer.res, run) != WRK_FAULT_NONE) {
+	if (end == WRK_HTTP_NOMEM || wrk_response_seal(&call->res, run) != WRK_FAULT_NONE) {
 		wrk_call_answer_reason(run, 503, PIRN__REASON__OVERLOADED);
 		run->retry_after_ms = 1000;
 	}
 }
 
+static uint32_t retry_after_ms(struct wrk_call *call)
+{
+	curl_off_t seconds = 0;
+
+	if (call->run->status < 400 ||
+		curl_easy_getinfo(call->easy, CURLINFO_RETRY_AFTER, &seconds) != CURLE_OK)
+		return 0;
+	if (seconds > 86400)
+		seconds = 86400;
+	return seconds > 0 ? (uint32_t)seconds * 1000 : 0;
+}
+
 static enum wrk_http_end take_answer(struct wrk_call *call)
 {
 	bool event = (call->run->flags & PIRN__ITEM_FLAG__EVENT) != 0;
-	unsigned status = call->answer.status;
+	long status = 0;
 
+	(void)curl_easy_getinfo(call->easy, CURLINFO_RESPONSE_CODE, &status);
 	if (event && status >= 300 && status < 400)
 		return WRK_HTTP_REDIRECT;
-	return wrk_answer_seal(&call->answer, call->run);
-}
-
-static void succeed(struct wrk_call *call)
-{
-	struct wrk_run *run = call->run;
-
-	finish(call);
-	run->reason = PIRN__REASON__NONE;
-	run->retry_after_ms = run->status < 400 ? 0 : wrk_answer_retry_after_ms(&call->answer);
-	note_answering(call);
-}
-
-void wrk_call_finish(struct wrk_call *call, const char *why)
-{
-	enum wrk_http_end end = call->answer.end;
-
-	if (end == WRK_HTTP_OK)
-		end = take_answer(call);
-	if (end == WRK_HTTP_OK)
-		succeed(call);
-	else
-		wrk_call_fail(call, end, why);
+	drop_hops(call);
+	pirn_respond_status(&call->res, status > 0 ? (unsigned)status : 0);
+	if (wrk_response_seal(&call->res, call->run) != WRK_FAULT_NONE)
+		(void)found_fault(call);
+	return call->end;
 }
 
 void wrk_call_end(struct wrk_call *call, CURLcode code)
 {
-	call->answer.end = end_of(call, code);
-	wrk_call_finish(call, code == CURLE_OK ? NULL : call->error);
+	enum wrk_http_end end = end_of(call, code);
+
+	if (end == WRK_HTTP_OK)
+		end = take_answer(call);
+	if (end != WRK_HTTP_OK) {
+		wrk_call_fail(call, end, code == CURLE_OK ? NULL : call->error);
+		return;
+	}
+	finish(call);
+	call->run->reason = PIRN__REASON__NONE;
+	call->run->retry_after_ms = retry_after_ms(call);
+	note_answering(call);
 }
 
 void wrk_call_expire(struct wrk_call *call)

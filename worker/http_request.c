@@ -307,37 +307,3 @@ enum base_err wrk_http_request_set(struct base_arena *arena, struct wrk_http_req
 			at = &(*at)->next;
 	return wrk_http_request_add(arena, request, name, value);
 }
-
-/* ---- as bytes -------------------------------------------------------------------------------- */
-
-/* "Name: value", "Name;" (no value), "Name:" (struck out). */
-static void print_line(const char *line, struct base_buf *out)
-{
-	size_t size = strlen(line);
-
-	if (line[size - 1] == ':' && strchr(line, ':') == line + size - 1)
-		return;
-	if (line[size - 1] == ';' && !strchr(line, ':')) {
-		base_buf_add(out, line, size - 1);
-		base_buf_chr(out, ':');
-	} else {
-		base_buf_add(out, line, size);
-	}
-	base_buf_add(out, "\r\n", 2);
-}
-
-void wrk_http_request_print(const struct wrk_http_request *request, const char *host,
-	size_t body_size, struct base_buf *out)
-{
-	base_buf_str(out, request->method);
-	base_buf_chr(out, ' ');
-	base_buf_str(out, request->target);
-	base_buf_str(out, " HTTP/1.1\r\nHost: ");
-	base_buf_str(out, host);
-	base_buf_add(out, "\r\n", 2);
-	for (const struct curl_slist *at = request->headers; at; at = at->next)
-		print_line(at->data, out);
-	if (request->has_body)
-		base_buf_fmt(out, "Content-Length: %zu\r\n", body_size);
-	base_buf_add(out, "\r\n", 2);
-}

@@ -22,7 +22,7 @@ struct wrk_http_request {
 	const char *method;
 	const char *target; /* of the request line */
 	bool has_body;      /* be it empty */
-	struct curl_slist *headers; /* as libcurl takes them, its own ones struck out */
+	struct curl_slist *headers; /* for libcurl, its own ones struck out */
 	const char *callback; /* Pirn-Callback-Url; NULL: none */
 };
 
@@ -39,9 +39,5 @@ BASE_MUSTUSE enum base_err wrk_http_request_add(struct base_arena *arena,
 /* The same, in place of all that have this name, whoever gave them. */
 BASE_MUSTUSE enum base_err wrk_http_request_set(struct base_arena *arena,
 	struct wrk_http_request *request, const char *name, const char *value);
-
-/* Its head as it goes over a connection, the blank line included. host is what Host says. Memory: base_buf_check. */
-void wrk_http_request_print(const struct wrk_http_request *request, const char *host,
-	size_t body_size, struct base_buf *out);
 
 #endif

@@ -55,12 +55,8 @@ static bool name_host(struct wrk_target *t, const char *scheme, const char *port
 		return false;
 	}
 	t->port = (uint16_t)strtoul(port, NULL, 10);
-	t->tls = strcmp(scheme, "https") == 0;
 	t->host = host[0] == '[' ? strndup(host + 1, size - 2) : strdup(host);
-	t->authority = strdup(t->url + strlen(scheme) + 3);
-	if (t->authority && t->port == (t->tls ? 443 : 80))
-		t->authority[size] = '\0';
-	return t->host && t->authority;
+	return t->host != NULL;
 }
 
 static bool set_host(struct wrk_target *t, CURLU *u)
@@ -162,7 +158,6 @@ void wrk_target_fini(struct wrk_target *t)
 	curl_url_cleanup(t->parsed);
 	free(t->url);
 	free(t->host);
-	free(t->authority);
 	free(t->path);
 	*t = (struct wrk_target){ 0 };
 }

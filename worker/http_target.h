@@ -16,10 +16,8 @@ struct wrk_target {
 	char *url;     /* scheme://host:port */
 	CURLU *parsed; /* the same as libcurl has it: to parse a text anew for each request costs it much */
 	char *host;    /* without brackets */
-	char *authority; /* as Host has it: with brackets, and without the scheme's own port */
 	char *path;    /* /hook?a=1; NULL: the URL ends with its host, and requests keep their own */
 	uint16_t port;
-	bool tls;
 	bool literal;  /* host is an address: this one */
 	struct sockaddr_storage address;
 };

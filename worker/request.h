@@ -78,9 +78,6 @@ enum wrk_fault wrk_response_seal(struct pirn_response *res, struct wrk_run *run)
 /* Puts what the run sends behind its body; a run that did not go well sends nothing. */
 enum wrk_fault wrk_emits_seal(struct wrk_run *run);
 
-/* As pirn_respond_header_add; both lie in its arena already, and stay as they are. */
-void wrk_response_header_put(struct pirn_response *res, char *name, char *value);
-
 /* Takes back all headers of that name. */
 void wrk_response_drop(struct pirn_response *res, const char *name, size_t size);
 

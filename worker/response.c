@@ -67,58 +67,38 @@ void wrk_response_drop(struct pirn_response *res, const char *name, size_t size)
 	res->n_headers = kept;
 }
 
-static void put(
-	struct pirn_response *res, char *name, size_t name_size, char *value, size_t value_size)
+static bool set_bytes(struct base_arena *arena, ProtobufCBinaryData *out, const char *from)
 {
-	Pirn__Header *h = base_arena_alloc(res->arena, sizeof *h);
-
-	if (!h) {
-		fault(res, WRK_FAULT_NOMEM);
-		return;
-	}
-	pirn__header__init(h);
-	h->name = (ProtobufCBinaryData){ name_size, (uint8_t *)name };
-	h->value = (ProtobufCBinaryData){ value_size, (uint8_t *)value };
-	res->headers[res->n_headers++] = h;
-	res->header_bytes += name_size + value_size;
-}
-
-/* Whether it is to be put; those of framing are not, and no fault. */
-static bool passes(
-	struct pirn_response *res, const char *name, size_t name_size, const char *value, size_t value_size)
-{
-	bool sound = wrk_header_is_name(name, name_size) && wrk_header_is_value(value, value_size);
-
-	if (sound && wrk_header_is_framing(name, name_size))
-		return false;
-	if (sound && res->n_headers < WRK_HEADERS_MAX &&
-		name_size + value_size <= WRK_HEADER_BYTES - res->header_bytes)
-		return true;
-	fault(res, WRK_FAULT_HEADER);
-	return false;
-}
-
-void wrk_response_header_put(struct pirn_response *res, char *name, char *value)
-{
-	size_t name_size = strlen(name), value_size = strlen(value);
-
-	if (passes(res, name, name_size, value, value_size))
-		put(res, name, name_size, value, value_size);
+	out->len = strlen(from);
+	out->data = base_arena_dup(arena, from, out->len);
+	return out->data != NULL;
 }
 
 void pirn_respond_header_add(struct pirn_response *res, const char *name, const char *value)
 {
-	size_t name_size = strlen(name), value_size = strlen(value);
-	char *own_name, *own_value;
+	Pirn__Header *h;
+	size_t size;
 
-	if (!passes(res, name, name_size, value, value_size))
+	if (!wrk_header_is_name(name, strlen(name)) ||
+		!wrk_header_is_value(value, strlen(value))) {
+		fault(res, WRK_FAULT_HEADER);
 		return;
-	own_name = base_arena_dup(res->arena, name, name_size);
-	own_value = base_arena_dup(res->arena, value, value_size);
-	if (own_name && own_value)
-		put(res, own_name, name_size, own_value, value_size);
-	else
+	}
+	if (wrk_header_is_framing(name, strlen(name)))
+		return;
+	size = strlen(name) + strlen(value);
+	if (res->n_headers == WRK_HEADERS_MAX || size > WRK_HEADER_BYTES - res->header_bytes) {
+		fault(res, WRK_FAULT_HEADER);
+		return;
+	}
+	h = base_arena_alloc(res->arena, sizeof *h);
+	if (!h || (pirn__header__init(h), !set_bytes(res->arena, &h->name, name)) ||
+		!set_bytes(res->arena, &h->value, value)) {
 		fault(res, WRK_FAULT_NOMEM);
+		return;
+	}
+	res->headers[res->n_headers++] = h;
+	res->header_bytes += size;
 }
 
 void pirn_respond_header(struct pirn_response *res, const char *name, const char *value)

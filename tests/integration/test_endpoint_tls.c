@@ -1,4 +1,4 @@
-/* What an endpoint does means the same with TLS, where libcurl speaks HTTP, and without, where we do: runs on a
+/* What an endpoint does means the same with TLS and without: runs on a
  * carrier of their own, a real endpoint, and a program before it that speaks TLS. */
 #include <setjmp.h>
 #include <stdarg.h>
