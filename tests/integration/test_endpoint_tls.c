@@ -20,9 +20,11 @@
 #include "worker/http.h"
 #include "worker/run.h"
 
-#define EVENT PIRN__ITEM_FLAG__EVENT
+#define EVENT      PIRN__ITEM_FLAG__EVENT
 #define IDEMPOTENT PIRN__ITEM_FLAG__IDEMPOTENT
-#define DATA  "some data"
+#define DATA       "some data"
+
+static const char *data = DATA;
 
 static struct endpoint *app;
 static struct harness_process *front;
@@ -134,7 +136,7 @@ static void fill(struct wrk_run *run, const char *method, const char *query, boo
 	(void)pirn__http_request__pack(&request, base_buf_room(&run->in, run->meta_size));
 	base_buf_grew(&run->in, run->meta_size);
 	if (has_data)
-		base_buf_str(&run->in, DATA);
+		base_buf_str(&run->in, data);
 	run->data_size = run->in.size - run->meta_size;
 }
 
@@ -255,6 +257,38 @@ static void kept_connections(void **state)
 	end();
 }
 
+/* More than a connection takes at once. */
+static void a_large_request(void **state)
+{
+	const size_t size = (size_t)12 << 20;
+	char *text = malloc(size + 1), *seen;
+
+	(void)state;
+	assert_non_null(text);
+	for (size_t i = 0; i < size; i++)
+		text[i] = (char)('a' + i % 23);
+	text[size] = '\0';
+	begin(certificate);
+	for (size_t i = 0; i < 2; i++) {
+		char query[16];
+		struct wrk_run run;
+
+		snprintf(query, sizeof query, "large=%zu", i);
+		data = text;
+		carry(&run, i ? tls : plain, "POST", query, 0);
+		data = DATA;
+		assert_int_equal(run.status, 200);
+		assert_string_equal((const char *)run.body.data, "ok");
+		empty(&run);
+		seen = endpoint_last(app, query);
+		assert_non_null(seen);
+		assert_string_equal(strstr(seen, "\r\n\r\n") + 4, text);
+		free(seen);
+	}
+	end();
+	free(text);
+}
+
 static void who_is_not_trusted(void **state)
 {
 	unsigned before = endpoint_connects(app);
@@ -292,6 +326,7 @@ int main(void)
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test(the_same_with_tls_and_without),
 		cmocka_unit_test(kept_connections),
+		cmocka_unit_test(a_large_request),
 		cmocka_unit_test(who_is_not_trusted),
 	};
 
