@@ -262,6 +262,7 @@ static void a_large_request(void **state)
 {
 	const size_t size = (size_t)12 << 20;
 	char *text = malloc(size + 1), *seen;
+	unsigned connects;
 
 	(void)state;
 	assert_non_null(text);
@@ -284,6 +285,10 @@ static void a_large_request(void **state)
 		assert_non_null(seen);
 		assert_string_equal(strstr(seen, "\r\n\r\n") + 4, text);
 		free(seen);
+		/* And nothing behind it, or the connection would be no good. */
+		connects = endpoint_connects(app);
+		assert_int_equal(status(i ? tls : plain, "POST", "do=echo", 0), 200);
+		assert_int_equal(endpoint_connects(app), connects);
 	}
 	end();
 	free(text);
