@@ -7,6 +7,7 @@
 #ifndef WRK_CONTEXT_H
 #define WRK_CONTEXT_H
 
+#include <setjmp.h>
 #include <stdbool.h>
 #include <stddef.h>
 #include <ucontext.h>
@@ -14,7 +15,9 @@
 #define WRK_CONTEXT_STACK ((size_t)1024 * 1024) /* what is not touched takes no memory */
 
 struct wrk_context {
-	ucontext_t place;
+	ucontext_t place; /* where it begins */
+	jmp_buf here;     /* where it was left */
+	bool begun;
 	char *memory; /* the page and the stack; NULL: a thread's own */
 	/* The sanitizers': */
 	const void *stack;
