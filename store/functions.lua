@@ -32,8 +32,11 @@
 --
 -- Bounds. Keys of both kinds are counted in bytes, by the time at which they go, in `dedupe-size`: <at> → bytes,
 -- known:<at> → bytes; what does not fit is FULL, with all that has its fate. Results lie in a ring of 32
--- hashes, results:0 to results:31, id → cmsgpack {service → bytes}; a group is closed when it holds an eighth of
+-- groups, results:0 to results:31; a group is closed when it holds an eighth of
 -- results_max or is an eighth of result_ttl old, and the oldest goes when all hold more than results_max.
+-- A group is a hash, id → cmsgpack {service → bytes}, and strings of many results each (results_blob), whose names stand in
+-- results:<n>:blobs by the time of the last id in them: a result that has a field of its own costs Redis three times as much, and
+-- hardly one in a thousand is asked for.
 -- `results` tells which there are.
 --
 -- Dead letters: dead:<service> is id → a head of one event, ready to go back (the attempt counted on,
@@ -43,7 +46,7 @@
 -- compared in halves; ":size" bytes so far; "o" and a field: the record of one operation, which is a
 -- letter and a value: i number, s string, n nothing, o done, e code of a failure (TYPE, OVERFLOW), a
 -- strings, each behind its size in 4 bytes.
-local revision = 12
+local revision = 13
 
 -- Runs one command for its reply; an error comes back as a value, with Redis's own code in front.
 local function run(...)
@@ -113,6 +116,7 @@ end
 
 local LANE_MS, DAY_MS = 600000, 86400000
 local RESULT_GROUPS = 32
+local RESULT_SPREAD = 1000 -- milliseconds between the ids of a blob, at most
 local OPS_MAX, OPS_BYTES = 1000, 262144
 local EVENT_BYTES = 256 -- what a dedupe key costs, about, besides its name
 local KNOWN_BYTES = 128 -- and one that stands in a bucket
@@ -891,7 +895,11 @@ local function results_key(r, i)
 end
 
 local function results_drop_oldest(r)
-	redis.call('UNLINK', results_key(r, 1))
+	local key = results_key(r, 1)
+	for _, name in ipairs(redis.call('ZRANGE', key .. ':blobs', 0, -1)) do
+		redis.call('UNLINK', key .. ':' .. name)
+	end
+	redis.call('UNLINK', key, key .. ':blobs')
 	r.total = r.total - r.ring.groups[1][2]
 	table.remove(r.ring.groups, 1)
 	r.ring.first = r.ring.first + 1
@@ -969,13 +977,31 @@ local function results_merge(key, words)
 	redis.call('HSET', key, unpack(all))
 end
 
--- ARGV from `at` on is chunks: how, number of results, their bytes, then id and map of each. Those of 'p' replace what
+-- Many at once become one string: ids; where the map of each begins, and the last ends, 4 bytes each; maps. Its name
+-- is number.ids.from, where `from` is the time in the first of its ids, by ULID; the last is at most RESULT_SPREAD later,
+-- and what it is found by.
+local function results_blob(r, key, n, from, last, blob)
+	r.ring.blobs = (r.ring.blobs or 0) + 1
+	local name = text(r.ring.blobs) .. '.' .. n .. '.' .. from
+	redis.call('SET', key .. ':' .. name, blob, 'PX', text(r.ttl))
+	redis.call('ZADD', key .. ':blobs', last, name)
+	redis.call('PEXPIRE', key .. ':blobs', text(r.ttl))
+end
+
+-- ARGV from `at` on is chunks: how, number of results, their bytes, then id and map of each, or with 'b' a blob of
+-- them, and the times of its first id and its last. Those of 'p' replace what
 -- is there under their ids: as they came, in one command, because of what a result costs this is the
 -- largest part. Those of 'm', whose events have other deliveries, add to it.
 local function results_chunks(r, args, at)
 	while at < #args do
 		local last = at + 2 + 2 * tonumber(args[at + 1])
 		local key = results_place(r, tonumber(args[at + 2]))
+		if args[at] == 'b' then
+			if key then
+				results_blob(r, key, args[at + 1], args[at + 4], args[at + 5], args[at + 3])
+			end
+			last, key = at + 5, nil
+		end
 		for from = at + 3, key and last or 0, 2000 do
 			local to = math.min(from + 1999, last)
 			if args[at] == 'p' then
@@ -1018,15 +1044,38 @@ local function results_remove(keys, base, id, service)
 	end
 end
 
+-- The map of an id that stands in one of a group's blobs, or nil.
+local function results_find(key, id)
+	local a, b, c, d, e, f = string.byte(id, 1, 6)
+	local time = ((((a * 256 + b) * 256 + c) * 256 + d) * 256 + e) * 256 + f
+	for _, name in ipairs(redis.call('ZRANGEBYSCORE', key .. ':blobs', text(time), text(time + RESULT_SPREAD))) do
+		local n, from = string.match(name, '^%d+%.(%d+)%.(%d+)$')
+		local blob = key .. ':' .. name
+		local ids = tonumber(from) <= time and redis.call('GETRANGE', blob, 0, 16 * n - 1) or ''
+		local at = string.find(ids, id, 1, true)
+		while at and at % 16 ~= 1 do
+			at = string.find(ids, id, at + 1, true)
+		end
+		if at then
+			local mark = 16 * n + (at - 1) / 4
+			local first, last = struct.unpack('>I4I4', redis.call('GETRANGE', blob, mark, mark + 7))
+			return redis.call('GETRANGE', blob, first, last - 1)
+		end
+	end
+	return nil
+end
+
 -- KEYS: results, results:0 … results:31. ARGV: id. Reply: service, bytes of each delivery's result.
 local function result(keys, args)
 	local ring = redis.call('GET', keys[1])
 	local first = ring and cmsgpack.unpack(ring).first or 0
 	local all, reply = {}, {}
 	for i = 0, RESULT_GROUPS - 1 do -- oldest first: a later end of the same delivery replaces it
-		local there = redis.call('HGET', keys[2 + (first + i) % RESULT_GROUPS], args[1])
-		for service, bytes in pairs(there and cmsgpack.unpack(there) or {}) do
-			all[service] = bytes
+		local key = keys[2 + (first + i) % RESULT_GROUPS]
+		for _, there in ipairs({ results_find(key, args[1]) or '', redis.call('HGET', key, args[1]) or '' }) do
+			for service, bytes in pairs(there ~= '' and cmsgpack.unpack(there) or {}) do
+				all[service] = bytes
+			end
 		end
 	end
 	for service, bytes in pairs(all) do

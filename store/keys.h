@@ -20,6 +20,8 @@
  *   pirn:{0}:known:<at>               hash, <scope>:<key> → id and hash of keys that go at that second (functions.lua)
  *   pirn:{0}:dedupe-size              hash, bytes of both by when they go
  *   pirn:{0}:results, results:<n>     which groups there are, and 32 hashes, id → results
+ *   pirn:{0}:results:<n>:blobs        sorted set, names of strings of many results each by the time of the last
+ *                                     id in them; results:<n>:<name> (functions.lua)
  *   pirn:{0}:dead:<service>           hash, id → head; pirn:{0}:dead-body:<service> id → payload
  *
  * A service's name holds no colon, so what follows the second one is the service's

@@ -9,6 +9,8 @@
 
 #define RESULT_GROUPS 32u
 #define RESULT_BYTES  64u /* what one costs, about, besides id, service and bytes */
+#define BLOB_RESULTS  16u
+#define BLOB_SPREAD_MS 1000u /* functions.lua: RESULT_SPREAD */
 
 size_t store_journal_results_keys(struct store_fcall *c)
 {
@@ -62,19 +64,24 @@ static char *put_bytes(char *at, struct store_arg bytes)
 	return at + bytes.size;
 }
 
-/* id and map of n ends of one event. */
-static void add_map(struct store_fcall *c, const struct store_end *const *ends, size_t n)
+static size_t write_map(char *map, const struct store_end *const *ends, size_t n)
 {
-	char *map = store_fcall_room(c, map_size(ends, n)), *at = map;
-	if (!map)
-		return;
-	at = put_map(at, n);
+	char *at = put_map(map, n);
 	for (size_t i = 0; i < n; i++) {
 		at = put_name(at, ends[i]->service);
 		at = put_bytes(at, ends[i]->result);
 	}
+	return (size_t)(at - map);
+}
+
+/* id and map of n ends of one event. */
+static void add_map(struct store_fcall *c, const struct store_end *const *ends, size_t n)
+{
+	char *map = store_fcall_room(c, map_size(ends, n));
+	if (!map)
+		return;
 	store_fcall_bytes(c, ends[0]->id, 16);
-	store_fcall_bytes(c, map, (size_t)(at - map));
+	store_fcall_bytes(c, map, write_map(map, ends, n));
 }
 
 /* ---- chunks */
@@ -94,11 +101,17 @@ static size_t chunk(const struct store_end *const *ends, size_t n, uint64_t room
 	return count;
 }
 
+/* A letter's result goes with its letter: it stands where it can be removed. */
+static bool is_alone(const struct store_end *end)
+{
+	return end->alone && end->how == STORE_ENDED;
+}
+
 /* How many of one event follow one another, so that they go as one map. */
 static size_t same_event(const struct store_end *const *ends, size_t n)
 {
 	size_t count = 1;
-	while (count < n && !ends[0]->alone && memcmp(ends[count]->id, ends[0]->id, 16) == 0)
+	while (count < n && !is_alone(ends[0]) && memcmp(ends[count]->id, ends[0]->id, 16) == 0)
 		count++;
 	return count;
 }
@@ -111,19 +124,79 @@ static size_t maps(const struct store_end *const *ends, size_t n)
 	return count;
 }
 
+static uint64_t time_of(const struct store_end *end)
+{
+	uint64_t ms = 0;
+	for (int i = 0; i < 6; i++)
+		ms = ms << 8 | end->id[i];
+	return ms;
+}
+
+struct span {
+	uint64_t from, last; /* the times in its ids */
+};
+
+/* Whether so many are worth a blob, and are found in it. */
+static bool is_blob(const struct store_end *const *ends, size_t n, struct span *span)
+{
+	*span = (struct span){ time_of(ends[0]), time_of(ends[0]) };
+	for (size_t i = 0; i < n; i++) {
+		uint64_t ms = time_of(ends[i]);
+		span->from = ms < span->from ? ms : span->from;
+		span->last = ms > span->last ? ms : span->last;
+	}
+	return n >= BLOB_RESULTS && span->last - span->from <= BLOB_SPREAD_MS;
+}
+
+static void put_32(char *at, size_t number)
+{
+	for (int shift = 24; shift >= 0; shift -= 8)
+		*at++ = (char)(number >> shift);
+}
+
+/* Ids, where the map of each begins and the last ends, maps. */
+static void add_blob(struct store_fcall *c, const struct store_end *const *ends, size_t n)
+{
+	size_t size = 20 * n + 4, at = size;
+	for (size_t i = 0; i < n; i++)
+		size += map_size(&ends[i], 1);
+	char *blob = store_fcall_room(c, size);
+	for (size_t i = 0; blob && i < n; i++) {
+		memcpy(blob + 16 * i, ends[i]->id, 16);
+		put_32(blob + 16 * n + 4 * i, at);
+		at += write_map(blob + at, &ends[i], 1);
+	}
+	if (blob)
+		put_32(blob + 20 * n, at);
+	store_fcall_bytes(c, blob, at);
+}
+
+static void add_pairs(struct store_fcall *c, const struct store_end *const *ends, size_t n)
+{
+	for (size_t i = 0, one; i < n; i += one) {
+		one = same_event(&ends[i], n - i);
+		add_map(c, &ends[i], one);
+	}
+}
+
 static void add_chunks(
-	struct store_fcall *c, const struct store_end *const *ends, size_t n, uint64_t room)
+	struct store_fcall *c, const struct store_end *const *ends, size_t n, bool alone, uint64_t room)
 {
 	for (size_t i = 0, count; i < n; i += count) {
 		uint64_t bytes;
 		count = chunk(&ends[i], n - i, room, &bytes);
-		store_fcall_text(c, ends[i]->alone ? "p" : "m");
+		struct span span;
+		bool blob = alone && is_blob(&ends[i], count, &span);
+		store_fcall_text(c, blob ? "b" : alone ? "p" : "m");
 		store_fcall_number(c, maps(&ends[i], count));
 		store_fcall_number(c, bytes);
-		for (size_t k = i, one; k < i + count; k += one) {
-			one = same_event(&ends[k], i + count - k);
-			add_map(c, &ends[k], one);
+		if (!blob) {
+			add_pairs(c, &ends[i], count);
+			continue;
 		}
+		add_blob(c, &ends[i], count);
+		store_fcall_number(c, span.from);
+		store_fcall_number(c, span.last);
 	}
 }
 
@@ -134,7 +207,7 @@ static size_t list(const struct store_ends *entries, size_t n, bool alone, const
 	for (size_t i = 0; i < n; i++)
 		for (size_t j = 0; j < entries[i].n; j++) {
 			const struct store_end *end = &entries[i].ends[j];
-			if (end->result.data && end->alone == alone)
+			if (end->result.data && is_alone(end) == alone)
 				out[count++] = end;
 		}
 	return count;
@@ -152,7 +225,7 @@ void store_journal_add_results(struct store_fcall *c, const struct store_ends *e
 	if (n_results)
 		snprintf(text, sizeof text, "r%zu", store_journal_results_keys(c));
 	store_fcall_copy(c, text, strlen(text));
-	add_chunks(c, ends, list(entries, n, true, ends), results_max / 8);
-	add_chunks(c, ends, list(entries, n, false, ends), results_max / 8);
+	add_chunks(c, ends, list(entries, n, true, ends), true, results_max / 8);
+	add_chunks(c, ends, list(entries, n, false, ends), false, results_max / 8);
 	free(ends);
 }

@@ -708,7 +708,7 @@ static void many_results_in_one_call(void **state)
 	enum { N = 300 };
 	static struct store_item items[N];
 	static struct store_end ends[N];
-	static uint8_t ids[N][16];
+	static uint8_t ids[N][17];
 	static char text[N + 1], name[] = "service-of-a-name-that-is-longer-than-thirty-one";
 	const struct store_turn t = { 1, 1, 1, STORE_ARG("head"), STORE_ARG("body") };
 	const struct store_ends entry = { .journal = 1,
@@ -739,6 +739,92 @@ static void many_results_in_one_call(void **state)
 	for (uint64_t i = 0; i < 10; i++)
 		assert_int_equal(
 			CALL(store_journal_result, id_text(100 + i), on_list).n_list, 40);
+}
+
+/* One settle of n events that are for one service each, with as many results of 200 bytes: the first 8 tell them
+ * apart. */
+static void settle_alone(uint64_t turn, const uint8_t (*ids)[16], uint32_t n)
+{
+	static struct store_item items[64];
+	static struct store_end ends[64];
+	static char texts[64][200];
+	const struct store_turn t = { 1, 1, turn, STORE_ARG("head"), STORE_ARG("body") };
+	const struct store_ends entry = { .journal = 1,
+		.epoch = 1,
+		.turn = turn,
+		.n_deliveries = n,
+		.ends = ends,
+		.n = n };
+	for (uint32_t i = 0; i < n; i++) {
+		items[i] = (struct store_item){ .n_deliveries = 1 };
+		snprintf(texts[i], sizeof texts[i], "%08u", i);
+		ends[i] = ended(i, 0);
+		ends[i].id = ids[i];
+		ends[i].alone = true;
+		ends[i].result = (struct store_arg){ texts[i], sizeof texts[i] };
+	}
+	assert_true(CALL(store_journal_store, &t, items, n, &bounds, on_stored).entry);
+	assert_int_equal(settle(1, 1, turn + 1, &entry, 1).code, STORE_DONE);
+}
+
+static bool is_result(const void *id, uint32_t number)
+{
+	char text[9];
+	struct got g = CALL(store_journal_result, id, on_list);
+	snprintf(text, sizeof text, "%08u", number);
+	return g.n_list == 2 && g.list[1].size == 200 && memcmp(g.list[1].bytes, text, 8) == 0;
+}
+
+/* They lie in one string, in which an id may stand by chance where none begins. */
+static void results_in_a_blob(void **state)
+{
+	(void)state;
+	uint8_t ids[20][16];
+	for (uint64_t i = 0; i < 20; i++)
+		memcpy(ids[i], id_text(i), 16);
+	memcpy(ids[3], "event0zzzzevent0", 16);
+	memcpy(ids[4], "event0abcd000000", 16);
+	memcpy(ids[17], "event0event0abcd", 16);
+	open_epoch(0);
+	settle_alone(1, (const uint8_t(*)[16])ids, 17);
+	REDIS("0", "EXISTS pirn:{0}:results:0");
+	REDIS("1", "ZCARD pirn:{0}:results:0:blobs");
+	for (uint32_t i = 0; i < 17; i++)
+		assert_true(is_result(ids[i], i));
+	assert_int_equal(CALL(store_journal_result, ids[17], on_list).n_list, 0);
+	settle_alone(3, (const uint8_t(*)[16])ids, 18);
+	assert_true(is_result(ids[17], 17));
+	/* What is not near the others in time would not be found there. */
+	flush(NULL);
+	open_epoch(0);
+	ids[19][3]++;
+	settle_alone(1, (const uint8_t(*)[16])ids, 20);
+	REDIS("20", "HLEN pirn:{0}:results:0");
+	assert_true(is_result(ids[19], 19));
+	assert_true(is_result(ids[0], 0));
+}
+
+/* They are bounded as the others are, and what goes leaves nothing behind. */
+static void blobs_go(void **state)
+{
+	(void)state;
+	uint8_t ids[20][16];
+	bounds.results_max = 80000; /* one of 5,680 bytes a group */
+	open_epoch(0);
+	for (uint32_t turn = 0; turn < 40; turn++) {
+		for (uint64_t i = 0; i < 20; i++)
+			memcpy(ids[i], id_text(turn * 20 + i), 16);
+		settle_alone(2 * turn + 1, (const uint8_t(*)[16])ids, 20);
+	}
+	assert_true(is_result(ids[19], 19));
+	assert_true(is_result(id_text(35 * 20 + 7), 7));
+	assert_int_equal(CALL(store_journal_result, id_text(7), on_list).n_list, 0);
+	char *keys = harness_redis_command(server, "KEYS pirn:{0}:results:*.*");
+	size_t n = 1;
+	for (const char *at = keys; *at; at++)
+		n += *at == '\n';
+	assert_in_range(n, 10, 14);
+	free(keys);
 }
 
 /* Far more results than there is room for: the newest are there, the oldest are not. */
@@ -999,6 +1085,8 @@ int main(void)
 		cmocka_unit_test_setup(results_are_kept, flush),
 		cmocka_unit_test_setup(results_of_an_older_pirn, flush),
 		cmocka_unit_test_setup(many_results_in_one_call, flush),
+		cmocka_unit_test_setup(results_in_a_blob, flush),
+		cmocka_unit_test_setup(blobs_go, flush),
 		cmocka_unit_test_setup(results_are_bounded, flush),
 		cmocka_unit_test_setup(letters_are_kept_and_go_back, flush),
 		cmocka_unit_test_setup(letters_go_back_together, flush),

@@ -152,7 +152,7 @@ static size_t list_results(struct sim_asking *a, bool alone, struct sim_result *
 		for (size_t k = 0; k < a->ask->settle.entries[i].n; k++) {
 			const struct store_end *end = &a->ask->settle.entries[i].ends[k];
 
-			if (end->result.data && end->alone == alone)
+			if (end->result.data && (end->alone && end->how == STORE_ENDED) == alone)
 				list[n++] = (struct sim_result){
 					end->id, end->service, end->result, alone
 				};
