@@ -333,6 +333,8 @@ static void close_all(struct wrk_http *h)
 	close(h->bell_fd);
 	base_heap_fini(&h->deadlines);
 	free(h->sockets);
+	h->sockets = NULL; /* a start that failed is tried again */
+	h->n_sockets = 0;
 }
 
 static void *thread_main(void *arg)
