@@ -6,6 +6,7 @@
 #include "base/clock.h"
 #include "base/text.h"
 #include "worker/query.h"
+#include "worker/request_read.h"
 
 /* protobuf-c's allocator over the arena. One byte more each time, which is NUL: a `bytes` field has
  * none of its own, and handlers get texts. */
@@ -40,7 +41,9 @@ static enum base_err open_http(struct pirn_request *req)
 {
 	ProtobufCAllocator allocator = { arena_alloc, arena_free, &req->arena };
 
-	req->http = pirn__http_request__unpack(&allocator, req->run->meta_size, req->run->in.data);
+	req->http = wrk_request_read(&req->arena, req->run->in.data, req->run->meta_size);
+	if (!req->http && !req->arena.starved)
+		req->http = pirn__http_request__unpack(&allocator, req->run->meta_size, req->run->in.data);
 	if (!req->http)
 		return req->arena.starved ? BASE_NOMEM : BASE_PROTOCOL;
 	req->method = text(&req->http->method);

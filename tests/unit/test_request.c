@@ -6,6 +6,7 @@
 #include "base/clock.h"
 #include "worker/query.h"
 #include "worker/request.h"
+#include "worker/request_read.h"
 
 /* ---- query ------------------------------------------------------------------ */
 
@@ -247,6 +248,32 @@ static void broken_meta_is_refused(void **state)
 	assert_int_equal(wrk_request_open(&f->req, &f->run, NULL), BASE_PROTOCOL);
 }
 
+/* What is read by straight code, and what is left to protobuf-c, which knows better. */
+static void unusual_meta_is_read_too(void **state)
+{
+	static const char usual[] = "\x0a\x03GET\x12\x02/a\x1a\x08\x0a\x01h\x12\x03one\x2a\x06\x0a\x01p\x12\x01" "2";
+	static const char unknown[] = "\x32\x01x", again[] = "\x0a\x03PUT";
+	struct fixture *f = *state;
+	struct base_arena *arena = &f->req.arena;
+	const Pirn__HttpRequest *read = wrk_request_read(arena, (const uint8_t *)usual, sizeof usual - 1);
+
+	assert_non_null(read);
+	assert_string_equal((char *)read->target.data, "/a");
+	assert_int_equal(read->n_headers + read->n_params, 2);
+	assert_string_equal((char *)read->headers[0]->value.data, "one");
+	assert_string_equal((char *)read->params[0]->value.data, "2");
+	base_buf_add(&f->run.in, usual, sizeof usual - 1);
+	base_buf_add(&f->run.in, unknown, sizeof unknown - 1);
+	base_buf_add(&f->run.in, again, sizeof again - 1);
+	f->run.meta_size = f->run.in.size;
+	assert_null(wrk_request_read(arena, f->run.in.data, f->run.meta_size));
+	assert_int_equal(wrk_request_open(&f->req, &f->run, NULL), BASE_OK);
+	assert_string_equal(pirn_request_method(&f->req), "PUT");
+	assert_string_equal(pirn_request_header(&f->req, "h"), "one");
+	assert_null(wrk_request_read(arena, (const uint8_t *)usual, 5)); /* no target */
+	assert_null(wrk_request_read(arena, (const uint8_t *)usual, 12)); /* cut */
+}
+
 static void identity_is_printed(void **state)
 {
 	struct fixture *f = *state;
@@ -427,6 +454,7 @@ int main(void)
 		cmocka_unit_test_setup_teardown(attributes_are_decoded, setup, teardown),
 		cmocka_unit_test_setup_teardown(request_without_http_has_defaults, setup, teardown),
 		cmocka_unit_test_setup_teardown(broken_meta_is_refused, setup, teardown),
+		cmocka_unit_test_setup_teardown(unusual_meta_is_read_too, setup, teardown),
 		cmocka_unit_test_setup_teardown(identity_is_printed, setup, teardown),
 		cmocka_unit_test_setup_teardown(scratch_is_bounded, setup, teardown),
 		cmocka_unit_test_setup_teardown(status_has_defaults, setup, teardown),
