@@ -3,8 +3,6 @@
  */
 #include "wire_fixture.h"
 
-#include <sys/ioctl.h>
-
 #define GET(path)  "GET " path " HTTP/1.1\r\nHost: x\r\n\r\n"
 #define POST(path) "POST " path " HTTP/1.1\r\nHost: x\r\n"
 #define CODED      "Transfer-Encoding: chunked\r\n\r\n"
@@ -91,31 +89,36 @@ static void who_waits_is_not_read(void **state)
 	until(w->loop, (struct client *)NULL, gw_http_connections(w->http) == 0);
 }
 
-/* A client that is still sending when it is refused gets to read why. */
+/* A client that is still sending when it is refused gets to read why. A server that closed its socket with
+ * something unread in it would answer what comes with a reset, which takes the refusal with it on many
+ * systems; here it shows in how the connection ends. */
 static void a_refusal_is_not_lost_behind_what_was_not_read(void **state)
 {
+	static const struct {
+		const char *head, *answer;
+	} cases[] = { { POST("/a") "Content-Length: 524288\r\n\r\n", "HTTP/1.1 413" },
+		{ "nonsense / HTTP/1.1\r\nX\r\n\r\n", "HTTP/1.1 400" },
+		{ POST("/refused") CODED "80000\r\n", "HTTP/1.1 404" } };
 	static char body[512 * 1024];
 	struct wire *w = *state;
 
-	for (unsigned i = 0; i < 20; i++) {
+	for (size_t i = 0; i < sizeof cases / sizeof *cases; i++) {
 		struct client c = client_open(gw_http_address(w->http));
-		const char *head = i % 2 ? POST("/a") "Content-Length: 524288\r\n\r\n"
-					 : "nonsense / HTTP/1.1\r\nX\r\n\r\n";
+		char text[2048];
+		uint64_t end_ms = base_clock_ms() + PATIENCE_MS;
+		size_t size = 0;
 		ssize_t n;
-		int unread;
-		/* All of it is on its way before the server looks. */
-		assert_int_equal(send(c.fd, head, strlen(head), 0), strlen(head));
-		n = send(c.fd, body, sizeof body, MSG_DONTWAIT);
-		assert_true(n > 0);
-		until(w->loop, (struct client *)NULL,
-			ioctl(c.fd, FIONREAD, &unread) == 0 && unread > 0);
-		for (unsigned k = 0; k < 3; k++)
-			uv_run(net_loop_uv(w->loop), UV_RUN_NOWAIT);
-		n = recv(c.fd, body, 12, MSG_PEEK | MSG_DONTWAIT);
-		assert_int_equal(n, 12);
-		assert_memory_equal(body, i % 2 ? "HTTP/1.1 413" : "HTTP/1.1 400", 12);
-		memset(body, 0, 12);
-		until(w->loop, &c, c.closed);
+		/* More is on its way before the server looks than it reads at once. */
+		assert_true(send(c.fd, cases[i].head, strlen(cases[i].head), 0) > 0);
+		assert_true(send(c.fd, body, sizeof body, MSG_DONTWAIT) > 80000);
+		do {
+			turn(w->loop);
+			n = recv(c.fd, text + size, sizeof text - size, MSG_DONTWAIT);
+			size += n > 0 ? (size_t)n : 0;
+		} while (n > 0 || (n < 0 && errno == EAGAIN && base_clock_ms() < end_ms));
+		assert_int_equal(n, 0); /* and no ECONNRESET */
+		assert_true(size > 12);
+		assert_memory_equal(text, cases[i].answer, 12);
 		client_close(&c);
 	}
 }
