@@ -33,7 +33,7 @@ static int echo(struct pirn_request *req, struct pirn_response *res)
 	return 0;
 }
 
-static const struct pirn_service service = { PIRN_SERVICE_ABI, sizeof service, echo, NULL, NULL, false };
+static const struct pirn_service service = { PIRN_SERVICE_ABI, sizeof service, echo, NULL, NULL };
 
 static void *enter(void *arg, struct wrk_executor *e)
 {

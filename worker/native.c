@@ -26,9 +26,6 @@ struct wrk_native {
 	bool initialized;
 };
 
-/* Of struct pirn_service when it was new: one built then is loaded still. */
-#define FIRST_SIZE offsetof(struct pirn_service, shares_thread)
-
 struct wrk_thread {
 	struct pirn_request req;
 	struct pirn_response res;
@@ -39,11 +36,6 @@ static _Thread_local struct wrk_where where;
 const struct wrk_where *wrk_native_where(void)
 {
 	return &where;
-}
-
-void wrk_native_go_on(const struct pirn_request *request)
-{
-	where = (struct wrk_where){ request->native, request };
 }
 
 __attribute__((format(printf, 4, 5))) static enum base_err refuse(
@@ -86,7 +78,7 @@ static enum base_err check_service(
 		return refuse(BASE_MISMATCH, why, room,
 			"%s: built for version %u of <pirn/service.h>, this worker has version %u: build it anew",
 			path, (unsigned)service->abi, PIRN_SERVICE_ABI);
-	if (service->size < FIRST_SIZE)
+	if (service->size < sizeof *service)
 		return refuse(BASE_INVALID, why, room, "%s: pirn_service_main is %u bytes, not %zu",
 			path, (unsigned)service->size, sizeof *service);
 	if (!service->handler)
@@ -194,11 +186,6 @@ void wrk_native_free(struct wrk_native **np)
 const char *wrk_native_name(const struct wrk_native *n)
 {
 	return n->manifest->service;
-}
-
-bool wrk_native_shares(const struct wrk_native *n)
-{
-	return n->service->size > FIRST_SIZE && n->service->shares_thread;
 }
 
 struct wrk_breakers *wrk_native_breakers(const struct wrk_native *n)

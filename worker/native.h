@@ -16,7 +16,6 @@
 #ifndef WRK_NATIVE_H
 #define WRK_NATIVE_H
 
-#include <stdbool.h>
 #include <stddef.h>
 #include <stdint.h>
 
@@ -58,7 +57,6 @@ void wrk_thread_free(struct wrk_thread **t);
 void wrk_native_run(struct wrk_native *n, struct wrk_thread *thread, struct wrk_run *run);
 
 const char *wrk_native_name(const struct wrk_native *n);
-bool wrk_native_shares(const struct wrk_native *n); /* its runs may share a thread */
 struct wrk_breakers;
 struct wrk_breakers *wrk_native_breakers(const struct wrk_native *n); /* the service's own */
 const char *wrk_native_env(const struct wrk_native *n, const char *name); /* NULL: none */
@@ -69,7 +67,5 @@ struct wrk_where {
 	const struct pirn_request *request;
 };
 const struct wrk_where *wrk_native_where(void);
-/* A handler goes on after it left its thread to others. */
-void wrk_native_go_on(const struct pirn_request *request);
 
 #endif

@@ -21,7 +21,6 @@
 #define WRK_STATELESS_US 1000000u /* waited for so long, Redis did not answer */
 
 struct wrk_service;
-struct wrk_carrier;
 struct wrk_endpoint;
 struct wrk_run;
 
@@ -34,7 +33,6 @@ struct wrk_run {
 	wrk_run_fn *fn;
 	struct wrk_service *service;
 	struct wrk_endpoint *endpoint; /* the service's; NULL: it is native */
-	const struct wrk_carrier *carrier; /* who runs it; NULL: the executor */
 	struct wrk_run *prev, *next; /* the session's: all that are under way */
 
 	/* The request. */

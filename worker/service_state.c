@@ -83,7 +83,6 @@ static int state_do(
 	err = req->replay.of ? replay_do(req, op, result) : plain_do(req, op, result);
 	if (req->executor)
 		wrk_executor_unblock(req->executor);
-	wrk_native_go_on(req);
 	if (req->stateless_us)
 		atomic_store(req->stateless_us, is_unanswered(err, now_us) ? 1 : before);
 	return err;

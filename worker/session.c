@@ -42,7 +42,7 @@ static void on_cancel(struct wrk_session *s, uint32_t broker, const struct net_f
 		if (wrk_session_withdraw(s, run, 502, PIRN__REASON__CANCELLED))
 			s->figures.cancelled++;
 		else
-			wrk_session_stop(run);
+			wrk_session_stop(s, run);
 	}
 }
 
@@ -195,8 +195,6 @@ static void collect(struct wrk_session *s)
 	collect_chain(s, wrk_executor_done(s->conf.executor));
 	if (s->conf.carrier)
 		collect_chain(s, s->conf.carrier->done(s->conf.carrier->arg));
-	if (s->conf.sharing)
-		collect_chain(s, s->conf.sharing->done(s->conf.sharing->arg));
 }
 
 static bool is_drained(const struct wrk_session *s)

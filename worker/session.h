@@ -53,7 +53,6 @@ struct wrk_session_conf {
 	uint8_t boot[16];
 	wrk_run_fn *run;             /* what a native service's runs are run by */
 	const struct wrk_carrier *carrier; /* who runs the others'; NULL: there are none */
-	const struct wrk_carrier *sharing; /* who runs those that share a thread; NULL: nobody */
 	void (*on_ready)(void *arg); /* the first broker is there */
 	void (*on_drained)(void *arg);
 	void (*on_job)(void *arg,

@@ -149,7 +149,7 @@ static void give_up(struct wrk_session *s, struct wrk_run *run)
 	s->figures.overdue++;
 	note_stuck(s, run->service);
 	wrk_session_send_instead(s, run, &answer);
-	wrk_session_stop(run);
+	wrk_session_stop(s, run);
 }
 
 void wrk_session_returned(struct wrk_session *s, struct wrk_run *run)

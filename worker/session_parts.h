@@ -60,7 +60,7 @@ bool wrk_session_withdraw(
 	struct wrk_session *s, struct wrk_run *run, uint32_t status, uint32_t reason);
 
 /* Ends what has started, if its kind lets itself be ended. It comes back by itself. */
-void wrk_session_stop(struct wrk_run *run);
+void wrk_session_stop(struct wrk_session *s, struct wrk_run *run);
 
 /* What is over is over: answers what has not started, gives up what has. Once a turn; looks only when
  * the clock rang. */

@@ -219,23 +219,23 @@ static void count_end(struct wrk_session *s, struct wrk_run *run)
 /* Executor or carrier: whose it is. */
 static void hand_over(struct wrk_session *s, struct wrk_run *run, uint64_t now_us)
 {
-	if (run->carrier)
-		run->carrier->push(run->carrier->arg, &run->task);
+	if (run->endpoint)
+		s->conf.carrier->push(s->conf.carrier->arg, &run->task);
 	else
 		wrk_executor_push(s->conf.executor, &run->task, now_us);
 }
 
 static bool take_back(struct wrk_session *s, struct wrk_run *run)
 {
-	if (run->carrier)
-		return run->carrier->withdraw(run->carrier->arg, &run->task);
+	if (run->endpoint)
+		return s->conf.carrier->withdraw(s->conf.carrier->arg, &run->task);
 	return wrk_executor_withdraw(s->conf.executor, &run->task);
 }
 
-void wrk_session_stop(struct wrk_run *run)
+void wrk_session_stop(struct wrk_session *s, struct wrk_run *run)
 {
-	if (run->carrier)
-		run->carrier->stop(run->carrier->arg, run);
+	if (run->endpoint)
+		s->conf.carrier->stop(s->conf.carrier->arg, run);
 }
 
 static void held_start(struct wrk_session *s, struct wrk_service *service)
@@ -432,18 +432,6 @@ static bool run_fill(struct wrk_run *run, const Pirn__Item *item, const struct n
 	return !run->in.failed;
 }
 
-/* What records may wait for Redis to come back: not where others wait for it. */
-static const struct wrk_carrier *carrier_of(const struct wrk_session *s, const struct wrk_run *run)
-{
-	const struct wrk_native *native = run->service->native;
-
-	if (run->endpoint)
-		return s->conf.carrier;
-	if (run->flags & PIRN__ITEM_FLAG__RECORD || !native || !wrk_native_shares(native))
-		return NULL;
-	return s->conf.sharing;
-}
-
 /* A run for the item, or NULL: it was answered. */
 static struct wrk_run *run_open(struct wrk_session *s, uint32_t broker, const Pirn__Item *item,
 	const struct net_payload *payload, uint64_t now_us)
@@ -473,7 +461,6 @@ static struct wrk_run *run_open(struct wrk_session *s, uint32_t broker, const Pi
 	run->fn = s->conf.run;
 	run->service = service;
 	run->endpoint = service->endpoint;
-	run->carrier = carrier_of(s, run);
 	run->broker = broker;
 	run->broker_epoch = s->brokers[broker].epoch;
 	run->mute = s->brokers[broker].deaf;
@@ -485,44 +472,33 @@ static struct wrk_run *run_open(struct wrk_session *s, uint32_t broker, const Pi
 	return run;
 }
 
-/* Those that start in a turn: the executor's, the endpoints', and those that share a thread. */
-#define LANES 3
-
+/* Those that start in a turn. */
 struct batch {
-	struct lane {
-		const struct wrk_carrier *carrier;
-		struct wrk_task *first, **end;
-	} lanes[LANES];
+	struct wrk_task *first, **end;     /* the executor's */
+	struct wrk_task *carried, **carried_end;
 };
 
-static void batch_init(const struct wrk_session *s, struct batch *b)
+static void batch_init(struct batch *b)
 {
-	b->lanes[0].carrier = NULL;
-	b->lanes[1].carrier = s->conf.carrier;
-	b->lanes[2].carrier = s->conf.sharing;
-	for (size_t i = 0; i < LANES; i++) {
-		b->lanes[i].first = NULL;
-		b->lanes[i].end = &b->lanes[i].first;
-	}
+	b->first = b->carried = NULL;
+	b->end = &b->first;
+	b->carried_end = &b->carried;
 }
 
 static void batch_add(struct batch *b, struct wrk_run *run)
 {
-	struct lane *lane = b->lanes;
+	struct wrk_task ***end = run->endpoint ? &b->carried_end : &b->end;
 
-	while (lane->carrier != run->carrier)
-		lane++;
-	*lane->end = &run->task;
-	lane->end = &run->task.next;
+	**end = &run->task;
+	*end = &run->task.next;
 }
 
 static void batch_push(struct wrk_session *s, const struct batch *b, uint64_t now_us)
 {
-	if (b->lanes[0].first)
-		wrk_executor_push(s->conf.executor, b->lanes[0].first, now_us);
-	for (size_t i = 1; i < LANES; i++)
-		if (b->lanes[i].first)
-			b->lanes[i].carrier->push(b->lanes[i].carrier->arg, b->lanes[i].first);
+	if (b->first)
+		wrk_executor_push(s->conf.executor, b->first, now_us);
+	if (b->carried)
+		s->conf.carrier->push(s->conf.carrier->arg, b->carried);
 }
 
 /* Into the batch, or to the held ones. */
@@ -551,7 +527,7 @@ void wrk_session_open_gate(struct wrk_session *s)
 	if (!run || s->started > s->figures.overdue)
 		return;
 	s->gate = NULL;
-	batch_init(s, &batch);
+	batch_init(&batch);
 	run_queue(s, run, &batch);
 	batch_push(s, &batch, base_clock_us());
 }
@@ -562,7 +538,7 @@ void wrk_session_dispatch(struct wrk_session *s, uint32_t broker, const struct n
 	size_t offset = 0;
 	struct batch batch;
 
-	batch_init(s, &batch);
+	batch_init(&batch);
 	for (size_t i = 0; i < frame->head->n_items; i++) {
 		const Pirn__Item *item = frame->head->items[i];
 		struct net_payload payload = net_frame_payload(frame, item, &offset);
@@ -588,7 +564,7 @@ void wrk_session_forget(struct wrk_session *s, uint32_t broker, uint32_t epoch)
 			continue;
 		atomic_store(&run->cancelled, true);
 		if (!wrk_session_withdraw(s, run, 502, PIRN__REASON__CANCELLED))
-			wrk_session_stop(run);
+			wrk_session_stop(s, run);
 	}
 }
 

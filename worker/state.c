@@ -23,7 +23,6 @@
 #include "base/log.h"
 #include "base/rand.h"
 #include "worker/executor.h"
-#include "worker/fibers.h"
 
 #define KEPT_BYTES 65536u /* a call whose result was larger gives the memory back */
 
@@ -55,7 +54,6 @@ struct wrk_state_call {
 	sem_t done;
 	_Atomic(enum phase) phase;
 	struct wrk_runner *thread; /* the executor's name for it, or NULL */
-	struct wrk_fiber *fiber;   /* it sleeps rather than its thread; or NULL */
 	const struct store_op *op;
 	const struct wrk_state_record *record; /* NULL: a plain operation */
 	base_breaker_pass pass;                /* 0: it was not started */
@@ -288,21 +286,14 @@ static void call_end(struct wrk_state_call *c)
 void wrk_state_flush(struct wrk_state *s)
 {
 	struct wrk_state_call *c = s->ended, *next;
-	struct wrk_fiber_chain fibers = { 0 };
 
 	s->ended = NULL;
 	s->ended_last = &s->ended;
 	for (; c; c = next) {
-		struct wrk_fiber *fiber = c->fiber;
-
 		next = c->next;
 		atomic_store(&c->phase, DONE);
-		if (fiber)
-			wrk_fiber_chain_add(&fibers, fiber);
-		else
-			sem_post(&c->done);
+		sem_post(&c->done);
 	}
-	wrk_fiber_wake(&fibers);
 }
 
 static void on_result(void *arg, const struct store_result *result)
@@ -377,7 +368,7 @@ static void submit(struct wrk_state *s, struct wrk_state_call *c)
 	*s->last = c;
 	s->last = &c->next;
 	pthread_mutex_unlock(&s->lock);
-	if (first && !c->fiber && (!s->executor || wrk_executor_owe(s->executor)))
+	if (first && (!s->executor || wrk_executor_owe(s->executor)))
 		s->conf.wake(s->conf.arg);
 }
 
@@ -391,18 +382,6 @@ static bool desert(struct wrk_state_call *c)
 		phase = WAITING;
 		sched_yield();
 	}
-	return true;
-}
-
-/* Its thread tells the loop, when nothing else is left to do in it. */
-static bool await_in_fiber(struct wrk_state_call *c, uint64_t deadline_us)
-{
-	if (!wrk_fiber_sleep(deadline_us)) {
-		if (desert(c))
-			return false;
-		(void)wrk_fiber_sleep(UINT64_MAX); /* it is about to be woken */
-	}
-	assert(atomic_load(&c->phase) == DONE);
 	return true;
 }
 
@@ -433,9 +412,8 @@ static enum base_err do_call(struct wrk_state *s, struct wrk_state_call **call,
 	result_reset(&c->result);
 	atomic_store(&c->phase, WAITING);
 	c->thread = s->executor ? wrk_executor_self() : NULL;
-	c->fiber = wrk_fiber_self();
 	submit(s, c);
-	if (!(c->fiber ? await_in_fiber(c, deadline_us) : await(c, deadline_us))) {
+	if (!await(c, deadline_us)) {
 		*call = NULL;
 		return BASE_TIMEOUT;
 	}

@@ -15,7 +15,6 @@
 #include "net/notify.h"
 #include "store/functions_lua.h"
 #include "worker/crash.h"
-#include "worker/fibers.h"
 #include "worker/figures.h"
 #include "worker/loader.h"
 #include "worker/memory.h"
@@ -29,8 +28,6 @@
 /* Well under the 5 s that a run has by default: a Redis that hangs is answered 503, not 504. */
 #define REDIS_MS 2000
 
-#define LOOK_MS 10
-
 struct worker {
 	struct wrk_settings *settings;
 	struct net_loop *loop;
@@ -38,14 +35,13 @@ struct worker {
 	struct store_redis *redis;
 	struct wrk_state *state;
 	struct wrk_executor *executor;
-	struct wrk_fibers *fibers;
 	struct wrk_http *http;
 	struct wrk_session *session;
 	struct wrk_loader *loader;
 	struct wrk_beat *beat;
 	struct wrk_memory memory;
 	uv_async_t wake;
-	uv_timer_t end, look; /* look: whether what waits for the shared thread goes on */
+	uv_timer_t end;
 	bool handles;
 	bool redis_heard; /* it is up, or its first connection failed */
 	bool started;     /* the links are open */
@@ -87,21 +83,6 @@ static void leave(void *arg, void *local)
 	wrk_thread_free(&thread);
 }
 
-static void *enter_fiber(void *arg)
-{
-	struct worker *w = arg;
-
-	return wrk_thread_new(NULL, w->state);
-}
-
-static void leave_fiber(void *arg, void *local)
-{
-	struct wrk_thread *thread = local;
-
-	(void)arg;
-	wrk_thread_free(&thread);
-}
-
 static void run_task(void *arg, void *local, struct wrk_task *task)
 {
 	struct wrk_run *run = (struct wrk_run *)task;
@@ -136,27 +117,11 @@ static bool turn(void *arg)
 	return false;
 }
 
-/* What would wait for one that does not let go of the shared thread is given to threads. */
-static void on_look(uv_timer_t *timer)
-{
-	struct worker *w = timer->data;
-	struct wrk_task *first = wrk_fibers_take_stuck(w->fibers);
-
-	for (struct wrk_task *task = first; task; task = task->next)
-		((struct wrk_run *)task)->carrier = NULL;
-	if (first)
-		wrk_executor_push(w->executor, first, base_clock_us());
-	if (!wrk_fibers_waits(w->fibers))
-		uv_timer_stop(&w->look);
-}
-
 static bool flush(void *arg)
 {
 	struct worker *w = arg;
 
 	wrk_state_flush(w->state);
-	if (!uv_is_active((uv_handle_t *)&w->look) && wrk_fibers_waits(w->fibers))
-		uv_timer_start(&w->look, on_look, LOOK_MS, LOOK_MS);
 	return false;
 }
 
@@ -399,8 +364,7 @@ static enum base_err make_loop(struct worker *w)
 		return err;
 	uv_async_init(net_loop_uv(w->loop), &w->wake, on_wake);
 	uv_timer_init(net_loop_uv(w->loop), &w->end);
-	uv_timer_init(net_loop_uv(w->loop), &w->look);
-	w->end.data = w->look.data = w;
+	w->end.data = w;
 	w->handles = true;
 	err = net_loop_on_terminate(w->loop, on_terminate, w);
 	return err ? err : net_loop_hook(w->loop, NET_RUN, turn, w, &w->hook);
@@ -451,19 +415,6 @@ static enum base_err make_executor(struct worker *w)
 	return err;
 }
 
-static enum base_err make_fibers(struct worker *w)
-{
-	struct wrk_fibers_conf conf = {
-		.enter = enter_fiber,
-		.leave = leave_fiber,
-		.run = run_task,
-		.wake = wake,
-		.arg = w,
-	};
-
-	return wrk_fibers_new(&conf, &w->fibers);
-}
-
 static enum base_err make_http(struct worker *w)
 {
 	struct wrk_http_conf conf = {
@@ -489,7 +440,6 @@ static enum base_err make_session(struct worker *w)
 		.loop = w->loop,
 		.executor = w->executor,
 		.carrier = wrk_http_carrier(w->http),
-		.sharing = wrk_fibers_carrier(w->fibers),
 		.brokers = w->settings->brokers,
 		.name = w->settings->name,
 		.run = run_service,
@@ -584,8 +534,6 @@ static enum base_err make(struct worker *w)
 	if (!err)
 		err = make_executor(w);
 	if (!err)
-		err = make_fibers(w);
-	if (!err)
 		err = make_http(w);
 	if (!err)
 		err = make_session(w);
@@ -610,7 +558,6 @@ static void close_handles(struct worker *w)
 	if (w->handles) {
 		uv_close((uv_handle_t *)&w->wake, NULL);
 		uv_close((uv_handle_t *)&w->end, NULL);
-		uv_close((uv_handle_t *)&w->look, NULL);
 	}
 	net_loop_free(&w->loop);
 }
@@ -618,7 +565,6 @@ static void close_handles(struct worker *w)
 static void unmake(struct worker *w)
 {
 	wrk_executor_free(&w->executor);
-	wrk_fibers_free(&w->fibers);
 	wrk_http_free(&w->http);
 	wrk_loader_free(&w->loader);
 	wrk_session_free(&w->session);

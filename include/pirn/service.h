@@ -112,13 +112,6 @@ struct pirn_service {
 
 	/* Once, after the last run, when the worker ends in order. NULL: nothing to do. */
 	void (*fini)(void);
-
-	/* Calls may share one thread: while one waits for an operation of state, others go on in it. For
-	 * a handler that does little besides, that halves what a call costs. It must then hold no lock, and
-	 * keep nothing in thread-local variables, over such an operation; it must not block in any other
-	 * way, or compute for long, since others would get their answers late; and it has 1 MiB of
-	 * stack. Events, and calls that may be run again, have threads of their own all the same. */
-	bool shares_thread;
 };
 
 /* The one name that a worker looks up in the shared object. */

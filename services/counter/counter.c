@@ -67,4 +67,4 @@ static int counter(struct pirn_request *req, struct pirn_response *res)
 	return err ? err : answer(res, value);
 }
 
-PIRN_SERVICE(.handler = counter, .shares_thread = true);
+PIRN_SERVICE(.handler = counter);

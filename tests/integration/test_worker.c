@@ -376,30 +376,6 @@ static void test_a_lone_credit_serves_two_brokers(void **state)
 	harness_answer_free(&a);
 }
 
-static bool was_beside_another(void)
-{
-	struct harness_answer a = harness_post(f.http, "/v1/invoke/blocks", "");
-	bool was = strcmp(a.body, "{\"answer\":\"one\",\"most\":1}") != 0;
-
-	assert_int_equal(a.status, 200);
-	harness_answer_free(&a);
-	return was;
-}
-
-/* It said that its runs may share a thread, and blocks there: those that wait behind it get threads. */
-static void test_a_blocked_thread_is_not_waited_for(void **state)
-{
-	const struct harness_call call = { .base = f.http, .method = "POST", .target = "/v1/invoke/blocks" };
-	struct harness_load *load;
-
-	(void)state;
-	write_service("blocks", "-DVARIANT_SHARES -DPAUSE_MS=50");
-	wait_until(PATIENCE_MS, harness_status(f.http, "POST", "/v1/invoke/blocks", NULL) == 200);
-	load = harness_load_start(&call, 4);
-	wait_until(PATIENCE_MS, was_beside_another());
-	assert_int_equal(harness_load_stop(&load).failed, 0);
-}
-
 static struct harness_process *sleeper(const char *ms)
 {
 	char url[256];
@@ -561,7 +537,6 @@ int main(void)
 	const struct CMUnitTest together[] = {
 		cmocka_unit_test(test_state),
 		cmocka_unit_test(test_a_lone_credit_serves_two_brokers),
-		cmocka_unit_test(test_a_blocked_thread_is_not_waited_for),
 		cmocka_unit_test(test_a_service_that_goes),
 		cmocka_unit_test(test_a_folder_of_another_name),
 		cmocka_unit_test(test_a_drain_finishes_what_runs),

@@ -9,16 +9,12 @@
 #define ANSWER "one"
 #endif
 
-#ifndef PAUSE_MS
-#define PAUSE_MS 2
-#endif
-
 static atomic_int running, most;
 
 /* Tells how many runs there were at once, at most, so far. */
 static int handle(struct pirn_request *req, struct pirn_response *res)
 {
-	struct timespec pause = { 0, PAUSE_MS * 1000000 };
+	struct timespec pause = { 0, 2000000 };
 	int now = atomic_fetch_add(&running, 1) + 1;
 
 	(void)req;
@@ -57,8 +53,6 @@ static int call_it(void)
 	return function_of_another_version() + init();
 }
 PIRN_SERVICE(.handler = handle, .init = call_it, .fini = fini);
-#elif defined VARIANT_SHARES
-PIRN_SERVICE(.handler = handle, .init = init, .fini = fini, .shares_thread = true);
 #else
 PIRN_SERVICE(.handler = handle, .init = init, .fini = fini);
 #endif

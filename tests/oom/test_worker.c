@@ -63,7 +63,7 @@ static int handler(struct pirn_request *req, struct pirn_response *res)
 }
 
 static const struct pirn_service service = { PIRN_SERVICE_ABI, sizeof service, handler, NULL,
-	NULL, false };
+	NULL };
 
 static void write_request(struct base_buf *out)
 {

@@ -317,7 +317,7 @@ static int handle(struct pirn_request *req, struct pirn_response *res)
 }
 
 static const struct pirn_service service = {
-	PIRN_SERVICE_ABI, sizeof service, handle, init, NULL, false
+	PIRN_SERVICE_ABI, sizeof service, handle, init, NULL
 };
 
 static int setup_service(void **state)

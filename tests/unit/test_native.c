@@ -39,7 +39,7 @@ static void fini(void)
 	told.finis++;
 }
 
-static const struct pirn_service service = { PIRN_SERVICE_ABI, sizeof service, handler, init, fini, false };
+static const struct pirn_service service = { PIRN_SERVICE_ABI, sizeof service, handler, init, fini };
 
 struct fixture {
 	struct base_manifest *manifest;
@@ -317,28 +317,13 @@ static void what_is_no_service_is_refused(void **state)
 	assert_int_equal(adopt(f, &other), BASE_MISMATCH);
 	assert_non_null(strstr(f->why, "version 2"));
 	other = service;
-	other.size = offsetof(struct pirn_service, shares_thread) - 1;
+	other.size--;
 	assert_int_equal(adopt(f, &other), BASE_INVALID);
 	other = service;
 	other.handler = NULL;
 	assert_int_equal(adopt(f, &other), BASE_INVALID);
 	assert_non_null(strstr(f->why, ".handler"));
 	assert_null(f->native);
-}
-
-/* What it does not have, it does not ask for. */
-static void older_services_are_loaded(void **state)
-{
-	struct fixture *f = *state;
-	struct pirn_service older = service;
-
-	older.shares_thread = true;
-	assert_int_equal(adopt(f, &older), BASE_OK);
-	assert_true(wrk_native_shares(f->native));
-	wrk_native_free(&f->native);
-	older.size = offsetof(struct pirn_service, shares_thread);
-	assert_int_equal(adopt(f, &older), BASE_OK);
-	assert_false(wrk_native_shares(f->native));
 }
 
 static void secrets_come_from_files(void **state)
@@ -608,7 +593,6 @@ int main(void)
 		RUN(init_and_fini_are_called_once),
 		RUN(init_may_refuse),
 		RUN(what_is_no_service_is_refused),
-		RUN(older_services_are_loaded),
 		RUN(secrets_come_from_files),
 		RUN(run_is_answered),
 		RUN(silence_is_204),

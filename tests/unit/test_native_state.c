@@ -9,9 +9,7 @@
 #include <stdatomic.h>
 
 #include "base/clock.h"
-#include "worker/fibers.h"
 #include "worker/request.h"
-#include "worker/service.h"
 
 #define FOREVER (base_clock_us() + UINT64_C(3600000000))
 
@@ -141,7 +139,7 @@ static int handle(struct pirn_request *req, struct pirn_response *res)
 	return asked(req, res);
 }
 
-static const struct pirn_service service = { PIRN_SERVICE_ABI, sizeof service, handle, NULL, NULL, false };
+static const struct pirn_service service = { PIRN_SERVICE_ABI, sizeof service, handle, NULL, NULL };
 static char service_name[] = "shop", handler_name[] = "shop.so";
 
 static void *ask_main(void *arg)
@@ -574,74 +572,6 @@ static void many_threads_get_their_own(void **state)
 	sem_destroy(&c.woken);
 }
 
-/* ---- runs that share a thread --------------------------------------------------- */
-
-static void *enter_fiber(void *arg)
-{
-	return wrk_thread_new(NULL, ((struct fixture *)arg)->state);
-}
-
-static void leave_fiber(void *arg, void *local)
-{
-	struct wrk_thread *thread = local;
-
-	(void)arg;
-	wrk_thread_free(&thread);
-}
-
-static void run_fiber(void *arg, void *local, struct wrk_task *task)
-{
-	struct wrk_run *run = (struct wrk_run *)task;
-
-	(void)arg;
-	wrk_native_run(run->service->native, local, run);
-}
-
-/* Whom a log line or a crash would name. */
-static int adds_and_tells(struct pirn_request *req, struct pirn_response *res)
-{
-	int err = pirn_counter_add(req, "visits", 5, NULL);
-
-	return err ? err : pirn_respond_json(res, wrk_native_where()->request == req ? 200 : 500, "%p", (void *)req);
-}
-
-static void runs_know_themselves_in_a_shared_thread(void **state)
-{
-	struct fixture *f = *state;
-	struct wrk_fibers_conf conf = {
-		.enter = enter_fiber, .leave = leave_fiber, .run = run_fiber, .wake = wake, .arg = f
-	};
-	struct base_manifest manifest = { .service = service_name, .handler = handler_name };
-	struct wrk_service of = { .manifest = &manifest };
-	struct wrk_run runs[2] = { { .service = &of }, { .service = &of } };
-	const struct wrk_carrier *carrier;
-	struct wrk_fibers *fibers;
-	char why[128];
-
-	asked = adds_and_tells;
-	assert_int_equal(wrk_native_adopt(".", &manifest, &service, 1000, &of.native, why, sizeof why), BASE_OK);
-	assert_int_equal(wrk_fibers_new(&conf, &fibers), BASE_OK);
-	carrier = wrk_fibers_carrier(fibers);
-	for (size_t i = 0; i < 2; i++) {
-		runs[i].deadline_us = FOREVER;
-		base_buf_init(&runs[i].in);
-		base_buf_init(&runs[i].meta);
-		base_buf_init(&runs[i].body);
-		carrier->push(carrier->arg, &runs[i].task);
-	}
-	turn_until(f, 2);
-	for (size_t i = 0; i < 2; i++)
-		answer(f, i, &(struct store_result){ .number = 1 });
-	wrk_fibers_free(&fibers);
-	assert_string_not_equal((char *)runs[0].body.data, (char *)runs[1].body.data);
-	for (size_t i = 0; i < 2; i++) {
-		assert_int_equal(runs[i].status, 200);
-		base_buf_fini(&runs[i].meta);
-		base_buf_fini(&runs[i].body);
-	}
-	wrk_native_free(&of.native);
-}
-
 #define WITH(name) cmocka_unit_test_setup_teardown(name, setup, teardown)
 
 int main(void)
@@ -662,7 +592,6 @@ int main(void)
 		WITH(what_costs_no_time_does_not),
 		WITH(deserted_ones_count),
 		cmocka_unit_test(many_threads_get_their_own),
-		WITH(runs_know_themselves_in_a_shared_thread),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);

@@ -168,7 +168,7 @@ static int handle(struct pirn_request *req, struct pirn_response *res)
 	return mine->handler(req, res);
 }
 
-static const struct pirn_service service = { PIRN_SERVICE_ABI, sizeof service, handle, NULL, NULL, false };
+static const struct pirn_service service = { PIRN_SERVICE_ABI, sizeof service, handle, NULL, NULL };
 static char service_name[] = "shop", handler_name[] = "shop.so";
 
 static void *attempt_main(void *arg)

@@ -116,38 +116,6 @@ static const Pirn__Beat *on_beat(void *arg)
 	return &beat;
 }
 
-/* Stands for the thread that runs share: keeps what it is given until the test is done with it. */
-static struct wrk_task *shared, *shared_done;
-
-static void share(void *arg, struct wrk_task *first)
-{
-	(void)arg;
-	LL_CONCAT(shared, first);
-}
-
-static bool share_no_more(void *arg, struct wrk_task *task)
-{
-	(void)arg;
-	LL_DELETE(shared, task);
-	return true;
-}
-
-static void share_stop(void *arg, struct wrk_run *run)
-{
-	(void)arg, (void)run;
-}
-
-static struct wrk_task *share_collect(void *arg)
-{
-	struct wrk_task *first = shared_done;
-
-	(void)arg;
-	shared_done = NULL;
-	return first;
-}
-
-static const struct wrk_carrier sharing = { share, share_no_more, share_stop, share_collect, NULL };
-
 static void new_worker(void)
 {
 	struct wrk_executor_conf e = {
@@ -157,7 +125,6 @@ static void new_worker(void)
 		.brokers = fixture_ipc(&f, "broker"),
 		.name = "worker",
 		.boot = "a worker's boot",
-		.sharing = &sharing,
 		.run = run_it,
 		.on_ready = on_ready,
 		.on_drained = on_drained,
@@ -821,49 +788,6 @@ static void no_service_may_have_all_threads(void **state)
 	STARTS(9);
 }
 
-/* ---- runs that may share a thread ------------------------------------------------------ */
-
-static int no_handler(struct pirn_request *req, struct pirn_response *res)
-{
-	(void)req, (void)res;
-	return 0;
-}
-
-PIRN_SERVICE(.handler = no_handler, .shares_thread = true);
-
-static void plain_calls_may_share_a_thread(void **state)
-{
-	struct wrk_service *s = service();
-	char why[WRK_NATIVE_WHY];
-	struct wrk_run *run;
-
-	(void)state;
-	dispatch(1, 0); /* its service does not want to */
-	STARTS(1);
-	assert_int_equal(wrk_native_adopt(".", s->manifest, &pirn_service_main, 1000, &s->native, why, sizeof why),
-		BASE_OK);
-	dispatch(2, 0);
-	dispatch(3, PIRN__ITEM_FLAG__RECORD);
-	STARTS(3);
-	assert_false(started(2));
-	assert_non_null(run = (struct wrk_run *)shared);
-	assert_int_equal(run->slot, 2);
-	assert_null(run->task.next);
-	executor_has(2);
-	shared = NULL;
-	shared_done = &run->task;
-	run->status = 204;
-	uv_async_send(&wake_up);
-	UNTIL(&f, told[2].times == 1);
-	assert_int_equal(told[2].status, 204);
-	ends(1);
-	ends(3);
-	dispatch(4, 0);
-	send_item(PIRN__KIND__CANCEL, 4, 0);
-	UNTIL(&f, figures().cancelled == 1);
-	assert_null(shared);
-}
-
 #define WITH(name)      cmocka_unit_test_setup_teardown(name, setup, teardown)
 #define OLDER(name)     cmocka_unit_test_setup_teardown(name, setup_older, teardown)
 #define IMPATIENT(name) cmocka_unit_test_setup_teardown(name, setup_impatient, teardown)
@@ -897,7 +821,6 @@ int main(void)
 		IMPATIENT(one_that_is_alone_and_stuck_is_told),
 		IMPATIENT(threads_may_be_stuck_without_a_service),
 		WITH(no_service_may_have_all_threads),
-		WITH(plain_calls_may_share_a_thread),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);
