@@ -211,7 +211,6 @@ static enum base_err make_core(struct brk_shell *s)
 		.gather = true,
 		.settle_ms = 2,
 		.ends_ms = 5,
-		.answer_ms = 1,
 		.bounds = brk_shell_bounds(set) };
 	base_rand_system(&conf.seed, sizeof conf.seed);
 	base_rand_init(&rand, conf.seed);

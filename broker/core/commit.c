@@ -282,8 +282,6 @@ static bool send_one(struct brk_core *core, struct brk_commit *commit)
 	commit->turn = ++core->ledger.turn;
 	if (commit->kind == BRK_ASK_STORE) {
 		core->ledger.stored_at = core->now_ms;
-		commit->follows = core->now_us - core->ledger.answered_us <=
-				  UINT64_C(1000) * core->conf.answer_ms;
 		brk_stores_send(core, commit, ask);
 	} else {
 		brk_settles_send(core, commit, ask);

@@ -390,7 +390,6 @@ const struct brk_actions *brk_core_message(
 	struct brk_core *core, uint64_t now_ms, const struct brk_message *m)
 {
 	begin(core, now_ms);
-	core->held_until = 0;
 	take_message(core, m);
 	return finish(core);
 }
@@ -538,11 +537,9 @@ uint64_t brk_core_due(const struct brk_core *core)
 	const struct base_heap_node *notice = base_heap_first(&core->notices);
 	uint64_t due = earlier(core->beat_at, brk_registry_due(core));
 
-	if (core->turns && core->now_ms < core->held_until)
-		due = earlier(due, core->held_until);
-	else if (core->turns && !core->starved)
+	if (core->turns && !core->starved)
 		return core->now_ms;
-	else if (core->turns)
+	if (core->turns)
 		due = earlier(due, core->now_ms + STARVED_MS);
 	due = earlier(due, brk_owner_due(core));
 	due = earlier(due, brk_ledger_due(core));

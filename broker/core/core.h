@@ -64,7 +64,6 @@ struct brk_conf {
 	bool gather;              /* a commit waits for the one before, unless it is full */
 	uint32_t settle_ms;       /* no store for so long: a settle goes by itself */
 	uint32_t ends_ms;         /* so long a few ends wait for others, while stores go without them */
-	uint32_t answer_ms;       /* so long what was stored lets the next submission go first: dispatch.c. 0: not at all */
 	struct store_bounds bounds;
 };
 

@@ -16,13 +16,6 @@
  * failed one goes to another worker, whoever's row it is. And so does the run whose failure
  * would be one too many for the breaker, when the failures before it in a row were all of
  * one worker: whether that worker is bad or the service is, another one can tell.
- *
- * When: at the end of each input. One case is different. A sender of single events who
- * submits the next as soon as the last was accepted waits for every step of the way back
- * and in again; a run that starts at the same moment takes the processors from just these
- * steps, while both have nothing to do as soon as Redis syncs the next event. So what
- * such a sender stored starts with his next submission, or with any other message, or
- * after answer_ms. (On two processors he hears an eighth sooner, and so stores more.)
  */
 #include <assert.h>
 #include <utlist.h>
@@ -251,15 +244,8 @@ static bool take_turn(struct brk_core *core, struct brk_service *service)
 	return false;
 }
 
-void brk_dispatch_hold(struct brk_core *core)
-{
-	core->held_until = core->now_ms + core->conf.answer_ms;
-}
-
 void brk_dispatch_run(struct brk_core *core)
 {
-	if (core->now_ms < core->held_until)
-		return;
 	core->starved = false;
 	while (core->turns && !core->starved && brk_act_has_room(core)) {
 		struct brk_service *service = core->turns;

@@ -120,7 +120,6 @@ struct brk_commit {
 	uint32_t n;         /* of them */
 	bool emits;         /* SETTLE: some of its ends send events */
 	uint64_t letters;   /* SETTLE: bytes of letters and results */
-	bool follows;       /* STORE: it was sent right after another was answered */
 	bool pressing;      /* SETTLE: somebody waits for one of its ends, or what follows it does */
 	uint64_t began_at;  /* in now_ms's time */
 	uint64_t decide_at; /* STORE: the earliest of its arrivals; UINT64_MAX: nobody waits */
@@ -141,8 +140,7 @@ struct brk_ledger {
 	struct brk_commits stores, settles;
 	struct brk_commit *spare;
 	uint32_t n_spare;
-	uint64_t stored_at;   /* the last STORE was sent, in now_ms's time */
-	uint64_t answered_us; /* and the last one that was answered, in now_us's */
+	uint64_t stored_at; /* the last STORE was sent, in now_ms's time */
 	uint64_t retry_at; /* Redis took nothing: no commit is sent before */
 	uint64_t check_at; /* Redis told nothing: no lost one is looked up before */
 	struct brk_end

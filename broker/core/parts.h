@@ -79,7 +79,6 @@ struct brk_core {
 	struct brk_service *buried_services;
 	struct brk_service *touched;
 	struct brk_service *turns; /* a ring: who may dispatch now */
-	uint64_t held_until;       /* nobody dispatches before, in now_ms's time, but for a message's sake */
 	bool starved;              /* there was no memory for it: a moment later */
 	struct base_heap notices;
 	struct base_heap guards, overloads, ejected, droughts, hopes;
@@ -173,8 +172,6 @@ void brk_dispatch_ran(const struct brk_core *core,
 	const struct brk_call *call); /* its run is over: how long it was is remembered */
 void brk_dispatch_wake(
 	struct brk_core *core, struct brk_service *service); /* into the ring, when it may */
-/* What may run now waits for the next message, or answer_ms. */
-void brk_dispatch_hold(struct brk_core *core);
 void brk_dispatch_run(struct brk_core *core);
 void brk_dispatch_forget(struct brk_core *core, struct brk_service *service); /* out of the ring */
 

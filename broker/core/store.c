@@ -6,8 +6,6 @@
 #include "broker/core/pack.h"
 #include "broker/core/parts.h"
 
-#define FEW 4 /* events, in a STORE: more are not one sender's */
-
 /* ---- collecting ----------------------------------------------------------- */
 
 static struct brk_room room_of(const struct brk_parcel *parcel)
@@ -270,13 +268,6 @@ static void is_duplicate(struct brk_core *core, struct brk_commit *commit, uint3
 	brk_accept_drop(core, arrival, commit->deliveries + arrival->bit, PIRN__REASON__NONE);
 }
 
-/* What one sender stores who goes on as soon as he is answered: dispatch.c. */
-static bool goes_on(const struct brk_core *core, const struct brk_commit *commit)
-{
-	return core->conf.answer_ms > 0 && commit->follows && commit->n <= FEW &&
-	       core->ledger.stores.list == commit && commit->next == NULL;
-}
-
 /* The duplicates come in the order of the items. */
 static void stored(
 	struct brk_core *core, struct brk_commit *commit, const struct store_stored *reply)
@@ -286,9 +277,6 @@ static void stored(
 	size_t next = 0;
 
 	brk_owner_heard(core, reply->now_ms);
-	core->ledger.answered_us = core->now_us;
-	if (goes_on(core, commit))
-		brk_dispatch_hold(core);
 	for (uint32_t i = 0; i < commit->n; i++) {
 		if (next < reply->n && reply->duplicates[next].item == i)
 			is_duplicate(core, commit, i, &reply->duplicates[next++]);

@@ -468,7 +468,6 @@ void sim_broker_start(struct sim *sim, struct sim_broker *broker)
 		.gather = sim->seed % 4 == 3,
 		.settle_ms = sim->seed % 8 == 3 ? 2 : 0,
 		.ends_ms = sim->seed % 8 == 3 ? 5 : 0,
-		.answer_ms = sim->seed % 8 == 5 ? 2 : 0,
 		.bounds = sim->bounds,
 		.max_calls = sim->max_calls,
 		.max_bytes = sim->max_bytes,

@@ -253,60 +253,6 @@ static void test_a_drain_waits_for_no_store(void **state)
 	tiny_free(t);
 }
 
-static void store_one(struct tiny *t, uint32_t slot)
-{
-	tiny_submit(t, CLIENT, (struct tiny_event){ .slot = slot });
-	tiny_turn(t);
-	tiny_tell(t);
-	rig_one(t->rig, PIRN__KIND__ACCEPTED);
-}
-
-/* Who goes on as soon as he is answered: his next goes into Redis before the last one runs. */
-static void test_the_next_submission_goes_first(void **state)
-{
-	struct rig r;
-	struct tiny *t = new_tiny(&r, 20);
-
-	(void)state;
-	r.core->conf.answer_ms = 5;
-	tiny_tick(t, 100);
-	store_one(t, 1); /* nothing was before it */
-	assert_int_equal(rig_count(&r, PIRN__KIND__DISPATCH), 1);
-	tiny_tick(t, 5);
-	store_one(t, 2);
-	assert_int_equal(rig_count(&r, PIRN__KIND__DISPATCH), 0);
-	assert_int_equal(brk_core_due(r.core), r.now_ms + 5);
-	tiny_submit(t, CLIENT, (struct tiny_event){ .slot = 3 });
-	assert_int_equal(rig_count(&r, PIRN__KIND__DISPATCH), 1);
-	tiny_turn(t);
-	tiny_tell(t);
-	assert_int_equal(rig_count(&r, PIRN__KIND__DISPATCH), 0);
-	tiny_tick(t, 4);
-	assert_int_equal(rig_count(&r, PIRN__KIND__DISPATCH), 0);
-	tiny_tick(t, 1); /* he did not go on */
-	assert_int_equal(rig_count(&r, PIRN__KIND__DISPATCH), 1);
-	tiny_tick(t, 1);
-	store_one(t, 4);
-	assert_int_equal(rig_count(&r, PIRN__KIND__DISPATCH), 1);
-	tiny_free(t);
-}
-
-static void test_many_senders_wait_for_nobody(void **state)
-{
-	struct rig r;
-	struct tiny *t = new_tiny(&r, 20);
-
-	(void)state;
-	r.core->conf.answer_ms = 5;
-	store_one(t, 1);
-	for (uint32_t i = 2; i <= 9; i++)
-		tiny_submit(t, CLIENT, (struct tiny_event){ .slot = i });
-	tiny_turn(t);
-	tiny_tell(t);
-	assert_int_equal(rig_count(&r, PIRN__KIND__DISPATCH), 8);
-	tiny_free(t);
-}
-
 static void test_refusals(void **state)
 {
 	struct rig r;
@@ -881,8 +827,6 @@ int main(void)
 		cmocka_unit_test(test_many_ends_go_with_a_store),
 		cmocka_unit_test(test_a_retry_takes_ends_with_it),
 		cmocka_unit_test(test_a_drain_waits_for_no_store),
-		cmocka_unit_test(test_the_next_submission_goes_first),
-		cmocka_unit_test(test_many_senders_wait_for_nobody),
 		cmocka_unit_test(test_refusals),
 		cmocka_unit_test(test_bounds),
 		cmocka_unit_test(test_a_number_counts_once),
