@@ -1,48 +1,36 @@
-"""TLS in front of a server without: tls_front.py CERTIFICATE KEY PORT. Says where it listens, and passes on bytes."""
-import socket
+"""TLS in front of a server without: tls_front.py CERTIFICATE KEY PORT. Says where it listens, and passes on bytes.
+All in one thread: a connection's two directions share the state of its TLS, which no two threads may touch at once."""
+import asyncio
 import ssl
 import sys
-import threading
-
-context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
-context.load_cert_chain(sys.argv[1], sys.argv[2])
 
 
-def requests(front, back):
-    """One direction of a connection, in its own thread: the end of one side is the end of the other."""
+async def pass_on(reader, writer):
+    """One direction; its end is the end of the other one's side."""
     try:
-        while data := front.recv(65536):
-            back.sendall(data)
+        while data := await reader.read(65536):
+            writer.write(data)
+            await writer.drain()
     except OSError:
         pass
-    try:
-        back.shutdown(socket.SHUT_RDWR)
-    except OSError:
-        pass
+    writer.close()
 
 
-def serve(plain):
+async def serve(front_reader, front_writer):
     try:
-        front = context.wrap_socket(plain, server_side=True)
-        back = socket.create_connection(("127.0.0.1", int(sys.argv[3])))
+        back_reader, back_writer = await asyncio.open_connection("127.0.0.1", int(sys.argv[3]))
     except OSError:
-        plain.close()
+        front_writer.close()
         return
-    threading.Thread(target=requests, args=(front, back), daemon=True).start()
-    try:
-        while data := back.recv(65536):
-            front.sendall(data)
-        front.unwrap()
-    except (OSError, ValueError):
-        pass
-    for end in (front, back):
-        try:
-            end.shutdown(socket.SHUT_RDWR)
-        except OSError:
-            pass
+    await asyncio.gather(pass_on(front_reader, back_writer), pass_on(back_reader, front_writer))
 
 
-listener = socket.create_server(("127.0.0.1", 0), backlog=64)
-print(f"listening on {listener.getsockname()[1]}", flush=True)
-while True:
-    threading.Thread(target=serve, args=(listener.accept()[0],), daemon=True).start()
+async def main():
+    context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+    context.load_cert_chain(sys.argv[1], sys.argv[2])
+    server = await asyncio.start_server(serve, "127.0.0.1", 0, ssl=context)
+    print(f"listening on {server.sockets[0].getsockname()[1]}", flush=True)
+    await server.serve_forever()
+
+
+asyncio.run(main())
