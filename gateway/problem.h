@@ -13,6 +13,6 @@
 void gw_problem_write(
 	struct base_buf *out, unsigned status, const char *detail, const char *request_id);
 
-const char *gw_status_phrase(unsigned status); /* "Not Found"; "Error" for an unknown one */
+const char *gw_status_phrase(unsigned status); /* "Not Found"; of an unknown one "Unknown", or "Error" from 400 on */
 
 #endif

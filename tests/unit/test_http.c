@@ -179,6 +179,7 @@ static void serves_keep_alive_and_pipelines(void **state)
 	char id[64];
 
 	assert_int_equal(response_status(&c), 200);
+	assert_memory_equal(c.in.data, "HTTP/1.1 200 OK\r\n", 17);
 	assert_string_equal(response_body(&c), "/a");
 	assert_true(response_header(&c, "X-Request-Id", id, sizeof id));
 	assert_int_equal(strlen(id), BASE_ULID_TEXT);

@@ -36,7 +36,7 @@ static void goes_without_an_id(void **state)
 	base_buf_fini(&b);
 }
 
-static void every_status_of_ours_has_its_phrase(void **state)
+static void a_status_has_its_phrase(void **state)
 {
 	static const unsigned ours[] = { 400, 404, 405, 408, 413, 414, 417, 429, 431, 501, 502, 503,
 		504 };
@@ -44,7 +44,12 @@ static void every_status_of_ours_has_its_phrase(void **state)
 	(void)state;
 	for (size_t i = 0; i < sizeof ours / sizeof *ours; i++)
 		assert_string_not_equal(gw_status_phrase(ours[i]), "Error");
-	assert_string_equal(gw_status_phrase(299), "Error");
+	assert_string_equal(gw_status_phrase(200), "OK");
+	assert_string_equal(gw_status_phrase(202), "Accepted");
+	assert_string_equal(gw_status_phrase(511), "Network Authentication Required");
+	assert_string_equal(gw_status_phrase(299), "Unknown");
+	assert_string_equal(gw_status_phrase(499), "Error");
+	assert_string_equal(gw_status_phrase(599), "Error");
 }
 
 int main(void)
@@ -52,7 +57,7 @@ int main(void)
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test(is_what_rfc_9457_says),
 		cmocka_unit_test(goes_without_an_id),
-		cmocka_unit_test(every_status_of_ours_has_its_phrase),
+		cmocka_unit_test(a_status_has_its_phrase),
 	};
 
 	return cmocka_run_group_tests_name("problem", tests, NULL, NULL);
