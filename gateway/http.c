@@ -11,7 +11,7 @@
 #define MAX_HELD       (768u * 1024 * 1024)
 #define IDLE_GRACE_MS  500  /* when draining: for idle connections, … */
 #define FRESH_GRACE_MS 2000 /* … and for those whose first request is on its way, or never comes */
-#define LINGER_MS      2000 /* for a client to read its last answer, and to close */
+#define LINGER_MS      2000u /* for a client to read its last answer, and to close */
 #define EVENTS_MOST    64
 #define ROUNDS_MOST    16 /* of so many events in a turn */
 
@@ -160,7 +160,7 @@ static struct gw_http *make(
 	h->stage_ms[GW_STAGE_BODY] = conf->body_ms;
 	h->stage_ms[GW_STAGE_SEND] = conf->idle_ms;
 	h->stage_ms[GW_STAGE_IDLE] = conf->idle_ms;
-	h->stage_ms[GW_STAGE_LINGER] = LINGER_MS;
+	h->stage_ms[GW_STAGE_LINGER] = conf->idle_ms < LINGER_MS ? conf->idle_ms : LINGER_MS;
 	h->ready = true; /* what was opened before us may have connections already */
 	h->epoll_fd = epoll_create1(EPOLL_CLOEXEC);
 	return h;

@@ -23,7 +23,8 @@
 
 #define ACCEPTS_MOST 64u  /* in a turn */
 #define DEAF_MS      100u /* when there are no descriptors left for a new connection */
-#define THROW_MOST   (1024u * 1024) /* of what comes after the last answer */
+#define LINGERS_MOST 15u  /* times its time, while something comes */
+#define THROWS_MOST  16u  /* in a turn: then others have theirs */
 
 /* ---- stages ------------------------------------------------------------------------ */
 
@@ -245,7 +246,8 @@ void gw_conn_refuse(struct gw_conn *c, const struct gw_problem *p)
 }
 
 /* To close a socket in which something lies unread tells the client to forget what it has not read
- * either: the answer. So what comes is read, for a while. */
+ * either: the answer. So what comes is read, for a while: by time, because how much a client sends
+ * before it looks up depends on how large the buffers between us are, and on who gets a processor. */
 void gw_conn_close(struct gw_conn *c)
 {
 	if (c->stage == GW_STAGE_CUT)
@@ -256,21 +258,27 @@ void gw_conn_close(struct gw_conn *c)
 		gw_conn_cut(c);
 		return;
 	}
+	c->extensions = LINGERS_MOST - 1;
+	c->thrown = false;
 	gw_conn_stage(c, GW_STAGE_LINGER);
 	gw_conn_due(c);
 }
 
 void gw_conn_throw(struct gw_conn *c)
 {
-	while (c->readable && c->stage == GW_STAGE_LINGER) {
+	for (unsigned n_reads = 0; c->readable && n_reads < THROWS_MOST; n_reads++) {
 		ssize_t n = recv(c->fd, c->http->scratch, GW_READ_BYTES, 0);
-		if (n > 0)
-			c->thrown += (uint64_t)n;
-		if (n < 0 && errno == EAGAIN)
+		if (n > 0) {
+			c->thrown = true;
+		} else if (n < 0 && errno == EAGAIN) {
 			c->readable = false;
-		else if (n == 0 || (n < 0 && errno != EINTR) || c->thrown > THROW_MOST)
+		} else if (n == 0 || errno != EINTR) {
 			gw_conn_cut(c);
+			return;
+		}
 	}
+	if (c->readable)
+		gw_conn_due(c);
 }
 
 /* ---- deadlines ------------------------------------------------------------------------ */
@@ -293,6 +301,12 @@ void gw_conn_hurry(struct gw_http *h, uint32_t idle_ms, uint32_t fresh_ms)
 	}
 }
 
+static bool goes_on(const struct gw_conn *c)
+{
+	return c->stage == GW_STAGE_SEND ||
+	       (c->stage == GW_STAGE_LINGER && c->thrown && !c->http->draining);
+}
+
 static void expire_one(struct gw_conn *c)
 {
 	/* A request came while its time ran out. */
@@ -300,9 +314,10 @@ static void expire_one(struct gw_conn *c)
 		gw_conn_stage(c, GW_STAGE_HEAD);
 		return;
 	}
-	if (c->stage == GW_STAGE_SEND && c->extensions > 0) {
+	if (goes_on(c) && c->extensions > 0) {
 		c->extensions--;
-		gw_conn_stage(c, GW_STAGE_SEND);
+		c->thrown = false;
+		gw_conn_stage(c, c->stage);
 		return;
 	}
 	if (c->stage != GW_STAGE_LINGER)

@@ -47,8 +47,8 @@ struct gw_conn {
 	bool heard;    /* something has come, ever */
 	bool due;      /* on http->due: there is something to do for it in the next turn */
 	bool left;     /* does not count among the live ones any more */
-	unsigned extensions;     /* SEND: how often a long answer may start its time anew */
-	uint64_t thrown;         /* LINGER: bytes so far */
+	bool thrown;   /* LINGER: something came since its time started */
+	unsigned extensions;     /* SEND, LINGER: how often the stage's time may start anew */
 	struct base_buf in;      /* what came and was not used yet, from in_at on */
 	size_t in_at;
 	struct gw_wire_find find; /* in the head that begins there */

@@ -7,6 +7,16 @@
 #define POST(path) "POST " path " HTTP/1.1\r\nHost: x\r\n"
 #define CODED      "Transfer-Encoding: chunked\r\n\r\n"
 
+static void serve_hasty(struct wire *w, uint32_t head_ms, uint32_t body_ms, uint32_t idle_ms)
+{
+	struct gw_http_conf conf = wire_conf(w);
+
+	conf.head_ms = head_ms;
+	conf.body_ms = body_ms;
+	conf.idle_ms = idle_ms;
+	wire_serve(w, &conf);
+}
+
 /* Thousands of requests at once are not served in one go while somebody else waits. */
 static void nobody_starves_beside_a_long_pipeline(void **state)
 {
@@ -123,6 +133,50 @@ static void a_refusal_is_not_lost_behind_what_was_not_read(void **state)
 	}
 }
 
+/* However much it sends before it looks up. */
+static void a_refusal_is_not_lost_behind_much_more(void **state)
+{
+	static const char head[] = POST("/a") "Content-Length: 104857600\r\n\r\n";
+	static char body[256 * 1024];
+	struct wire *w = *state;
+	struct client c = client_open(gw_http_address(w->http));
+	size_t sent = 0;
+	ssize_t n;
+
+	assert_true(send(c.fd, head, sizeof head - 1, 0) > 0);
+	while (sent < 32u << 20) {
+		n = send(c.fd, body, sizeof body, MSG_DONTWAIT | MSG_NOSIGNAL);
+		if (n < 0 && errno != EAGAIN)
+			fail_msg("after %zu bytes: %s", sent, strerror(errno));
+		sent += n > 0 ? (size_t)n : 0;
+		turn(w->loop);
+	}
+	until(w->loop, &c, c.closed);
+	assert_true(c.in.size > 12);
+	assert_memory_equal(c.in.data, "HTTP/1.1 413", 12);
+	client_close(&c);
+}
+
+/* It is refused, does not care, and sends on for ever. */
+static void who_never_stops_sending_is_cut(void **state)
+{
+	struct wire *w = *state;
+	struct client c;
+	ssize_t n = 0;
+
+	serve_hasty(w, WIRE_PATIENCE_MS, WIRE_PATIENCE_MS, 20);
+	c = client_open(gw_http_address(w->http));
+	assert_true(send(c.fd, "nonsense\r\n\r\n", 12, 0) > 0);
+	for (uint64_t end_ms = base_clock_ms() + PATIENCE_MS; n >= 0 || errno == EAGAIN;) {
+		if (base_clock_ms() > end_ms)
+			fail_msg("it is still listened to");
+		turn(w->loop);
+		n = send(c.fd, "x", 1, MSG_DONTWAIT | MSG_NOSIGNAL);
+	}
+	until(w->loop, (struct client *)NULL, gw_http_connections(w->http) == 0);
+	client_close(&c);
+}
+
 /* ---- those that are slow --------------------------------------------------------------------------- */
 
 /* A drop again and again, never still for long: it is cut all the same, with 408 if a request was begun. */
@@ -144,16 +198,6 @@ static void drips(struct wire *w, const char *begin, const char *drop, unsigned 
 	if (n > 0)
 		assert_int_equal(a.status[n - 1], status);
 	client_close(&c);
-}
-
-static void serve_hasty(struct wire *w, uint32_t head_ms, uint32_t body_ms, uint32_t idle_ms)
-{
-	struct gw_http_conf conf = wire_conf(w);
-
-	conf.head_ms = head_ms;
-	conf.body_ms = body_ms;
-	conf.idle_ms = idle_ms;
-	wire_serve(w, &conf);
 }
 
 static void slow_bodies_in_chunks(void **state)
@@ -191,6 +235,8 @@ int main(void)
 		TEST(who_does_not_read_is_not_asked_for_more),
 		TEST(who_waits_is_not_read),
 		TEST(a_refusal_is_not_lost_behind_what_was_not_read),
+		TEST(a_refusal_is_not_lost_behind_much_more),
+		TEST_OWN(who_never_stops_sending_is_cut),
 		TEST_OWN(slow_bodies_in_chunks),
 		TEST_OWN(slow_heads_behind_others),
 		TEST_OWN(empty_lines_are_no_sign_of_life),
