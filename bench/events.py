@@ -71,7 +71,8 @@ class Fabric:
 
     def start_redis(self):
         self.redis = Process("redis-server", "--port", 0, "--unixsocket", self.socket, "--dir", self.work, "--save", "",
-                             "--appendonly", "yes", "--appendfsync", "always", log=self.work / "redis.log")
+                             "--appendonly", "yes", "--appendfsync", "always", "--auto-aof-rewrite-min-size", "256mb",
+                             log=self.work / "redis.log")
 
     def start_broker(self):
         self.broker = self.program("broker", "--bind", self.endpoint, "--redis", f"unix://{self.socket}", "--name", "broker-1")
