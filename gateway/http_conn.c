@@ -218,15 +218,15 @@ void gw_conn_cut(struct gw_conn *c)
 	h->ready = true;
 }
 
-/* A request that nobody has seen the whole head of gets a record if its first line is known, or
- * if it shall be answered at all events. */
+/* A request that nobody has seen the whole head of gets a record, too, of which its first line is known or
+ * nothing: it is answered, counted and logged like others. */
 void gw_conn_refuse(struct gw_conn *c, const struct gw_problem *p)
 {
 	struct gw_record *r = c->record;
 
-	if (!r && c->find.line > 0) {
-		r = gw_record_open(c,
-			(struct gw_slice){ (const char *)c->in.data + c->in_at, c->find.line });
+	if (!r) {
+		const char *in = c->in.size > 0 ? (const char *)c->in.data + c->in_at : "";
+		r = gw_record_open(c, (struct gw_slice){ in, c->find.line });
 		if (r)
 			gw_head_read_first(r);
 	}

@@ -169,6 +169,6 @@ void gw_head_ids(struct gw_request *q); /* the client's X-Request-Id, if there i
 /* http_answer.c; sends what the socket takes. True: all of it, or the connection is lost and cut. */
 bool gw_answer_send(struct gw_record *r);
 void gw_answer_continue(struct gw_conn *c);                         /* 100 */
-void gw_answer_bare(struct gw_conn *c, const struct gw_problem *p); /* to no request that we know */
+void gw_answer_bare(struct gw_conn *c, const struct gw_problem *p); /* without memory for a record */
 
 #endif

@@ -724,9 +724,11 @@ static void cuts_half_a_request_line_and_silence(void **state)
 	until(f->loop, &a, a.closed);
 	until(f->loop, &b, b.closed);
 	expect_problem(&a, 408);
+	assert_non_null(strstr((const char *)a.in.data, "\r\nX-Request-Id: "));
 	assert_int_equal(b.in.size, 0); /* it never asked */
 	until(f->loop, &a, gw_http_connections(f->http) == 0);
-	assert_int_equal(f->done, 0);
+	assert_int_equal(f->done, 1);
+	assert_int_equal(f->last_status, 408);
 	client_close(&a);
 	client_close(&b);
 }
