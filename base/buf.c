@@ -149,8 +149,13 @@ void base_buf_json(struct base_buf *b, const void *text, size_t size)
 
 	base_buf_chr(b, '"');
 	while (at < end) {
-		size_t length = base_text_utf8(at, (size_t)(end - at), &code);
-		if (length > 0 && code >= 0x20 && code != '"' && code != '\\') {
+		size_t length;
+		if (*at >= 0x20 && *at < 0x80 && *at != '"' && *at != '\\') {
+			at++;
+			continue;
+		}
+		length = base_text_utf8(at, (size_t)(end - at), &code);
+		if (length > 1) {
 			at += length;
 			continue;
 		}

@@ -42,17 +42,24 @@ void base_ulid_make(struct base_ulid_maker *m, struct base_rand *r, uint64_t uni
 	memcpy(out, m->last, BASE_ULID_SIZE);
 }
 
+static uint64_t read_half(const uint8_t *at)
+{
+	uint64_t value = 0;
+
+	for (unsigned i = 0; i < 8; i++)
+		value = value << 8 | at[i];
+	return value;
+}
+
+/* 26 digits of 5 bits hold 130 bits: the first digit carries only three. */
 void base_ulid_print(const uint8_t id[BASE_ULID_SIZE], char out[BASE_ULID_TEXT + 1])
 {
-	/* 26 digits of 5 bits hold 130 bits: the first digit carries only three. */
-	for (unsigned i = 0; i < BASE_ULID_TEXT; i++) {
-		unsigned value = 0;
-		for (unsigned bit = 5 * i; bit < 5 * i + 5; bit++) {
-			value <<= 1;
-			if (bit >= 2)
-				value |= (unsigned)id[(bit - 2) / 8] >> (7 - (bit - 2) % 8) & 1u;
-		}
-		out[i] = digits[value];
+	uint64_t high = read_half(id), low = read_half(id + 8);
+
+	for (unsigned i = BASE_ULID_TEXT; i-- > 0;) {
+		out[i] = digits[low & 31];
+		low = low >> 5 | high << 59;
+		high >>= 5;
 	}
 	out[BASE_ULID_TEXT] = '\0';
 }
