@@ -1,6 +1,6 @@
 /* For the tests of the gateway's HTTP: raw clients and the server's loop in one thread.
  * A client's socket does not block; whoever waits turns the loop and looks again, until
- * the fact is there or 10 s are over, which only a failing test sees.
+ * the fact is there or a minute is over, which only a failing test sees.
  */
 #ifndef HTTP_FIXTURE_H
 #define HTTP_FIXTURE_H
