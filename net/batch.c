@@ -182,27 +182,22 @@ enum base_err net_batch_item(
 
 /* ---- runs ------------------------------------------------------------------ */
 
-static bool has_run_room(const struct net_batch *b, size_t n, size_t heads, size_t bodies)
+/* Whether the heads fit shows when they stand there. */
+static bool has_run_room(const struct net_batch *b, size_t n, size_t bodies)
 {
-	return b->n_items + n <= NET_MAX_ITEMS && b->head.size + heads <= NET_MAX_HEAD &&
-	       b->body.size + bodies <= NET_MAX_BODY && !b->large.meta && !b->large.data;
+	return b->n_items + n <= NET_MAX_ITEMS && b->body.size + bodies <= NET_MAX_BODY &&
+	       !b->large.meta && !b->large.data;
 }
 
 enum base_err net_batch_run(
 	struct net_batch *b, Pirn__Item *items, const struct net_payload *payloads, size_t n)
 {
-	size_t heads = 0, bodies = 0, head = b->head.size, body = b->body.size, before = b->n_items;
+	size_t bodies = 0, head = b->head.size, body = b->body.size, before = b->n_items;
 	enum base_err err = BASE_OK;
 
-	for (size_t i = 0; i < n; i++) {
-		const struct net_payload *p = &payloads[i];
-
-		set_size(&items[i].has_meta_size, &items[i].meta_size, p->meta_size);
-		set_size(&items[i].has_data_size, &items[i].data_size, p->data_size);
-		heads += pirn__item__get_packed_size(&items[i]) + RECORD_FRAME;
-		bodies += (size_t)p->meta_size + p->data_size;
-	}
-	if (!has_run_room(b, n, heads, bodies))
+	for (size_t i = 0; i < n; i++)
+		bodies += (size_t)payloads[i].meta_size + payloads[i].data_size;
+	if (!has_run_room(b, n, bodies))
 		return b->n_items > 0 ? BASE_FULL : BASE_TOO_LARGE;
 	for (size_t i = 0; !err && i < n; i++)
 		err = add(b, &items[i], &payloads[i], false);
@@ -211,7 +206,7 @@ enum base_err net_batch_run(
 		b->body.size = body;
 		b->n_items = before;
 	}
-	return err;
+	return err == BASE_FULL && before == 0 ? BASE_TOO_LARGE : err;
 }
 
 enum base_err net_batch_credit(struct net_batch *b, const Pirn__Credit *credit)

@@ -206,6 +206,45 @@ static void a_batch_has_limits(void **state)
 	net_batch_fini(&b);
 }
 
+/* Items that go together, or not at all: the batch is as it was. */
+static void a_run_is_whole_or_none(void **state)
+{
+	enum { N = 20 };
+	static char name[15000];
+	static const uint8_t bytes[10];
+	Pirn__Item one = PIRN__ITEM__INIT, run[N];
+	struct net_payload payloads[N];
+	struct net_batch b;
+	struct net_frame f;
+	size_t head, body;
+
+	(void)state;
+	memset(name, 'a', sizeof name - 1);
+	for (size_t i = 0; i < N; i++) {
+		run[i] = one;
+		run[i].service = name; /* N of them are more than a head takes, seven are not */
+		payloads[i] = (struct net_payload){ .data = bytes, .data_size = sizeof bytes };
+	}
+	net_batch_init(&b);
+	net_batch_start(&b, PIRN__KIND__SUBMIT);
+	head = b.head.size;
+	assert_int_equal(net_batch_run(&b, run, payloads, N), BASE_TOO_LARGE);
+	assert_int_equal(b.head.size, head);
+	assert_int_equal(b.body.size + b.n_items, 0);
+
+	assert_int_equal(net_batch_run(&b, run, payloads, 7), BASE_OK);
+	assert_int_equal(open_batch(&b, &f), BASE_OK);
+	assert_int_equal(f.head->n_items, 7);
+	head = b.head.size;
+	body = b.body.size;
+	assert_int_equal(net_batch_run(&b, run, payloads, 7), BASE_FULL);
+	assert_int_equal(b.head.size, head);
+	assert_int_equal(b.body.size, body);
+	assert_int_equal(b.n_items, 7);
+	assert_int_equal(open_batch(&b, &f), BASE_OK);
+	net_batch_fini(&b);
+}
+
 static void an_items_head_has_a_limit(void **state)
 {
 	static char name[17000];
@@ -473,6 +512,7 @@ int main(void)
 		cmocka_unit_test(a_batch_comes_back),
 		cmocka_unit_test(credits_come_back),
 		cmocka_unit_test(a_batch_has_limits),
+		cmocka_unit_test(a_run_is_whole_or_none),
 		cmocka_unit_test(an_items_head_has_a_limit),
 		cmocka_unit_test(no_head_may_be_cut),
 		cmocka_unit_test(sizes_must_add_up),
