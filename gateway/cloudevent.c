@@ -435,9 +435,7 @@ static bool read_content_type(struct reading *r, const struct base_json *json)
 
 static bool is_json_type(struct gw_slice type)
 {
-	const char *end = memchr(type.data, ';', type.size);
-	struct gw_slice s = gw_slice_trim(
-		(struct gw_slice){ type.data, end ? (size_t)(end - type.data) : type.size });
+	struct gw_slice s = gw_slice_trim(gw_slice_cut(&type, ';'));
 
 	return s.size > 5 && strncasecmp(s.data + s.size - 4, "json", 4) == 0 &&
 	       (s.data[s.size - 5] == '/' || s.data[s.size - 5] == '+');

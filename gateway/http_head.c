@@ -85,15 +85,9 @@ static void collect(struct collector *c, struct gw_slice lines)
 /* Whether a list of tokens has this one; "close, x" has close. */
 static bool lists(struct gw_slice list, struct gw_slice token)
 {
-	while (list.size > 0) {
-		const char *comma = memchr(list.data, ',', list.size);
-		size_t size = comma ? (size_t)(comma - list.data) : list.size;
-		if (gw_slice_like(gw_slice_trim((struct gw_slice){ list.data, size }), token))
+	while (list.size > 0)
+		if (gw_slice_like(gw_slice_trim(gw_slice_cut(&list, ',')), token))
 			return true;
-		size += comma != NULL;
-		list.data += size;
-		list.size -= size;
-	}
 	return false;
 }
 

@@ -88,16 +88,6 @@ struct gw_slice gw_wire_next(struct gw_slice *head)
 	return line;
 }
 
-static struct gw_slice until_blank(struct gw_slice *line)
-{
-	const char *blank = line->size ? memchr(line->data, ' ', line->size) : NULL;
-	struct gw_slice word = { line->data, blank ? (size_t)(blank - line->data) : line->size };
-
-	line->data += blank ? word.size + 1 : word.size;
-	line->size -= blank ? word.size + 1 : word.size;
-	return word;
-}
-
 static bool is_target(struct gw_slice s)
 {
 	for (size_t i = 0; i < s.size; i++)
@@ -116,8 +106,8 @@ unsigned gw_wire_first(struct gw_slice line, struct gw_wire_first *out)
 	static const char name[] = "HTTP/";
 	const char *v;
 
-	out->method = until_blank(&line);
-	out->target = until_blank(&line);
+	out->method = gw_slice_cut(&line, ' ');
+	out->target = gw_slice_cut(&line, ' ');
 	v = line.data;
 	if (!gw_wire_is_token(out->method) || !is_target(out->target) || line.size != 8 ||
 		memcmp(v, name, 5) != 0 || !is_digit(v[5]) || v[6] != '.' || !is_digit(v[7]))

@@ -43,15 +43,11 @@ struct listed {
 static void gather(struct listed *l, struct gw_slice rest)
 {
 	while (rest.size && !l->all) {
-		const char *comma = memchr(rest.data, ',', rest.size);
-		size_t size = comma ? (size_t)(comma - rest.data) : rest.size;
-		struct gw_slice name = gw_slice_trim((struct gw_slice){ rest.data, size });
+		struct gw_slice name = gw_slice_trim(gw_slice_cut(&rest, ','));
 		if (name.size && l->n == LISTED_MOST)
 			l->all = true;
 		else if (name.size)
 			l->names[l->n++] = name;
-		size += comma != NULL;
-		rest = (struct gw_slice){ rest.data + size, rest.size - size };
 	}
 }
 

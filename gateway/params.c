@@ -7,16 +7,6 @@
 #include "base/text.h"
 #include "gateway/target.h"
 
-static struct gw_slice cut(struct gw_slice *rest, char at)
-{
-	const char *end = memchr(rest->data, at, rest->size);
-	struct gw_slice piece = { rest->data, end ? (size_t)(end - rest->data) : rest->size };
-	size_t used = piece.size + (end != NULL);
-
-	*rest = (struct gw_slice){ rest->data + used, rest->size - used };
-	return piece;
-}
-
 /* As forms write it: + is a blank. */
 static bool decode(struct gw_slice in, char out[GW_PARAM_MAX + 1])
 {
@@ -52,7 +42,7 @@ static void tell_unknown(const struct gw_param *params, struct gw_slice name, ch
 
 static bool take(struct gw_slice piece, struct gw_param *params, char *why)
 {
-	struct gw_slice value = piece, name = cut(&value, '=');
+	struct gw_slice value = piece, name = gw_slice_cut(&value, '=');
 	struct gw_param *p = params;
 
 	while (p->name && !gw_slice_equal(name, gw_slice_of(p->name)))
@@ -76,7 +66,7 @@ bool gw_params_read(struct gw_slice query, struct gw_param *params, char why[GW_
 	for (struct gw_param *p = params; p->name; p++)
 		p->text[0] = '\0';
 	while (query.size) {
-		struct gw_slice piece = cut(&query, '&');
+		struct gw_slice piece = gw_slice_cut(&query, '&');
 		if (piece.size && !take(piece, params, why))
 			return false;
 	}

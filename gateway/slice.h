@@ -44,4 +44,15 @@ static inline struct gw_slice gw_slice_trim(struct gw_slice s)
 	return s;
 }
 
+/* What stands before the first such byte, or all there is; *rest is what follows it. */
+static inline struct gw_slice gw_slice_cut(struct gw_slice *rest, char at)
+{
+	const char *end = rest->size ? memchr(rest->data, at, rest->size) : NULL;
+	struct gw_slice piece = { rest->data, end ? (size_t)(end - rest->data) : rest->size };
+	size_t used = piece.size + (end != NULL);
+
+	*rest = (struct gw_slice){ rest->data + used, rest->size - used };
+	return piece;
+}
+
 #endif
