@@ -14,8 +14,7 @@ static bool prefers_async(const struct gw_request *r)
 	if (!r->known[GW_HEADER_PREFER])
 		return false;
 	for (size_t i = 0; i < r->n_headers; i++)
-		if (gw_slice_like(r->headers[i].name, GW_SLICE("Prefer")) &&
-			gw_prefer_async(r->headers[i].value))
+		if (r->headers[i].known == GW_HEADER_PREFER && gw_prefer_async(r->headers[i].value))
 			return true;
 	return false;
 }

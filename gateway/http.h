@@ -49,10 +49,6 @@
 
 struct gw_http;
 
-struct gw_header {
-	struct gw_slice name, value;
-};
-
 /* Headers that somebody here looks at; an index into gw_request.known. */
 #define GW_KNOWN_HEADERS(X) \
 	X(CONNECTION, "Connection") \
@@ -89,6 +85,11 @@ enum gw_known {
 };
 
 enum gw_known gw_header_known(struct gw_slice name);
+
+struct gw_header {
+	struct gw_slice name, value;
+	enum gw_known known; /* in a request; elsewhere nobody looks at it */
+};
 
 /* One request, from its request line until its answer is sent. Slices are good as long. */
 struct gw_request {

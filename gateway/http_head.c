@@ -78,6 +78,7 @@ static void collect(struct collector *c, struct gw_slice lines)
 		c->why = gw_wire_header(line, &h->name, &h->value);
 		if (c->why)
 			return;
+		h->known = gw_header_known(h->name);
 		r->pub.n_headers++;
 	}
 }
@@ -99,12 +100,11 @@ static void index_known(struct gw_record *r, struct collector *c)
 	r->pub.headers = r->headers;
 	for (size_t i = 0; i < r->pub.n_headers; i++) {
 		const struct gw_header *h = &r->headers[i];
-		enum gw_known known = gw_header_known(h->name);
-		if (known == GW_HEADER_OTHER)
+		if (h->known == GW_HEADER_OTHER)
 			continue;
-		if (c->count[known]++ == 0)
-			r->pub.known[known] = h;
-		if (known == GW_HEADER_CONNECTION) {
+		if (c->count[h->known]++ == 0)
+			r->pub.known[h->known] = h;
+		if (h->known == GW_HEADER_CONNECTION) {
 			close = close || lists(h->value, GW_SLICE("close"));
 			keep = keep || lists(h->value, GW_SLICE("keep-alive"));
 		}

@@ -56,7 +56,7 @@ static void gather_all(struct listed *l, const struct gw_request *r)
 	l->n = 0;
 	l->all = false;
 	for (size_t i = 0; r->known[GW_HEADER_CONNECTION] && i < r->n_headers; i++)
-		if (gw_slice_like(r->headers[i].name, GW_SLICE("Connection")))
+		if (r->headers[i].known == GW_HEADER_CONNECTION)
 			gather(l, r->headers[i].value);
 }
 
@@ -79,9 +79,10 @@ struct passing {
 	bool trusted, traced;
 };
 
-static bool passes(
-	const struct listed *listed, const struct gw_header *h, enum gw_known known, struct passing p)
+static bool passes(const struct listed *listed, const struct gw_header *h, struct passing p)
 {
+	enum gw_known known = h->known;
+
 	if (is_hop_by_hop(known) || known == GW_HEADER_CONTENT_LENGTH || known == GW_HEADER_EXPECT)
 		return false;
 	if (known == GW_HEADER_X_REQUEST_ID || known == GW_HEADER_TRACEPARENT)
@@ -101,7 +102,7 @@ static void pack_headers(struct gw_request *r, struct passing p)
 	gather_all(&listed, r);
 	for (size_t i = 0; i < r->n_headers; i++) {
 		const struct gw_header *h = &r->headers[i];
-		if (passes(&listed, h, gw_header_known(h->name), p))
+		if (passes(&listed, h, p))
 			gw_meta_header(&r->payload, h->name, h->value);
 	}
 	gw_trace_print(gw_errand_of(r)->trace, trace);
@@ -140,7 +141,7 @@ static bool find_client(struct gw *gw, struct gw_request *r)
 		return false;
 	}
 	for (size_t i = 0; i < r->n_headers; i++) {
-		enum gw_known known = gw_header_known(r->headers[i].name);
+		enum gw_known known = r->headers[i].known;
 		unsigned which = known == GW_HEADER_X_FORWARDED_FOR;
 		if ((known != GW_HEADER_FORWARDED && !which) || n[which] == 32)
 			continue;
@@ -214,7 +215,7 @@ static bool find_key(struct gw_request *r)
 	if (!h)
 		return true;
 	for (size_t i = 0; i < r->n_headers; i++)
-		if (&r->headers[i] != h && gw_slice_like(r->headers[i].name, h->name))
+		if (&r->headers[i] != h && r->headers[i].known == h->known)
 			return false;
 	gw_errand_of(r)->keyed = gw_key_read(h->value, key) > 0;
 	return gw_errand_of(r)->keyed;

@@ -602,13 +602,13 @@ static void expect_event(const struct gw_ce *ce, const char *data)
 static void cloudevents_path(void)
 {
 	static const struct gw_header headers[] = {
-		{ { "ce-specversion", 14 }, { "1.0", 3 } },
-		{ { "ce-id", 5 }, { "n%2d1", 5 } },
-		{ { "ce-source", 9 }, { "/s", 2 } },
-		{ { "ce-type", 7 }, { "t", 1 } },
-		{ { "Ce-Subject", 10 }, { "x", 1 } },
-		{ { "ce-ext", 6 }, { "5", 1 } },
-		{ { "Content-Type", 12 }, { "text/plain", 10 } },
+		{ .name = { "ce-specversion", 14 }, .value = { "1.0", 3 } },
+		{ .name = { "ce-id", 5 }, .value = { "n%2d1", 5 } },
+		{ .name = { "ce-source", 9 }, .value = { "/s", 2 } },
+		{ .name = { "ce-type", 7 }, .value = { "t", 1 } },
+		{ .name = { "Ce-Subject", 10 }, .value = { "x", 1 } },
+		{ .name = { "ce-ext", 6 }, .value = { "5", 1 } },
+		{ .name = { "Content-Type", 12 }, .value = { "text/plain", 10 } },
 	};
 	struct base_arena arena;
 	static struct gw_ce ce;

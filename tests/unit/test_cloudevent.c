@@ -153,7 +153,7 @@ static bool as_binary(const struct event *e, struct gw_ce *ce)
 
 	for (size_t i = 0; i < e->n; i++) {
 		snprintf(names[i], sizeof names[i], "Ce-%s", e->names[i]);
-		headers[i] = (struct gw_header){ gw_slice_of(names[i]), gw_slice_of(e->values[i]) };
+		headers[i] = (struct gw_header){ .name = gw_slice_of(names[i]), .value = gw_slice_of(e->values[i]) };
 	}
 	return gw_ce_binary(headers, e->n, GW_SLICE("data"), &arena, ce, why);
 }
@@ -233,13 +233,15 @@ static void test_rules(void **state)
 
 /* ---- binary --------------------------------------------------------------------------- */
 
+#define HEADER(n, v) { .name = GW_SLICE(n), .value = GW_SLICE(v) }
 #define SOUND_HEADERS \
-	{ GW_SLICE("ce-specversion"), GW_SLICE("1.0") }, { GW_SLICE("CE-ID"), GW_SLICE("7") }, \
-		{ GW_SLICE("ce-source"), GW_SLICE("/test") }, { GW_SLICE("ce-type"), GW_SLICE("test.done") }
+	HEADER("ce-specversion", "1.0"), HEADER("CE-ID", "7"), HEADER("ce-source", "/test"), \
+		HEADER("ce-type", "test.done")
 
 static bool with_header(const char *name, const char *value, struct gw_ce *ce)
 {
-	struct gw_header headers[] = { SOUND_HEADERS, { gw_slice_of(name), gw_slice_of(value) } };
+	struct gw_header headers[] = { SOUND_HEADERS,
+		{ .name = gw_slice_of(name), .value = gw_slice_of(value) } };
 
 	return gw_ce_binary(headers, 5, GW_SLICE("\0\1\2"), &arena, ce, why);
 }
@@ -394,7 +396,7 @@ static void test_hostile(void **state)
 	assert_string_equal(why, "The body is not JSON: it is nested too deeply, at byte 64.");
 	for (size_t i = 4; i < GW_CE_ATTRIBUTES_MAX + 1; i++) {
 		snprintf(names[i], sizeof names[i], "ce-x%zu", i);
-		headers[i] = (struct gw_header){ gw_slice_of(names[i]), GW_SLICE("v") };
+		headers[i] = (struct gw_header){ .name = gw_slice_of(names[i]), .value = GW_SLICE("v") };
 	}
 	assert_true(gw_ce_binary(headers, GW_CE_ATTRIBUTES_MAX, GW_SLICE(""), &arena, &ce, why));
 	assert_false(gw_ce_binary(headers, GW_CE_ATTRIBUTES_MAX + 1, GW_SLICE(""), &arena, &ce, why));
