@@ -224,12 +224,8 @@ void gw_conn_refuse(struct gw_conn *c, const struct gw_problem *p)
 {
 	struct gw_record *r = c->record;
 
-	if (!r) {
-		const char *in = c->in.size > 0 ? (const char *)c->in.data + c->in_at : "";
-		r = gw_record_open(c, (struct gw_slice){ in, c->find.line });
-		if (r)
-			gw_head_read_first(r);
-	}
+	if (!r)
+		r = gw_head_open_half(c, gw_conn_input(c));
 	if (!r) {
 		gw_answer_bare(c, p);
 		gw_conn_close(c);

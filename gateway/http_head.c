@@ -159,7 +159,8 @@ static const char *framing_fault(struct gw_record *r, const struct collector *c)
 	return NULL;
 }
 
-void gw_head_ids(struct gw_request *q)
+/* The client's X-Request-Id, if there is a decent one. */
+static void set_ids(struct gw_request *q)
 {
 	const struct gw_header *given = q->known[GW_HEADER_X_REQUEST_ID];
 	const struct gw_http_conf *conf = &q->http->conf;
@@ -220,12 +221,17 @@ static unsigned read_first(struct gw_record *r, struct gw_slice *lines)
 	return wrong;
 }
 
-void gw_head_read_first(struct gw_record *r)
+struct gw_record *gw_head_open_half(struct gw_conn *c, struct gw_slice in)
 {
+	struct gw_record *r = gw_record_open(c, (struct gw_slice){ in.data, c->find.line });
 	struct gw_slice lines;
 
-	(void)read_first(r, &lines);
-	gw_head_ids(&r->pub);
+	memset(&c->find, 0, sizeof c->find);
+	if (r) {
+		(void)read_first(r, &lines);
+		set_ids(&r->pub);
+	}
+	return r;
 }
 
 bool gw_head_read(struct gw_record *r)
@@ -237,7 +243,7 @@ bool gw_head_read(struct gw_record *r)
 	if (!wrong)
 		collect(&c, lines);
 	index_known(r, &c);
-	gw_head_ids(&r->pub);
+	set_ids(&r->pub);
 	if (wrong)
 		return refuse_first(r, wrong);
 	if (c.no_memory)

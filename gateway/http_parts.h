@@ -124,6 +124,12 @@ static inline struct gw_record *gw_record_of(const struct gw_request *r)
 	return (struct gw_record *)(void *)r;
 }
 
+/* What came and was not used yet. */
+static inline struct gw_slice gw_conn_input(const struct gw_conn *c)
+{
+	return (struct gw_slice){ (const char *)c->in.data + c->in_at, c->in.size - c->in_at };
+}
+
 /* http_conn.c */
 void gw_conn_accept(struct gw_http *h);                     /* all that wait, or as many as a turn takes */
 void gw_conn_stage(struct gw_conn *c, enum gw_stage stage); /* starts the stage's time anew */
@@ -162,9 +168,9 @@ void gw_record_fini(struct gw_http *h);   /* all are closed */
 
 /* http_head.c; read sets everything in r->pub that comes from the head. False: it was refused, and answered. */
 bool gw_head_read(struct gw_record *r);
-/* Of a head that is not whole: its first line, if that is. */
-void gw_head_read_first(struct gw_record *r);
-void gw_head_ids(struct gw_request *q); /* the client's X-Request-Id, if there is a decent one */
+/* A record of a head that will never be whole; in is what came of it. Its first line is known, if
+ * that is whole. NULL without memory. */
+struct gw_record *gw_head_open_half(struct gw_conn *c, struct gw_slice in);
 
 /* http_answer.c; sends what the socket takes. True: all of it, or the connection is lost and cut. */
 bool gw_answer_send(struct gw_record *r);

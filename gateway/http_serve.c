@@ -191,15 +191,12 @@ static bool take_chunked(struct gw_record *r, struct gw_slice *in)
 
 /* ---- heads ----------------------------------------------------------------------------- */
 
-/* What lies in *in is a head, or was to become one; a record shows what is known of it. */
+/* What lies in *in is a head, or was to become one. It may be in what was just read, where
+ * gw_conn_refuse would not find it. */
 static void refuse_head(struct gw_conn *c, struct gw_slice *in, unsigned status, const char *detail)
 {
-	struct gw_record *r = gw_record_open(c, (struct gw_slice){ in->data, c->find.line });
-
+	(void)gw_head_open_half(c, *in);
 	in->size = 0;
-	memset(&c->find, 0, sizeof c->find);
-	if (r)
-		gw_head_read_first(r);
 	gw_conn_refuse(c, &(struct gw_problem){ .status = status, .detail = detail });
 }
 
@@ -288,11 +285,6 @@ static void keep(struct gw_conn *c, struct gw_slice in)
 		(void)gw_room_fits(c->http, c);
 }
 
-static struct gw_slice kept(const struct gw_conn *c)
-{
-	return (struct gw_slice){ (const char *)c->in.data + c->in_at, c->in.size - c->in_at };
-}
-
 /* More, behind what was kept. */
 static ssize_t read_behind(struct gw_conn *c)
 {
@@ -325,11 +317,11 @@ static bool read_some(struct gw_conn *c, struct gw_slice *in)
 		c->heard = true;
 		if ((size_t)n < (behind ? GW_READ_BYTES / 8 : GW_READ_BYTES) && !c->ended)
 			c->readable = false;
-		*in = behind ? kept(c) : (struct gw_slice){ c->http->scratch, (size_t)n };
+		*in = behind ? gw_conn_input(c) : (struct gw_slice){ c->http->scratch, (size_t)n };
 		return true;
 	}
 	if (n < 0 && errno == EINTR) {
-		*in = kept(c);
+		*in = gw_conn_input(c);
 		return true;
 	}
 	c->readable = false;
@@ -340,7 +332,7 @@ static bool read_some(struct gw_conn *c, struct gw_slice *in)
 
 static void read_on(struct gw_conn *c)
 {
-	struct gw_slice in = kept(c);
+	struct gw_slice in = gw_conn_input(c);
 	unsigned requests = 0, n = 0;
 
 	if (in.size > 0) {
