@@ -5,10 +5,10 @@
  *
  *   functions [--seconds 2] [--inflight 32] [--events 100000] [--cost BATCH]
  *
- * Prints key=value lines. Events are of 200 bytes, for one service: an entry of 250 B
- * holds one, of 4 KB 16, of 32 KB 128. With --cost it says instead what Redis's processor time
- * is for an event that is stored and settled in entries of BATCH: alone, when its result is kept, and
- * when it has a key of its own besides, as a CloudEvent has.
+ * Prints key=value lines. Events are of 200 bytes, for one service: an entry of 250 B holds one, of
+ * 4 KB 16, of 32 KB 128. With --cost it says instead what Redis's processor time is for an event
+ * that is stored and settled in entries of BATCH: alone, when its result is kept, and when it has a
+ * key of its own besides, as a CloudEvent has.
  */
 #include <signal.h>
 #include <stdio.h>

@@ -30,8 +30,8 @@ void cli_fabric_name(enum cli_group group, unsigned index, char out[32])
 }
 
 /* fsync always, because what was answered must survive (G1); no eviction, because state is not a
- * cache; one socket and no port, because nobody else has business here. Redis's own 64 MB would have the
- * file written anew every two or three seconds under load (doc/operations.md, Redis). */
+ * cache; one socket and no port, because nobody else has business here. Redis's own 64 MB would
+ * have the file written anew every two or three seconds under load (doc/operations.md, Redis). */
 static void redis_words(struct cli_fabric_words *w)
 {
 	w->process.folder = CLI_REDIS_FOLDER;

@@ -1,6 +1,5 @@
 #include "gateway/http.h"
 
-#include <assert.h>
 #include <stdlib.h>
 #include <sys/epoll.h>
 #include <unistd.h>
@@ -170,7 +169,7 @@ static void close_listener(struct gw_http *h)
 {
 	if (h->listen_fd < 0)
 		return;
-	(void)epoll_ctl(h->epoll_fd, EPOLL_CTL_DEL, h->listen_fd, NULL); /* others may have a copy of it */
+	(void)epoll_ctl(h->epoll_fd, EPOLL_CTL_DEL, h->listen_fd, NULL); /* it may have copies */
 	(void)close(h->listen_fd);
 	h->listen_fd = -1;
 }

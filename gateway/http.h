@@ -15,16 +15,16 @@
  *
  * What is refused here, as application/problem+json, before anybody else looks: what is not
  * HTTP/1.1 or 1.0 (400, 505) by the strict reading of http_wire.h; a head over max_head or of more
- * than GW_HEADERS_MOST headers (431; 414 if its first line alone is too long); framing that two servers could read differently (Content-Length
- * twice, or beside Transfer-Encoding; no Host, or two: 400; a transfer coding other than chunked:
- * 501); a body over max_body (413: before it is read when Content-Length says so). The connection
- * is closed after these; what the client still sends is read and thrown away for a moment, so that
- * it gets the answer.
+ * than GW_HEADERS_MOST headers (431; 414 if its first line alone is too long); framing that two
+ * servers could read differently (Content-Length twice, or beside Transfer-Encoding; no Host, or
+ * two: 400; a transfer coding other than chunked: 501); a body over max_body (413: before it is
+ * read when Content-Length says so). The connection is closed after these; what the client still
+ * sends is read and thrown away for a moment, so that it gets the answer.
  *
  * Deadlines: one for the head, one for the body, one for sending the answer, one for an idle
- * connection. They count from the beginning and not from the last byte: a byte a second would
- * live for ever. All of a kind have the same length, so each kind is a list in the order of its
- * ends, and one timer serves all. A request that waits for its answer has none: whoever took it has.
+ * connection. They count from the beginning and not from the last byte: a byte a second would live
+ * for ever. All of a kind have the same length, so each kind is a list in the order of its ends,
+ * and one timer serves all. A request that waits for its answer has none: whoever took it has.
  *
  * Room is bounded, too: connections by their number and by what they hold. Beyond that idle
  * ones are closed, oldest first, and then the slowest, so that the others are served
@@ -43,9 +43,10 @@
 #include "gateway/slice.h"
 #include "net/loop.h"
 
-#define GW_REQUEST_ID_MAX         128u
-#define GW_HEADERS_MOST           256u /* of a request; beyond them 431 */
-#define GW_HTTP_SPARE_CONNECTIONS 128u /* those that are closed, and whose clients have not noticed yet */
+#define GW_REQUEST_ID_MAX 128u
+#define GW_HEADERS_MOST   256u /* of a request; beyond them 431 */
+/* Beside max_connections: those that are answered for the last time, until their clients notice. */
+#define GW_HTTP_SPARE_CONNECTIONS 128u
 
 struct gw_http;
 
@@ -100,8 +101,7 @@ struct gw_request {
 	size_t n_headers;
 	const struct gw_header *known[GW_HEADER__N]; /* the first of that name, or NULL */
 	uint8_t id[BASE_ULID_SIZE];
-	char id_text[GW_REQUEST_ID_MAX +
-		     1]; /* X-Request-Id: the client's when it is a decent one, or id */
+	char id_text[GW_REQUEST_ID_MAX + 1];     /* X-Request-Id: the client's if it is decent, or id */
 	const uint8_t *peer;                     /* GW_ADDR_SIZE bytes */
 	const char *peer_text;
 	uint64_t started_us;                     /* when the head was there */
@@ -127,17 +127,17 @@ struct gw_http_events {
 };
 
 struct gw_http_conf {
-	const char *address;      /* HOST:PORT; port 0 takes a free one */
-	int listen_fd; /* -1, or a listening socket that is used instead, and is ours then */
-	uint64_t max_head;
-	uint64_t max_body;
-	uint32_t max_connections; /* beyond them idle and slow ones go; takes GW_HTTP_SPARE_CONNECTIONS more files */
-	uint64_t max_held;        /* bytes that connections, bodies and answers hold together; 0: 768 MiB */
+	const char *address; /* HOST:PORT; port 0 takes a free one */
+	int listen_fd;       /* -1, or a listening socket that is used instead, and is ours then */
+	uint64_t max_head, max_body;
+	/* Beyond them idle and slow ones go. Takes GW_HTTP_SPARE_CONNECTIONS more files. */
+	uint32_t max_connections;
+	uint64_t max_held; /* bytes that connections, bodies and answers hold together; 0: 768 MiB */
 	uint32_t head_ms, body_ms, idle_ms;
-	uint32_t
-		slowest_bytes_per_s; /* a reader that takes less for longer than idle_ms is cut; 0: 16 KiB */
-	size_t user_bytes;        /* of gw_request.user */
-	struct base_rand *rand;   /* for ids; shared by all that run in the loop */
+	/* A reader that takes less for longer than idle_ms is cut; 0: 16 KiB. */
+	uint32_t slowest_bytes_per_s;
+	size_t user_bytes;      /* of gw_request.user */
+	struct base_rand *rand; /* for ids; shared by all that run in the loop */
 	struct base_ulid_maker *ulids;
 };
 
@@ -147,10 +147,10 @@ BASE_MUSTUSE enum base_err gw_http_new(struct net_loop *loop, const struct gw_ht
 /* Cuts what is left; on_done is called for each request. */
 void gw_http_free(struct gw_http **h);
 
-const char *gw_http_address(const struct gw_http *h);     /* HOST:PORT as it is bound */
+const char *gw_http_address(const struct gw_http *h); /* HOST:PORT as it is bound */
 size_t gw_http_connections(const struct gw_http *h);
-size_t gw_http_requests(const struct gw_http *h);         /* of which on_done has not come */
-uint64_t gw_http_cut(const struct gw_http *h); /* connections that a deadline ended, so far */
+size_t gw_http_requests(const struct gw_http *h);  /* of which on_done has not come */
+uint64_t gw_http_cut(const struct gw_http *h);     /* connections that a deadline ended, so far */
 uint64_t gw_http_evicted(const struct gw_http *h); /* that were closed to make room */
 uint64_t gw_http_held(const struct gw_http *h);    /* bytes, of max_held */
 

@@ -223,7 +223,8 @@ void gw_answer_continue(struct gw_conn *c)
 	static const char text[] = "HTTP/1.1 100 Continue\r\n\r\n";
 	ssize_t n = send(c->fd, text, sizeof text - 1, MSG_NOSIGNAL);
 
-	if (n > 0 && n < (ssize_t)sizeof text - 1) /* who gets none sends after a while, but half of it? */
+	/* Who gets none sends its body after a while; but half of it? */
+	if (n > 0 && n < (ssize_t)sizeof text - 1)
 		gw_conn_cut(c);
 }
 

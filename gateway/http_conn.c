@@ -193,7 +193,7 @@ bool gw_http_is_gone(const struct gw_request *q)
 
 /* ---- ends ---------------------------------------------------------------------------- */
 
-/* What it has not read of its answer is of no use without the rest, and shall not wait in the kernel. */
+/* What it has not read of its answer is of no use without the rest, and need not wait for it. */
 static void forget_unread(struct gw_conn *c)
 {
 	struct linger now = { .l_onoff = 1 };
@@ -218,8 +218,8 @@ void gw_conn_cut(struct gw_conn *c)
 	h->ready = true;
 }
 
-/* A request that nobody has seen the whole head of gets a record, too, of which its first line is known or
- * nothing: it is answered, counted and logged like others. */
+/* A request that nobody has seen the whole head of gets a record, too, of which its first line is
+ * known or nothing: it is answered, counted and logged like others. */
 void gw_conn_refuse(struct gw_conn *c, const struct gw_problem *p)
 {
 	struct gw_record *r = c->record;

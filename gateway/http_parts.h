@@ -73,7 +73,7 @@ struct gw_record {
 	bool discard; /* answered: what still comes of the body is thrown away */
 	bool answered;
 	bool close;   /* after the answer */
-	struct base_buf out;      /* the answer: its head, and its body when that is small or was copied */
+	struct base_buf out;      /* the answer: its head, and its body if that was copied */
 	struct base_block *block; /* a body that was not, or NULL: */
 	struct gw_slice body;
 	size_t sent; /* of both together */
@@ -108,7 +108,7 @@ struct gw_http {
 	size_t n_connections, n_requests;
 	size_t n_live; /* connections that have not left */
 	struct gw_conn *due, *due_last; /* in the order they became due */
-	struct gw_conn *dead;           /* closed; freed at the turn's end, when nobody looks at them any more */
+	struct gw_conn *dead;           /* closed; freed at the turn's end, when nobody looks at them */
 	uint64_t held, max_held;        /* bytes, see http_room.c */
 	uint64_t n_cut, n_evicted;
 	struct gw_conn *free_conns;
@@ -116,7 +116,7 @@ struct gw_http {
 	size_t n_free_records;
 	int64_t date_s; /* the second that date is of */
 	char date[64];
-	char scratch[GW_READ_BYTES]; /* what is read passes through here; seldom does something stay */
+	char scratch[GW_READ_BYTES]; /* what is read passes through here; seldom does any stay */
 };
 
 static inline struct gw_record *gw_record_of(const struct gw_request *r)
@@ -131,15 +131,15 @@ static inline struct gw_slice gw_conn_input(const struct gw_conn *c)
 }
 
 /* http_conn.c */
-void gw_conn_accept(struct gw_http *h);                     /* all that wait, or as many as a turn takes */
+void gw_conn_accept(struct gw_http *h); /* all that wait, or as many as a turn takes */
 void gw_conn_stage(struct gw_conn *c, enum gw_stage stage); /* starts the stage's time anew */
-void gw_conn_due(struct gw_conn *c);                        /* gw_serve looks at it in the next turn */
-void gw_conn_cut(struct gw_conn *c);                        /* closes it; no answer */
+void gw_conn_due(struct gw_conn *c); /* gw_serve looks at it in the next turn */
+void gw_conn_cut(struct gw_conn *c); /* closes it; no answer */
 /* With a problem, instead of what it asks or asked for; the answer goes out in the next turn. */
 void gw_conn_refuse(struct gw_conn *c, const struct gw_problem *p);
 void gw_conn_close(struct gw_conn *c); /* after an answer: so that the client gets all of it */
 void gw_conn_drop_input(struct gw_conn *c);
-bool gw_conn_has_bytes(const struct gw_conn *c); /* that came, and were not read yet: a system call */
+bool gw_conn_has_bytes(const struct gw_conn *c); /* that came, and were not read: a system call */
 void gw_conn_throw(struct gw_conn *c); /* LINGER: reads what came, and forgets it */
 void gw_conn_expire(struct gw_http *h, uint64_t now_ms);
 /* Who is idle goes after idle_ms, who has never said a word after fresh_ms. */
@@ -156,17 +156,19 @@ void gw_room_set(struct gw_conn *c, enum gw_hold kind, size_t bytes);
 /* Makes others go until all that is held fits; false: it does not, and nobody is left but those who
  * wait for services, and the one that is spared. */
 bool gw_room_fits(struct gw_http *h, const struct gw_conn *spared);
-bool gw_room_for_another(struct gw_http *h, const struct gw_conn *spared); /* a connection; the same */
+/* The same for one more connection. */
+bool gw_room_for_another(struct gw_http *h, const struct gw_conn *spared);
 void gw_room_enter(struct gw_conn *c); /* a new connection: another one goes, or it does itself */
 void gw_room_leave(struct gw_conn *c); /* it does not count any more, and holds nothing */
 
-/* http_record.c; open: NULL without memory. head is copied, and may be empty. Close calls on_done, and r is gone. */
+/* http_record.c; NULL without memory. head is copied, and may be empty. */
 struct gw_record *gw_record_open(struct gw_conn *c, struct gw_slice head);
-void gw_record_close(struct gw_record *r);
+void gw_record_close(struct gw_record *r); /* calls on_done, and r is gone */
 void gw_record_drop(struct gw_record *r); /* the request's payload: it is answered */
 void gw_record_fini(struct gw_http *h);   /* all are closed */
 
-/* http_head.c; read sets everything in r->pub that comes from the head. False: it was refused, and answered. */
+/* http_head.c; sets everything in r->pub that comes from the head. False: it was refused, and
+ * answered. */
 bool gw_head_read(struct gw_record *r);
 /* A record of a head that will never be whole; in is what came of it. Its first line is known, if
  * that is whole. NULL without memory. */
@@ -174,7 +176,8 @@ struct gw_record *gw_head_open_half(struct gw_conn *c, struct gw_slice in);
 
 /* http_answer.c; sends what the socket takes. True: all of it, or the connection is lost and cut. */
 bool gw_answer_send(struct gw_record *r);
-void gw_answer_continue(struct gw_conn *c);                         /* 100 */
-void gw_answer_bare(struct gw_conn *c, const struct gw_problem *p); /* without memory for a record */
+void gw_answer_continue(struct gw_conn *c); /* 100 */
+/* At once, and without a record: for want of memory. */
+void gw_answer_bare(struct gw_conn *c, const struct gw_problem *p);
 
 #endif

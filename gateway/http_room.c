@@ -5,11 +5,12 @@
  * nothing. One that is cut gives all of it back at once.
  *
  * Beyond the bounds (max_held bytes, max_connections) those go first whom nobody misses: an idle
- * one whose next request is not there yet, the one that has been idle longest; then those that are slowest: with their heads, with their bodies, with reading
- * their answer, the one that began first (when bytes are short: of the first ones, the one that
- * holds most). A well-meaning client is through with each in milliseconds; those that have been
- * there for less than a second go only when there are no others. Whoever waits for a service is
- * never touched. When nobody is left to go, who came last is refused with 503.
+ * one whose next request is not there yet, the one that has been idle longest; then those that are
+ * slowest: with their heads, with their bodies, with reading their answer, the one that began first
+ * (when bytes are short: of the first ones, the one that holds most). A well-meaning client is
+ * through with each in milliseconds; those that have been there for less than a second go only when
+ * there are no others. Whoever waits for a service is never touched. When nobody is left to go, who
+ * came last is refused with 503.
  */
 #include "gateway/http_parts.h"
 
@@ -38,8 +39,8 @@ struct wanted {
 	bool for_connection; /* any will do; otherwise one that holds something, and rather much */
 };
 
-/* Of the oldest of a stage. An idle one, or one without a head, that has bytes waiting is about to move
- * on by itself: they were only not read yet. */
+/* Of the oldest of a stage. An idle one, or one without a head, that has bytes waiting is about to
+ * move on by itself: they were only not read yet. */
 static struct gw_conn *slowest(struct gw_http *h, enum gw_stage stage, const struct wanted *w)
 {
 	struct gw_conn *c = h->stages[stage].first, *found = NULL;
@@ -78,7 +79,8 @@ static bool evict(struct gw_http *h, enum gw_stage stage, const struct wanted *w
 	return let_go(slowest(h, stage, w));
 }
 
-/* Whoever holds more: among the quick a small body is not to make room for a large answer that nobody reads. */
+/* Whoever holds more: among the quick a small body is not to make room for a large answer that
+ * nobody reads. */
 static bool evict_largest(struct gw_http *h, const struct wanted *w)
 {
 	struct gw_conn *body = slowest(h, GW_STAGE_BODY, w), *send = slowest(h, GW_STAGE_SEND, w);

@@ -11,6 +11,7 @@
 #define REQUESTS_MOST 64u
 #define DISCARD_BYTES (64u * 1024) /* of a body whose head was refused, to keep the connection */
 #define WHOLE_BYTES   (64u * 1024) /* a body up to this gets its room at once */
+#define BEHIND_BYTES  (GW_READ_BYTES / 8) /* are read behind what was kept */
 
 /* ---- a request's life ---------------------------------------------------------------- */
 
@@ -296,12 +297,12 @@ static ssize_t read_behind(struct gw_conn *c)
 		c->in.size -= c->in_at;
 		c->in_at = 0;
 	}
-	room = base_buf_room(&c->in, GW_READ_BYTES / 8);
+	room = base_buf_room(&c->in, BEHIND_BYTES);
 	if (!room) {
 		errno = ENOMEM;
 		return -1;
 	}
-	n = recv(c->fd, room, GW_READ_BYTES / 8, 0);
+	n = recv(c->fd, room, BEHIND_BYTES, 0);
 	if (n > 0)
 		base_buf_grew(&c->in, (size_t)n);
 	return n;
@@ -315,7 +316,7 @@ static bool read_some(struct gw_conn *c, struct gw_slice *in)
 
 	if (n > 0) {
 		c->heard = true;
-		if ((size_t)n < (behind ? GW_READ_BYTES / 8 : GW_READ_BYTES) && !c->ended)
+		if ((size_t)n < (behind ? BEHIND_BYTES : GW_READ_BYTES) && !c->ended)
 			c->readable = false;
 		*in = behind ? gw_conn_input(c) : (struct gw_slice){ c->http->scratch, (size_t)n };
 		return true;

@@ -30,8 +30,8 @@ static bool is_hop_by_hop(enum gw_known known)
 	}
 }
 
-/* Connection names further headers that end here. Somebody who names more of them than this means no
- * good (to look each header up in a list of 16,000 takes its time): then all end here. */
+/* Connection names further headers that end here. Somebody who names more of them than this means
+ * no good (to look each header up in a list of 16,000 takes its time): then all end here. */
 #define LISTED_MOST 32
 
 struct listed {
@@ -185,9 +185,9 @@ static bool read_ms(struct gw_slice value, uint64_t *ms)
 	return base_conf_ms(text, ms);
 }
 
-/* Pirn-Timeout is how long the client waits in all; a run of it has the manifest's timeout all the same,
- * and what is left is for waiting and for another run. For an event it is how long its acceptance may take.
- * False: it is no duration, and that was answered. */
+/* Pirn-Timeout is how long the client waits in all; a run of it has the manifest's timeout all the
+ * same, and what is left is for waiting and for another run. For an event it is how long its
+ * acceptance may take. False: it is no duration, and that was answered. */
 bool gw_invoke_timeout(struct gw_request *r, uint32_t of_call)
 {
 	const struct gw_header *h = r->known[GW_HEADER_PIRN_TIMEOUT];
@@ -238,8 +238,8 @@ static bool is_idempotent(const struct gw_request *r)
 static void run_call(struct gw *gw, struct gw_request *r);
 
 /* Of the calls that may be under way the service has more than its share: a slow one shall not take
- * the others' room. So one alone gets three quarters of all, two get three sevenths each, and so on; the
- * brokers share out theirs in the same way. */
+ * the others' room. So one alone gets three quarters of all, two get three sevenths each, and so
+ * on; the brokers share out theirs in the same way. */
 static bool has_its_share(const struct gw *gw, const struct gw_served *s)
 {
 	size_t open = client_engine_open(gw->engine);

@@ -13,6 +13,7 @@
 void gw_problem_write(
 	struct base_buf *out, unsigned status, const char *detail, const char *request_id);
 
-const char *gw_status_phrase(unsigned status); /* "Not Found"; of an unknown one "Unknown", or "Error" from 400 on */
+/* "Not Found"; of one that is not registered "Unknown", or "Error" from 400 on. */
+const char *gw_status_phrase(unsigned status);
 
 #endif

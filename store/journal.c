@@ -423,8 +423,8 @@ static bool is_twin(const struct store_item *a, const struct store_item *b)
 	       strcmp(a->scope, b->scope) == 0;
 }
 
-/* Whether two have one key. Somebody who found many keys for one slot would make it slow: then it is said without
- * a look, and costs Redis more. */
+/* Whether two have one key. Somebody who found many keys for one slot would make it slow: then it
+ * is said without a look, and costs Redis more. */
 static bool has_twins(const struct store_item *items, size_t n)
 {
 	uint16_t table[TWIN_SLOTS] = { 0 };
@@ -465,8 +465,8 @@ static size_t put_mark(char *at, const struct store_item *item)
 	return item->id.size + item->hash.size;
 }
 
-/* Scope, colon and key of each, and its id and hash: apart, as they stand in Redis, or, when a key is there twice,
- * all keys and then all the others. */
+/* Scope, colon and key of each, and its id and hash: apart, as they stand in Redis, or, when a key
+ * is there twice, all keys and then all the others. */
 static void add_known(struct store_fcall *c, const struct store_item *items, size_t count, bool twice)
 {
 	size_t width = strlen(items->scope) + 1 + items->key.size,

@@ -1,5 +1,6 @@
-/* Results as the settle Function takes them: chunks of one group each, every result under its event's id as
- * the map that stays there (functions.lua: results_chunks). */
+/* Results as the settle Function takes them: chunks of one group each, in the bytes that stay there,
+ * which are a map under each event's id, or many of them in one blob (functions.lua: results_chunks).
+ */
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -7,9 +8,9 @@
 #include "store/journal_parts.h"
 #include "store/keys.h"
 
-#define RESULT_GROUPS 32u
-#define RESULT_BYTES  64u /* what one costs, about, besides id, service and bytes */
-#define BLOB_RESULTS  16u
+#define RESULT_GROUPS  32u
+#define RESULT_BYTES   64u   /* what one costs, about, besides id, service and bytes */
+#define BLOB_RESULTS   16u   /* fewer are not worth a name of their own */
 #define BLOB_SPREAD_MS 1000u /* functions.lua: RESULT_SPREAD */
 
 size_t store_journal_results_keys(struct store_fcall *c)
@@ -91,7 +92,7 @@ static uint64_t bytes_of(const struct store_end *end)
 	return 16 + strlen(end->service) + end->result.size + RESULT_BYTES;
 }
 
-/* How many from here on go as one chunk: no more than fits into a group beside others, or one alone. */
+/* How many from here on go as one chunk: as many as fit into a group beside others, at least one. */
 static size_t chunk(const struct store_end *const *ends, size_t n, uint64_t room, uint64_t *bytes)
 {
 	size_t count = 1;

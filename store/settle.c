@@ -8,7 +8,7 @@
 #include "store/journal_parts.h"
 #include "store/keys.h"
 
-#define GRACE_MS      60000 /* how long records outlive the fence that they are */
+#define GRACE_MS 60000 /* how long records outlive the fence that they are */
 
 /* ---- what several of them write */
 

@@ -198,8 +198,8 @@ static bool is_full(const struct brk_commits *commits, const struct brk_commit *
 	       commit != commits->list->prev;
 }
 
-/* While one is unanswered the next gathers: Redis syncs once for all that comes meanwhile, and what left
- * earlier would only be more calls. A full one has nothing to wait for. */
+/* While one is unanswered the next gathers: Redis syncs once for all that comes meanwhile, and what
+ * left earlier would only be more calls. A full one has nothing to wait for. */
 static bool may_leave(const struct brk_core *core, const struct brk_commits *commits,
 	const struct brk_commit *commit)
 {
@@ -219,11 +219,11 @@ static struct brk_commit *next_unsent(
 	return NULL;
 }
 
-/* An end can wait a moment, a sender should not. Two calls that reach Redis together cost it one sync,
- * and a store that comes while a settle is synced would wait for that first: so a settle goes with a
- * store, and by itself only when there was none for a while. And Redis works as long for the settle as
- * for the store, while the sender of the store waits for both: so a few ends that nobody waits for
- * let stores go without them until they are more, or older. */
+/* An end can wait a moment, a sender should not. Two calls that reach Redis together cost it one
+ * sync, and a store that comes while a settle is synced would wait for that first: so a settle goes
+ * with a store, and by itself only when there was none for a while. And Redis works as long for the
+ * settle as for the store, while the sender of the store waits for both: so a few ends that nobody
+ * waits for let stores go without them until they are more, or older. */
 static uint64_t alone_at(const struct brk_core *core, const struct brk_commit *commit)
 {
 	uint64_t from = commit->began_at;
@@ -289,9 +289,10 @@ static bool send_one(struct brk_core *core, struct brk_commit *commit)
 	return true;
 }
 
-/* A settle's arrays are one for all: one settle and one store a turn use them; what more there is goes
- * in the turn after, which is at once. The store goes first: it is so large that Redis reads it in parts,
- * and a settle before it would be executed, and synced, while the rest is on its way. */
+/* A settle's arrays are one for all: one settle and one store a turn use them; what more there
+ * is goes in the turn after, which is at once. The store goes first: it is so large that Redis
+ * reads it in parts, and a settle before it would be executed, and synced, while the rest is on
+ * its way. */
 void brk_ledger_turn(struct brk_core *core)
 {
 	struct brk_commit *settle = next_settle(core);
@@ -405,8 +406,8 @@ uint64_t brk_ledger_due(const struct brk_core *core)
 	return due;
 }
 
-/* Redis may have it, or get it still: whoever sends it again does so under the same lane and number.
- * What was not sent is not, and never will be. */
+/* Redis may have it, or get it still: whoever sends it again does so under the same lane and
+ * number. What was not sent is not, and never will be. */
 static void give_up(struct brk_core *core, struct brk_commit *commit)
 {
 	uint32_t reason = is_open(commit) ? PIRN__REASON__UNDECIDED : PIRN__REASON__NOT_DURABLE;

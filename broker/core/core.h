@@ -63,7 +63,7 @@ struct brk_conf {
 	uint32_t decide_ms;       /* 60,000: an event not stored by then is UNDECIDED */
 	bool gather;              /* a commit waits for the one before, unless it is full */
 	uint32_t settle_ms;       /* no store for so long: a settle goes by itself */
-	uint32_t ends_ms;         /* so long a few ends wait for others, while stores go without them */
+	uint32_t ends_ms;         /* so long a few ends wait for more, while stores go without them */
 	struct store_bounds bounds;
 };
 

@@ -169,7 +169,7 @@ struct brk_parcel {
 /* Adds them to one STORE, the one that collects or another. Payloads are copied, guards taken. NOMEM:
  * nothing changed. */
 BASE_MUSTUSE enum base_err brk_ledger_store(struct brk_core *core, const struct brk_parcel *parcel);
-/* What is collected of ends waits no longer for others than it must: somebody asks for one of them now. */
+/* The ends that are collected wait no longer than they must: somebody asks for one of them now. */
 void brk_ledger_press(struct brk_core *core);
 /* Adds it to the SETTLE that collects; its delivery is MOVING or ENDING. Takes end's blocks and emits. A MOVED
  * delivery is written as it is now. There must be memory. */

@@ -1,8 +1,8 @@
 /* A connection to the HTTP listener. The first byte says how many of the next ones are lengths of
  * segments; the rest is sent once as a whole and once in these segments, then the client closes its
  * end. Both times the handler must see the same requests and the same answers must come, every one
- * of them well-formed, none after one that said close, none that nobody asked for; and at the end the
- * listener holds nothing.
+ * of them well-formed, none after one that said close, none that nobody asked for; and at the end
+ * the listener holds nothing.
  */
 #include <sys/un.h>
 

@@ -1,6 +1,6 @@
-/* Requests on a connection, as http_wire.h reads them: the first byte says how many of the next ones
- * are lengths of segments, the rest is what comes. Read at once and read in these segments, each
- * from a block of its own that is not a byte longer, it must be the same requests.
+/* Requests on a connection, as http_wire.h reads them: the first byte says how many of the next
+ * ones are lengths of segments, the rest is what comes. Read at once and read in these segments,
+ * each from a block of its own that is not a byte longer, it must be the same requests.
  *
  * Which kind of body a head announces is decided here by a simple rule: the gateway's own is in
  * http_head.c, which fuzz_http covers.

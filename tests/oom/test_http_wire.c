@@ -1,8 +1,9 @@
-/* HTTP/1.1 on the wire without memory: requests in pieces, in a row, in chunks, with many headers, answers
- * that their clients take slowly, refusals, and connections that end in the middle.
+/* HTTP/1.1 on the wire without memory: requests in pieces, in a row, in chunks, with many headers,
+ * answers that their clients take slowly, refusals, and connections that end in the middle.
  *
- * Each request has the right answer, or 503, or its connection is closed; half an answer, or one that
- * belongs to another request, there never is. With memory back the listener serves as before, and holds nothing.
+ * Each request has the right answer, or 503, or its connection is closed; half an answer, or one
+ * that belongs to another request, there never is. With memory back the listener serves as before,
+ * and holds nothing.
  */
 #include "tests/oom/oom.h"
 

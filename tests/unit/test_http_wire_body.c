@@ -1,12 +1,12 @@
-/* HTTP/1.1 on the wire: where a body ends. RFC 9112 6, 7. Two servers that disagree about it are how
- * requests are smuggled past the one in front: what is not beyond doubt is refused, and nothing that
- * came behind it is served.
+/* HTTP/1.1 on the wire: where a body ends. RFC 9112 6, 7. Two servers that disagree about it are
+ * how requests are smuggled past the one in front: what is not beyond doubt is refused, and nothing
+ * that came behind it is served.
  *
- * Where we are stricter than others (nginx 1.22 before a backend, Node 20, given these rows): nginx takes bare
- * LFs after sizes, extensions and data of chunks, and any byte in an extension; Node takes codings before
- * chunked, Transfer-Encoding in two lines, and in HTTP/1.0. Where both are stricter than we: they want one blank, no tab,
- * before chunked and a length (RFC 9110 5.6.3 has both). Node also refuses trailers that may not be there; nginx reads past
- * them, as we do.
+ * Where we are stricter than others (nginx 1.22 before a backend, Node 20, given these rows): nginx
+ * takes bare LFs after sizes, extensions and data of chunks, and any byte in an extension; Node
+ * takes codings before chunked, Transfer-Encoding in two lines, and in HTTP/1.0. Where both are
+ * stricter than we: they want one blank, no tab, before chunked and a length (RFC 9110 5.6.3 has
+ * both). Node also refuses trailers that may not be there; nginx reads past them, as we do.
  */
 #include "wire_fixture.h"
 
@@ -183,8 +183,8 @@ static void one_unusual_chunk(void **state)
 	WIRE_TABLE(state, rows);
 }
 
-/* Never a bare LF here (RFC 9112 2.2 lets it end lines of heads only): a proxy that looks for the CRLF
- * reads on where we would begin with data, and the other way round. */
+/* Never a bare LF here (RFC 9112 2.2 lets it end lines of heads only): a proxy that looks for the
+ * CRLF reads on where we would begin with data, and the other way round. */
 static void broken_chunks(void **state)
 {
 	static const struct wire_row rows[] = {

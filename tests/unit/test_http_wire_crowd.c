@@ -1,5 +1,5 @@
-/* HTTP/1.1 on the wire: what one client can do to others, by asking for much, reading nothing, or being
- * slow.
+/* HTTP/1.1 on the wire: what one client can do to others, by asking for much, reading nothing, or
+ * being slow.
  */
 #include "wire_fixture.h"
 
@@ -99,9 +99,9 @@ static void who_waits_is_not_read(void **state)
 	until(w->loop, (struct client *)NULL, gw_http_connections(w->http) == 0);
 }
 
-/* A client that is still sending when it is refused gets to read why. A server that closed its socket with
- * something unread in it would answer what comes with a reset, which takes the refusal with it on many
- * systems; here it shows in how the connection ends. */
+/* A client that is still sending when it is refused gets to read why. A server that closed its
+ * socket with something unread in it would answer what comes with a reset, which takes the refusal
+ * with it on many systems; here it shows in how the connection ends. */
 static void a_refusal_is_not_lost_behind_what_was_not_read(void **state)
 {
 	static const struct {
@@ -164,7 +164,7 @@ static void who_never_stops_sending_is_cut(void **state)
 	struct client c;
 	ssize_t n = 0;
 
-	serve_hasty(w, WIRE_PATIENCE_MS, WIRE_PATIENCE_MS, 20);
+	serve_hasty(w, PATIENCE_MS, PATIENCE_MS, 20);
 	c = client_open(gw_http_address(w->http));
 	assert_true(send(c.fd, "nonsense\r\n\r\n", 12, 0) > 0);
 	for (uint64_t end_ms = base_clock_ms() + PATIENCE_MS; n >= 0 || errno == EAGAIN;) {
@@ -179,7 +179,8 @@ static void who_never_stops_sending_is_cut(void **state)
 
 /* ---- those that are slow --------------------------------------------------------------------------- */
 
-/* A drop again and again, never still for long: it is cut all the same, with 408 if a request was begun. */
+/* A drop again and again, never still for long: it is cut all the same, with 408 if a request was
+ * begun. */
 static void drips(struct wire *w, const char *begin, const char *drop, unsigned n, unsigned status)
 {
 	struct client c = client_open(gw_http_address(w->http));
@@ -202,7 +203,7 @@ static void drips(struct wire *w, const char *begin, const char *drop, unsigned 
 
 static void slow_bodies_in_chunks(void **state)
 {
-	serve_hasty(*state, WIRE_PATIENCE_MS, 60, WIRE_PATIENCE_MS);
+	serve_hasty(*state, PATIENCE_MS, 60, PATIENCE_MS);
 	drips(*state, POST("/a") CODED, "1\r\nx\r\n", 1, 408);
 	drips(*state, POST("/a") CODED "1;", "x", 1, 408);
 	drips(*state, POST("/a") CODED, "0", 1, 408);
@@ -213,7 +214,7 @@ static void slow_bodies_in_chunks(void **state)
 /* The time of a later request's head begins with its first byte, that of an empty line never. */
 static void slow_heads_behind_others(void **state)
 {
-	serve_hasty(*state, 60, WIRE_PATIENCE_MS, WIRE_PATIENCE_MS);
+	serve_hasty(*state, 60, PATIENCE_MS, PATIENCE_MS);
 	drips(*state, GET("/a") "GET /", "b", 2, 408);
 	drips(*state, GET("/a") "GET /b HTTP/1.1\r\n", "X: y\r\n", 2, 408);
 	drips(*state, "G", "G", 1, 408);
@@ -221,7 +222,7 @@ static void slow_heads_behind_others(void **state)
 
 static void empty_lines_are_no_sign_of_life(void **state)
 {
-	serve_hasty(*state, 60, WIRE_PATIENCE_MS, 60);
+	serve_hasty(*state, 60, PATIENCE_MS, 60);
 	drips(*state, GET("/a"), "\r\n", 1, 200);
 }
 

@@ -1,8 +1,9 @@
 /* HTTP/1.1 on the wire: header lines. RFC 9110 5, RFC 9112 2.2, 3.2, 5.
  *
- * Where we are stricter than others: nginx 1.22 drops lines whose names are no tokens, or that have no colon, and serves
- * the rest, and overlooks a CR before CR LF; what one drops the next one may read, so that we refuse, as Node 20
- * does. Both serve most of the Hosts that are none; Node serves two of them.
+ * Where we are stricter than others: nginx 1.22 drops lines whose names are no tokens, or that have
+ * no colon, and serves the rest, and overlooks a CR before CR LF; what one drops the next one may
+ * read, so that we refuse, as Node 20 does. Both serve most of the Hosts that are none; Node serves
+ * two of them.
  */
 #include "wire_fixture.h"
 

@@ -1,8 +1,8 @@
 /* HTTP/1.1 on the wire: request lines. RFC 9112 2.2, 2.3, 3.
  *
- * Where we are stricter than others: Node 20 serves HTTP/0.9 and 2.0, and lines without a version, as if they were
- * 1.1, and a CR before a request; nginx 1.22 serves HTTP/1.10, bare LFs and blanks at the line's end. Both know a
- * list of methods, and refuse others; ours are the routes'.
+ * Where we are stricter than others: Node 20 serves HTTP/0.9 and 2.0, and lines without a version,
+ * as if they were 1.1, and a CR before a request; nginx 1.22 serves HTTP/1.10, bare LFs and blanks
+ * at the line's end. Both know a list of methods, and refuse others; ours are the routes'.
  */
 #include "wire_fixture.h"
 

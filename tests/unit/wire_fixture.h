@@ -4,8 +4,8 @@
  * handler saw, and whether the connection stays must be the same each time. Answers are read by
  * a strict reader of this file's own, which knows nothing of the server's.
  *
- * The responder answers 200 with "METHOD TARGET" as its text, and by its path otherwise:
- * /refused 404 at its head, /small takes 10 bytes of body, /204 and /304 have no body, /later waits.
+ * The responder answers 200 with "METHOD TARGET" as its text, and by its path otherwise: /refused
+ * 404 at its head, /small takes 10 bytes of body, /204 and /304 have no body, /later waits.
  */
 #ifndef WIRE_FIXTURE_H
 #define WIRE_FIXTURE_H
@@ -17,7 +17,6 @@
 #define WIRE_MAX_HEAD (32u * 1024)
 #define WIRE_MAX_BODY (64u * 1024)
 #define WIRE_LATER    16
-#define WIRE_PATIENCE_MS 60000u /* for what only a failing test waits for */
 #define WIRE_REMEMBER 64 /* requests of a row of which we remember whether they were HEAD */
 
 struct wire {
@@ -137,8 +136,8 @@ static inline struct gw_http_conf wire_conf(struct wire *w)
 		.max_head = WIRE_MAX_HEAD,
 		.max_body = WIRE_MAX_BODY,
 		.max_connections = 64,
-		.head_ms = WIRE_PATIENCE_MS,
-		.body_ms = WIRE_PATIENCE_MS,
+		.head_ms = PATIENCE_MS,
+		.body_ms = PATIENCE_MS,
 		.idle_ms = 60000,
 		.user_bytes = 64,
 		.rand = &w->rand,
