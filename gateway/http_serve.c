@@ -154,10 +154,8 @@ static bool upload(struct gw_record *r, struct gw_slice data)
 static bool take_counted(struct gw_record *r, struct gw_slice *in)
 {
 	uint64_t left = r->content_length - r->received;
-	struct gw_slice data = { in->data, left < in->size ? (size_t)left : in->size };
+	struct gw_slice data = gw_slice_take(in, left < in->size ? (size_t)left : in->size);
 
-	in->data += data.size;
-	in->size -= data.size;
 	if (!upload(r, data))
 		return false;
 	if (r->received < r->content_length)
@@ -211,13 +209,12 @@ static void refuse_long(struct gw_conn *c, struct gw_slice *in)
 
 static bool take_head(struct gw_conn *c, struct gw_slice *in)
 {
-	size_t most = (size_t)c->http->conf.max_head, blank, size;
+	size_t most = (size_t)c->http->conf.max_head;
 	struct gw_slice head;
 	enum gw_wire found;
 
-	blank = c->find.seen ? 0 : gw_wire_blank(in->data, in->size);
-	in->data += blank;
-	in->size -= blank;
+	if (c->find.seen == 0)
+		(void)gw_slice_take(in, gw_wire_blank(in->data, in->size));
 	if (in->size == 0)
 		return false;
 	found = gw_wire_find(&c->find, in->data, in->size < most ? in->size : most);
@@ -232,11 +229,8 @@ static bool take_head(struct gw_conn *c, struct gw_slice *in)
 			gw_conn_stage(c, GW_STAGE_HEAD);
 		return false;
 	}
-	size = c->find.seen;
-	head = (struct gw_slice){ in->data, size };
+	head = gw_slice_take(in, c->find.seen);
 	memset(&c->find, 0, sizeof c->find);
-	in->data += size;
-	in->size -= size;
 	begin(c, head, in->size > 0);
 	return true;
 }

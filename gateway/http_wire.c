@@ -79,12 +79,10 @@ enum gw_wire gw_wire_find(struct gw_wire_find *f, const char *data, size_t size)
 
 struct gw_slice gw_wire_next(struct gw_slice *head)
 {
-	const char *lf = head->size ? memchr(head->data, '\n', head->size) : NULL;
-	size_t size = lf ? (size_t)(lf - head->data) : head->size;
-	struct gw_slice line = { head->data, lf && size ? size - 1 : size };
+	struct gw_slice line = gw_slice_cut(head, '\n');
 
-	head->data += lf ? size + 1 : size;
-	head->size -= lf ? size + 1 : size;
+	if (line.size > 0)
+		line.size--; /* the CR, which gw_wire_find has seen */
 	return line;
 }
 
@@ -222,12 +220,9 @@ static bool frame(struct gw_chunks *c, char byte)
 
 static struct gw_slice cut_data(struct gw_chunks *c, struct gw_slice *in)
 {
-	size_t size = c->left < in->size ? (size_t)c->left : in->size;
-	struct gw_slice data = { in->data, size };
+	struct gw_slice data = gw_slice_take(in, c->left < in->size ? (size_t)c->left : in->size);
 
-	in->data += size;
-	in->size -= size;
-	c->left -= size;
+	c->left -= data.size;
 	if (c->left == 0)
 		c->state = DATA_CR;
 	return data;
@@ -241,8 +236,7 @@ enum gw_chunk gw_chunks_take(struct gw_chunks *c, struct gw_slice *in, struct gw
 			*data = cut_data(c, in);
 			return GW_CHUNK_DATA;
 		}
-		in->data++;
-		in->size--;
+		(void)gw_slice_take(in, 1);
 		if (c->state == LAST_LF)
 			return byte == '\n' ? GW_CHUNK_END : GW_CHUNK_BAD;
 		if (!frame(c, byte))

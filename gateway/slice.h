@@ -44,14 +44,23 @@ static inline struct gw_slice gw_slice_trim(struct gw_slice s)
 	return s;
 }
 
+/* The first bytes, so many of them; *rest is what follows. */
+static inline struct gw_slice gw_slice_take(struct gw_slice *rest, size_t size)
+{
+	struct gw_slice piece = { rest->data, size };
+
+	*rest = (struct gw_slice){ rest->data + size, rest->size - size };
+	return piece;
+}
+
 /* What stands before the first such byte, or all there is; *rest is what follows it. */
 static inline struct gw_slice gw_slice_cut(struct gw_slice *rest, char at)
 {
 	const char *end = rest->size ? memchr(rest->data, at, rest->size) : NULL;
-	struct gw_slice piece = { rest->data, end ? (size_t)(end - rest->data) : rest->size };
-	size_t used = piece.size + (end != NULL);
+	struct gw_slice piece = gw_slice_take(rest, end ? (size_t)(end - rest->data) : rest->size);
 
-	*rest = (struct gw_slice){ rest->data + used, rest->size - used };
+	if (end)
+		(void)gw_slice_take(rest, 1);
 	return piece;
 }
 
