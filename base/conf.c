@@ -278,7 +278,8 @@ void base_conf_expected(const struct base_conf_row *row, char *out, size_t room)
 		expect_choice(row->choices, out, room);
 		break;
 	case BASE_CONF_ADDRESS:
-		(void)snprintf(out, room, "HOST:PORT such as 127.0.0.1:8080");
+		(void)snprintf(out, room, "HOST:PORT such as 127.0.0.1:8080%s%s",
+			row->choices ? ", or " : "", row->choices ? row->choices : "");
 		break;
 	}
 }
@@ -307,6 +308,11 @@ static enum base_err read_number(const struct base_conf_row *row, const char *va
 	return *n < row->min || *n > most(row) ? BASE_RANGE : BASE_OK;
 }
 
+static bool takes_address(const struct base_conf_row *row, const char *value)
+{
+	return is_address(value) || (row->choices && strcmp(value, row->choices) == 0);
+}
+
 static enum base_err convert(const struct base_conf_place *place, const char *value)
 {
 	uint64_t n = 0;
@@ -316,7 +322,8 @@ static enum base_err convert(const struct base_conf_place *place, const char *va
 	case BASE_CONF_STR:
 		return store_text(place->field, value);
 	case BASE_CONF_ADDRESS:
-		return is_address(value) ? store_text(place->field, value) : BASE_INVALID;
+		return takes_address(place->row, value) ? store_text(place->field, value)
+							: BASE_INVALID;
 	case BASE_CONF_BOOL:
 		return read_bool(value, place->field) ? BASE_OK : BASE_INVALID;
 	case BASE_CONF_CHOICE:

@@ -28,7 +28,7 @@ enum base_conf_type {
 	BASE_CONF_BYTES,    /* uint64_t; takes 64k, 1m, 2g (powers of 1,024) or plain bytes */
 	BASE_CONF_BOOL,     /* bool; a flag alone means yes; yes/no/true/false/on/off/1/0 */
 	BASE_CONF_CHOICE,   /* unsigned: index into choices */
-	BASE_CONF_ADDRESS,  /* char *: HOST:PORT, checked; [::1]:80 too */
+	BASE_CONF_ADDRESS,  /* char *: HOST:PORT, checked; [::1]:80 too; or the one word in choices */
 };
 
 struct base_conf_row {
@@ -37,7 +37,7 @@ struct base_conf_row {
 	size_t offset;       /* of the field in the program's settings struct */
 	const char *standard;/* the default, as it would be typed; NULL: none (STR, ADDRESS) */
 	uint64_t min, max;   /* numbers; max 0: unbounded */
-	const char *choices; /* CHOICE: "text|json" */
+	const char *choices; /* CHOICE: "text|json"; ADDRESS: a word that stands for none ("off"), or NULL */
 	const char *help;
 };
 

@@ -264,8 +264,8 @@ fail:
 static const struct base_conf_row rows[] = {
 	ROW("http", BASE_CONF_ADDRESS, http, "127.0.0.1:8080", 0, 0,
 		"where the gateway listens; port 0: any free one"),
-	ROW("admin", BASE_CONF_STR, admin, "127.0.0.1:8081", 0, 0,
-		"HOST:PORT where administration and metrics listen; off: nowhere"),
+	{ "admin", BASE_CONF_ADDRESS, offsetof(struct settings, admin), "127.0.0.1:8081", 0, 0, "off",
+		"HOST:PORT where administration and metrics listen; off: nowhere" },
 	ROW("data", BASE_CONF_STR, data, "var", 0, 0,
 		"directory of Redis's files and of the sockets; is created"),
 	ROW("services", BASE_CONF_STR, services, NULL, 0, 0,

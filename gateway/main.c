@@ -52,7 +52,7 @@ struct settings {
 static const struct base_conf_row rows[] = {
 	{ "http", BASE_CONF_ADDRESS, offsetof(struct settings, http), "127.0.0.1:8080", 0, 0, NULL, "where users are served" },
 	{ "http-fd", BASE_CONF_STR, offsetof(struct settings, http_fd), NULL, 0, 0, NULL, "the number of an inherited listening socket, used instead of --http" },
-	{ "admin", BASE_CONF_STR, offsetof(struct settings, admin), "127.0.0.1:8081", 0, 0, NULL, "HOST:PORT where administration is served, without passwords; off: nowhere" },
+	{ "admin", BASE_CONF_ADDRESS, offsetof(struct settings, admin), "127.0.0.1:8081", 0, 0, "off", "HOST:PORT where administration is served, without passwords; off: nowhere" },
 	{ "admin-fd", BASE_CONF_STR, offsetof(struct settings, admin_fd), NULL, 0, 0, NULL, "the number of an inherited listening socket, used instead of --admin" },
 	{ "brokers", BASE_CONF_STR, offsetof(struct settings, brokers), "tcp://127.0.0.1:7400", 0, 0, NULL, "the brokers' endpoints, comma-separated; a name may stand for several" },
 	{ "name", BASE_CONF_STR, offsetof(struct settings, name), NULL, 0, 0, NULL, "this gateway's name in logs and figures (default: the host's name and the process id)" },
@@ -348,9 +348,7 @@ static bool find_inherited(const char *flag, const char *text, int *out)
 
 static bool has_admin(const struct process *p)
 {
-	const char *address = p->settings.admin;
-
-	return p->admin_fd >= 0 || (address && *address && strcmp(address, "off") != 0);
+	return p->admin_fd >= 0 || strcmp(p->settings.admin, "off") != 0;
 }
 
 static bool start(struct process *p)

@@ -249,6 +249,7 @@ static void on_done(void *arg, const struct gw_request *r)
 	unsigned status = r->status ? r->status : STATUS_CLIENT_LEFT;
 	uint64_t us = net_loop_now_us(gw->loop) - r->started_us;
 	const char *service = e->served && e->served->name[0] ? e->served->name : NULL;
+	bool read = r->method.size > 0; /* its first line */
 	char invocation[BASE_ULID_TEXT + 1];
 
 	if (e->has_invocation)
@@ -256,8 +257,8 @@ static void on_done(void *arg, const struct gw_request *r)
 	if (gw->access)
 		gw_access_add(gw->access,
 			&(struct gw_access_line){
-				.method = r->method.size ? r->method : (struct gw_slice){ NULL, 0 },
-				.target = r->target,
+				.method = read ? r->method : (struct gw_slice){ NULL, 0 },
+				.target = read ? r->target : (struct gw_slice){ NULL, 0 },
 				.status = status,
 				.bytes = r->bytes,
 				.us = us,

@@ -435,6 +435,63 @@ static void test_request_ids_and_traces(void **state)
 	harness_answer_free(&a);
 }
 
+static void field_is(const char *key, const char *expected)
+{
+	char field[1024] = "";
+
+	assert_true(harness_log_field(f.gateways[0], "access", key, field, sizeof field));
+	assert_string_equal(field, expected);
+}
+
+/* "null": it was refused before its first line was whole. */
+static void stands_in_the_log(
+	const char *request, const char *status, const char *method, const char *target)
+{
+	char *answer = harness_raw(f.http, request);
+	struct harness_answer a = { .headers = answer };
+	char id[64];
+
+	assert_non_null(answer);
+	if (strncmp(answer, "HTTP/1.1 ", 9) != 0 || strncmp(answer + 9, status, 3) != 0)
+		fail_msg("expected %s, got \"%s\"", status, answer);
+	assert_non_null(harness_answer_header(&a, "x-request-id"));
+	(void)snprintf(id, sizeof id, "%s", harness_answer_header(&a, "x-request-id"));
+	wait_until(PATIENCE_MS, harness_log_count(f.gateways[0], "access", "request_id", id) == 1);
+	field_is("request_id", id);
+	field_is("status", status);
+	field_is("method", method);
+	field_is("target", target);
+	field_is("remote", "127.0.0.1");
+	free(answer);
+}
+
+/* Whoever refused it, and however early. */
+static void test_every_refusal_is_logged(void **state)
+{
+	static const char echo[] = "/v1/invoke/echo";
+	char many[4096] = "GET /hello HTTP/1.1\r\nHost: a\r\n";
+
+	(void)state;
+	stands_in_the_log("GET /nowhere HTTP/1.1\r\nHost: a\r\n" END, "404", "GET", "/nowhere");
+	stands_in_the_log("BREW /hello HTTP/1.1\r\nHost: a\r\n" END, "405", "BREW", "/hello");
+	stands_in_the_log("GET /../x HTTP/1.1\r\nHost: a\r\n" END, "400", "GET", "/../x");
+	stands_in_the_log("GET /hello HTTP/1.1\r\n" END, "400", "GET", "/hello");
+	stands_in_the_log("GET /hello HTTP/2.0\r\nHost: a\r\n" END, "505", "GET", "/hello");
+	stands_in_the_log(ECHO "Content-Length: 9999999\r\n" END, "413", "POST", echo);
+	stands_in_the_log(ECHO "Transfer-Encoding: chunked\r\n" END "zz\r\n", "400", "POST", echo);
+	stands_in_the_log(ECHO "Transfer-Encoding: gzip\r\n" END, "501", "POST", echo);
+	stands_in_the_log(ECHO "Expect: tea\r\nContent-Length: 1\r\n" END, "417", "POST", echo);
+	for (int i = 0; i < 300; i++)
+		strcat(many, "X: x\r\n");
+	strcat(many, END);
+	stands_in_the_log(many, "431", "GET", "/hello");
+	stands_in_the_log("\x16\x03\x01", "400", "null", "null");
+	stands_in_the_log("GET /hello\nHost: a\n", "400", "null", "null");
+	stands_in_the_log("GET /hel", "408", "null", "null");
+	stands_in_the_log("GET /hello HTTP/1.1\r\nHost", "408", "GET", "/hello");
+	stands_in_the_log(ECHO "Content-Length: 5\r\n\r\nhel", "408", "POST", echo);
+}
+
 static void test_flags_of_the_programs(void **state)
 {
 	static const char *const programs[] = { "pirn-gateway", "pirn-broker", "pirn-worker" };
@@ -548,6 +605,7 @@ int main(void)
 		BAD(test_half_sent_requests_time_out),
 		BAD(test_a_client_that_leaves_early),
 		BAD(test_request_ids_and_traces),
+		BAD(test_every_refusal_is_logged),
 		BAD(test_flags_of_the_programs),
 		BAD(test_bad_manifests),
 		BAD(test_a_port_in_use),

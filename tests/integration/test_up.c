@@ -309,6 +309,7 @@ static void test_wrong_settings(void **state)
 	refuses((const char *const[]){ "pirn", "up", "--workers", "many", NULL }, 2, "many");
 	refuses((const char *const[]){ "pirn", "up", "--workers", "0", NULL }, 2, "--workers");
 	refuses((const char *const[]){ "pirn", "up", "--http", "nonsense", NULL }, 2, "nonsense");
+	refuses((const char *const[]){ "pirn", "up", "--admin", "nonsense", NULL }, 2, "nonsense");
 	refuses((const char *const[]){ "pirn", "up", "extra", NULL }, 2, "extra");
 	refuses((const char *const[]){ "pirn", "up", "--data", data, "--services",
 			"/nowhere/at/all", NULL },

@@ -10,6 +10,7 @@
 struct settings {
 	char *name;
 	char *listen;
+	char *admin;
 	uint32_t workers;
 	uint32_t lease_ms;
 	uint64_t max_body;
@@ -24,6 +25,8 @@ static const struct base_conf_row rows[] = {
 	{ "name", BASE_CONF_STR, AT(name), NULL, 0, 0, NULL, "what it is called" },
 	{ "listen", BASE_CONF_ADDRESS, AT(listen), "127.0.0.1:7400", 0, 0, NULL,
 		"where it listens" },
+	{ "admin", BASE_CONF_ADDRESS, AT(admin), "127.0.0.1:7401", 0, 0, "off",
+		"where it is looked after" },
 	{ "workers", BASE_CONF_U32, AT(workers), "2", 1, 64, NULL, "how many" },
 	{ "lease-ms", BASE_CONF_MS, AT(lease_ms), "30s", 100, 86400000, NULL,
 		"how long a worker may hold an event" },
@@ -186,6 +189,23 @@ static void addresses(void **state)
 		assert_non_null(strstr(why, "expected HOST:PORT such as 127.0.0.1:8080, got \""));
 	}
 	assert_string_equal(s.listen, "my_host:7400");
+	base_conf_free(&program, &s);
+}
+
+static void an_address_or_a_word(void **state)
+{
+	static const char *const bad[] = { "", "of", "offf", "OFF", "nonsense", ":80" };
+	struct settings s = { 0 };
+	const char *why;
+
+	(void)state;
+	assert_int_equal(base_conf_set(rows, &s, "admin", "127.0.0.1:8081", &why), BASE_OK);
+	assert_int_equal(base_conf_set(rows, &s, "admin", "off", &why), BASE_OK);
+	for (size_t i = 0; i < sizeof bad / sizeof bad[0]; i++) {
+		assert_int_equal(base_conf_set(rows, &s, "admin", bad[i], &why), BASE_INVALID);
+		assert_non_null(strstr(why, "such as 127.0.0.1:8080, or off, got \""));
+	}
+	assert_string_equal(s.admin, "off");
 	base_conf_free(&program, &s);
 }
 
@@ -522,7 +542,7 @@ static void help_is_an_aligned_table(void **state)
 			assert_non_null(strstr(line, row->standard));
 		lines++;
 	}
-	assert_int_equal(lines, 8);
+	assert_int_equal(lines, 9);
 	assert_non_null(strstr(out, "--no-access-log "));
 	assert_non_null(strstr(out, "--log-level debug|info|warn|error"));
 	assert_non_null(strstr(out, "--config TEXT"));
@@ -543,7 +563,7 @@ static void help_makes_the_table_of_the_documentation(void **state)
 		strstr(out, "\n| `--name` | `PIRN_NAME` |  | what it is called | a text |\n"));
 	for (const char *at = out; *at; at++)
 		n += *at == '\n';
-	assert_int_equal(n, 2 + 8 + 3);
+	assert_int_equal(n, 2 + 9 + 3);
 }
 
 static void version_is_told(void **state)
@@ -563,6 +583,7 @@ int main(void)
 		cmocka_unit_test(converters_for_others),
 		cmocka_unit_test(what_is_wrong_is_told_and_changes_nothing),
 		cmocka_unit_test(addresses),
+		cmocka_unit_test(an_address_or_a_word),
 		cmocka_unit_test(a_file_is_read),
 		cmocka_unit_test(a_wrong_file_is_told_by_its_line),
 		cmocka_unit_test(defaults_come_from_the_table),
