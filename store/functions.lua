@@ -30,14 +30,14 @@
 -- there are a handful, and written by one. Which there are tells `dedupe-size`; these are the only keys that no
 -- caller can name. Other keys, which calls share, have a hash each.
 --
--- Bounds. Keys of both kinds are counted in bytes, by the time at which they go, in `dedupe-size`: <at> → bytes,
--- known:<at> → bytes; what does not fit is FULL, with all that has its fate. Results lie in a ring of 32
--- groups, results:0 to results:31; a group is closed when it holds an eighth of
--- results_max or is an eighth of result_ttl old, and the oldest goes when all hold more than results_max.
--- A group is a hash, id → cmsgpack {service → bytes}, and strings of many results each (results_blob), whose names stand in
--- results:<n>:blobs by the time of the last id in them: a result that has a field of its own costs Redis three times as much, and
--- hardly one in a thousand is asked for.
--- `results` tells which there are.
+-- Bounds. Keys of both kinds are counted in bytes, by the time at which they go, in `dedupe-size`: <at> →
+-- bytes, known:<at> → bytes; what does not fit is FULL, with all that has its fate. Results lie in a ring
+-- of 32 groups, results:0 to results:31; a group is closed when it holds an eighth of results_max or is
+-- an eighth of result_ttl old, and the oldest goes when all hold more than results_max. A group is a
+-- hash, id → cmsgpack {service → bytes}, and strings of many results each (results_blob), whose names
+-- stand in results:<n>:blobs by the time of the last id in them: a result that has a field of its own
+-- costs Redis three times as much, and hardly one in a thousand is asked for. `results` tells which there
+-- are.
 --
 -- Dead letters: dead:<service> is id → a head of one event, ready to go back (the attempt counted on,
 -- the budget anew); dead-body:<service> is id → its payload. Heads append to one another.
@@ -852,12 +852,13 @@ end
 -- ARGV: epoch, journal, turn, head, body, dedupe_max, dedupe_ms; for each item: its deliveries (0: a
 -- timer's skipped slot), index of its lane's key (0: none), bit there, guard. The guard is '-'; or 's':
 -- these are as many events, of one delivery each, whose numbers follow one another in the lane; or 'k',
--- index of the dedupe key, hash of the body, id; or 't', timer, previous slot, slot, id; or 'B', number of events
--- (of as many deliveries each, their numbers follow one another), how long their keys are known, and for each
--- scope:key, all as long, and id and hash: no key stands twice in such a call. One in which one does says 'b', number,
--- how long, and the keys one behind the other, and what they mean. (As does a broker before revision 12; one before
--- revision 10 says 'K', index of the dedupe key, how long, hash, id.) A number behind the guard's letter: items that have it in common stand
--- together, and are stored or not for want of room together.
+-- index of the dedupe key, hash of the body, id; or 't', timer, previous slot, slot, id; or 'B', number
+-- of events (of as many deliveries each, their numbers follow one another), how long their keys are
+-- known, and for each scope:key, all as long, and id and hash: no key stands twice in such a call. One in
+-- which one does says 'b', number, how long, and the keys one behind the other, and what they mean. (As
+-- does a broker before revision 12; one before revision 10 says 'K', index of the dedupe key, how long,
+-- hash, id.) A number behind the guard's letter: items that have it in common stand together, and are
+-- stored or not for want of room together.
 -- Reply: Redis's time; 1 when there is an entry now; then for each item that was not stored: its
 -- number from 0, LANE '' | KEY id | BODY id | SLOT last slot, space, id of the
 -- last run | FULL ''. The bits of those are set in done.
@@ -1004,9 +1005,9 @@ local function results_merge(key, words)
 	redis.call('HSET', key, unpack(all))
 end
 
--- Many at once become one string: ids; where the map of each begins, and the last ends, 4 bytes each; maps. Its name
--- is number.ids.from, where `from` is the time in the first of its ids, by ULID; the last is at most RESULT_SPREAD later,
--- and what it is found by.
+-- Many at once become one string: ids; where the map of each begins, and the last ends, 4 bytes each;
+-- maps. Its name is number.ids.from, where `from` is the time in the first of its ids, by ULID; the last
+-- is at most RESULT_SPREAD later, and what it is found by.
 local function results_blob(r, key, n, from, last, blob)
 	r.ring.blobs = (r.ring.blobs or 0) + 1
 	local name = text(r.ring.blobs) .. '.' .. n .. '.' .. from
@@ -1015,10 +1016,10 @@ local function results_blob(r, key, n, from, last, blob)
 	redis.call('PEXPIRE', key .. ':blobs', text(r.ttl))
 end
 
--- ARGV from `at` on is chunks: how, number of results, their bytes, then id and map of each, or with 'b' a blob of
--- them, and the times of its first id and its last. Those of 'p' replace what
--- is there under their ids: as they came, in one command, because of what a result costs this is the
--- largest part. Those of 'm', whose events have other deliveries, add to it.
+-- ARGV from `at` on is chunks: how, number of results, their bytes, then id and map of each, or with 'b'
+-- a blob of them, and the times of its first id and its last. Those of 'p' replace what is there under
+-- their ids, as they came and in one command: this is the largest part of what a result costs. Those of
+-- 'm', whose events have other deliveries, add to it.
 local function results_chunks(r, args, at)
 	while at < #args do
 		local last = at + 2 + 2 * tonumber(args[at + 1])
