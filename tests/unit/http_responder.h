@@ -26,6 +26,7 @@ struct fixture {
 	unsigned heads, requests, done;
 	unsigned last_status; /* of on_done */
 	uint64_t last_bytes;
+	char last_first[32]; /* METHOD TARGET */
 };
 
 static inline void answer_text(struct gw_request *r, const char *text, size_t size)
@@ -110,6 +111,8 @@ static inline void on_done(void *arg, const struct gw_request *r)
 	f->done++;
 	f->last_status = r->status;
 	f->last_bytes = r->bytes;
+	snprintf(f->last_first, sizeof f->last_first, "%.*s %.*s", (int)r->method.size,
+		r->method.data, (int)r->target.size, r->target.data);
 }
 
 static inline struct gw_http_conf plain_conf(struct fixture *f)

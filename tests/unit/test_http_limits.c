@@ -42,6 +42,7 @@ static void cuts_a_slow_head(void **state)
 	expect_problem(&c, 408);
 	until(f->loop, &c, f->done == 1);
 	assert_int_equal(f->last_status, 408);
+	assert_string_equal(f->last_first, "GET /a"); /* as much is known of it */
 	assert_int_equal(gw_http_cut(f->http), 1);
 	until(f->loop, &c, gw_http_connections(f->http) == 0);
 	client_close(&c);
@@ -64,6 +65,7 @@ static void cuts_half_a_request_line_and_silence(void **state)
 	until(f->loop, &a, gw_http_connections(f->http) == 0);
 	assert_int_equal(f->done, 1);
 	assert_int_equal(f->last_status, 408);
+	assert_string_equal(f->last_first, " ");
 	client_close(&a);
 	client_close(&b);
 }

@@ -81,6 +81,8 @@ static void refuses_large_heads(void **state)
 		client_send(f->loop, &c, head, n + sizes[i] + 4);
 		until(f->loop, &c, c.closed || response_whole(&c, false));
 		expect_refusal(&c, 431);
+		until(f->loop, &c, f->done == i + 1);
+		assert_string_equal(f->last_first, "GET /a");
 		client_close(&c);
 		free(head);
 	}
@@ -126,6 +128,7 @@ static void refuses_a_long_request_line(void **state)
 	until(f->loop, &c, c.closed && f->done == 1);
 	expect_refusal(&c, 414);
 	assert_int_equal(f->last_status, 414);
+	assert_string_equal(f->last_first, " ");
 	client_close(&c);
 }
 
