@@ -7,6 +7,7 @@
 #include "base/json.h"
 #include "base/text.h"
 #include "base/when.h"
+#include "gateway/http_wire.h"
 #include "gateway/meta.h"
 
 #define CE_PREFIX "ce-"
@@ -132,22 +133,17 @@ static bool is_timestamp(struct gw_slice s)
 	return base_when_parse(text, s.size, &ms);
 }
 
-static bool is_token_char(char c)
-{
-	return is_alpha(c) || (c >= '0' && c <= '9') || (c && strchr("!#$&^_.+-'*`|~%", c));
-}
-
 /* type/subtype; what follows a semicolon is the parameters' matter. */
 static bool is_media_type(struct gw_slice s)
 {
 	size_t n = 0, slash;
 
-	while (n < s.size && is_token_char(s.data[n]))
+	while (n < s.size && gw_wire_is_tchar(s.data[n]))
 		n++;
 	if (n == 0 || n == s.size || s.data[n] != '/')
 		return false;
 	slash = n++;
-	while (n < s.size && is_token_char(s.data[n]))
+	while (n < s.size && gw_wire_is_tchar(s.data[n]))
 		n++;
 	if (n == slash + 1)
 		return false;

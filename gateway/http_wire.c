@@ -2,8 +2,7 @@
 
 /* ---- characters ---------------------------------------------------------------- */
 
-/* tchar of RFC 9110 */
-static bool is_tchar(char c)
+bool gw_wire_is_tchar(char c)
 {
 	if ((c >= 'a' && c <= 'z') || (c >= 'A' && c <= 'Z') || (c >= '0' && c <= '9'))
 		return true;
@@ -19,7 +18,7 @@ static bool is_tchar(char c)
 bool gw_wire_is_token(struct gw_slice s)
 {
 	for (size_t i = 0; i < s.size; i++)
-		if (!is_tchar(s.data[i]))
+		if (!gw_wire_is_tchar(s.data[i]))
 			return false;
 	return s.size > 0;
 }
@@ -51,7 +50,7 @@ size_t gw_wire_blank(const char *data, size_t size)
 /* The first byte says already that this is, for example, TLS. */
 static bool may_begin(const char *data, size_t size)
 {
-	return size == 0 || is_tchar(data[0]) || (data[0] == '\r' && size == 1);
+	return size == 0 || gw_wire_is_tchar(data[0]) || (data[0] == '\r' && size == 1);
 }
 
 enum gw_wire gw_wire_find(struct gw_wire_find *f, const char *data, size_t size)

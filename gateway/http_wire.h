@@ -42,6 +42,7 @@ unsigned gw_wire_first(struct gw_slice line, struct gw_wire_first *out);
 /* NULL, or what is wrong, as a sentence. value is without white space around it. */
 const char *gw_wire_header(struct gw_slice line, struct gw_slice *name, struct gw_slice *value);
 
+bool gw_wire_is_tchar(char c); /* tchar of RFC 9110: what tokens are made of */
 bool gw_wire_is_token(struct gw_slice s);
 bool gw_wire_is_value(struct gw_slice s); /* no control character but the tab */
 
