@@ -146,7 +146,7 @@ run:	## Install what is missing, build, and run Pirn in the foreground (ARGS="--
 	@+$(MAKE) --no-print-directory $(parallel) MODE=release all
 	@exec $(BUILD)/release/bin/pirn up $(ARGS)
 
-test:	## Install what is missing, build, run every test (TESTS='unit/*' chooses; TEST_TIMEOUT=900)
+test:	## Install what is missing, build, run every test (TESTS='unit/* sim' chooses; TEST_TIMEOUT=900)
 	@tools/setup test
 	@+if $(MAKE) --no-print-directory $(parallel) -k all test-programs; then built=; else built=--build-failed; fi; \
 	exec tests/run $$built $(B) $(TEST_PROGRAMS:$(B)/%=%)
