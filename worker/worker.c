@@ -141,7 +141,7 @@ static void bound_threads(struct worker *w)
 		n += s->endpoint ? 0 : s->manifest->concurrency;
 	if (n > w->settings->max_threads) {
 		if (wrk_loader_left(w->loader) == 0 && !w->few_said)
-			base_log(BASE_WARN, "threads_few", LOG_U64("wanted", n),
+			base_log(BASE_INFO, "threads_few", LOG_U64("wanted", n),
 				LOG_U64("most", w->settings->max_threads));
 		w->few_said = w->few_said || wrk_loader_left(w->loader) == 0;
 		n = w->settings->max_threads;
