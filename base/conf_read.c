@@ -287,6 +287,17 @@ static enum base_conf_outcome apply_config(struct reading *r)
 	return path ? apply_file(r, path) : BASE_CONF_RUN;
 }
 
+static enum base_conf_outcome ask_program(const struct reading *r)
+{
+	char *fault = r->program->fault ? r->program->fault(r->settings) : NULL;
+
+	if (!fault)
+		return BASE_CONF_RUN;
+	(void)fprintf(stderr, "%s: %s\n", r->program->name, fault);
+	free(fault);
+	return BASE_CONF_WRONG;
+}
+
 enum base_conf_outcome base_conf_read(const struct base_conf_program *program, void *settings,
 	int argc, char **argv, int *n_operands)
 {
@@ -305,6 +316,8 @@ enum base_conf_outcome base_conf_read(const struct base_conf_program *program, v
 		outcome = apply_environment(&r);
 	if (outcome == BASE_CONF_RUN)
 		outcome = apply_flags(&r);
+	if (outcome == BASE_CONF_RUN)
+		outcome = ask_program(&r);
 	if (outcome != BASE_CONF_RUN)
 		return outcome;
 	if (r.check) {

@@ -1,6 +1,12 @@
 #include "broker/settings.h"
 
 #include <stddef.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "broker/endpoints.h"
+#include "store/url.h"
 
 #define AT(field) offsetof(struct brk_settings, field)
 
@@ -52,6 +58,25 @@ static const struct base_conf_row rows[] = {
 	{ 0 },
 };
 
+static char *find_fault(const void *settings)
+{
+	const struct brk_settings *s = settings;
+	struct store_url url;
+	char *why = NULL, *endpoints, *fault = NULL;
+	const char *option = "--bind";
+
+	if (brk_endpoints_make(s->bind, &endpoints, &why) == BASE_OK) {
+		free(endpoints);
+		option = "--redis";
+		if (strcmp(s->redis, "none") != 0 && store_url_parse(s->redis, &url, &why) == BASE_OK)
+			store_url_fini(&url);
+	}
+	if (why && asprintf(&fault, "%s: %s", option, why) < 0)
+		fault = NULL;
+	free(why);
+	return fault;
+}
+
 const struct base_conf_program brk_program = {
 	.name = "pirn-broker",
 	.synopsis = "[options]",
@@ -60,4 +85,5 @@ const struct base_conf_program brk_program = {
 		"answers back. Exit codes: 0 ended in good order, 2 wrong option, 69 the address to listen on is\n"
 		"in use, 70 a bug or no memory, 78 a setting that cannot work.",
 	.rows = rows,
+	.fault = find_fault,
 };

@@ -20,6 +20,7 @@
 #include "net/loop.h"
 #include "net/notify.h"
 #include "store/redis.h"
+#include "store/url.h"
 
 #define SOCKET_PATH_MAX 107
 
@@ -256,6 +257,20 @@ fail:
 	return status;
 }
 
+static char *find_fault(const void *settings)
+{
+	const struct settings *s = settings;
+	struct store_url url;
+	char *why = NULL, *fault = NULL;
+
+	if (s->redis && store_url_parse(s->redis, &url, &why) == BASE_OK)
+		store_url_fini(&url);
+	if (why && asprintf(&fault, "--redis: %s", why) < 0)
+		fault = NULL;
+	free(why);
+	return fault;
+}
+
 #define ROW(name, type, field, standard, min, max, help) \
 	{ \
 		name, type, offsetof(struct settings, field), standard, min, max, NULL, help \
@@ -293,6 +308,7 @@ const struct cli_command cli_up = {
 		.about = "Runs everything in the foreground: a redis-server, brokers, workers, gateways. A child that\n"
 			 "dies is started again. Ctrl-C or SIGTERM lets what runs finish, then ends all in order." CLI_EXIT_HELP,
 		.rows = rows,
+		.fault = find_fault,
 	},
 	.summary = "run everything in the foreground",
 	.settings_size = sizeof(struct settings),

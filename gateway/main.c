@@ -29,6 +29,7 @@
 #include "gateway/source.h"
 #include "gateway/timer.h"
 #include "net/notify.h"
+#include "net/resolve.h"
 
 #define MAX_CONNECTIONS 10000u
 #define ADMIN_CONNECTIONS 256u
@@ -75,11 +76,29 @@ static const struct base_conf_row rows[] = {
 	{ 0 },
 };
 
+static char *find_fault(const void *settings)
+{
+	const struct settings *s = settings;
+	struct gw_nets nets = { 0 };
+	char *why = net_endpoints_fault(s->brokers), *fault = NULL;
+	char wrong[256] = "";
+	int n = 0;
+
+	if (why)
+		n = asprintf(&fault, "--brokers: %s", why);
+	else if (gw_nets_parse(s->trusted_proxies, &nets, wrong, sizeof wrong) && wrong[0])
+		n = asprintf(&fault, "--trusted-proxies: %s", wrong);
+	free(why);
+	gw_nets_fini(&nets);
+	return n < 0 ? NULL : fault;
+}
+
 static const struct base_conf_program program = {
 	.name = "pirn-gateway",
 	.synopsis = "[options]",
 	.about = "Serves HTTP: turns requests into calls on the brokers, and replies into answers.",
 	.rows = rows,
+	.fault = find_fault,
 };
 
 struct process {

@@ -97,6 +97,22 @@ enum base_err net_endpoint_parse(
 	return BASE_OK;
 }
 
+char *net_endpoints_fault(const char *list)
+{
+	for (const char *at = list;; at++) {
+		size_t size = strcspn(at, ",");
+		struct net_endpoint e;
+		const char *why;
+		char *fault;
+
+		if (net_endpoint_parse(at, size, &e, &why))
+			return asprintf(&fault, "\"%.*s\": %s", (int)size, at, why) < 0 ? NULL : fault;
+		at += size;
+		if (*at == '\0')
+			return NULL;
+	}
+}
+
 /* ---- looking up ----------------------------------------------------------- */
 
 static void drop_if_done(struct net_resolver *r)

@@ -24,6 +24,10 @@ struct net_endpoint {
 /* INVALID, with *why a static sentence. UNTRUSTED text. */
 BASE_MUSTUSE enum base_err net_endpoint_parse(const char *text, size_t size, struct net_endpoint *out, const char **why);
 
+/* What is wrong with a list of endpoints, as a sentence that names the one (heap); NULL: nothing is, or
+ * there is no memory to say it. UNTRUSTED text. */
+char *net_endpoints_fault(const char *list);
+
 struct net_resolver;
 
 /* The addresses that stand behind the name now, as endpoints; sorted, without duplicates, n > 0. */

@@ -7,6 +7,9 @@
 #include <string.h>
 #include <unistd.h>
 
+#include "net/resolve.h"
+#include "store/url.h"
+
 #define ROW(name, type, field, standard, min, max, help) \
 	{ \
 		name, type, offsetof(struct wrk_settings, field), standard, min, max, NULL, help \
@@ -51,12 +54,31 @@ static const struct base_conf_row rows[] = {
 	{ 0 },
 };
 
+static char *find_fault(const void *settings)
+{
+	const struct wrk_settings *s = settings;
+	struct store_url url;
+	const char *option = "--brokers";
+	char *why = net_endpoints_fault(s->brokers), *fault = NULL;
+
+	if (!why) {
+		option = "--redis";
+		if (store_url_parse(s->redis, &url, &why) == BASE_OK)
+			store_url_fini(&url);
+	}
+	if (why && asprintf(&fault, "%s: %s", option, why) < 0)
+		fault = NULL;
+	free(why);
+	return fault;
+}
+
 const struct base_conf_program wrk_settings_program = {
 	.name = "pirn-worker",
 	.synopsis = "[options]",
 	.about =
 		"Runs services: takes calls from every broker, keeps the services' state in Redis.",
 	.rows = rows,
+	.fault = find_fault,
 };
 
 static enum base_err set_name(struct wrk_settings *s)

@@ -528,6 +528,32 @@ static void test_flags_of_the_programs(void **state)
 	}
 }
 
+/* What only the program itself can judge is judged by --check too, and is a wrong option. */
+static void test_checked_settings(void **state)
+{
+	static const char *const wrong[][4] = {
+		{ "pirn-broker", "--redis", "http://there", "--redis: " },
+		{ "pirn-broker", "--bind", "tcp://*:99999", "--bind: " },
+		{ "pirn-worker", "--redis", "redis://:secret@there:99999", "--redis: " },
+		{ "pirn-worker", "--brokers", "there:7400", "--brokers: \"there:7400\": " },
+		{ "pirn-gateway", "--brokers", "tcp://there:7400,there", "--brokers: \"there\": " },
+		{ "pirn", "--redis", "http://there", "--redis: " },
+		{ "pirn-gateway", "--trusted-proxies", "10.0.0.0/33", "--trusted-proxies: " },
+	};
+
+	(void)state;
+	for (size_t i = 0; i < sizeof wrong / sizeof *wrong; i++)
+		for (int check = 0; check < 2; check++) {
+			bool up = strcmp(wrong[i][0], "pirn") == 0;
+			const char *const argv[] = { wrong[i][0], up ? "up" : "--log-level=info",
+				wrong[i][1], wrong[i][2], check ? "--check" : NULL, NULL };
+			struct harness_process *p = NULL;
+			assert_int_equal(harness_run("checked", NULL, argv, NULL, &p), 2);
+			assert_true(harness_wrote(p, wrong[i][3]));
+			assert_false(harness_wrote(p, "secret"));
+		}
+}
+
 /* Told once, at its place, and the worker does not start. */
 static void bad_manifest(const char *text, const char *place)
 {
@@ -607,6 +633,7 @@ int main(void)
 		BAD(test_request_ids_and_traces),
 		BAD(test_every_refusal_is_logged),
 		BAD(test_flags_of_the_programs),
+		BAD(test_checked_settings),
 		BAD(test_bad_manifests),
 		BAD(test_a_port_in_use),
 	};

@@ -324,7 +324,7 @@ static void test_wrong_settings(void **state)
 		1, "--redis");
 	refuses((const char *const[]){ "pirn", "up", "--data", data, "--http", "127.0.0.1:0",
 			"--admin", "127.0.0.1:0", "--redis", "http://127.0.0.1", NULL },
-		1, "--redis");
+		2, "--redis");
 	(void)snprintf(deep, sizeof deep, "%.200s/%0120d", data, 0);
 	refuses((const char *const[]){ "pirn", "up", "--data", deep, "--http", "127.0.0.1:0",
 			"--admin", "127.0.0.1:0", NULL },

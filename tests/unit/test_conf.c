@@ -44,6 +44,20 @@ static const struct base_conf_program program = {
 	.about = "A program under test.",
 	.rows = rows,
 };
+static char *no_strict_name(const void *settings)
+{
+	const struct settings *s = settings;
+
+	return s->strict && s->name ? strdup("--strict: expected none with --name") : NULL;
+}
+
+static const struct base_conf_program program_with_fault = {
+	.name = "pirn-test",
+	.synopsis = "[options]",
+	.about = "A program under test.",
+	.rows = rows,
+	.fault = no_strict_name,
+};
 static const struct base_conf_program program_with_operands = {
 	.name = "pirn-test",
 	.synopsis = "[options] WORD...",
@@ -517,6 +531,25 @@ static void check_reads_all_and_says_ok(void **state)
 	base_conf_free(&program, &s);
 }
 
+static void the_program_looks_at_all_of_it(void **state)
+{
+	char *right[] = { W("pirn-test"), W("--check"), W("--strict"), NULL };
+	char *wrong[] = { W("pirn-test"), W("--check"), W("--strict"), W("--name=n"), NULL };
+	char *start[] = { W("pirn-test"), W("--strict"), W("--name=n"), NULL };
+	struct settings s;
+
+	(void)state;
+	assert_int_equal(read_args(&program_with_fault, &s, right), BASE_CONF_DONE);
+	assert_string_equal(out, "ok\n");
+	base_conf_free(&program, &s);
+	assert_int_equal(read_args(&program_with_fault, &s, wrong), BASE_CONF_WRONG);
+	assert_string_equal(out, "");
+	assert_string_equal(err, "pirn-test: --strict: expected none with --name\n");
+	base_conf_free(&program, &s);
+	assert_int_equal(read_args(&program_with_fault, &s, start), BASE_CONF_WRONG);
+	base_conf_free(&program, &s);
+}
+
 static void help_is_an_aligned_table(void **state)
 {
 	struct settings s;
@@ -593,6 +626,7 @@ int main(void)
 		cmocka_unit_test(a_files_mistake_names_file_and_line),
 		cmocka_unit_test(operands_move_to_the_front),
 		cmocka_unit_test(check_reads_all_and_says_ok),
+		cmocka_unit_test(the_program_looks_at_all_of_it),
 		cmocka_unit_test(help_is_an_aligned_table),
 		cmocka_unit_test(help_makes_the_table_of_the_documentation),
 		cmocka_unit_test(version_is_told),
