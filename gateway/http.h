@@ -191,6 +191,7 @@ struct gw_problem {
 	unsigned retry_after_s;
 	const char *allow;
 };
+extern const struct gw_problem gw_no_memory; /* of the gateway: 503, and Retry-After */
 void gw_http_problem(struct gw_request *r, const struct gw_problem *p);
 #define gw_http_refuse(r, code, text) \
 	gw_http_problem((r), &(struct gw_problem){ .status = (code), .detail = (text) })

@@ -170,6 +170,10 @@ bool gw_http_is_answered(const struct gw_request *q)
 	return gw_record_of(q)->answered;
 }
 
+const struct gw_problem gw_no_memory = {
+	.status = 503, .detail = "The gateway is out of memory.", .retry_after_s = 1
+};
+
 void gw_http_problem(struct gw_request *q, const struct gw_problem *p)
 {
 	struct gw_field fields[2];

@@ -246,8 +246,11 @@ bool gw_head_read(struct gw_record *r)
 	set_ids(&r->pub);
 	if (wrong)
 		return refuse_first(r, wrong);
-	if (c.no_memory)
-		return refuse(r, 503, "The gateway is out of memory.");
+	if (c.no_memory) {
+		r->close = true;
+		gw_http_problem(&r->pub, &gw_no_memory);
+		return false;
+	}
 	if (c.too_many)
 		return refuse(r, 431, "The request has more headers than this gateway takes.");
 	return check_framing(r, &c);

@@ -79,9 +79,7 @@ static void begin(struct gw_conn *c, struct gw_slice head, bool more_is_here)
 	bool body;
 
 	if (!r) {
-		gw_conn_refuse(c, &(struct gw_problem){ .status = 503,
-					  .detail = "The gateway is out of memory.",
-					  .retry_after_s = 1 });
+		gw_conn_refuse(c, &gw_no_memory);
 		return;
 	}
 	if (!gw_head_read(r)) {
@@ -112,7 +110,7 @@ static void keep_body(struct gw_record *r, struct gw_slice data)
 	base_buf_add(&q->payload, data.data, data.size);
 	if (base_buf_check(&q->payload) != BASE_OK) {
 		r->close = true;
-		gw_http_refuse(q, 503, "The gateway is out of memory.");
+		gw_http_problem(q, &gw_no_memory);
 		return;
 	}
 	gw_room_set(r->conn, GW_HOLD_BODY, q->payload.size);

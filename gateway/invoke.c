@@ -264,9 +264,7 @@ void gw_invoke_head(struct gw *gw, struct gw_request *r, const struct gw_service
 	struct passing p;
 
 	if (!s->user) { /* memory was out when it became known */
-		gw_http_problem(r, &(struct gw_problem){ .status = 503,
-					   .detail = "The gateway is out of memory.",
-					   .retry_after_s = 1 });
+		gw_http_problem(r, &gw_no_memory);
 		return;
 	}
 	gw_metrics_move(&gw->metrics, &e->served, s->user);
@@ -417,13 +415,13 @@ static void answer_service(struct gw *gw, struct gw_request *r, const struct cli
 	base_arena_reset(&gw->arena);
 	if (!err)
 		return;
-	if (err == BASE_INVALID)
-		base_log(BASE_WARN, "response_refused",
-			LOG_STR("service", gw_errand_of(r)->served->name),
-			LOG_STR("request", r->id_text), LOG_U64("status", reply->status));
-	gw_http_refuse(r, err == BASE_INVALID ? 502 : 503,
-		err == BASE_INVALID ? "The service's response is not one that HTTP can carry."
-				    : "The gateway is out of memory.");
+	if (err != BASE_INVALID) {
+		gw_http_problem(r, &gw_no_memory);
+		return;
+	}
+	base_log(BASE_WARN, "response_refused", LOG_STR("service", gw_errand_of(r)->served->name),
+		LOG_STR("request", r->id_text), LOG_U64("status", reply->status));
+	gw_http_refuse(r, 502, "The service's response is not one that HTTP can carry.");
 }
 
 static void count_event(const struct gw_errand *e, bool accepted)
@@ -451,9 +449,7 @@ static void on_reply(void *arg, const struct client_reply *reply)
 
 static void refuse_call(struct gw_request *r, enum base_err err)
 {
-	struct gw_problem p = {
-		.status = 503, .detail = "The gateway is out of memory.", .retry_after_s = 1
-	};
+	struct gw_problem p = gw_no_memory;
 
 	count_event(gw_errand_of(r), false);
 	if (err == BASE_TOO_LARGE)

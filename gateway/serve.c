@@ -48,7 +48,7 @@ void gw_answer_with(struct gw_request *r, struct gw_answer *a, const struct base
 	a->body = json->data;
 	a->size = json->size;
 	if (base_buf_check(json) != BASE_OK || gw_http_answer(r, a) != BASE_OK)
-		gw_http_refuse(r, 503, "The gateway is out of memory.");
+		gw_http_problem(r, &gw_no_memory);
 }
 
 void gw_answer_json(struct gw_request *r, unsigned status, const struct base_buf *json)
@@ -79,7 +79,7 @@ static void answer_options(struct gw_request *r, uint32_t methods)
 
 	gw_allow_print(methods, allow);
 	if (gw_http_answer(r, &a) != BASE_OK)
-		gw_http_refuse(r, 503, "The gateway is out of memory.");
+		gw_http_problem(r, &gw_no_memory);
 }
 
 static void answer_not_allowed(struct gw_request *r, uint32_t methods)

@@ -196,7 +196,7 @@ static void answer(struct poll *p)
 	gw_json_close(&j, '}');
 	base_buf_chr(&out, '\n');
 	if (p->failed)
-		gw_answer_later(p->r, "The gateway is out of memory.");
+		gw_http_problem(p->r, &gw_no_memory);
 	else
 		gw_answer_json(p->r, 200, &out);
 	base_buf_fini(&out);

@@ -51,7 +51,7 @@ static struct reading *start(struct gw *gw, struct gw_request *r)
 	struct reading *d = calloc(1, sizeof *d);
 
 	if (!d) {
-		gw_answer_later(r, "The gateway is out of memory.");
+		gw_http_problem(r, &gw_no_memory);
 		return NULL;
 	}
 	d->gw = gw;
@@ -269,7 +269,7 @@ void gw_api_dead(struct gw *gw, struct gw_request *r)
 	d->n_names = gw_routes_services(gw->routes);
 	d->names = calloc(d->n_names + 1, sizeof *d->names);
 	if (!d->names) {
-		gw_answer_later(r, "The gateway is out of memory.");
+		gw_http_problem(r, &gw_no_memory);
 		end(d);
 		return;
 	}

@@ -102,7 +102,7 @@ static void stop(struct move *m, const char *detail)
 	a.body = out.data;
 	a.size = out.size;
 	if (base_buf_check(&out) != BASE_OK || gw_http_answer(m->r, &a) != BASE_OK)
-		gw_http_refuse(m->r, 503, detail);
+		gw_answer_later(m->r, detail);
 	base_buf_fini(&out);
 	end(m);
 }
@@ -242,7 +242,7 @@ static void on_page(void *arg, const Pirn__Answer *a)
 		if (letter->id.len != BASE_ULID_SIZE || !gw_letters_match(&m->filter, letter))
 			continue;
 		if (!add_id(m, letter->id.data)) {
-			stop(m, "The gateway is out of memory.");
+			stop(m, gw_no_memory.detail);
 			return;
 		}
 	}
@@ -383,7 +383,7 @@ static void start(struct gw *gw, struct gw_request *r, bool purge)
 
 	if (!m || uv_timer_init(net_loop_uv(gw->loop), &m->timer)) {
 		free(m);
-		gw_answer_later(r, "The gateway is out of memory.");
+		gw_http_problem(r, &gw_no_memory);
 		return;
 	}
 	m->gw = gw;
@@ -393,7 +393,7 @@ static void start(struct gw *gw, struct gw_request *r, bool purge)
 	gw_serve_target(gw, r);
 	if (!read_request(m, r, why)) {
 		if (m->starved)
-			gw_answer_later(r, "The gateway is out of memory.");
+			gw_http_problem(r, &gw_no_memory);
 		else
 			gw_http_refuse(r, 400, why);
 		end(m);

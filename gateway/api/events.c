@@ -54,7 +54,7 @@ static struct gw_slice body_of(const struct gw_request *r)
 static void refuse_unread(struct posting *p, const char *why)
 {
 	if (p->gw->reading.starved)
-		gw_answer_later(p->r, "The gateway is out of memory.");
+		gw_http_problem(p->r, &gw_no_memory);
 	else if (p->n > GW_CE_BATCH_MAX)
 		gw_http_refuse(p->r, 413, why);
 	else
@@ -281,7 +281,7 @@ static void refuse_err(struct posting *p, enum base_err err)
 	else if (err == BASE_FULL)
 		gw_answer_later(p->r, "Too many calls and events are under way.");
 	else
-		gw_answer_later(p->r, "The gateway is out of memory.");
+		gw_http_problem(p->r, &gw_no_memory);
 }
 
 static void submit(struct posting *p)

@@ -16,7 +16,7 @@ void gw_api_healthz(struct gw *gw, struct gw_request *r)
 
 	(void)gw;
 	if (gw_http_answer(r, &a) != BASE_OK)
-		gw_http_refuse(r, 503, "The gateway is out of memory.");
+		gw_http_problem(r, &gw_no_memory);
 }
 
 static void write_ready(struct base_buf *out, const struct gw *gw, size_t brokers)
@@ -70,6 +70,6 @@ void gw_api_readyz(struct gw *gw, struct gw_request *r)
 	a.body = body.data;
 	a.size = body.size;
 	if (base_buf_check(&body) != BASE_OK || gw_http_answer(r, &a) != BASE_OK)
-		gw_http_refuse(r, 503, "The gateway is out of memory.");
+		gw_http_problem(r, &gw_no_memory);
 	base_buf_fini(&body);
 }

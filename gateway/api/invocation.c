@@ -163,7 +163,7 @@ static struct watch *start_watch(struct gw *gw, struct gw_request *r, const uint
 
 	if (!w || uv_timer_init(net_loop_uv(gw->loop), &w->timer)) {
 		free(w);
-		gw_answer_later(r, "The gateway is out of memory.");
+		gw_http_problem(r, &gw_no_memory);
 		return NULL;
 	}
 	w->gw = gw;

@@ -218,7 +218,7 @@ static void answer(struct scrape *s)
 		if (gw_http_answer(s->r, &a) == BASE_OK)
 			goto done;
 	}
-	gw_http_refuse(s->r, 503, "The gateway is out of memory.");
+	gw_http_problem(s->r, &gw_no_memory);
 done:
 	base_buf_fini(&out);
 }
@@ -260,7 +260,7 @@ void gw_api_metrics(struct gw *gw, struct gw_request *r)
 	struct scrape *s = calloc(1, sizeof *s);
 
 	if (!s) {
-		gw_http_refuse(r, 503, "The gateway is out of memory.");
+		gw_http_problem(r, &gw_no_memory);
 		return;
 	}
 	s->gw = gw;

@@ -275,7 +275,7 @@ static void on_answer(void *arg, const Pirn__Answer *a)
 		return;
 	}
 	if (s->failed)
-		gw_http_refuse(s->r, 503, "The gateway is out of memory.");
+		gw_http_problem(s->r, &gw_no_memory);
 	else if (s->n_brokers == 0)
 		gw_http_problem(s->r, &(struct gw_problem){ .status = 503,
 					      .detail = "No broker is reachable.",

@@ -116,5 +116,5 @@ void gw_api_timer_fire(struct gw *gw, struct gw_request *r)
 	else if (err == BASE_FULL)
 		gw_answer_later(r, "Too many calls and events are under way.");
 	else if (err)
-		gw_answer_later(r, "The gateway is out of memory.");
+		gw_http_problem(r, &gw_no_memory);
 }

@@ -77,7 +77,7 @@ OOM_API void strike_out_id(char *body)
 		strcpy(at, "}\n");
 }
 
-/* The right answer, a 503, or none. */
+/* The right answer, a 503 that says when to ask again, or none. */
 OOM_API void see_end(struct client *c, unsigned slot)
 {
 	char body[sizeof words[slot].body];
@@ -101,6 +101,7 @@ OOM_API void see_end(struct client *c, unsigned slot)
 		if (status != 503)
 			fail_msg("%u: %s", status, body);
 		expect_problem(c, 503);
+		expect_retry_after(c, "1");
 	}
 	client_close(c);
 }

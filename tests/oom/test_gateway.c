@@ -249,6 +249,7 @@ static void metrics_path(void)
 		assert_string_equal(response_body(&c) + strlen(response_body(&c)) - 1, "\n");
 	} else if (response_status(&c)) {
 		assert_int_equal(response_status(&c), 503);
+		expect_retry_after(&c, "1");
 	} else {
 		assert_true(c.closed);
 	}
