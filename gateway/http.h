@@ -102,8 +102,8 @@ struct gw_request {
 	const struct gw_header *known[GW_HEADER__N]; /* the first of that name, or NULL */
 	uint8_t id[BASE_ULID_SIZE];
 	char id_text[GW_REQUEST_ID_MAX + 1];     /* X-Request-Id: the client's if it is decent, or id */
-	const uint8_t *peer;                     /* GW_ADDR_SIZE bytes */
-	const char *peer_text;
+	const uint8_t *peer;                     /* GW_ADDR_SIZE bytes; ::1 for a unix socket's */
+	const char *peer_text;                   /* an address; "unix:" */
 	uint64_t started_us;                     /* when the head was there */
 
 	/* on_head may lower it, and may put bytes into payload (they are not counted as body). */

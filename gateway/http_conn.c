@@ -135,8 +135,10 @@ static void begin(struct gw_http *h, int fd, const struct sockaddr *sa)
 	base_buf_init(&c->in);
 	c->http = h;
 	c->fd = fd;
-	(void)gw_addr_of(sa, c->addr);
-	gw_addr_print(c->addr, c->addr_text);
+	if (gw_addr_of(sa, c->addr))
+		gw_addr_print(c->addr, c->addr_text);
+	else
+		(void)strcpy(c->addr_text, "unix:"); /* as other servers call one without an address */
 	if (!watch(c)) {
 		(void)close(fd);
 		give_conn(h, c);

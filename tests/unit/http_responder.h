@@ -88,6 +88,8 @@ static inline void on_request(void *arg, struct gw_request *r)
 		answer_odd(r);
 	} else if (is_path(r, "/id")) {
 		answer_text(r, r->id_text, strlen(r->id_text));
+	} else if (is_path(r, "/peer")) {
+		answer_text(r, r->peer_text, strlen(r->peer_text));
 	} else if (is_path(r, "/empty")) {
 		assert_int_equal(
 			gw_http_answer(

@@ -1,6 +1,8 @@
 /* The HTTP layer, over real sockets: requests that are served, one after the other, and how
  * connections and the listener end.
  */
+#include <sys/un.h>
+
 #include "http_responder.h"
 
 /* ---- good requests -------------------------------------------------------------- */
@@ -345,6 +347,32 @@ static void a_port_in_use_is_one_clear_line(void **state)
 	free(why);
 }
 
+static void a_peer_has_an_address_or_none(void **state)
+{
+	struct fixture *f = *state;
+	struct sockaddr_un sa = { .sun_family = AF_UNIX };
+	struct gw_http_conf conf = plain_conf(f);
+	struct client c = ask(f, "GET /peer HTTP/1.1\r\nHost: x\r\n\r\n");
+
+	assert_string_equal(response_body(&c), "127.0.0.1");
+	client_close(&c);
+	gw_http_free(&f->http);
+	/* An abstract name, of the system's choice: nothing is left of it. */
+	conf.listen_fd = socket(AF_UNIX, SOCK_STREAM | SOCK_NONBLOCK | SOCK_CLOEXEC, 0);
+	assert_int_equal(bind(conf.listen_fd, (struct sockaddr *)&sa, sizeof sa.sun_family), 0);
+	assert_int_equal(listen(conf.listen_fd, 1), 0);
+	c = (struct client){ .fd = socket(AF_UNIX, SOCK_STREAM, 0) };
+	base_buf_init(&c.in);
+	socklen_t size = sizeof sa;
+	assert_int_equal(getsockname(conf.listen_fd, (struct sockaddr *)&sa, &size), 0);
+	assert_int_equal(connect(c.fd, (struct sockaddr *)&sa, size), 0);
+	open_server(f, &conf);
+	client_say(f->loop, &c, "GET /peer HTTP/1.1\r\nHost: x\r\n\r\n");
+	until(f->loop, &c, response_whole(&c, false));
+	assert_string_equal(response_body(&c), "unix:");
+	client_close(&c);
+}
+
 #define TEST(name) cmocka_unit_test_setup_teardown(name, setup, teardown)
 
 int main(void)
@@ -366,6 +394,7 @@ int main(void)
 		TEST(draining_finishes_what_is_under_way),
 		TEST(ending_with_requests_under_way),
 		TEST(what_was_answered_last_is_sent),
+		TEST(a_peer_has_an_address_or_none),
 		TEST(a_port_in_use_is_one_clear_line),
 	};
 
