@@ -129,9 +129,29 @@ static bool escape(struct check *c)
 	return true;
 }
 
+#define EIGHT(byte) (UINT64_C(0x0101010101010101) * (byte))
+
+/* Whether one of eight bytes is zero: borrowed from, such a byte is the first whose top bit appears. */
+static uint64_t zeros(uint64_t bytes)
+{
+	return (bytes - EIGHT(0x01)) & ~bytes & EIGHT(0x80);
+}
+
+/* Whether none of eight bytes is a control, a quote, a backslash or the part of a longer character. */
+static bool is_plain(const char *at)
+{
+	uint64_t bytes;
+
+	memcpy(&bytes, at, sizeof bytes);
+	return !((bytes & EIGHT(0x80)) | ((bytes - EIGHT(0x20)) & ~bytes & EIGHT(0x80)) |
+		 zeros(bytes ^ EIGHT('"')) | zeros(bytes ^ EIGHT('\\')));
+}
+
 /* Most of a document is this: so it goes by a pointer of its own, which the compiler keeps in a register. */
 static const char *plain_end(const char *at, const char *end)
 {
+	while (end - at >= 8 && is_plain(at))
+		at += 8;
 	while (at < end && (unsigned char)*at >= 0x20 && (unsigned char)*at < 0x80 && *at != '"' &&
 		*at != '\\')
 		at++;

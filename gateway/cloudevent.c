@@ -17,7 +17,8 @@ struct reading {
 	struct gw_ce *ce;
 	struct base_arena *arena;
 	char *why;
-	bool has_data;
+	unsigned seen; /* of the rules: a bit each */
+	struct gw_ce_attribute attributes[GW_CE_ATTRIBUTES_MAX]; /* of which an event uses a tenth */
 };
 
 static bool wrong(struct reading *r, const char *format, ...) __attribute__((format(printf, 2, 3)));
@@ -69,6 +70,9 @@ static bool is_string(struct gw_slice s)
 	uint32_t code;
 
 	for (size_t i = 0, n; i < s.size; i += n) {
+		n = 1;
+		if (s.data[i] >= 0x20 && s.data[i] < 0x7f)
+			continue;
 		n = base_text_utf8(s.data + i, s.size - i, &code);
 		if (n == 0 || code < 0x20 || (code >= 0x7f && code <= 0x9f))
 			return false;
@@ -76,6 +80,11 @@ static bool is_string(struct gw_slice s)
 			return false;
 	}
 	return true;
+}
+
+static bool is_version(struct gw_slice s)
+{
+	return gw_slice_equal(s, GW_SLICE("1.0"));
 }
 
 static bool is_hex(char c)
@@ -154,19 +163,21 @@ static bool is_media_type(struct gw_slice s)
 
 /* What the attributes of the specification must be; extensions are strings. */
 static const struct rule {
-	const char *name;
+	struct gw_slice name;
 	bool required;
 	bool (*is_good)(struct gw_slice value);
 	const char *expected;
 	size_t offset; /* of the slice in gw_ce; SIZE_MAX: only in the list */
 } rules[] = {
-	{ "specversion", true, NULL, NULL, SIZE_MAX },
-	{ "id", true, NULL, NULL, offsetof(struct gw_ce, id) },
-	{ "source", true, is_uri_reference, "a URI-reference", offsetof(struct gw_ce, source) },
-	{ "type", true, NULL, NULL, offsetof(struct gw_ce, type) },
-	{ "subject", false, NULL, NULL, offsetof(struct gw_ce, subject) },
-	{ "dataschema", false, is_uri, "an absolute URI", SIZE_MAX },
-	{ "time", false, is_timestamp, "a time such as 2026-11-21T09:15:02Z (RFC 3339)", SIZE_MAX },
+#define NAME(text) { text, sizeof text - 1 }
+	{ NAME("specversion"), true, is_version, "1.0", SIZE_MAX },
+	{ NAME("id"), true, NULL, NULL, offsetof(struct gw_ce, id) },
+	{ NAME("source"), true, is_uri_reference, "a URI-reference", offsetof(struct gw_ce, source) },
+	{ NAME("type"), true, NULL, NULL, offsetof(struct gw_ce, type) },
+	{ NAME("subject"), false, NULL, NULL, offsetof(struct gw_ce, subject) },
+	{ NAME("dataschema"), false, is_uri, "an absolute URI", SIZE_MAX },
+	{ NAME("time"), false, is_timestamp, "a time such as 2026-11-21T09:15:02Z (RFC 3339)", SIZE_MAX },
+#undef NAME
 };
 
 #define N_RULES (sizeof rules / sizeof rules[0])
@@ -174,15 +185,17 @@ static const struct rule {
 static const struct rule *rule_of(struct gw_slice name)
 {
 	for (size_t i = 0; i < N_RULES; i++)
-		if (gw_slice_equal(name, gw_slice_of(rules[i].name)))
+		if (gw_slice_equal(name, rules[i].name))
 			return &rules[i];
 	return NULL;
 }
 
-/* The attributes are 2 KiB, of which an event uses a tenth. */
-static void begin(struct gw_ce *ce)
+/* The attributes need no beginning: they are large. */
+static void begin(struct reading *r, struct gw_ce *ce)
 {
-	memset(ce, 0, offsetof(struct gw_ce, attributes));
+	r->ce = ce;
+	r->seen = 0;
+	*ce = (struct gw_ce){ 0 };
 }
 
 /* ---- attributes --------------------------------------------------------------------- */
@@ -216,61 +229,56 @@ static bool complain_of_value(
 	return wrong(r, "%.*s: expected %s, got %s.", (int)name.size, name.data, expected, quoted);
 }
 
-static bool check_value(struct reading *r, struct gw_slice name, struct gw_slice value)
+static bool check_value(
+	struct reading *r, struct gw_slice name, const struct rule *rule, struct gw_slice value)
 {
-	const struct rule *rule = rule_of(name);
-
 	if (value.size > GW_CE_VALUE_MAX)
 		return wrong(r, "%.*s: it is longer than %d bytes.", (int)name.size, name.data, GW_CE_VALUE_MAX);
 	if (!is_string(value))
 		return complain_of_value(r, name, "UTF-8 without control characters", value);
-	if (gw_slice_equal(name, GW_SLICE("specversion")) && !gw_slice_equal(value, GW_SLICE("1.0")))
-		return complain_of_value(r, name, "1.0", value);
-	if (rule && value.size == 0)
-		return wrong(r, "%s: it is empty.", rule->name);
+	if (rule && rule->is_good != is_version && value.size == 0)
+		return wrong(r, "%.*s: it is empty.", (int)name.size, name.data);
 	if (rule && rule->is_good && !rule->is_good(value))
 		return complain_of_value(r, name, rule->expected, value);
 	return true;
 }
 
-/* A value that is decoded. */
-static bool add(struct reading *r, struct gw_slice name, struct gw_slice value)
+/* A value that is decoded; the rule is that of its name, if there is one. */
+static bool add(
+	struct reading *r, struct gw_slice name, const struct rule *rule, struct gw_slice value)
 {
 	struct gw_ce *ce = r->ce;
-	const struct rule *rule = rule_of(name);
 
-	if (!is_name(name))
+	if (!rule && !is_name(name))
 		return complain_of_name(r, name);
 	for (size_t i = 0; i < ce->n_attributes; i++)
-		if (gw_slice_equal(ce->attributes[i].name, name))
+		if (gw_slice_equal(r->attributes[i].name, name))
 			return wrong(r, "%.*s: it is given twice.", (int)name.size, name.data);
-	if (!check_value(r, name, value))
+	if (!check_value(r, name, rule, value))
 		return false;
 	if (ce->n_attributes == GW_CE_ATTRIBUTES_MAX)
 		return wrong(r, "There are more than %d attributes.", GW_CE_ATTRIBUTES_MAX);
-	ce->attributes[ce->n_attributes++] = (struct gw_ce_attribute){ name, value };
+	r->attributes[ce->n_attributes++] = (struct gw_ce_attribute){ name, value };
+	if (rule)
+		r->seen |= 1u << (rule - rules);
 	if (rule && rule->offset != SIZE_MAX)
 		memcpy((char *)ce + rule->offset, &value, sizeof value);
 	return true;
 }
 
-static bool is_there(const struct gw_ce *ce, const char *name)
-{
-	for (size_t i = 0; i < ce->n_attributes; i++)
-		if (gw_slice_equal(ce->attributes[i].name, gw_slice_of(name)))
-			return true;
-	return false;
-}
-
 static bool finish(struct reading *r)
 {
+	struct gw_ce *ce = r->ce;
+
 	for (size_t i = 0; i < N_RULES; i++)
-		if (rules[i].required && !is_there(r->ce, rules[i].name))
-			return wrong(r, "%s: it is missing, and every CloudEvent has one.", rules[i].name);
-	if (r->ce->content_type.size > 0 && !is_media_type(r->ce->content_type))
+		if (rules[i].required && !(r->seen >> i & 1))
+			return wrong(r, "%s: it is missing, and every CloudEvent has one.", rules[i].name.data);
+	if (ce->content_type.size > 0 && !is_media_type(ce->content_type))
 		return complain_of_value(r, GW_SLICE("datacontenttype"),
-			"a media type such as application/json", r->ce->content_type);
-	return true;
+			"a media type such as application/json", ce->content_type);
+	ce->attributes =
+		base_arena_dup(r->arena, r->attributes, ce->n_attributes * sizeof *r->attributes);
+	return ce->attributes || no_memory(r);
 }
 
 /* ---- binary mode -------------------------------------------------------------------- */
@@ -335,15 +343,17 @@ static bool read_header(struct reading *r, const struct gw_header *h)
 		return wrong(r, "datacontenttype: in binary mode it is the Content-Type, not a header of its own.");
 	if (gw_slice_equal(name, GW_SLICE("data")))
 		return wrong(r, "data: in binary mode it is the body, not a header.");
-	return add(r, name, value);
+	return add(r, name, rule_of(name), value);
 }
 
 bool gw_ce_binary(const struct gw_header *headers, size_t n, struct gw_slice body,
 	struct base_arena *arena, struct gw_ce *out, char why[GW_CE_WHY])
 {
-	struct reading r = { .ce = out, .arena = arena, .why = why };
+	struct reading r;
 
-	begin(out);
+	r.arena = arena;
+	r.why = why;
+	begin(&r, out);
 	out->data = body;
 	for (size_t i = 0; i < n; i++) {
 		if (starts_like(headers[i].name, CE_PREFIX)) {
@@ -358,11 +368,15 @@ bool gw_ce_binary(const struct gw_header *headers, size_t n, struct gw_slice bod
 
 /* ---- JSON ---------------------------------------------------------------------------- */
 
+/* A string without escapes, as nearly all are, stays where it stands. */
 static bool take_string(struct reading *r, const struct base_json *json, struct gw_slice *out)
 {
 	struct base_buf buf;
 	char *copy;
 
+	*out = (struct gw_slice){ json->text + 1, json->size - 2 };
+	if (!memchr(out->data, '\\', out->size))
+		return true;
 	base_buf_init(&buf);
 	base_json_unescape(json, &buf);
 	copy = buf.failed ? NULL : base_arena_dup(r->arena, buf.data, buf.size);
@@ -391,6 +405,7 @@ static bool is_integer(const struct base_json *json)
 static bool read_member(struct reading *r, struct gw_slice name, const struct base_json *json)
 {
 	struct gw_slice value = { json->text, json->size };
+	const struct rule *rule = rule_of(name);
 
 	switch (json->kind) {
 	case BASE_JSON_NULL:
@@ -409,9 +424,9 @@ static bool read_member(struct reading *r, struct gw_slice name, const struct ba
 	default:
 		return complain_of_value(r, name, "a string, a number or a boolean", value);
 	}
-	if (rule_of(name) && json->kind != BASE_JSON_STRING)
+	if (rule && json->kind != BASE_JSON_STRING)
 		return complain_of_value(r, name, "a string", value);
-	return add(r, name, value);
+	return add(r, name, rule, value);
 }
 
 static bool read_content_type(struct reading *r, const struct base_json *json)
@@ -483,18 +498,22 @@ static bool read_object(struct reading *r, const struct base_json *object)
 		return wrong(r, "A CloudEvent is a JSON object.");
 	walk = base_json_walk(object);
 	while (base_json_next(&walk, &key, &json)) {
-		bool is_data = base_json_is(&key, "data"), is_coded = base_json_is(&key, "data_base64");
+		bool is_data, is_coded;
 
+		if (!take_string(r, &key, &name))
+			return false;
+		is_data = gw_slice_equal(name, GW_SLICE("data"));
+		is_coded = gw_slice_equal(name, GW_SLICE("data_base64"));
 		if ((is_data && data.text) || (is_coded && coded.text))
 			return wrong(r, "%s: it is given twice.", is_data ? "data" : "data_base64");
 		if (is_data) {
 			data = json;
 		} else if (is_coded) {
 			coded = json;
-		} else if (base_json_is(&key, "datacontenttype")) {
+		} else if (gw_slice_equal(name, GW_SLICE("datacontenttype"))) {
 			if (!read_content_type(r, &json))
 				return false;
-		} else if (!take_string(r, &key, &name) || !read_member(r, name, &json)) {
+		} else if (!read_member(r, name, &json)) {
 			return false;
 		}
 	}
@@ -522,45 +541,60 @@ static bool check_text(struct reading *r, struct gw_slice body, struct base_json
 bool gw_ce_structured(
 	struct gw_slice body, struct base_arena *arena, struct gw_ce *out, char why[GW_CE_WHY])
 {
-	struct reading r = { .ce = out, .arena = arena, .why = why };
+	struct reading r;
 	struct base_json json;
 
-	begin(out);
+	r.arena = arena;
+	r.why = why;
+	begin(&r, out);
 	return check_text(&r, body, &json) && read_object(&r, &json);
+}
+
+/* The elements of an array, of which `most` are kept; all are counted. */
+static size_t list_elements(const struct base_json *array, struct base_json *out, size_t most)
+{
+	struct base_json_walk walk = base_json_walk(array);
+	struct base_json element;
+	size_t n = 0;
+
+	for (; base_json_next(&walk, NULL, &element); n++)
+		if (n < most)
+			out[n] = element;
+	return n;
 }
 
 bool gw_ce_batch(struct gw_slice body, size_t most, struct base_arena *arena, struct gw_ce **list,
 	size_t *n, char why[GW_CE_WHY])
 {
-	struct reading r = { .arena = arena, .why = why };
+	struct reading r;
 	char detail[GW_CE_WHY];
-	struct base_json json, element;
-	struct base_json_walk walk;
-	size_t count = 0;
+	struct base_json json, *elements;
+	size_t count;
 
+	r.arena = arena;
+	r.why = why;
 	*n = 0;
 	if (!check_text(&r, body, &json))
 		return false;
 	if (json.kind != BASE_JSON_ARRAY)
 		return wrong(&r, "A batch of CloudEvents is a JSON array.");
-	walk = base_json_walk(&json);
-	while (base_json_next(&walk, NULL, &element))
-		count++;
+	elements = base_arena_alloc(arena, most * sizeof *elements);
+	if (!elements)
+		return no_memory(&r);
+	count = list_elements(&json, elements, most);
 	*n = count;
 	if (count > most)
 		return wrong(&r, "A batch has at most %zu events, this one %zu.", most, count);
-	*list = base_arena_alloc(arena, count * sizeof **list + 1);
+	*list = base_arena_alloc(arena, count * sizeof **list);
 	if (!*list)
 		return no_memory(&r);
-	*n = 0;
-	walk = base_json_walk(&json);
-	while (base_json_next(&walk, NULL, &element)) {
-		struct reading one = { .ce = &(*list)[*n], .arena = arena, .why = detail };
-
-		begin(one.ce);
-		if (!read_object(&one, &element))
-			return wrong(&r, "event %zu: %s", *n, detail);
-		++*n;
+	for (*n = 0; *n < count; ++*n) {
+		r.why = detail;
+		begin(&r, &(*list)[*n]);
+		if (read_object(&r, &elements[*n]))
+			continue;
+		r.why = why;
+		return wrong(&r, "event %zu: %s", *n, detail);
 	}
 	return true;
 }

@@ -31,15 +31,15 @@ struct gw_ce_attribute {
 	struct gw_slice name, value;
 };
 
-/* Slices point into the request, or into the arena. */
+/* Slices point into the request, or into the arena, as the attributes do. */
 struct gw_ce {
 	struct gw_slice id, source, type;
 	struct gw_slice subject; /* size 0: none */
 	struct gw_slice content_type; /* size 0: none */
 	struct gw_slice data; /* size 0: none, or empty */
 	size_t n_attributes;
-	struct gw_ce_attribute attributes[GW_CE_ATTRIBUTES_MAX]; /* all, those above and specversion too, but not the
-	                                                          * content type; in the order they came */
+	const struct gw_ce_attribute *attributes; /* all, those above and specversion too, but not the content type;
+	                                           * in the order they came */
 };
 
 /* By the request's Content-Type; data NULL: it has none. */

@@ -99,10 +99,10 @@ static bool read_events(struct posting *p)
 
 /* ---- an event ------------------------------------------------------------------------ */
 
-static struct gw_slice attribute(const struct gw_ce *ce, const char *name)
+static struct gw_slice attribute(const struct gw_ce *ce, struct gw_slice name)
 {
 	for (size_t i = 0; i < ce->n_attributes; i++)
-		if (gw_slice_equal(ce->attributes[i].name, gw_slice_of(name)))
+		if (gw_slice_equal(ce->attributes[i].name, name))
 			return ce->attributes[i].value;
 	return (struct gw_slice){ "", 0 };
 }
@@ -112,7 +112,7 @@ static void set_trace(struct posting *p, const struct gw_ce *ce, uint8_t out[GW_
 {
 	memcpy(out, gw_errand_of(p->r)->trace, GW_TRACE_SIZE);
 	if (!p->r->known[GW_HEADER_TRACEPARENT])
-		(void)gw_trace_parse(attribute(ce, "traceparent"), out);
+		(void)gw_trace_parse(attribute(ce, GW_SLICE("traceparent")), out);
 	gw_trace_step(&p->gw->rand, out);
 }
 
