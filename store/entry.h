@@ -7,6 +7,8 @@
  *   h   the head: a packed JournalEntry (proto/pirn.proto)
  *   b   the body: the events' payloads, one after another; never unpacked here
  *
+ * Of many events that came together store/shared.h keeps both in half the room.
+ *
  * The head's deliveries are counted through the whole entry, from 0 on: that is the
  * bit of a delivery in the journal's `done`. Their order is fixed with the entry.
  *

@@ -17,7 +17,8 @@
 -- A journal's name is the epoch that made it. FENCED carries the counter `epoch`: one that is below the
 -- caller's own means that Redis lost its data.
 --
--- Entries. Id <epoch>-<turn>; fields t (when it was written, Redis's time), h, b (store/entry.h). XADD is
+-- Entries. Id <epoch>-<turn>; fields t (when it was written, Redis's time), h, b (store/entry.h); or t, H, B,
+-- in which what its events have in common stands once (store/shared.h), and which are read as h, b. XADD is
 -- the first thing that is written: a turn that was there before is REPEATED, and nothing else happened.
 -- done:<J> is entry → bitmap of ended deliveries, '' while none has: an entry gets its field when it is
 -- written, because to look it up in the stream is to read it whole. A delivery that must end is checked
@@ -46,7 +47,7 @@
 -- compared in halves; ":size" bytes so far; "o" and a field: the record of one operation, which is a
 -- letter and a value: i number, s string, n nothing, o done, e code of a failure (TYPE, OVERFLOW), a
 -- strings, each behind its size in 4 bytes.
-local revision = 14
+local revision = 15
 
 -- Runs one command for its reply; an error comes back as a value, with Redis's own code in front.
 local function run(...)
@@ -165,9 +166,9 @@ local function owns(keys, epoch, journal)
 end
 
 -- The first write of whoever calls it. Reply: nil, or an error when nothing was written.
-local function append(stream, epoch, turn, now, head, body)
+local function append(stream, epoch, turn, now, head, body, shared)
 	local id = epoch .. '-' .. turn
-	local done = run('XADD', stream, id, 't', text(now), 'h', head, 'b', body)
+	local done = run('XADD', stream, id, 't', text(now), shared and 'H' or 'h', head, shared and 'B' or 'b', body)
 	if not failed(done) then
 		return nil
 	end
@@ -175,6 +176,39 @@ local function append(stream, epoch, turn, now, head, body)
 		return refuse('REPEATED', id)
 	end
 	return done
+end
+
+-- The pieces that store/shared.h says, as they were; in a body each with its data.
+local function whole(pieces, is_body)
+	local all, piece, at = {}, '', 1
+	while at <= #pieces do
+		local size, data, before, from = struct.unpack('>I2', pieces, at), 0, piece, 0
+		at = at + 2
+		if is_body then
+			data = struct.unpack('>I4', pieces, at)
+			at = at + 4
+		end
+		piece = ''
+		while #piece < size do
+			local same, other = struct.unpack('>I2I2', pieces, at)
+			piece = piece .. string.sub(before, from + #piece + 1, from + #piece + same)
+				.. string.sub(pieces, at + 4, at + 3 + other)
+			at = at + 4 + other
+			from = #before - size
+		end
+		all[#all + 1] = piece
+		all[#all + 1] = string.sub(pieces, at, at + data - 1)
+		at = at + data
+	end
+	return table.concat(all)
+end
+
+-- Head and body of an entry, by its fields.
+local function entry_parts(fields)
+	if fields[3] == 'H' then
+		return whole(fields[4], false), whole(fields[6], true)
+	end
+	return fields[4], fields[6]
 end
 
 -- ---- bitmaps, as SETBIT counts: bit 0 is the highest of the first byte
@@ -397,13 +431,14 @@ local function read(keys, args)
 		local got = redis.call('XRANGE', keys[1], from, '+', 'COUNT', math.min(ask, room - #page))
 		for _, entry in ipairs(got) do
 			local fields = entry[2]
-			local size = #fields[4] + #fields[6]
+			local head, body = entry_parts(fields)
+			local size = #head + #body
 			if #page > 0 and used + size > bytes then
 				return page
 			end
 			used = used + size
 			local bitmap = redis.call('HGET', keys[2], entry[1]) or ''
-			table.insert(page, { entry[1], fields[2], fields[4], fields[6], bitmap })
+			table.insert(page, { entry[1], fields[2], head, body, bitmap })
 			from = '(' .. entry[1]
 		end
 		if #got < ask or used >= bytes then
@@ -828,7 +863,7 @@ end
 -- A few events of one lane that nobody has stored yet, and no keys: so most calls are, where one sender waits
 -- for each, and what the others need is half of what such a one would cost. Reply: store's; nil: nothing is done,
 -- it is not such a call.
-local function store_plain(keys, args, now)
+local function store_plain(keys, args, now, shared)
 	local guard, lane, bit_at = args[11], keys[tonumber(args[9])], args[10]
 	if #args ~= 11 or not lane or (guard ~= '-' and guard ~= 's') then
 		return nil
@@ -838,7 +873,7 @@ local function store_plain(keys, args, now)
 	if count > 32 or redis.call('BITFIELD_RO', lane, 'GET', word, bit_at)[1] ~= 0 then
 		return nil
 	end
-	local refused = append(keys[4], args[1], args[3], now, args[4], args[5])
+	local refused = append(keys[4], args[1], args[3], now, args[4], args[5], shared)
 	if refused then
 		return refused
 	end
@@ -859,16 +894,17 @@ end
 -- does a broker before revision 12; one before revision 10 says 'K', index of the dedupe key, how long,
 -- hash, id.) A number behind the guard's letter: items that have it in common stand together, and are
 -- stored or not for want of room together.
+-- pirn1_store_shared takes the same; its head and body are those of H and B.
 -- Reply: Redis's time; 1 when there is an entry now; then for each item that was not stored: its
 -- number from 0, LANE '' | KEY id | BODY id | SLOT last slot, space, id of the
 -- last run | FULL ''. The bits of those are set in done.
-local function store(keys, args)
+local function store(keys, args, shared)
 	local epoch, journal = args[1], args[2]
 	if not owns(keys, epoch, journal) then
 		return fenced(keys)
 	end
 	local now = now_ms()
-	local plain = store_plain(keys, args, now)
+	local plain = store_plain(keys, args, now, shared)
 	if plain then
 		return plain
 	end
@@ -902,7 +938,7 @@ local function store(keys, args)
 		end
 	end
 	if live > 0 then
-		local refused = append(keys[4], epoch, args[3], now, args[4], args[5])
+		local refused = append(keys[4], epoch, args[3], now, args[4], args[5], shared)
 		if refused then
 			return refused
 		end
@@ -1541,7 +1577,14 @@ redis.register_function{ function_name = 'pirn1_adopt', callback = adopt, flags 
 redis.register_function{ function_name = 'pirn1_leave', callback = leave, flags = {'allow-oom'} }
 redis.register_function{ function_name = 'pirn1_drop', callback = drop, flags = {'allow-oom'} }
 redis.register_function{ function_name = 'pirn1_read', callback = read, flags = {'no-writes'} }
-redis.register_function{ function_name = 'pirn1_store', callback = store }
+redis.register_function{
+	function_name = 'pirn1_store',
+	callback = function(keys, args) return store(keys, args, false) end,
+}
+redis.register_function{
+	function_name = 'pirn1_store_shared',
+	callback = function(keys, args) return store(keys, args, true) end,
+}
 redis.register_function{ function_name = 'pirn1_settle', callback = settle, flags = {'allow-oom'} }
 redis.register_function{ function_name = 'pirn1_emit', callback = settle }
 redis.register_function{ function_name = 'pirn1_result', callback = result, flags = {'no-writes'} }

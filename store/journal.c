@@ -8,6 +8,7 @@
 
 #include "store/journal_parts.h"
 #include "store/keys.h"
+#include "store/shared.h"
 
 #define LANE_BITS 16
 
@@ -540,6 +541,8 @@ enum base_err store_journal_store(struct store_redis *r, const struct store_turn
 	struct store_fcall c;
 	struct lane_keys known;
 	uint16_t groups[STORE_ENTRY_DELIVERIES];
+	struct store_arg head = turn->head, body = turn->body;
+	bool shared;
 	if (n == 0 || n > STORE_ENTRY_DELIVERIES)
 		return BASE_INVALID;
 	for (size_t i = 0; i < n; i++) {
@@ -551,20 +554,21 @@ enum base_err store_journal_store(struct store_redis *r, const struct store_turn
 	known.n = 0; /* the rest needs no beginning: it is large */
 	number_groups(items, n, groups);
 	store_journal_owner_keys(&c);
+	shared = store_shared_pack(&c, items, n, &head, &body);
 	store_journal_turn_keys(&c, turn->journal);
 	store_fcall_key(&c, STORE_KEY_TIMERS);
 	store_fcall_key(&c, STORE_KEY_DEDUPE_SIZE);
 	store_fcall_number(&c, turn->epoch);
 	store_fcall_number(&c, turn->journal);
 	store_fcall_number(&c, turn->turn);
-	store_fcall_bytes(&c, turn->head.data, turn->head.size);
-	store_fcall_bytes(&c, turn->body.data, turn->body.size);
+	store_fcall_bytes(&c, head.data, head.size);
+	store_fcall_bytes(&c, body.data, body.size);
 	store_fcall_number(&c, bounds->dedupe_max);
 	store_fcall_number(&c, bounds->dedupe_ms);
 	for (size_t i = 0, count; i < n; i += count) {
 		count = span(&items[i], &groups[i], n - i);
 		add_items(&c, &known, &items[i], groups[i], count, twice);
 	}
-	return store_journal_send(
-		&c, r, "pirn1_store", on_stored, (struct store_pending){ { .stored = fn }, arg });
+	return store_journal_send(&c, r, shared ? "pirn1_store_shared" : "pirn1_store", on_stored,
+		 (struct store_pending){ { .stored = fn }, arg });
 }

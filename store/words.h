@@ -134,6 +134,7 @@ struct store_item {
 	bool has_lane;
 	bool together; /* with the next one: when there is no room for a key of either, neither is stored; no timer */
 	uint64_t lane, number; /* the lane's 8 bytes as a number */
+	uint32_t meta_size, data_size; /* of its payload; when all say so, the entry takes less room (store/shared.h) */
 	enum store_guard guard;
 	/* KEY: */
 	const char *scope;

@@ -83,6 +83,10 @@ static struct store_item item_of(const struct brk_core *core, const struct brk_a
 		.lane = arrival->lane,
 		.number = arrival->number };
 
+	if (delivery) {
+		item.meta_size = delivery->meta_size;
+		item.data_size = delivery->data_size;
+	}
 	if (!arrival->guard)
 		return item;
 	if (delivery)
