@@ -26,10 +26,10 @@
 -- bits are full goes, with its field.
 --
 -- Keys of events. One with a time of its own (a CloudEvent's source and id) is a field of a bucket, known:<at>,
--- scope:key → id, hash. A bucket goes whole, at the second <at>, when the last of its keys may: so a key is known
--- for its time, and up to a quarter longer; and hundreds are looked up by one command a bucket, of which
--- there are a handful, and written by one. Which there are tells `dedupe-size`; these are the only keys that no
--- caller can name. Other keys, which calls share, have a hash each.
+-- scope:key → id and hash, which is left out when it is zero. A bucket goes whole, at the second <at>, when the
+-- last of its keys may: so a key is known for its time, and up to a quarter longer; and hundreds are looked up by
+-- one command a bucket, of which there are a handful, and written by one. Which there are tells `dedupe-size`;
+-- these are the only keys that no caller can name. Other keys, which calls share, have a hash each.
 --
 -- Bounds. Keys of both kinds are counted in bytes, by the time at which they go, in `dedupe-size`: <at> →
 -- bytes, known:<at> → bytes; what does not fit is FULL, with all that has its fate. Results lie in a ring
@@ -688,6 +688,12 @@ local function store_find(keys, args, records, c)
 	end
 end
 
+-- The hash in a mark, behind the id. It is left out when it is zero, but not by a broker before revision 15.
+local function hash_of(mark)
+	local hash = string.sub(mark, 17)
+	return string.find(hash, '^%z*$') and '' or hash
+end
+
 local function store_known(item, c, full)
 	local bytes = 0
 	if item.from then -- none of them is known, and there is room for all that came
@@ -700,7 +706,7 @@ local function store_known(item, c, full)
 	end
 	local mark = item.count == 1 and (c.found[item.fields[1]] or c.mine[item.fields[1]])
 	if mark then
-		local same = string.sub(mark, 17) == string.sub(item.marks[1], 17)
+		local same = hash_of(mark) == hash_of(item.marks[1])
 		item.why, item.value = same and 'KEY' or 'BODY', string.sub(mark, 1, 16)
 	elseif full or c.used + bytes > c.max then
 		item.why, item.value = 'FULL', ''

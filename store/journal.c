@@ -379,11 +379,22 @@ static bool is_known(const struct store_item *item)
 	return item->guard == STORE_GUARD_KEY && item->ttl_ms > 0;
 }
 
+/* How much of its hash a key's mark says: that of a key which says all by itself is zero, and is left out. */
+static size_t hash_size(const struct store_item *item)
+{
+	const uint8_t *hash = item->hash.data;
+	for (size_t i = 0; i < item->hash.size; i++) {
+		if (hash[i])
+			return item->hash.size;
+	}
+	return 0;
+}
+
 /* Keys that stand in the same bucket, and take as many bytes there. */
 static bool is_same_key(const struct store_item *a, const struct store_item *b)
 {
 	return a->n_deliveries == b->n_deliveries && a->ttl_ms == b->ttl_ms &&
-	       a->key.size == b->key.size && a->hash.size == b->hash.size &&
+	       a->key.size == b->key.size && hash_size(a) == hash_size(b) &&
 	       strcmp(a->scope, b->scope) == 0;
 }
 
@@ -461,9 +472,10 @@ static size_t put_key(char *at, const struct store_item *item)
 
 static size_t put_mark(char *at, const struct store_item *item)
 {
+	size_t hash = hash_size(item);
 	memcpy(at, item->id.data, item->id.size);
-	memcpy(at + item->id.size, item->hash.data, item->hash.size);
-	return item->id.size + item->hash.size;
+	memcpy(at + item->id.size, item->hash.data, hash);
+	return item->id.size + hash;
 }
 
 /* Scope, colon and key of each, and its id and hash: apart, as they stand in Redis, or, when a key
@@ -471,7 +483,7 @@ static size_t put_mark(char *at, const struct store_item *item)
 static void add_known(struct store_fcall *c, const struct store_item *items, size_t count, bool twice)
 {
 	size_t width = strlen(items->scope) + 1 + items->key.size,
-	       room = items->id.size + items->hash.size;
+	       room = items->id.size + hash_size(items);
 	char *fields = store_fcall_room(c, width * count), *marks = store_fcall_room(c, room * count);
 
 	store_fcall_number(c, count);

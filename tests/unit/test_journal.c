@@ -290,6 +290,43 @@ static void dedupe_keys(void **state)
 	assert_true(store_events(1, 1, 3, 14, 1).entry); /* without a key it fits, in the same lane */
 }
 
+static struct got store_hashed(uint64_t turn, uint64_t number, const char *hash)
+{
+	struct batch b;
+	batch_init(&b);
+	struct store_item *item = batch_add(&b, number, 1);
+	item->guard = STORE_GUARD_KEY;
+	item->scope = "*";
+	item->key = STORE_ARG("key");
+	item->hash = (struct store_arg){ hash, 16 };
+	item->ttl_ms = 600000;
+	struct got g = store_batch(&b, 1, 1, turn);
+	batch_fini(&b);
+	return g;
+}
+
+/* A key that says it all has a hash of zeros, which takes no room; an older broker wrote it. */
+static void a_hash_of_zeros(void **state)
+{
+	(void)state;
+	static const char zeros[16], other[16] = { [15] = 1 };
+	struct got g;
+	open_epoch(0);
+	assert_true(store_hashed(1, 10, zeros).entry);
+	REDIS("16",
+		"EVAL return(#redis.call('HVALS',redis.call('KEYS','pirn:{0}:known:*')[1])[1]) 0");
+	for (int i = 0; i < 2; i++) {
+		CHANGES_NOTHING(g = store_hashed(2, 11, zeros));
+		assert_int_equal(g.duplicates[0].why, STORE_WHY_KEY);
+		assert_string_equal(g.duplicates[0].id, "event00000000010");
+		CHANGES_NOTHING(g = store_hashed(2, 12, other));
+		assert_int_equal(g.duplicates[0].why, STORE_WHY_BODY);
+		REDIS(i ? "48" : "32",
+			"EVAL return(function(k,f)redis.call('HSET',k,f,redis.call('HGET',k,f)..string.rep('\\0',16))"
+			"return(redis.call('HSTRLEN',k,f))end)(redis.call('KEYS','pirn:{0}:known:*')[1],'*:key') 0");
+	}
+}
+
 static uint64_t number_of(const char *command)
 {
 	char *text = harness_redis_command(server, "%s", command);
@@ -1072,6 +1109,7 @@ int main(void)
 		cmocka_unit_test_setup(lanes_know_large_numbers_apart, flush),
 		cmocka_unit_test_setup(store_is_fenced, flush),
 		cmocka_unit_test_setup(dedupe_keys, flush),
+		cmocka_unit_test_setup(a_hash_of_zeros, flush),
 		cmocka_unit_test_setup(keys_of_their_own_time, flush),
 		cmocka_unit_test_setup(keys_of_an_older_pirn, flush),
 		cmocka_unit_test_setup(one_fate, flush),
