@@ -178,27 +178,31 @@ local function append(stream, epoch, turn, now, head, body, shared)
 	return done
 end
 
--- The pieces that store/shared.h says, as they were; in a body each with its data.
-local function whole(pieces, is_body)
-	local all, piece, at = {}, '', 1
+-- The piece that begins at `at` (store/shared.h) as it was, its data, and where the next one begins.
+local function piece_at(pieces, at, before, has_data)
+	local piece, size, data, from = '', struct.unpack('>I2', pieces, at), 0, 0
+	at = at + 2
+	if has_data then
+		data = struct.unpack('>I4', pieces, at)
+		at = at + 4
+	end
+	while #piece < size do
+		local same, other = struct.unpack('>I2I2', pieces, at)
+		piece = piece .. string.sub(before, from + #piece + 1, from + #piece + same)
+			.. string.sub(pieces, at + 4, at + 3 + other)
+		at = at + 4 + other
+		from = #before - size
+	end
+	return piece, string.sub(pieces, at, at + data - 1), at + data
+end
+
+-- Pieces of which each is like the one before, as they were.
+local function whole(pieces, has_data)
+	local all, piece, data, at = {}, '', '', 1
 	while at <= #pieces do
-		local size, data, before, from = struct.unpack('>I2', pieces, at), 0, piece, 0
-		at = at + 2
-		if is_body then
-			data = struct.unpack('>I4', pieces, at)
-			at = at + 4
-		end
-		piece = ''
-		while #piece < size do
-			local same, other = struct.unpack('>I2I2', pieces, at)
-			piece = piece .. string.sub(before, from + #piece + 1, from + #piece + same)
-				.. string.sub(pieces, at + 4, at + 3 + other)
-			at = at + 4 + other
-			from = #before - size
-		end
+		piece, data, at = piece_at(pieces, at, piece, has_data)
 		all[#all + 1] = piece
-		all[#all + 1] = string.sub(pieces, at, at + data - 1)
-		at = at + data
+		all[#all + 1] = data
 	end
 	return table.concat(all)
 end
@@ -1048,27 +1052,28 @@ local function results_merge(key, words)
 end
 
 -- Many at once become one string: ids; where the map of each begins, and the last ends, 4 bytes each;
--- maps. Its name is number.ids.from, where `from` is the time in the first of its ids, by ULID; the last
+-- maps. Its name is number.ids.from, and a .s behind it when the maps are pieces that are like the first
+-- (store/shared.h), as they are of brokers from revision 15 on; where `from` is the time in the first of its ids, by ULID; the last
 -- is at most RESULT_SPREAD later, and what it is found by.
-local function results_blob(r, key, n, from, last, blob)
+local function results_blob(r, key, n, from, last, blob, shared)
 	r.ring.blobs = (r.ring.blobs or 0) + 1
-	local name = text(r.ring.blobs) .. '.' .. n .. '.' .. from
+	local name = text(r.ring.blobs) .. '.' .. n .. '.' .. from .. (shared and '.s' or '')
 	redis.call('SET', key .. ':' .. name, blob, 'PX', text(r.ttl))
 	redis.call('ZADD', key .. ':blobs', last, name)
 	redis.call('PEXPIRE', key .. ':blobs', text(r.ttl))
 end
 
 -- ARGV from `at` on is chunks: how, number of results, their bytes, then id and map of each, or with 'b'
--- a blob of them, and the times of its first id and its last. Those of 'p' replace what is there under
+-- or 'B' (shared) a blob of them, and the times of its first id and its last. Those of 'p' replace what is there under
 -- their ids, as they came and in one command: this is the largest part of what a result costs. Those of
 -- 'm', whose events have other deliveries, add to it.
 local function results_chunks(r, args, at)
 	while at < #args do
 		local last = at + 2 + 2 * tonumber(args[at + 1])
 		local key = results_place(r, tonumber(args[at + 2]))
-		if args[at] == 'b' then
+		if args[at] == 'b' or args[at] == 'B' then
 			if key then
-				results_blob(r, key, args[at + 1], args[at + 4], args[at + 5], args[at + 3])
+				results_blob(r, key, args[at + 1], args[at + 4], args[at + 5], args[at + 3], args[at] == 'B')
 			end
 			last, key = at + 5, nil
 		end
@@ -1114,12 +1119,27 @@ local function results_remove(keys, base, id, service)
 	end
 end
 
+-- The map of the result whose place in a blob is told by the bytes from `mark` on.
+local function results_map(blob, mark, n, shared)
+	local first, last = struct.unpack('>I4I4', redis.call('GETRANGE', blob, mark, mark + 7))
+	local map = redis.call('GETRANGE', blob, first, last - 1)
+	if not shared then
+		return map
+	end
+	local first_one = ''
+	if mark > 16 * n then
+		first_one = piece_at(results_map(blob, 16 * n, n, false), 1, '', true)
+	end
+	local piece, data = piece_at(map, 1, first_one, true)
+	return piece .. data
+end
+
 -- The map of an id that stands in one of a group's blobs, or nil.
 local function results_find(key, id)
 	local a, b, c, d, e, f = string.byte(id, 1, 6)
 	local time = ((((a * 256 + b) * 256 + c) * 256 + d) * 256 + e) * 256 + f
 	for _, name in ipairs(redis.call('ZRANGEBYSCORE', key .. ':blobs', text(time), text(time + RESULT_SPREAD))) do
-		local n, from = string.match(name, '^%d+%.(%d+)%.(%d+)$')
+		local n, from, shared = string.match(name, '^%d+%.(%d+)%.(%d+)(.*)$')
 		local blob = key .. ':' .. name
 		local ids = tonumber(from) <= time and redis.call('GETRANGE', blob, 0, 16 * n - 1) or ''
 		local at = string.find(ids, id, 1, true)
@@ -1127,9 +1147,7 @@ local function results_find(key, id)
 			at = string.find(ids, id, at + 1, true)
 		end
 		if at then
-			local mark = 16 * n + (at - 1) / 4
-			local first, last = struct.unpack('>I4I4', redis.call('GETRANGE', blob, mark, mark + 7))
-			return redis.call('GETRANGE', blob, first, last - 1)
+			return results_map(blob, 16 * n + (at - 1) / 4, tonumber(n), shared == '.s')
 		end
 	end
 	return nil

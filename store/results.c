@@ -7,6 +7,7 @@
 
 #include "store/journal_parts.h"
 #include "store/keys.h"
+#include "store/shared.h"
 
 #define RESULT_GROUPS  32u
 #define RESULT_BYTES   64u   /* what one costs, about, besides id, service and bytes */
@@ -56,13 +57,13 @@ static char *put_name(char *at, const char *name)
 	return at + size;
 }
 
-static char *put_bytes(char *at, struct store_arg bytes)
+/* In front of so many bytes. */
+static char *put_size(char *at, size_t size)
 {
 	*at++ = (char)0xdb;
 	for (int shift = 24; shift >= 0; shift -= 8)
-		*at++ = (char)(bytes.size >> shift);
-	memcpy(at, bytes.data, bytes.size);
-	return at + bytes.size;
+		*at++ = (char)(size >> shift);
+	return at;
 }
 
 static size_t write_map(char *map, const struct store_end *const *ends, size_t n)
@@ -70,7 +71,9 @@ static size_t write_map(char *map, const struct store_end *const *ends, size_t n
 	char *at = put_map(map, n);
 	for (size_t i = 0; i < n; i++) {
 		at = put_name(at, ends[i]->service);
-		at = put_bytes(at, ends[i]->result);
+		at = put_size(at, ends[i]->result.size);
+		memcpy(at, ends[i]->result.data, ends[i]->result.size);
+		at += ends[i]->result.size;
 	}
 	return (size_t)(at - map);
 }
@@ -135,18 +138,22 @@ static uint64_t time_of(const struct store_end *end)
 
 struct span {
 	uint64_t from, last; /* the times in its ids */
+	size_t largest;      /* the map that takes most, without the data at its end */
 };
 
 /* Whether so many are worth a blob, and are found in it. */
 static bool is_blob(const struct store_end *const *ends, size_t n, struct span *span)
 {
-	*span = (struct span){ time_of(ends[0]), time_of(ends[0]) };
+	*span = (struct span){ time_of(ends[0]), time_of(ends[0]), 0 };
 	for (size_t i = 0; i < n; i++) {
 		uint64_t ms = time_of(ends[i]);
 		span->from = ms < span->from ? ms : span->from;
 		span->last = ms > span->last ? ms : span->last;
+		size_t size = map_size(&ends[i], 1) - ends[i]->result_data;
+		span->largest = size > span->largest ? size : span->largest;
 	}
-	return n >= BLOB_RESULTS && span->last - span->from <= BLOB_SPREAD_MS;
+	return n >= BLOB_RESULTS && span->last - span->from <= BLOB_SPREAD_MS &&
+	       span->largest <= STORE_PIECE_MAX;
 }
 
 static void put_32(char *at, size_t number)
@@ -155,20 +162,38 @@ static void put_32(char *at, size_t number)
 		*at++ = (char)(number >> shift);
 }
 
-/* Ids, where the map of each begins and the last ends, maps. */
-static void add_blob(struct store_fcall *c, const struct store_end *const *ends, size_t n)
+/* The map of one, without the data at its end. */
+static struct store_piece piece_of(const struct store_end *end, char *room)
+{
+	size_t size = end->result.size - end->result_data;
+	char *at = put_size(put_name(put_map(room, 1), end->service), end->result.size);
+	memcpy(at, end->result.data, size);
+	return (struct store_piece){ (const uint8_t *)room, (size_t)(at - room) + size };
+}
+
+/* Ids, where the map of each begins and the last ends, maps; of which each is a piece like the first. */
+static void add_blob(
+	struct store_fcall *c, const struct store_end *const *ends, size_t n, size_t largest)
 {
 	size_t size = 20 * n + 4, at = size;
 	for (size_t i = 0; i < n; i++)
-		size += map_size(&ends[i], 1);
-	char *blob = store_fcall_room(c, size);
-	for (size_t i = 0; blob && i < n; i++) {
+		size += STORE_PIECE_MORE + map_size(&ends[i], 1);
+	char *blob = store_fcall_room(c, size), *rooms = store_fcall_room(c, 2 * largest);
+	if (!blob || !rooms)
+		return;
+	struct store_piece first = { (const uint8_t *)rooms, 0 };
+	for (size_t i = 0; i < n; i++) {
+		struct store_piece piece = piece_of(ends[i], i > 0 ? rooms + largest : rooms);
+		size_t bare = ends[i]->result.size - ends[i]->result_data;
+		struct store_arg data = { (const char *)ends[i]->result.data + bare,
+			ends[i]->result_data };
 		memcpy(blob + 16 * i, ends[i]->id, 16);
 		put_32(blob + 16 * n + 4 * i, at);
-		at += write_map(blob + at, &ends[i], 1);
+		at = (size_t)((char *)store_shared_put((uint8_t *)blob + at, &piece, &first, data) - blob);
+		if (i == 0)
+			first = piece;
 	}
-	if (blob)
-		put_32(blob + 20 * n, at);
+	put_32(blob + 20 * n, at);
 	store_fcall_bytes(c, blob, at);
 }
 
@@ -188,14 +213,14 @@ static void add_chunks(
 		count = chunk(&ends[i], n - i, room, &bytes);
 		struct span span;
 		bool blob = alone && is_blob(&ends[i], count, &span);
-		store_fcall_text(c, blob ? "b" : alone ? "p" : "m");
+		store_fcall_text(c, blob ? "B" : alone ? "p" : "m");
 		store_fcall_number(c, maps(&ends[i], count));
 		store_fcall_number(c, bytes);
 		if (!blob) {
 			add_pairs(c, &ends[i], count);
 			continue;
 		}
-		add_blob(c, &ends[i], count);
+		add_blob(c, &ends[i], count, span.largest);
 		store_fcall_number(c, span.from);
 		store_fcall_number(c, span.last);
 	}

@@ -101,6 +101,8 @@ static bool is_end(const struct store_ends *entry, const struct store_end *end)
 		return false;
 	if (end->how == STORE_MOVED)
 		return !end->result.data;
+	if (end->result_data > end->result.size)
+		return false;
 	if (!end->id || !is_service(end->service))
 		return false;
 	return end->how == STORE_ENDED || (end->head.data && end->head.size > 0);

@@ -3,15 +3,7 @@
 #include <string.h>
 
 #define EVENTS_TAG 0x0a /* JournalEntry.events, as bytes */
-#define PIECE_MAX  UINT16_MAX
-#define RUN_BYTES  4u
 #define RUN_MIN    8u /* so many of the same bytes are worth a run */
-#define MORE_MOST  (2u + 4u + RUN_BYTES) /* what a piece takes more, if it is like none */
-
-struct piece {
-	const uint8_t *bytes;
-	size_t size;
-};
 
 /* ---- writing */
 
@@ -34,7 +26,7 @@ static size_t count_same(const uint8_t *a, const uint8_t *b, size_t most)
 }
 
 /* How many bytes of a piece from `at` on are the same as before, both counted from the back. */
-static size_t same_from(const struct piece *piece, const struct piece *before, size_t at)
+static size_t same_from(const struct store_piece *piece, const struct store_piece *before, size_t at)
 {
 	size_t left = piece->size - at;
 
@@ -45,7 +37,7 @@ static size_t same_from(const struct piece *piece, const struct piece *before, s
 
 /* How many bytes from `at` on are others: as far as a run of the same, or the rest, is worth its numbers. */
 static size_t count_other(
-	const struct piece *piece, const struct piece *before, size_t at, size_t *same)
+	const struct store_piece *piece, const struct store_piece *before, size_t at, size_t *same)
 {
 	size_t to = at;
 
@@ -62,7 +54,7 @@ static size_t count_other(
 	return to - at;
 }
 
-static uint8_t *put_runs(uint8_t *to, const struct piece *piece, const struct piece *before)
+static uint8_t *put_runs(uint8_t *to, const struct store_piece *piece, const struct store_piece *before)
 {
 	size_t most = piece->size < before->size ? piece->size : before->size;
 	size_t same = count_same(before->bytes, piece->bytes, most), other, next = 0;
@@ -78,10 +70,21 @@ static uint8_t *put_runs(uint8_t *to, const struct piece *piece, const struct pi
 	return to;
 }
 
+uint8_t *store_shared_put(uint8_t *to, const struct store_piece *piece,
+	const struct store_piece *before, struct store_arg data)
+{
+	to = put_number(to, piece->size, 2);
+	to = put_number(to, data.size, 4);
+	to = put_runs(to, piece, before);
+	if (data.size)
+		memcpy(to, data.data, data.size);
+	return to + data.size;
+}
+
 /* ---- the parts */
 
 /* The next event of a packed head, with its tag and its length. False: that is none. */
-static bool next_event(const uint8_t *at, const uint8_t *end, struct piece *out)
+static bool next_event(const uint8_t *at, const uint8_t *end, struct store_piece *out)
 {
 	const uint8_t *start = at;
 	size_t size = 0;
@@ -95,9 +98,9 @@ static bool next_event(const uint8_t *at, const uint8_t *end, struct piece *out)
 		size |= (size_t)(*at & 0x7f) << shift;
 		shift += 7;
 	} while (*at++ & 0x80);
-	if (size > (size_t)(end - at) || size > PIECE_MAX - 4)
+	if (size > (size_t)(end - at) || size > STORE_PIECE_MAX - 4)
 		return false;
-	*out = (struct piece){ start, (size_t)(at - start) + size };
+	*out = (struct store_piece){ start, (size_t)(at - start) + size };
 	return true;
 }
 
@@ -105,7 +108,7 @@ static bool next_event(const uint8_t *at, const uint8_t *end, struct piece *out)
 static uint8_t *put_head(uint8_t *to, struct store_arg head, size_t *n)
 {
 	const uint8_t *at = head.data, *end = at + head.size;
-	struct piece before = { at, 0 }, piece;
+	struct store_piece before = { at, 0 }, piece;
 
 	for (*n = 0; at < end; ++*n, at += piece.size, before = piece) {
 		if (*n == STORE_ENTRY_DELIVERIES || !next_event(at, end, &piece))
@@ -120,21 +123,16 @@ static uint8_t *put_head(uint8_t *to, struct store_arg head, size_t *n)
 static uint8_t *put_body(
 	uint8_t *to, const struct store_item *items, size_t n, const uint8_t *body)
 {
-	struct piece before = { body, 0 };
+	struct store_piece before = { body, 0 };
 
 	for (size_t i = 0; i < n; i++) {
-		struct piece piece = { body, items[i].meta_size };
+		struct store_piece piece = { body, items[i].meta_size };
+		struct store_arg data = { body + piece.size, items[i].data_size };
 
 		if (items[i].n_deliveries == 0)
 			continue;
-		to = put_number(to, piece.size, 2);
-		to = put_number(to, items[i].data_size, 4);
-		to = put_runs(to, &piece, &before);
-		body += piece.size;
-		if (items[i].data_size)
-			memcpy(to, body, items[i].data_size);
-		to += items[i].data_size;
-		body += items[i].data_size;
+		to = store_shared_put(to, &piece, &before, data);
+		body += piece.size + data.size;
 		before = piece;
 	}
 	return to;
@@ -149,7 +147,7 @@ static bool is_said(const struct store_item *items, size_t n, size_t body_size, 
 	for (size_t i = 0; i < n; i++) {
 		if (items[i].n_deliveries == 0)
 			continue;
-		if (items[i].meta_size > PIECE_MAX)
+		if (items[i].meta_size > STORE_PIECE_MAX)
 			return false;
 		sum += (uint64_t)items[i].meta_size + items[i].data_size;
 		++*events;
@@ -165,7 +163,7 @@ bool store_shared_pack(struct store_fcall *c, const struct store_item *items, si
 
 	if (!is_said(items, n, body->size, &events) || events < 2)
 		return false;
-	room = store_fcall_room(c, plain + 2 * events * MORE_MOST);
+	room = store_fcall_room(c, plain + 2 * events * STORE_PIECE_MORE);
 	middle = room ? put_head(room, *head, &heads) : NULL;
 	if (!middle || heads != events)
 		return false;

@@ -201,6 +201,7 @@ struct store_end {
 	 * no not_after; end, reason and ended_ms set */
 	struct store_arg head, body;
 	struct store_arg result; /* ENDED, DEAD: a packed JournalResult to keep; data NULL: none */
+	uint32_t result_data; /* so many of its last bytes are the response's data: the rest is shared (store/shared.h) */
 	bool alone; /* the event has, and had, no other delivery: nothing else is kept under its id */
 };
 struct store_ends {

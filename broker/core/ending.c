@@ -64,7 +64,8 @@ static void finish(struct brk_core *core, struct brk_delivery *delivery, struct 
 		end->emits = tell;
 	}
 	if (delivery->flags & BRK_DELIVERY_KEEP_RESULT) {
-		end->result = brk_pack_result(core, delivery, end, payload);
+		end->result =
+			brk_pack_result(core, delivery, end, payload, &end->result_data);
 		if (!end->result)
 			base_no_memory("a result that is to be kept");
 	}

@@ -91,6 +91,7 @@ struct brk_end {
 	uint64_t ended_ms;
 	struct base_block *letter; /* DEAD: a packed entry */
 	struct base_block *result; /* a packed JournalResult; NULL: none to keep */
+	uint32_t result_data;      /* how many of its bytes, the last, are the response's data */
 	struct brk_emits *emits;   /* events that leave with it (emit.h); NULL: none */
 };
 

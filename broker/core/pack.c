@@ -267,7 +267,7 @@ void brk_pack_attempt(
 /* ---- results -------------------------------------------------------------- */
 
 struct base_block *brk_pack_result(struct brk_core *core, const struct brk_delivery *delivery,
-	const struct brk_end *end, const struct brk_payload *payload)
+	const struct brk_end *end, const struct brk_payload *payload, uint32_t *data_size)
 {
 	const struct base_block *past = past_of(delivery);
 	bool fits = (uint64_t)payload->meta_size + payload->data_size <= BRK_MAX_RESULT;
@@ -292,5 +292,6 @@ struct base_block *brk_pack_result(struct brk_core *core, const struct brk_deliv
 		at = put_bytes(at, TAG(8, BYTES), payload->bytes, meta);
 	if (data > 0)
 		at = put_bytes(at, TAG(9, BYTES), payload->bytes + meta, data);
+	*data_size = (uint32_t)data;
 	return base_pool_copy(&core->pool, start, (uint32_t)(at - start));
 }

@@ -29,6 +29,6 @@ struct base_block *brk_pack_letter(
 	struct brk_core *core, const struct brk_delivery *delivery, const struct brk_end *end);
 /* payload: the response; only what BRK_MAX_RESULT allows of it is kept, all or nothing. NULL: memory. */
 struct base_block *brk_pack_result(struct brk_core *core, const struct brk_delivery *delivery,
-	const struct brk_end *end, const struct brk_payload *payload);
+	const struct brk_end *end, const struct brk_payload *payload, uint32_t *data_size);
 
 #endif

@@ -164,6 +164,7 @@ static struct store_end end_of(const struct brk_end *from)
 	end.id = delivery->id;
 	end.service = delivery->service->name;
 	end.result = arg_of(from->result);
+	end.result_data = from->result_data;
 	end.alone = !(delivery->flags & BRK_DELIVERY_FANNED);
 	end.head = arg_of(from->letter);
 	if (from->letter) {

@@ -738,6 +738,23 @@ static void results_of_an_older_pirn(void **state)
 	batch_fini(&b);
 }
 
+/* Before revision 15 the maps of a blob stood there as they are. */
+static void a_blob_of_an_older_pirn(void **state)
+{
+	(void)state;
+	struct got g;
+
+	REDIS("1",
+		"EVAL return(function(map)redis.call('SET','pirn:{0}:results:0:7.1.0',"
+		"'event00000000010'..struct.pack('>I4I4',24,24+#map)..map)"
+		"return(redis.call('ZADD','pirn:{0}:results:0:blobs',%s,'7.1.0'))end)"
+		"(cmsgpack.pack({echo='old'})) 0",
+		"111559182283824"); /* "event0" as a number */
+	g = CALL(store_journal_result, id_text(10), on_list);
+	assert_int_equal(g.n_list, 2);
+	assert_memory_equal(g.list[1].bytes, "old", 3);
+}
+
 /* Hundreds in one call, of all sizes, of events for one service and for many. */
 static void many_results_in_one_call(void **state)
 {
@@ -778,8 +795,15 @@ static void many_results_in_one_call(void **state)
 			CALL(store_journal_result, id_text(100 + i), on_list).n_list, 40);
 }
 
-/* One settle of n events that are for one service each, with as many results of 200 bytes: the first 8 tell them
- * apart. */
+/* A result of 200 bytes: the first 8 tell them apart, the others are alike in parts. */
+static void fill_result(char text[200], uint32_t number)
+{
+	snprintf(text, 200, "%08u", number);
+	for (uint32_t i = 8; i < 200; i++)
+		text[i] = (char)('a' + number * i / 50 % 5);
+}
+
+/* One settle of n events that are for one service each, with as many results. */
 static void settle_alone(uint64_t turn, const uint8_t (*ids)[16], uint32_t n)
 {
 	static struct store_item items[64];
@@ -794,11 +818,13 @@ static void settle_alone(uint64_t turn, const uint8_t (*ids)[16], uint32_t n)
 		.n = n };
 	for (uint32_t i = 0; i < n; i++) {
 		items[i] = (struct store_item){ .n_deliveries = 1 };
-		snprintf(texts[i], sizeof texts[i], "%08u", i);
+		fill_result(texts[i], i);
 		ends[i] = ended(i, 0);
 		ends[i].id = ids[i];
 		ends[i].alone = true;
 		ends[i].result = (struct store_arg){ texts[i], sizeof texts[i] };
+		ends[i].result_data = i % 3 * 90;
+		ends[i].service = i % 4 ? "echo" : "a-longer-name";
 	}
 	assert_true(CALL(store_journal_store, &t, items, n, &bounds, on_stored).entry);
 	assert_int_equal(settle(1, 1, turn + 1, &entry, 1).code, STORE_DONE);
@@ -806,10 +832,11 @@ static void settle_alone(uint64_t turn, const uint8_t (*ids)[16], uint32_t n)
 
 static bool is_result(const void *id, uint32_t number)
 {
-	char text[9];
+	char text[200];
 	struct got g = CALL(store_journal_result, id, on_list);
-	snprintf(text, sizeof text, "%08u", number);
-	return g.n_list == 2 && g.list[1].size == 200 && memcmp(g.list[1].bytes, text, 8) == 0;
+	fill_result(text, number);
+	return g.n_list == 2 && g.list[1].size == 200 &&
+	       memcmp(g.list[1].bytes, text, sizeof g.list[1].bytes) == 0;
 }
 
 /* They lie in one string, in which an id may stand by chance where none begins. */
@@ -1123,6 +1150,7 @@ int main(void)
 		cmocka_unit_test_setup(results_are_kept, flush),
 		cmocka_unit_test_setup(results_of_an_older_pirn, flush),
 		cmocka_unit_test_setup(many_results_in_one_call, flush),
+		cmocka_unit_test_setup(a_blob_of_an_older_pirn, flush),
 		cmocka_unit_test_setup(results_in_a_blob, flush),
 		cmocka_unit_test_setup(blobs_go, flush),
 		cmocka_unit_test_setup(results_are_bounded, flush),
