@@ -4,8 +4,14 @@
  * container's volume brings, and costs more code than it saves time (some 20
  * stat calls a look).
  *
- * Folders in which nothing happens take turns when there are many: WRK_FOLDER_LOOK of them
- * a look, so that all that a worker may have are looked at within a second, and it stays idle.
+ * Folders in which nothing happens take turns in WRK_FOLDER_TURNS looks when there are
+ * more than a look's worth, and in more when WRK_FOLDER_LOOK of them a look are not
+ * enough: so that nearly all that a worker may have are looked at within a second, and
+ * it stays idle.
+ *
+ * A folder whose own time of change is what it was, and not of just now, has the same
+ * names in it as before, and is not listed again; its files are looked at all the same.
+ * Every WRK_FOLDER_LIST-th time it is listed anyway, for file systems that do not tell.
  *
  * A change counts when two looks in a row found the same: whoever writes files is
  * then done. A service is gone when several did not find it, while the folder of
@@ -18,11 +24,23 @@
 #include <stddef.h>
 #include <stdint.h>
 
+#include <uthash.h>
+
+#include "base/buf.h"
 #include "base/err.h"
 
-#define WRK_FOLDER_LOOK 64u
+#define WRK_FOLDER_LOOK  64u
+#define WRK_FOLDER_TURNS 4u
+#define WRK_FOLDER_LIST  16u
 
 struct wrk_folder;
+
+/* Names in a folder. */
+struct wrk_folder_list {
+	struct base_buf names; /* each with its NUL */
+	uint64_t changed;      /* the folder's own time of change when it was listed; 0: list it anew */
+	unsigned trusted;      /* how often they were taken as they are since */
+};
 
 /* One folder that has a service.yaml. */
 struct wrk_folder_entry {
@@ -34,7 +52,9 @@ struct wrk_folder_entry {
 	unsigned absent;  /* looks in a row that found nothing there any more */
 	uint64_t taken;   /* the user's: the print it has dealt with; 0: none */
 	void *user;       /* the user's */
+	struct wrk_folder_list files; /* those that count */
 	struct wrk_folder_entry *next;
+	UT_hash_handle hh; /* by name */
 };
 
 /* carry: names of folders, comma-separated; NULL: all. Both are copied. */
