@@ -180,29 +180,30 @@ end
 
 -- The piece that begins at `at` (store/shared.h) as it was, its data, and where the next one begins.
 local function piece_at(pieces, at, before, has_data)
-	local piece, size, data, from = '', struct.unpack('>I2', pieces, at), 0, 0
-	at = at + 2
+	local unpack_bytes, sub = struct.unpack, string.sub
+	local parts, n, from, done, data = {}, 0, 0, 0, 0
+	local size, same, other
 	if has_data then
-		data = struct.unpack('>I4', pieces, at)
-		at = at + 4
+		size, data, at = unpack_bytes('>I2I4', pieces, at)
+	else
+		size, at = unpack_bytes('>I2', pieces, at)
 	end
-	while #piece < size do
-		local same, other = struct.unpack('>I2I2', pieces, at)
-		piece = piece .. string.sub(before, from + #piece + 1, from + #piece + same)
-			.. string.sub(pieces, at + 4, at + 3 + other)
-		at = at + 4 + other
-		from = #before - size
+	while done < size do
+		same, other, at = unpack_bytes('>I2I2', pieces, at)
+		parts[n + 1] = sub(before, from + done + 1, from + done + same)
+		parts[n + 2] = sub(pieces, at, at + other - 1)
+		n, at, done, from = n + 2, at + other, done + same + other, #before - size
 	end
-	return piece, string.sub(pieces, at, at + data - 1), at + data
+	return table.concat(parts), sub(pieces, at, at + data - 1), at + data
 end
 
 -- Pieces of which each is like the one before, as they were.
 local function whole(pieces, has_data)
-	local all, piece, data, at = {}, '', '', 1
+	local all, n, piece, at = {}, 0, '', 1
 	while at <= #pieces do
-		piece, data, at = piece_at(pieces, at, piece, has_data)
-		all[#all + 1] = piece
-		all[#all + 1] = data
+		piece, all[n + 2], at = piece_at(pieces, at, piece, has_data)
+		all[n + 1] = piece
+		n = n + 2
 	end
 	return table.concat(all)
 end
