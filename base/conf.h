@@ -54,9 +54,9 @@ struct base_conf_program {
 	const char *about;    /* a sentence or two for --help */
 	const struct base_conf_row *rows;
 	bool operands;        /* whether words without -- are allowed */
-	/* What a row cannot tell is wrong with the settings, all of which are read: a sentence that begins
-	 * with the option ("--redis: …"; heap), or NULL. May be NULL itself. */
-	char *(*fault)(const void *settings);
+	/* What no row can tell is wrong with the settings, all of which are read: a sentence (heap) about
+	 * *option ("--redis"), or NULL. May be NULL itself. */
+	char *(*fault)(const void *settings, const char **option);
 };
 
 /* Rows that every program has: log (text|json), log-level, config are added by base_conf itself

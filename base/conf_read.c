@@ -289,11 +289,12 @@ static enum base_conf_outcome apply_config(struct reading *r)
 
 static enum base_conf_outcome ask_program(const struct reading *r)
 {
-	char *fault = r->program->fault ? r->program->fault(r->settings) : NULL;
+	const char *option = NULL;
+	char *fault = r->program->fault ? r->program->fault(r->settings, &option) : NULL;
 
 	if (!fault)
 		return BASE_CONF_RUN;
-	(void)fprintf(stderr, "%s: %s\n", r->program->name, fault);
+	(void)wrong(r, option, fault);
 	free(fault);
 	return BASE_CONF_WRONG;
 }

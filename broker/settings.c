@@ -1,7 +1,6 @@
 #include "broker/settings.h"
 
 #include <stddef.h>
-#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -58,23 +57,17 @@ static const struct base_conf_row rows[] = {
 	{ 0 },
 };
 
-static char *find_fault(const void *settings)
+static char *find_fault(const void *settings, const char **option)
 {
 	const struct brk_settings *s = settings;
-	struct store_url url;
-	char *why = NULL, *endpoints, *fault = NULL;
-	const char *option = "--bind";
+	char *why = NULL, *endpoints = NULL;
 
-	if (brk_endpoints_make(s->bind, &endpoints, &why) == BASE_OK) {
-		free(endpoints);
-		option = "--redis";
-		if (strcmp(s->redis, "none") != 0 && store_url_parse(s->redis, &url, &why) == BASE_OK)
-			store_url_fini(&url);
-	}
-	if (why && asprintf(&fault, "%s: %s", option, why) < 0)
-		fault = NULL;
-	free(why);
-	return fault;
+	*option = "--bind";
+	if (brk_endpoints_make(s->bind, &endpoints, &why) != BASE_OK)
+		return why;
+	free(endpoints);
+	*option = "--redis";
+	return strcmp(s->redis, "none") != 0 ? store_url_fault(s->redis) : NULL;
 }
 
 const struct base_conf_program brk_program = {

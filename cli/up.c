@@ -257,18 +257,12 @@ fail:
 	return status;
 }
 
-static char *find_fault(const void *settings)
+static char *find_fault(const void *settings, const char **option)
 {
 	const struct settings *s = settings;
-	struct store_url url;
-	char *why = NULL, *fault = NULL;
 
-	if (s->redis && store_url_parse(s->redis, &url, &why) == BASE_OK)
-		store_url_fini(&url);
-	if (why && asprintf(&fault, "--redis: %s", why) < 0)
-		fault = NULL;
-	free(why);
-	return fault;
+	*option = "--redis";
+	return s->redis ? store_url_fault(s->redis) : NULL;
 }
 
 #define ROW(name, type, field, standard, min, max, help) \

@@ -76,21 +76,21 @@ static const struct base_conf_row rows[] = {
 	{ 0 },
 };
 
-static char *find_fault(const void *settings)
+static char *find_fault(const void *settings, const char **option)
 {
 	const struct settings *s = settings;
 	struct gw_nets nets = { 0 };
-	char *why = net_endpoints_fault(s->brokers), *fault = NULL;
+	char *why = net_endpoints_fault(s->brokers);
 	char wrong[256] = "";
-	int n = 0;
 
+	*option = "--brokers";
 	if (why)
-		n = asprintf(&fault, "--brokers: %s", why);
-	else if (gw_nets_parse(s->trusted_proxies, &nets, wrong, sizeof wrong) && wrong[0])
-		n = asprintf(&fault, "--trusted-proxies: %s", wrong);
-	free(why);
+		return why;
+	*option = "--trusted-proxies";
+	if (gw_nets_parse(s->trusted_proxies, &nets, wrong, sizeof wrong) != BASE_OK && wrong[0])
+		return strdup(wrong);
 	gw_nets_fini(&nets);
-	return n < 0 ? NULL : fault;
+	return NULL;
 }
 
 static const struct base_conf_program program = {

@@ -191,3 +191,13 @@ void store_url_fini(struct store_url *url)
 	free(url->shown);
 	*url = (struct store_url){ 0 };
 }
+
+char *store_url_fault(const char *text)
+{
+	struct store_url url;
+	char *why = NULL;
+
+	if (store_url_parse(text, &url, &why) == BASE_OK)
+		store_url_fini(&url);
+	return why;
+}

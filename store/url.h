@@ -24,6 +24,8 @@ struct store_url {
 
 /* CONFIG with *why (heap, free() it), or NOMEM; *out is written only on success. UNTRUSTED text. */
 BASE_MUSTUSE enum base_err store_url_parse(const char *text, struct store_url *out, char **why);
+/* What is wrong with it, as store_url_parse says it; NULL: nothing is, or there is no memory. */
+char *store_url_fault(const char *text);
 void store_url_fini(struct store_url *url);
 
 #endif

@@ -54,22 +54,13 @@ static const struct base_conf_row rows[] = {
 	{ 0 },
 };
 
-static char *find_fault(const void *settings)
+static char *find_fault(const void *settings, const char **option)
 {
 	const struct wrk_settings *s = settings;
-	struct store_url url;
-	const char *option = "--brokers";
-	char *why = net_endpoints_fault(s->brokers), *fault = NULL;
+	char *why = net_endpoints_fault(s->brokers);
 
-	if (!why) {
-		option = "--redis";
-		if (store_url_parse(s->redis, &url, &why) == BASE_OK)
-			store_url_fini(&url);
-	}
-	if (why && asprintf(&fault, "%s: %s", option, why) < 0)
-		fault = NULL;
-	free(why);
-	return fault;
+	*option = why ? "--brokers" : "--redis";
+	return why ? why : store_url_fault(s->redis);
 }
 
 const struct base_conf_program wrk_settings_program = {

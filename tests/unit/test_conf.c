@@ -44,11 +44,12 @@ static const struct base_conf_program program = {
 	.about = "A program under test.",
 	.rows = rows,
 };
-static char *no_strict_name(const void *settings)
+static char *no_strict_name(const void *settings, const char **option)
 {
 	const struct settings *s = settings;
 
-	return s->strict && s->name ? strdup("--strict: expected none with --name") : NULL;
+	*option = "--strict";
+	return s->strict && s->name ? strdup("expected none with --name") : NULL;
 }
 
 static const struct base_conf_program program_with_fault = {
