@@ -12,9 +12,10 @@
  *
  *   piece = size [data size] run... [data]      run = same other bytes
  *
- * All numbers are big-endian, of 2 bytes; the data's size, which heads do not have, is of 4. A run is `same` bytes that stand in the piece before, and `other` bytes that follow
- * here; there are as many runs as make up the size. Before the first of the other bytes the
- * same ones are counted from the front of both pieces, behind them from the back.
+ * All numbers are big-endian, of 2 bytes; the data's size, which heads do not have, is of
+ * 4. A run is `same` bytes that stand in the piece before, and `other` bytes that follow
+ * here; there are as many runs as make up the size. Before the first of the other bytes
+ * the same ones are counted from the front of both pieces, behind them from the back.
  */
 #ifndef STORE_SHARED_H
 #define STORE_SHARED_H
